@@ -1,0 +1,111 @@
+# Hermes. `make help` lists the targets.
+CC ?=		cc
+PYTHON ?=	/usr/bin/python3
+PREFIX ?=	/usr/local
+SYSCONFDIR ?=	/etc
+BUILD ?=	build
+VERSION :=	0.1.0
+
+PKGS :=		libtls libssl libcrypto libsodium libevent libnghttp2 \
+		libprotobuf-c libseccomp jansson libbsd-overlay
+CPPFLAGS +=	-D_GNU_SOURCE -DHERMES_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
+		$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+WARN :=		-Wall -Wextra -Wshadow -Wstrict-prototypes \
+		-Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Werror
+HARDEN ?=	-O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
+		-fcf-protection
+CFLAGS ?=	-g
+ALL_CFLAGS :=	-std=c11 $(WARN) $(HARDEN) $(CFLAGS) $(EXTRA_CFLAGS)
+LDFLAGS +=	-pie -Wl,-z,relro,-z,now
+LDLIBS :=	$(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldb -lm
+
+# Sources. A file belongs to a program by its folder and the start of its name.
+PROTO :=	$(wildcard proto/*.proto)
+PROTO_C :=	$(PROTO:proto/%.proto=$(BUILD)/proto/%.pb-c.c)
+PROTO_H :=	$(PROTO_C:.c=.h)
+DESCRIPTORS :=	$(BUILD)/proto/descriptors.h
+
+COMMON :=	$(wildcard common/*/*.c)
+CTL :=		$(wildcard control/hermesctl*.c control/ctl_*.c)
+LIBHERMES :=	$(wildcard client/lib*.c)
+CLIENT :=	$(wildcard client/hermes*.c client/cmd_*.c)
+DAEMON_MAIN :=	control/hermesd.c
+DAEMON :=	$(filter-out $(CTL) $(DAEMON_MAIN),$(wildcard control/*.c)) \
+		$(wildcard keyd/*.c router/*.c mesh/*.c)
+GRAMMAR :=	$(wildcard control/parse.y)
+
+obj =		$(patsubst %.c,$(BUILD)/%.o,$(1))
+COMMON_OBJ :=	$(call obj,$(COMMON)) $(PROTO_C:.c=.o)
+DAEMON_OBJ :=	$(call obj,$(DAEMON)) $(GRAMMAR:%.y=$(BUILD)/%.tab.o)
+UNIT :=		$(wildcard regress/unit/test_*.c)
+UNIT_BIN :=	$(UNIT:%.c=$(BUILD)/%)
+PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
+		$(if $(CTL),$(BUILD)/hermesctl) \
+		$(if $(CLIENT),$(BUILD)/hermes) $(BUILD)/libhermes.a
+
+all: $(PROGRAMS)
+
+help:
+	@echo 'all demo check bench asan lint install uninstall deps clean'
+
+# --- generated code -------------------------------------------------------
+$(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=proto --c_out=$(BUILD)/proto $<
+
+$(BUILD)/proto/%.pb-c.o: $(BUILD)/proto/%.pb-c.c
+	$(CC) $(CPPFLAGS) -std=c11 $(HARDEN) $(CFLAGS) $(EXTRA_CFLAGS) \
+	    -w -c -o $@ $<
+
+# Serialized FileDescriptorProtos for server reflection.
+$(DESCRIPTORS): $(PROTO) etc/descriptors.sh
+	@mkdir -p $(@D)
+	sh etc/descriptors.sh $(PROTO) > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/%.tab.c $(BUILD)/%.tab.h: %.y
+	@mkdir -p $(@D)
+	bison -Wall -Werror -d -o $(BUILD)/$*.tab.c $<
+
+$(BUILD)/%.tab.o: $(BUILD)/%.tab.c
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -I$(dir $*) -c -o $@ $<
+
+# --- objects --------------------------------------------------------------
+$(BUILD)/%.o: %.c | $(PROTO_H) $(DESCRIPTORS)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+$(BUILD)/libcommon.a: $(COMMON_OBJ)
+	@rm -f $@; ar rcs $@ $^
+$(BUILD)/libdaemon.a: $(DAEMON_OBJ)
+	@rm -f $@; ar rcs $@ $^
+$(BUILD)/libhermes.a: $(call obj,$(LIBHERMES)) $(COMMON_OBJ)
+	@rm -f $@; ar rcs $@ $^
+
+LINK =		$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@
+
+$(BUILD)/hermesd: $(call obj,$(DAEMON_MAIN)) $(BUILD)/libdaemon.a \
+    $(BUILD)/libcommon.a
+	$(LINK) $^ $(LDLIBS)
+$(BUILD)/hermesctl: $(call obj,$(CTL)) $(BUILD)/libcommon.a
+	$(LINK) $^ $(LDLIBS)
+$(BUILD)/hermes: $(call obj,$(CLIENT)) $(BUILD)/libhermes.a
+	$(LINK) $^ $(LDLIBS)
+
+# --- tests ----------------------------------------------------------------
+# A unit test is one program; it may use anything but a main().
+$(BUILD)/regress/unit/test_%: $(BUILD)/regress/unit/test_%.o \
+    $(BUILD)/libdaemon.a $(BUILD)/libhermes.a
+	$(LINK) $^ $(LDLIBS) $(shell pkg-config --libs check)
+
+unit-bin: $(UNIT_BIN)
+
+.PHONY: all help deps check demo bench asan lint install uninstall clean \
+    unit-bin
+
+deps:
+	sh etc/deps.sh
+
+clean:
+	rm -rf $(BUILD)
