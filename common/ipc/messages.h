@@ -39,7 +39,7 @@ struct ipc_request {
  * reload; LISTENERS_CLOSE before new LISTENERs.
  */
 struct ipc_door {
-	uint64_t	peer;		/* enum process */
+	uint64_t	peer;		/* enum process; BROKEN: kill it */
 };
 
 struct ipc_listener {
