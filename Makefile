@@ -101,11 +101,86 @@ $(BUILD)/regress/unit/test_%: $(BUILD)/regress/unit/test_%.o \
 
 unit-bin: $(UNIT_BIN)
 
-.PHONY: all help deps check demo bench asan lint install uninstall clean \
-    unit-bin
+# The simulator runs the protocol cores of mesh/ and router/ on virtual time.
+SIM :=		$(wildcard regress/sim/*.c)
+$(BUILD)/regress/sim/sim: $(call obj,$(SIM)) $(BUILD)/libdaemon.a \
+    $(BUILD)/libcommon.a
+	$(LINK) $^ $(LDLIBS)
+
+$(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< -lnats -lpthread
+
+SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) $(wildcard regress/vectors) \
+		regress/conform regress/cluster
+
+# Packages first, then everything else in a make that can see them.
+check: deps
+	$(MAKE) -j2 all unit-bin $(if $(SIM),$(BUILD)/regress/sim/sim)
+	BUILD=$(BUILD) sh regress/run.sh $(SUITES)
+
+demo: deps
+	$(MAKE) -j2 all
+	BUILD=$(BUILD) sh regress/demo.sh
+
+bench: deps
+	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench
+	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON))
+
+# The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer. The
+# daemons forbid ptrace, which a leak search needs, so only the unit tests
+# look for leaks.
+SANITIZE :=	-fsanitize=address,undefined -fno-sanitize-recover=undefined \
+		-fno-omit-frame-pointer
+asan: deps
+	$(MAKE) -j2 BUILD=build-asan HARDEN=-O1 EXTRA_CFLAGS="$(SANITIZE)" \
+	    asan-run
+asan-run: all unit-bin
+	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
+	    sh regress/run.sh $(UNIT_BIN) regress/cluster
+
+lint: deps
+	sh etc/lint.sh
+
+# --- installation ---------------------------------------------------------
+MANDIR ?=	$(PREFIX)/share/man
+MAN :=		$(wildcard man/*.[0-9])
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
+	    $(DESTDIR)$(PREFIX)/share/hermes/proto \
+	    $(DESTDIR)$(PREFIX)/share/hermes/examples
+	install -m 755 $(BUILD)/hermesd $(BUILD)/hermesctl \
+	    $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(BUILD)/hermes $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/libhermes.a $(DESTDIR)$(PREFIX)/lib
+	install -m 644 client/hermes.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(PROTO) $(DESTDIR)$(PREFIX)/share/hermes/proto
+	install -m 644 etc/hermesd.conf.sample etc/hermesd.service \
+	    etc/hermes.sysusers etc/hermes.tmpfiles \
+	    $(DESTDIR)$(PREFIX)/share/hermes/examples
+	for page in $(MAN); do \
+		section=$${page##*.}; \
+		install -d $(DESTDIR)$(MANDIR)/man$$section; \
+		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$$section; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/hermesd \
+	    $(DESTDIR)$(PREFIX)/sbin/hermesctl $(DESTDIR)$(PREFIX)/bin/hermes \
+	    $(DESTDIR)$(PREFIX)/lib/libhermes.a \
+	    $(DESTDIR)$(PREFIX)/include/hermes.h
+	rm -rf $(DESTDIR)$(PREFIX)/share/hermes
+	for page in $(MAN); do \
+		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
+	done
 
 deps:
 	sh etc/deps.sh
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) build-asan build-clang
+
+.PHONY: all help deps check demo bench asan asan-run lint install uninstall \
+    clean unit-bin
