@@ -111,7 +111,7 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< -lnats -lpthread
 
-SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) $(wildcard regress/vectors) \
+SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
 		regress/conform regress/cluster
 
 # Packages first, then everything else in a make that can see them.
