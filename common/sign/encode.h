@@ -35,6 +35,8 @@ uint32_t decode_u32(struct decoder *decoder);
 uint64_t decode_u64(struct decoder *decoder);
 /* LP text into out (size bytes, NUL added); fails on a NUL inside. */
 void	decode_lp_text(struct decoder *decoder, char *out, size_t size);
+/* Node id in NODE_ID_SIZE bytes padded with NUL; fails on any other text. */
+void	decode_node_id(struct decoder *decoder, char *out);
 /* 0 when nothing failed and nothing is left over, else -1. */
 int	decode_done(const struct decoder *decoder);
 
