@@ -75,6 +75,9 @@ struct ipc_callbacks {
 
 struct ipc;
 
+/* The reason, by address, when the neighbour closed the door or died. */
+extern const char ipc_reason_closed[];
+
 /*
  * Take over fd (made non-blocking, close-on-exec) as the door from self to
  * peer. NULL with errno.
