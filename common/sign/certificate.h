@@ -41,7 +41,7 @@ int	certificate_decode(struct certificate *certificate,
 /*
  * What the X.509 certificate of a node's TLS key carries, in a non-critical
  * extension BINDING_OID, so that the TLS handshake itself proves which node
- * is at the other end.
+ * is at the other end. The extension's value is what binding_encode() makes.
  */
 #define BINDING_OID	"1.3.6.1.4.1.58888.7.1"
 
