@@ -111,6 +111,10 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< -lnats -lpthread
 
+$(BUILD)/regress/bench/hermes_bench: $(BUILD)/regress/bench/hermes_bench.o \
+    $(BUILD)/libhermes.a
+	$(LINK) $^ $(LDLIBS)
+
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
 		regress/conform regress/cluster
 
@@ -124,7 +128,8 @@ demo: deps
 	BUILD=$(BUILD) sh regress/demo.sh
 
 bench: deps
-	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench
+	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench \
+	    $(BUILD)/regress/bench/hermes_bench
 	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON))
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer. The

@@ -1,0 +1,285 @@
+/*
+ * Acknowledged messages a second and round trips between two apps of two
+ * nodes, through libhermes; the twin of nats_bench.c. The receiver runs in a
+ * process of its own and counts: a message missing, doubled or out of order
+ * ends the run with status 1. Prints one JSON object.
+ *
+ *	hermes_bench NODE_A NODE_B CHATS MESSAGES SIZE ROUNDS
+ */
+
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <sodium.h>
+
+#include "client/hermes.h"
+
+#define MAX_CHATS	4096
+#define TRIPS		2000
+
+static struct {
+	struct event_base	*base;
+	struct hermes_chat	*chats[MAX_CHATS];
+	long			 chat_count;
+	long			 ready;
+	long			 to_send;
+	long			 sent;
+	long			 acked;
+	long			 total;
+	size_t			 size;
+	char			*payload;
+	double			 trips[TRIPS];
+	int			 tripping;
+} bench;
+
+static double
+now(void)
+{
+	struct timespec	ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+}
+
+static void
+die(const char *what, const char *why)
+{
+	fprintf(stderr, "hermes_bench: %s: %s\n", what, why);
+	_exit(1);
+}
+
+static void
+on_error(struct hermes *app, struct hermes_chat *chat,
+    const struct hermes_error *error, void *arg)
+{
+	(void)app;
+	(void)chat;
+	(void)arg;
+	die(error->code, error->message);
+}
+
+static void
+on_gone(struct hermes_chat *chat, const char *status, void *arg)
+{
+	(void)arg;
+	die(hermes_chat_id(chat), status);
+}
+
+/* --- receiver ------------------------------------------------------------ */
+
+static void
+receiver_message(struct hermes_chat *chat, uint64_t sequence,
+    const void *payload, size_t length, void *arg)
+{
+	uint64_t	*last = hermes_chat_arg(chat);
+
+	(void)payload;
+	(void)length;
+	(void)arg;
+	if (last == NULL) {
+		last = calloc(1, sizeof(*last));
+		if (last == NULL)
+			die("receiver", "memory");
+		hermes_chat_set_arg(chat, last);
+	}
+	if (sequence != *last + 1)
+		die(hermes_chat_id(chat), "out of order");
+	*last = sequence;
+}
+
+static void
+receiver_connected(struct hermes *app, const char *session, void *arg)
+{
+	(void)app;
+	(void)session;
+	if (write(*(int *)arg, "r", 1) != 1)
+		_exit(1);
+}
+
+static void
+receiver(const char *node, const uint8_t *seed, int ready)
+{
+	struct hermes_callbacks	 callbacks = { .message = receiver_message,
+	    .connected = receiver_connected, .error = on_error };
+	struct hermes_options	 options;
+	char			 error[256];
+
+	bench.base = event_base_new();
+	hermes_options_default(&options);
+	options.node = node;
+	options.seed = seed;
+	options.accept_auto = 1;
+	if (bench.base == NULL || hermes_new(bench.base, &options, &callbacks,
+	    &ready, error, sizeof(error)) == NULL)
+		die("receiver", error);
+	(void)event_base_dispatch(bench.base);
+	_exit(1);
+}
+
+/* --- sender -------------------------------------------------------------- */
+
+static void
+fill(struct hermes_chat *chat)
+{
+	while (bench.sent < bench.to_send) {
+		if (hermes_send(chat, bench.payload, bench.size, NULL) == -1) {
+			if (errno != EAGAIN)
+				die("send", strerror(errno));
+			return;
+		}
+		bench.sent++;
+	}
+}
+
+static void
+sender_ready(struct hermes_chat *chat, int resumed, void *arg)
+{
+	(void)chat;
+	(void)resumed;
+	(void)arg;
+	if (++bench.ready == bench.chat_count)
+		(void)event_base_loopbreak(bench.base);
+}
+
+static void
+sender_writable(struct hermes_chat *chat, void *arg)
+{
+	(void)arg;
+	fill(chat);
+}
+
+static void
+sender_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt,
+    void *arg)
+{
+	(void)sequence;
+	(void)arg;
+	if (bench.tripping)
+		bench.trips[bench.acked % TRIPS] = (double)rtt / 1e6;
+	if (++bench.acked == bench.total) {
+		(void)event_base_loopbreak(bench.base);
+		return;
+	}
+	if (bench.tripping)
+		bench.to_send = bench.sent + 1;
+	fill(chat);
+}
+
+static double
+run(long messages, int tripping)
+{
+	double	start = now();
+	long	i;
+
+	bench.tripping = tripping;
+	bench.sent = bench.acked = 0;
+	bench.total = messages;
+	bench.to_send = tripping ? 1 : messages;
+	for (i = 0; i < bench.chat_count; i++)
+		fill(bench.chats[i]);
+	(void)event_base_dispatch(bench.base);
+	if (bench.acked != messages)
+		die("run", "ended early");
+	return ((double)messages / (now() - start));
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	double	x = *(const double *)a, y = *(const double *)b;
+
+	return (x < y ? -1 : x > y);
+}
+
+static struct hermes *
+sender_start(const char *node, const uint8_t *seed, const char *peer)
+{
+	struct hermes_callbacks	 callbacks = { .ready = sender_ready,
+	    .acked = sender_acked, .writable = sender_writable,
+	    .error = on_error, .gone = on_gone };
+	struct hermes_options	 options;
+	struct hermes		*app;
+	char			 text[256];
+	long			 i;
+
+	bench.base = event_base_new();
+	hermes_options_default(&options);
+	options.node = node;
+	options.seed = seed;
+	options.start_timeout = INT64_C(30) * 1000000000;
+	app = bench.base == NULL ? NULL : hermes_new(bench.base, &options,
+	    &callbacks, NULL, text, sizeof(text));
+	if (app == NULL)
+		die("sender", text);
+	for (i = 0; i < bench.chat_count; i++) {
+		(void)snprintf(text, sizeof(text), "bench-%ld-%ld",
+		    (long)getpid(), i);
+		bench.chats[i] = hermes_chat_start(app, text, peer, NULL);
+		if (bench.chats[i] == NULL)
+			die("chat", strerror(errno));
+	}
+	return (app);
+}
+
+int
+main(int argc, char **argv)
+{
+	uint8_t		 seeds[2][HERMES_KEY_SIZE];
+	char		 peer[HERMES_APP_ID_SIZE], byte;
+	double		 start, set_up;
+	long		 messages, rounds, i;
+	pid_t		 child;
+	int		 ready[2];
+
+	if (argc != 7 || sodium_init() == -1) {
+		fprintf(stderr, "usage: hermes_bench NODE_A NODE_B CHATS "
+		    "MESSAGES SIZE ROUNDS\n");
+		return (2);
+	}
+	bench.chat_count = strtol(argv[3], NULL, 10);
+	messages = strtol(argv[4], NULL, 10);
+	bench.size = (size_t)strtol(argv[5], NULL, 10);
+	rounds = strtol(argv[6], NULL, 10);
+	bench.payload = calloc(1, bench.size + 1);
+	if (bench.chat_count < 1 || bench.chat_count > MAX_CHATS ||
+	    bench.payload == NULL)
+		return (2);
+	randombytes_buf(seeds, sizeof(seeds));
+	hermes_key_app_id(seeds[1], peer);
+	if (pipe(ready) == -1 || (child = fork()) == -1)
+		return (1);
+	if (child == 0)
+		receiver(argv[2], seeds[1], ready[1]);
+	if (read(ready[0], &byte, 1) != 1)
+		return (1);
+	start = now();
+	(void)sender_start(argv[1], seeds[0], peer);
+	(void)event_base_dispatch(bench.base);
+	if (bench.ready != bench.chat_count)
+		die("set-up", "ended early");
+	set_up = now() - start;
+	(void)run(TRIPS / 10, 1);
+	(void)run(TRIPS, 1);
+	qsort(bench.trips, TRIPS, sizeof(bench.trips[0]), compare);
+	printf("{\"chats\": %ld, \"size\": %zu, \"set_up_s\": %.3f, "
+	    "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
+	    bench.chat_count, bench.size, set_up, bench.trips[TRIPS / 2],
+	    bench.trips[TRIPS * 99 / 100]);
+	(void)run(messages / 10, 0);
+	for (i = 0; i < rounds; i++)
+		printf("%s%.0f", i == 0 ? "" : ", ", run(messages, 0));
+	printf("]}\n");
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, NULL, 0);
+	return (0);
+}
