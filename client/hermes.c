@@ -1,0 +1,260 @@
+/* hermes(1): an app on the command line. Options and subcommands. */
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cmd.h"
+#include "common/util/clock.h"
+#include "common/util/hex.h"
+
+struct command {
+	const char	*name;
+	const char	*arguments;
+	int		 minimum;
+	int		 maximum;
+	int		 (*run)(struct app *, int, char **);
+};
+
+static const struct command commands[] = {
+	{ "keygen", "FILE", 1, 1, cmd_keygen },
+	{ "id", "", 0, 0, cmd_id },
+	{ "chat", "PEER", 1, 1, cmd_chat },
+	{ "send", "PEER", 1, 1, cmd_send },
+	{ "recv", "[PEER]", 0, 1, cmd_recv },
+	{ "ping", "PEER", 1, 1, cmd_ping },
+	{ "find", "APP", 1, 1, cmd_find },
+	{ "delete", "PEER", 1, 1, cmd_delete },
+	{ "bench", "PEER", 1, 1, cmd_bench }
+};
+
+enum option_code {
+	OPTION_SEED = 256,
+	OPTION_CHAT,
+	OPTION_PIN,
+	OPTION_CA,
+	OPTION_REKEY,
+	OPTION_REKEY_EVERY,
+	OPTION_EXPECT_RESTART,
+	OPTION_MARKERS,
+	OPTION_DELETE,
+	OPTION_STAY,
+	OPTION_CHECK,
+	OPTION_ECHO,
+	OPTION_WINDOW,
+	OPTION_CHATS,
+	OPTION_REASON,
+	OPTION_HINT,
+	OPTION_VERSION
+};
+
+static const struct option options[] = {
+	{ "node", required_argument, NULL, 'n' },
+	{ "key", required_argument, NULL, 'k' },
+	{ "count", required_argument, NULL, 'c' },
+	{ "size", required_argument, NULL, 's' },
+	{ "interval", required_argument, NULL, 'i' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "quiet", no_argument, NULL, 'q' },
+	{ "seed", required_argument, NULL, OPTION_SEED },
+	{ "chat", required_argument, NULL, OPTION_CHAT },
+	{ "pin", required_argument, NULL, OPTION_PIN },
+	{ "ca", required_argument, NULL, OPTION_CA },
+	{ "rekey", no_argument, NULL, OPTION_REKEY },
+	{ "rekey-every", required_argument, NULL, OPTION_REKEY_EVERY },
+	{ "expect-restart", no_argument, NULL, OPTION_EXPECT_RESTART },
+	{ "markers", no_argument, NULL, OPTION_MARKERS },
+	{ "delete", no_argument, NULL, OPTION_DELETE },
+	{ "stay", no_argument, NULL, OPTION_STAY },
+	{ "check", no_argument, NULL, OPTION_CHECK },
+	{ "echo", no_argument, NULL, OPTION_ECHO },
+	{ "window", required_argument, NULL, OPTION_WINDOW },
+	{ "chats", required_argument, NULL, OPTION_CHATS },
+	{ "reason", required_argument, NULL, OPTION_REASON },
+	{ "hint", required_argument, NULL, OPTION_HINT },
+	{ "version", no_argument, NULL, OPTION_VERSION },
+	{ NULL, 0, NULL, 0 }
+};
+
+static void
+usage(void)
+{
+	size_t	i;
+
+	(void)fprintf(stderr, "usage: hermes COMMAND [-n HOST:PORT] "
+	    "[-k KEYFILE] [option ...] [argument]\n");
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		(void)fprintf(stderr, "       hermes %s %s\n",
+		    commands[i].name, commands[i].arguments);
+	exit(EXIT_LOCAL);
+}
+
+static uint64_t
+parse_number(const char *option, const char *text, long long minimum,
+    long long maximum)
+{
+	const char	*wrong;
+	long long	 value;
+
+	value = strtonum(text, minimum, maximum, &wrong);
+	if (wrong != NULL) {
+		print_error("--%s %s: %s", option, text, wrong);
+		exit(EXIT_LOCAL);
+	}
+	return ((uint64_t)value);
+}
+
+/* Seconds, with a fraction, as nanoseconds. */
+static int64_t
+parse_seconds(const char *option, const char *text)
+{
+	char	*end;
+	double	 value;
+
+	errno = 0;
+	value = strtod(text, &end);
+	if (end == text || *end != '\0' || errno != 0 || !(value >= 0) ||
+	    value > 1e6) {
+		print_error("--%s %s: not a number of seconds", option, text);
+		exit(EXIT_LOCAL);
+	}
+	return ((int64_t)(value * (double)CLOCK_SECOND));
+}
+
+static void
+parse_pin(struct app *app, const char *text)
+{
+	if (hex_decode(app->pin, sizeof(app->pin), text) == -1) {
+		print_error("--pin: not 64 hex digits");
+		exit(EXIT_LOCAL);
+	}
+	app->has_pin = 1;
+}
+
+/* Options that are a word and a value. */
+static void
+parse_value(struct app *app, int code)
+{
+	switch (code) {
+	case 'n':
+		app->node = optarg;
+		break;
+	case 'k':
+		app->key_path = optarg;
+		break;
+	case OPTION_SEED:
+		app->seed_text = optarg;
+		break;
+	case OPTION_CHAT:
+		app->chat_id = optarg;
+		break;
+	case OPTION_CA:
+		app->ca_path = optarg;
+		break;
+	case OPTION_REASON:
+		app->reason = optarg;
+		break;
+	case OPTION_HINT:
+		app->hint = optarg;
+		break;
+	case OPTION_PIN:
+		parse_pin(app, optarg);
+		break;
+	case 'i':
+		app->interval = parse_seconds("interval", optarg);
+		break;
+	case 't':
+		app->timeout = parse_seconds("timeout", optarg);
+		break;
+	case 'c':
+		app->count = parse_number("count", optarg, 1, LLONG_MAX);
+		break;
+	case 's':
+		app->size = parse_number("size", optarg, 0, 64 << 20);
+		break;
+	case OPTION_WINDOW:
+		app->window = parse_number("window", optarg, 1, 1 << 20);
+		break;
+	case OPTION_CHATS:
+		app->chats = parse_number("chats", optarg, 1, 1 << 20);
+		break;
+	case OPTION_REKEY_EVERY:
+		app->rekey_every = parse_number("rekey-every", optarg, 1,
+		    LLONG_MAX);
+		break;
+	default:
+		usage();
+	}
+}
+
+static void
+parse_option(struct app *app, int code)
+{
+	switch (code) {
+	case 'q':
+		app->quiet = 1;
+		break;
+	case OPTION_REKEY:
+		app->rekey = 1;
+		break;
+	case OPTION_EXPECT_RESTART:
+		app->expect_restart = 1;
+		break;
+	case OPTION_MARKERS:
+		app->markers = 1;
+		break;
+	case OPTION_DELETE:
+		app->delete_at_end = 1;
+		break;
+	case OPTION_STAY:
+		app->stay = 1;
+		break;
+	case OPTION_CHECK:
+		app->check = 1;
+		break;
+	case OPTION_ECHO:
+		app->echo = 1;
+		break;
+	case OPTION_VERSION:
+		(void)printf("hermes %s\n", HERMES_VERSION);
+		exit(EXIT_DONE);
+	default:
+		parse_value(app, code);
+	}
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct app	app;
+	size_t		i;
+	int		code;
+
+	memset(&app, 0, sizeof(app));
+	app.chat_id = "hermes";
+	app.size = 64;
+	app.chats = 1;
+	while ((code = getopt_long(argc, argv, "n:k:c:s:i:t:q", options,
+	    NULL)) != -1)
+		parse_option(&app, code);
+	argc -= optind;
+	argv += optind;
+	if (argc < 1)
+		usage();
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
+		print_error("signal: %s", strerror(errno));
+		return (EXIT_LOCAL);
+	}
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[0], commands[i].name) != 0)
+			continue;
+		if (argc - 1 < commands[i].minimum ||
+		    argc - 1 > commands[i].maximum)
+			usage();
+		return (commands[i].run(&app, argc - 1, argv + 1));
+	}
+	usage();
+}

@@ -1,0 +1,485 @@
+/*
+ * libhermes. Chats as the app sees them: start, send, rekey, delete, and
+ * writing to the node what it may have. lib_receive.c is the other direction.
+ */
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/lib_internal.h"
+#include "common/sign/statement.h"
+#include "common/util/hex.h"
+
+#define RETRY_MIN	(100 * CLOCK_MS)
+
+static void	chat_retry(evutil_socket_t, short, void *);
+
+/* --- making, finding, freeing -------------------------------------------- */
+
+/* NULL with errno EINVAL (ids) or ENOMEM. */
+struct hermes_chat *
+chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
+{
+	struct hermes_chat	*chat;
+	size_t			 length = strlen(chat_id);
+
+	if (!chat_id_valid(chat_id, length)) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	if ((chat = calloc(1, sizeof(*chat))) == NULL)
+		return (NULL);
+	kept_init(&chat->kept);
+	chat->hermes = hermes;
+	memcpy(chat->id, chat_id, length + 1);
+	if (hex_decode(chat->peer_key, KEY_SIZE, peer) == -1 ||
+	    chat_key_make(&chat->key, chat_id, hermes->public_key,
+	    chat->peer_key) == -1) {
+		free(chat);
+		errno = EINVAL;
+		return (NULL);
+	}
+	memcpy(chat->peer, peer, HERMES_APP_ID_SIZE);
+	chat->retry = evtimer_new(hermes->base, chat_retry, chat);
+	if (chat->retry == NULL ||
+	    table_put(&hermes->chats, &chat->key, chat) == -1) {
+		if (chat->retry != NULL)
+			event_free(chat->retry);
+		free(chat);
+		errno = ENOMEM;
+		return (NULL);
+	}
+	chat->retry_delay = RETRY_MIN;
+	chat->next = hermes->first;
+	chat->back = &hermes->first;
+	if (chat->next != NULL)
+		chat->next->back = &chat->next;
+	hermes->first = chat;
+	return (chat);
+}
+
+void
+chat_free(struct hermes_chat *chat)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	(void)table_remove(&hermes->chats, &chat->key);
+	if (hermes->recent == chat)
+		hermes->recent = NULL;
+	*chat->back = chat->next;
+	if (chat->next != NULL)
+		chat->next->back = chat->back;
+	event_free(chat->retry);
+	kept_free(&chat->kept);
+	free(chat);
+}
+
+/* The chat a frame is about; a node may leave out the peer of a chat_id that
+ * is the only one of its name. */
+struct hermes_chat *
+chat_find(struct hermes *hermes, const char *chat_id, const char *peer)
+{
+	struct hermes_chat	*chat, *found = NULL;
+	struct chat_key		 key;
+	uint8_t			 peer_key[KEY_SIZE];
+
+	chat = hermes->recent;
+	if (chat != NULL && strcmp(chat->id, chat_id) == 0 &&
+	    strcmp(chat->peer, peer) == 0)
+		return (chat);
+	if (peer[0] != '\0') {
+		if (hex_decode(peer_key, KEY_SIZE, peer) == -1 ||
+		    chat_key_make(&key, chat_id, hermes->public_key,
+		    peer_key) == -1)
+			return (NULL);
+		found = table_get(&hermes->chats, &key);
+	} else {
+		for (chat = hermes->first; chat != NULL; chat = chat->next) {
+			if (strcmp(chat->id, chat_id) != 0)
+				continue;
+			if (found != NULL)
+				return (NULL);
+			found = chat;
+		}
+	}
+	if (found != NULL)
+		hermes->recent = found;
+	return (found);
+}
+
+void
+chat_gone(struct hermes_chat *chat, const char *status)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	chat->phase = PHASE_GONE;
+	if (hermes->callbacks.gone != NULL)
+		hermes->callbacks.gone(chat, status, hermes->arg);
+	chat_free(chat);
+}
+
+/* --- starting ------------------------------------------------------------ */
+
+/* The app's signature over its X25519 key. 0 or -1. */
+static int
+chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
+    uint8_t signature[SIGNATURE_SIZE])
+{
+	struct start_chat_fields	fields;
+	uint8_t				bytes[512];
+	size_t				length;
+
+	memset(&fields, 0, sizeof(fields));
+	fields.chat_id = chat->id;
+	fields.source_app_id = chat->hermes->app_id;
+	fields.target_app_id = chat->peer;
+	fields.public_key = chat->public_key;
+	fields.version = version;
+	fields.rekey = rekey;
+	if ((length = start_chat_signed_bytes(&fields, bytes,
+	    sizeof(bytes))) == 0)
+		return (-1);
+	return (crypto_sign_detached(signature, NULL, bytes, length,
+	    chat->hermes->secret));
+}
+
+/* Send StartChat. 0, or -1 with errno. */
+static int
+chat_send_start(struct hermes_chat *chat, uint32_t version, int rekey,
+    int resume)
+{
+	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat	start = APPROUTER__V1__START_CHAT__INIT;
+	uint8_t				signature[SIGNATURE_SIZE];
+	char				correlation[32];
+
+	(void)snprintf(correlation, sizeof(correlation), "s%llu",
+	    (unsigned long long)++chat->hermes->serial);
+	frame.correlation_id = correlation;
+	start.chat_id = chat->id;
+	start.target_app_id = chat->peer;
+	start.source_app_id = chat->hermes->app_id;
+	start.key_version = version;
+	start.rekey = rekey;
+	start.resume = resume;
+	if (chat->has_public_key) {
+		if (chat_sign_key(chat, version, rekey, signature) == -1) {
+			errno = EINVAL;
+			return (-1);
+		}
+		start.local_ephemeral_public_key.data = chat->public_key;
+		start.local_ephemeral_public_key.len = KEY_SIZE;
+		start.signature.data = signature;
+		start.signature.len = SIGNATURE_SIZE;
+	}
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_START_CHAT;
+	frame.start_chat = &start;
+	return (frame_send(chat->hermes, &frame));
+}
+
+/* Ask the node for the chat, as one that exists unless it said otherwise. */
+void
+chat_start(struct hermes_chat *chat)
+{
+	if (chat->hermes->state != LINK_UP)
+		return;
+	(void)evtimer_del(chat->retry);	/* not pending is fine */
+	if (chat->start_deadline == 0)
+		chat->start_deadline = clock_monotonic() +
+		    chat->hermes->options.start_timeout;
+	/* A send that fails breaks the link, which starts all chats again. */
+	if (chat_send_start(chat, chat->fresh ? 0 : chat->version, 0,
+	    !chat->fresh) == 0)
+		chat->phase = PHASE_STARTING;
+}
+
+void
+chat_retry_after(struct hermes_chat *chat, int64_t delay)
+{
+	struct timeval	tv;
+
+	if (delay <= 0) {
+		delay = link_jitter(chat->retry_delay);
+		chat->retry_delay *= 2;
+		if (chat->retry_delay > 2 * CLOCK_SECOND)
+			chat->retry_delay = 2 * CLOCK_SECOND;
+	}
+	tv = link_timeval(delay);
+	(void)evtimer_add(chat->retry, &tv);	/* memory was set aside */
+}
+
+static void
+chat_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct hermes_chat	*chat = arg;
+
+	(void)fd;
+	(void)what;
+	if (chat->phase == PHASE_IDLE)
+		chat_start(chat);
+	else if (chat->phase == PHASE_READY) {
+		chat->hold = 0;
+		chat_pump(chat);
+	}
+}
+
+static void
+chat_set_key(struct hermes_chat *chat, const uint8_t *public_key)
+{
+	chat->has_public_key = public_key != NULL;
+	if (public_key != NULL)
+		memcpy(chat->public_key, public_key, KEY_SIZE);
+}
+
+struct hermes_chat *
+hermes_chat_start(struct hermes *hermes, const char *chat_id,
+    const char *peer, const uint8_t *public_key)
+{
+	struct hermes_chat	*chat;
+
+	if (strlen(peer) != APP_ID_LENGTH) {
+		errno = EINVAL;
+		return (NULL);
+	}
+	if ((chat = chat_find(hermes, chat_id, peer)) == NULL &&
+	    (chat = chat_new(hermes, chat_id, peer)) == NULL)
+		return (NULL);
+	if (chat->phase == PHASE_OFFERED || chat->phase == PHASE_IDLE) {
+		chat_set_key(chat, public_key);
+		chat->phase = PHASE_IDLE;
+		chat->start_deadline = 0;
+		chat_start(chat);
+	}
+	return (chat);
+}
+
+int
+hermes_chat_accept(struct hermes_chat *chat, const uint8_t *public_key)
+{
+	return (hermes_chat_start(chat->hermes, chat->id, chat->peer,
+	    public_key) == NULL ? -1 : 0);
+}
+
+void
+chat_all_up(struct hermes *hermes)
+{
+	struct hermes_chat	*chat;
+
+	for (chat = hermes->first; chat != NULL; chat = chat->next) {
+		chat->start_deadline = 0;
+		if (chat->phase == PHASE_IDLE)
+			chat_start(chat);
+	}
+}
+
+void
+chat_all_down(struct hermes *hermes)
+{
+	struct hermes_chat	*chat;
+
+	for (chat = hermes->first; chat != NULL; chat = chat->next) {
+		(void)evtimer_del(chat->retry);	/* not pending is fine */
+		chat_rewind(chat, chat->kept.first - 1);
+		chat->rewound = 0;
+		chat->hold = 0;
+		if (chat->phase != PHASE_OFFERED)
+			chat->phase = PHASE_IDLE;
+	}
+}
+
+/* --- sending ------------------------------------------------------------- */
+
+/* From now on nothing after sequence written counts as written. */
+void
+chat_rewind(struct hermes_chat *chat, uint64_t written)
+{
+	struct kept	*kept;
+
+	while (chat->written > written) {
+		if ((kept = kept_get(&chat->kept, chat->written)) != NULL)
+			chat->flight_bytes -= kept->length;
+		chat->written--;
+	}
+	if (chat->written < written)
+		chat->written = written;
+}
+
+static int
+chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
+{
+	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage	message =
+	    APPROUTER__V1__CHAT_MESSAGE__INIT;
+
+	message.chat_id = chat->id;
+	message.peer_app_id = chat->peer;
+	message.sequence = sequence;
+	message.payload.data = kept->payload;
+	message.payload.len = kept->length;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE;
+	frame.chat_message = &message;
+	return (frame_send(chat->hermes, &frame));
+}
+
+/* Write what the window, and the connection, allow. */
+void
+chat_pump(struct hermes_chat *chat)
+{
+	struct hermes	*hermes = chat->hermes;
+	struct kept	*kept;
+	int64_t		 now;
+
+	if (chat->phase != PHASE_READY || chat->hold ||
+	    hermes->state != LINK_UP || hermes->link->stream == NULL)
+		return;
+	now = clock_monotonic();
+	while ((kept = kept_get(&chat->kept, chat->written + 1)) != NULL) {
+		if (chat->written + 1 - chat->kept.first >= hermes->window)
+			break;
+		if (chat->flight_bytes > 0 &&
+		    chat->flight_bytes + kept->length > LIB_FLIGHT_BYTES)
+			break;
+		if (rpc_stream_congested(hermes->link->stream))
+			break;
+		if (chat_write(chat, chat->written + 1, kept) == -1)
+			break;
+		chat->written++;
+		if (chat->written <= chat->resent_below)
+			chat->progress.resent++;
+		else
+			chat->resent_below = chat->written;
+		chat->flight_bytes += kept->length;
+		if (kept->sent_at == 0)
+			kept->sent_at = now;
+	}
+}
+
+void
+chat_all_pump(struct hermes *hermes)
+{
+	struct hermes_chat	*chat;
+
+	for (chat = hermes->first; chat != NULL; chat = chat->next)
+		chat_pump(chat);
+}
+
+int
+hermes_send(struct hermes_chat *chat, const void *payload, size_t length,
+    uint64_t *sequence)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	if (chat->phase == PHASE_GONE) {
+		errno = EPIPE;
+		return (-1);
+	}
+	if (!chat->ever_ready || chat->kept.count >= 2 * hermes->window) {
+		chat->blocked = 1;
+		errno = EAGAIN;
+		return (-1);
+	}
+	if (hermes->max_message != 0 && length > hermes->max_message) {
+		errno = EMSGSIZE;
+		return (-1);
+	}
+	if (kept_add(&chat->kept, payload, length) == -1)
+		return (-1);
+	if (sequence != NULL)
+		*sequence = chat->kept.first + chat->kept.count - 1;
+	chat_pump(chat);
+	return (0);
+}
+
+/* --- keys and the end ---------------------------------------------------- */
+
+int
+hermes_chat_rekey(struct hermes_chat *chat, const uint8_t *public_key)
+{
+	if (chat->hermes->state != LINK_UP || chat->phase != PHASE_READY) {
+		errno = ENOTCONN;
+		return (-1);
+	}
+	chat_set_key(chat, public_key);
+	return (chat_send_start(chat, 0, 1, 0));
+}
+
+int
+hermes_chat_delete(struct hermes_chat *chat, const char *reason)
+{
+	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__DeleteChat	delete =
+	    APPROUTER__V1__DELETE_CHAT__INIT;
+	char				correlation[32];
+
+	if (chat->hermes->state != LINK_UP) {
+		errno = ENOTCONN;
+		return (-1);
+	}
+	(void)snprintf(correlation, sizeof(correlation), "d%llu",
+	    (unsigned long long)++chat->hermes->serial);
+	frame.correlation_id = correlation;
+	delete.chat_id = chat->id;
+	delete.peer_app_id = chat->peer;
+	if (reason != NULL)
+		delete.reason = (char *)(uintptr_t)reason;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_DELETE_CHAT;
+	frame.delete_chat = &delete;
+	return (frame_send(chat->hermes, &frame));
+}
+
+/* --- asking -------------------------------------------------------------- */
+
+const char *
+hermes_chat_id(const struct hermes_chat *chat)
+{
+	return (chat->id);
+}
+
+const char *
+hermes_chat_peer(const struct hermes_chat *chat)
+{
+	return (chat->peer);
+}
+
+uint32_t
+hermes_chat_version(const struct hermes_chat *chat)
+{
+	return (chat->version);
+}
+
+int
+hermes_chat_is_ready(const struct hermes_chat *chat)
+{
+	return (chat->phase == PHASE_READY);
+}
+
+struct hermes *
+hermes_chat_app(const struct hermes_chat *chat)
+{
+	return (chat->hermes);
+}
+
+void
+hermes_chat_set_arg(struct hermes_chat *chat, void *arg)
+{
+	chat->arg = arg;
+}
+
+void *
+hermes_chat_arg(const struct hermes_chat *chat)
+{
+	return (chat->arg);
+}
+
+void
+hermes_chat_progress(const struct hermes_chat *chat,
+    struct hermes_progress *progress)
+{
+	*progress = chat->progress;
+	progress->next_send = chat->kept.first + chat->kept.count;
+	progress->acked = chat->kept.first - 1;
+	progress->kept = chat->kept.count;
+	progress->next_receive = chat->next_receive;
+}

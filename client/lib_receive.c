@@ -1,0 +1,393 @@
+/*
+ * libhermes. What the node says about chats. Each message reaches the app
+ * once and in order, whatever the node sends twice; each error word either
+ * is dealt with here or goes to the app.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/lib_internal.h"
+#include "common/ipc/codes.h"
+#include "common/sign/statement.h"
+#include "common/util/hex.h"
+
+#define NOT_READY_DELAY	(200 * CLOCK_MS)
+
+static void
+receive_writable(struct hermes_chat *chat)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	if (!chat->blocked || chat->kept.count > hermes->window)
+		return;
+	chat->blocked = 0;
+	if (hermes->callbacks.writable != NULL)
+		hermes->callbacks.writable(chat, hermes->arg);
+}
+
+static void
+receive_status(struct hermes_chat *chat, const char *status)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	if (hermes->callbacks.status != NULL)
+		hermes->callbacks.status(chat, status, hermes->arg);
+}
+
+/* A new version is told once, whichever frame brings it first. */
+static void
+receive_version(struct hermes_chat *chat, uint32_t version)
+{
+	if (version <= chat->version)
+		return;
+	chat->version = version;
+	receive_status(chat, "rekeyed");
+}
+
+/* --- offers -------------------------------------------------------------- */
+
+/* The peer's X25519 key, if it is there and the peer signed it. */
+static const uint8_t *
+start_peer_key(const struct hermes_chat *chat,
+    const Approuter__V1__StartChat *frame)
+{
+	struct start_chat_fields	fields;
+	uint8_t				bytes[4096];
+	size_t				length;
+
+	if (frame->local_ephemeral_public_key.len != KEY_SIZE ||
+	    frame->signature.len != SIGNATURE_SIZE)
+		return (NULL);
+	memset(&fields, 0, sizeof(fields));
+	fields.chat_id = chat->id;
+	fields.source_app_id = chat->peer;
+	fields.target_app_id = chat->hermes->app_id;
+	fields.public_key = frame->local_ephemeral_public_key.data;
+	fields.salt = frame->hkdf_salt.data;
+	fields.salt_length = frame->hkdf_salt.len;
+	fields.info = frame->hkdf_info.data;
+	fields.info_length = frame->hkdf_info.len;
+	fields.version = frame->key_version;
+	fields.rekey = frame->rekey;
+	if ((length = start_chat_signed_bytes(&fields, bytes,
+	    sizeof(bytes))) == 0)
+		return (NULL);
+	if (crypto_sign_verify_detached(frame->signature.data, bytes, length,
+	    chat->peer_key) != 0)
+		return (NULL);
+	return (frame->local_ephemeral_public_key.data);
+}
+
+void
+chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
+{
+	struct hermes_chat	*chat;
+	const uint8_t		*peer_key;
+
+	chat = chat_find(hermes, frame->chat_id, frame->source_app_id);
+	if (chat == NULL) {
+		chat = chat_new(hermes, frame->chat_id, frame->source_app_id);
+		if (chat == NULL)
+			return;	/* no valid ids: not a chat to be had */
+		chat->phase = hermes->options.accept_auto ? PHASE_IDLE :
+		    PHASE_OFFERED;
+	}
+	peer_key = start_peer_key(chat, frame);
+	if (hermes->callbacks.offered != NULL &&
+	    (chat->phase != PHASE_READY || peer_key != NULL))
+		hermes->callbacks.offered(hermes, chat, peer_key,
+		    hermes->arg);
+	if (chat->phase == PHASE_IDLE)
+		chat_start(chat);
+}
+
+/* --- ready --------------------------------------------------------------- */
+
+/* Go on where the node says: it has all before next_send of ours. */
+static void
+ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
+{
+	struct hermes_error	error = { "OUT_OF_SEQUENCE",
+	    "the node forgot messages that it had acknowledged", 0, 0 };
+	struct kept_queue	*kept = &chat->kept;
+	struct hermes		*hermes = chat->hermes;
+
+	if (next_send > kept->first + kept->count)
+		kept_restart(kept, next_send);
+	else if (next_send < kept->first) {
+		error.expected_sequence = next_send;
+		kept->first = next_send;
+		chat->next_receive = next_receive;
+		if (hermes->callbacks.error != NULL)
+			hermes->callbacks.error(hermes, chat, &error,
+			    hermes->arg);
+	}
+	chat->flight_bytes = 0;
+	chat->written = kept->first - 1;
+	while (chat->written + 1 < next_send) {
+		chat->written++;
+		chat->flight_bytes +=
+		    kept_get(kept, chat->written)->length;
+	}
+	if (next_receive > chat->next_receive) {
+		chat->progress.gaps += next_receive - chat->next_receive;
+		chat->next_receive = next_receive;
+	}
+}
+
+void
+chat_on_start_ack(struct hermes *hermes,
+    const Approuter__V1__StartChatAck *frame)
+{
+	struct hermes_chat	*chat;
+	uint64_t		 next_send = frame->next_send_sequence;
+	uint64_t		 next_receive = frame->next_receive_sequence;
+
+	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat == NULL)
+		return;
+	if (chat->phase == PHASE_READY) {
+		receive_version(chat, frame->key_version);
+		return;
+	}
+	next_send = next_send == 0 ? 1 : next_send;
+	next_receive = next_receive == 0 ? 1 : next_receive;
+	chat->version = frame->key_version;
+	if (!chat->ever_ready) {
+		kept_restart(&chat->kept, next_send);
+		chat->written = next_send - 1;
+		if (chat->next_receive == 0)
+			chat->next_receive = next_receive;
+	} else
+		ack_resume(chat, next_send, next_receive);
+	chat->ever_ready = 1;
+	chat->fresh = 0;
+	chat->phase = PHASE_READY;
+	chat->start_deadline = 0;
+	chat->retry_delay = 100 * CLOCK_MS;
+	chat->rewound = 0;
+	chat->hold = 0;
+	(void)evtimer_del(chat->retry);	/* not pending is fine */
+	if (hermes->callbacks.ready != NULL)
+		hermes->callbacks.ready(chat, frame->resumed, hermes->arg);
+	chat_pump(chat);
+	receive_writable(chat);
+}
+
+/* --- messages and acknowledgements --------------------------------------- */
+
+void
+chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
+{
+	struct hermes_chat	*chat;
+
+	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat == NULL) {
+		/* Of a chat from before this program was started. */
+		chat = chat_new(hermes, frame->chat_id, frame->peer_app_id);
+		if (chat == NULL)
+			return;
+		chat->phase = PHASE_IDLE;
+		chat_start(chat);
+	}
+	if (chat->next_receive == 0)
+		chat->next_receive = frame->sequence;
+	if (frame->sequence < chat->next_receive) {
+		chat->progress.duplicates++;
+		return;
+	}
+	chat->progress.gaps += frame->sequence - chat->next_receive;
+	chat->next_receive = frame->sequence + 1;
+	if (hermes->callbacks.message != NULL)
+		hermes->callbacks.message(chat, frame->sequence,
+		    frame->payload.data, frame->payload.len, hermes->arg);
+}
+
+/* One acknowledgement covers all before it: delivery is in order. */
+void
+chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
+{
+	struct hermes_chat	*chat;
+	struct kept		*kept;
+	uint64_t		 sequence;
+	int64_t			 now, rtt;
+
+	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat == NULL || frame->sequence > chat->written)
+		return;
+	now = clock_monotonic();
+	while (chat->kept.count > 0 && chat->kept.first <= frame->sequence) {
+		sequence = chat->kept.first;
+		kept = kept_get(&chat->kept, sequence);
+		rtt = kept->sent_at == 0 ? 0 : now - kept->sent_at;
+		chat->flight_bytes -= kept->length;
+		kept_shift(&chat->kept);
+		if (hermes->callbacks.acked != NULL)
+			hermes->callbacks.acked(chat, sequence, rtt,
+			    hermes->arg);
+	}
+	if (chat->rewound != 0 && frame->sequence >= chat->rewound)
+		chat->rewound = 0;
+	chat_pump(chat);
+	receive_writable(chat);
+}
+
+/* --- the end, and news --------------------------------------------------- */
+
+void
+chat_on_delete_ack(struct hermes *hermes,
+    const Approuter__V1__DeleteChatAck *frame)
+{
+	struct hermes_chat	*chat;
+
+	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat != NULL)
+		chat_gone(chat, frame->status);
+}
+
+void
+chat_on_status(struct hermes *hermes, const Approuter__V1__ChatStatus *frame)
+{
+	struct hermes_chat	*chat;
+
+	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat == NULL)
+		return;
+	if (strcmp(frame->status, "rekeyed") == 0) {
+		receive_version(chat, frame->key_version);
+		return;
+	}
+	if (strcmp(frame->status, "peer_back") == 0) {
+		chat->hold = 0;
+		chat_pump(chat);
+	}
+	receive_status(chat, frame->status);
+}
+
+/* --- errors -------------------------------------------------------------- */
+
+static void
+error_report(struct hermes *hermes, struct hermes_chat *chat,
+    const Approuter__V1__Error *frame)
+{
+	struct hermes_error	error;
+
+	if (hermes->callbacks.error == NULL)
+		return;
+	error.code = frame->code;
+	error.message = frame->message;
+	error.expected_sequence = frame->expected_sequence;
+	error.retry_after = frame->retry_after_nanos;
+	hermes->callbacks.error(hermes, chat, &error, hermes->arg);
+}
+
+/* The node refused a StartChat: ask again for what may change, else tell. */
+static void
+error_of_start(struct hermes_chat *chat, enum hermes_code code,
+    const Approuter__V1__Error *frame)
+{
+	struct hermes	*hermes = chat->hermes;
+
+	if (chat->phase != PHASE_STARTING) {
+		error_report(hermes, chat, frame);	/* a rekey */
+		return;
+	}
+	chat->phase = PHASE_IDLE;
+	switch (code) {
+	case CODE_CHAT_NOT_FOUND:
+		if (chat->ever_ready) {
+			chat_gone(chat, "not_found");
+			return;
+		}
+		if (!chat->fresh) {
+			chat->fresh = 1;
+			chat_start(chat);
+			return;
+		}
+		break;
+	case CODE_UNKNOWN_APP:
+	case CODE_ROUTE_UNAVAILABLE:
+	case CODE_TARGET_NOT_FOUND:
+	case CODE_RATE_LIMITED:
+	case CODE_REKEY_THROTTLED:
+		if (clock_monotonic() < chat->start_deadline) {
+			chat_retry_after(chat, frame->retry_after_nanos);
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	chat->start_deadline = 0;
+	error_report(hermes, chat, frame);
+}
+
+/* The node did not take a message. */
+static void
+error_of_message(struct hermes_chat *chat, enum hermes_code code,
+    const Approuter__V1__Error *frame)
+{
+	struct hermes	*hermes = chat->hermes;
+	uint64_t	 expected = frame->expected_sequence;
+
+	switch (code) {
+	case CODE_OUT_OF_SEQUENCE:
+		/* All that was in flight is answered so; go back once. */
+		if (expected < chat->kept.first || expected > chat->written)
+			break;
+		if (chat->rewound == expected)
+			return;
+		chat->rewound = expected;
+		chat_rewind(chat, expected - 1);
+		chat_pump(chat);
+		return;
+	case CODE_CHAT_NOT_READY:
+	case CODE_BACKPRESSURE:
+	case CODE_RATE_LIMITED:
+		chat_rewind(chat, expected > chat->kept.first &&
+		    expected <= chat->written ? expected - 1 :
+		    chat->kept.first - 1);
+		chat->rewound = 0;
+		chat->hold = 1;
+		chat_retry_after(chat, frame->retry_after_nanos > 0 ?
+		    frame->retry_after_nanos : NOT_READY_DELAY);
+		return;
+	case CODE_CHAT_NOT_FOUND:
+		if (chat->phase == PHASE_READY) {
+			chat_gone(chat, "not_found");
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	error_report(hermes, chat, frame);
+}
+
+void
+chat_on_error(struct hermes *hermes, const char *correlation,
+    const Approuter__V1__Error *frame)
+{
+	struct hermes_chat	*chat = NULL;
+	enum hermes_code	 code;
+
+	code = code_find(frame->code, strlen(frame->code));
+	if (frame->chat_id[0] != '\0')
+		chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	if (chat == NULL) {
+		error_report(hermes, NULL, frame);
+		return;
+	}
+	if (code_ends_chat(code)) {
+		error_report(hermes, chat, frame);
+		chat_gone(chat, code == CODE_RATCHET_DESYNC ?
+		    "ratchet_desync" : code == CODE_REKEY_REQUIRED ?
+		    "rekey_required" : "ratchet_failed");
+	} else if (correlation[0] == 's')
+		error_of_start(chat, code, frame);
+	else if (correlation[0] == '\0')
+		error_of_message(chat, code, frame);
+	else
+		error_report(hermes, chat, frame);
+}
