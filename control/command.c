@@ -1,0 +1,219 @@
+/* control: reading a request and ending a command; see command.h. */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/util/log.h"
+#include "control/command.h"
+#include "control/control.h"
+#include "control/show.h"
+
+static const struct {
+	const char	*name;
+	int		 changes;	/* only for root and the owner */
+	command_run	 run;
+} commands[] = {
+	{ "show", 0, command_show },
+	{ "status", 0, command_status },
+	{ "metrics", 0, command_metrics },
+	{ "mesh create", 1, command_mesh_create },
+	{ "mesh revoke", 1, command_mesh_revoke },
+	{ "ticket", 1, command_ticket },
+	{ "join", 1, command_join },
+	{ "rekey", 1, command_rekey },
+	{ "erase", 1, command_erase },
+	{ "unlock", 1, command_unlock },
+	{ "stop", 1, command_stop },
+	{ "reload", 1, command_reload },
+};
+#define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
+
+static void
+command_free(struct command *command)
+{
+	if (command->ask != NULL)
+		ask_cancel(command->ask);
+	if (command->fd != -1)
+		close(command->fd);
+	json_decref(command->request);
+	free(command);
+}
+
+void
+command_cancel(struct command *command)
+{
+	command_free(command);
+}
+
+/* Write the last line, free the command, let the client go on. */
+static void
+command_end(struct command *command, json_t *last)
+{
+	struct client	*client = command->client;
+
+	client_line(client, last);
+	command_free(command);
+	client_done(client);
+}
+
+void
+command_ok(struct command *command, json_t *result,
+    const struct ask_answer *answer)
+{
+	json_t	*last = json_pack("{s:b}", "ok", 1);
+
+	if (result != NULL) {
+		(void)json_object_update(last, result);
+		json_decref(result);
+	}
+	if (answer != NULL && answer->missing != 0)
+		(void)json_object_set_new(last, "missing",
+		    show_process_names(answer->missing));
+	if (answer != NULL && answer->cut)
+		(void)json_object_set_new(last, "cut", json_true());
+	command_end(command, last);
+}
+
+static json_t *
+command_error(const char *error, const char *text)
+{
+	json_t	*message = json_string(text);
+
+	return (json_pack("{s:b s:s s:o}", "ok", 0, "error", error,
+	    "message", message == NULL ? json_string("?") : message));
+}
+
+void
+command_fail(struct command *command, const char *error, const char *format,
+    ...)
+{
+	char	text[1280];
+	va_list	ap;
+
+	va_start(ap, format);
+	if (vsnprintf(text, sizeof(text), format, ap) < 0)
+		text[0] = '\0';
+	va_end(ap);
+	command_end(command, command_error(error, text));
+}
+
+void
+command_fail_missing(struct command *command, const struct ask_answer *answer)
+{
+	int	 late = answer->late != 0;
+	json_t	*last = command_error(late ? ERROR_TIMEOUT : ERROR_UNAVAILABLE,
+	    late ? "a process did not answer in time" : "a process is down");
+
+	(void)json_object_set_new(last, "missing",
+	    show_process_names(answer->missing));
+	command_end(command, last);
+}
+
+void
+command_result(void *arg, const struct ask_answer *answer)
+{
+	struct command	*command = arg;
+
+	command_answered(command);
+	if (answer->missing != 0)
+		command_fail_missing(command, answer);
+	else if (answer->refusals > 0)
+		command_fail(command, ERROR_FAILED, "%s",
+		    answer->text[0] != '\0' ? answer->text : "refused");
+	else
+		command_ok(command, answer->text[0] == '\0' ? NULL :
+		    json_pack("{s:s}", "message", answer->text), answer);
+}
+
+struct ask *
+command_ask(struct command *command, int64_t timeout, ask_done done)
+{
+	command->ask = ask_new(timeout, done, command);
+	if (command->ask == NULL)
+		command_fail(command, ERROR_FAILED, "out of memory");
+	return (command->ask);
+}
+
+void
+command_answered(struct command *command)
+{
+	command->ask = NULL;
+}
+
+const char *
+command_string(const struct command *command, const char *key)
+{
+	return (json_string_value(json_object_get(command->request, key)));
+}
+
+json_int_t
+command_integer(const struct command *command, const char *key,
+    json_int_t otherwise)
+{
+	json_t	*value = json_object_get(command->request, key);
+
+	return (json_is_integer(value) ? json_integer_value(value) :
+	    otherwise);
+}
+
+int
+command_boolean(const struct command *command, const char *key)
+{
+	return (json_is_true(json_object_get(command->request, key)));
+}
+
+/* The row of commands[] that the request names; COMMANDS for none. */
+static size_t
+command_find(const json_t *request)
+{
+	const char	*name;
+	size_t		 i;
+
+	name = json_string_value(json_object_get(request, "command"));
+	for (i = 0; i < COMMANDS; i++)
+		if (name != NULL && strcmp(name, commands[i].name) == 0)
+			break;
+	return (i);
+}
+
+void
+command_start(struct client *client, const char *line, size_t length, int fd,
+    int may_change)
+{
+	struct command	*command = NULL;
+	const char	*error = ERROR_USAGE, *text = NULL;
+	json_t		*request;
+	size_t		 i;
+
+	request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
+	i = command_find(request);
+	if (!json_is_object(request))
+		text = "not a JSON object";
+	else if (i == COMMANDS)
+		text = "unknown command";
+	else if (commands[i].changes && !may_change) {
+		error = ERROR_DENIED;
+		text = "only root and the daemon's user may do this";
+	} else if ((command = calloc(1, sizeof(*command))) == NULL) {
+		error = ERROR_FAILED;
+		text = "out of memory";
+	}
+	if (text != NULL) {
+		if (fd != -1)
+			close(fd);
+		json_decref(request);
+		client_line(client, command_error(error, text));
+		return;
+	}
+	if (commands[i].changes)
+		log_info("hermesctl", "command=\"%s\"", commands[i].name);
+	command->client = client;
+	command->request = request;
+	command->fd = fd;
+	command->full = command_boolean(command, "full");
+	client_begin(client, command);
+	commands[i].run(command);
+}

@@ -1,0 +1,401 @@
+/* control: rows of answers as JSON; see show.h. */
+
+#include <sys/types.h>
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/util/hex.h"
+#include "common/util/table.h"
+#include "control/control.h"
+#include "control/show.h"
+
+static const char *const words[SHOW_TIELINES + 1] = {
+	[SHOW_SESSIONS] = "sessions",
+	[SHOW_CHATS] = "chats",
+	[SHOW_RATCHETS] = "ratchets",
+	[SHOW_NODES] = "nodes",
+	[SHOW_APPS] = "apps",
+	[SHOW_TIELINES] = "tielines",
+};
+
+const char *
+show_word(enum show_what what)
+{
+	return (words[what]);
+}
+
+enum show_what
+show_find(const char *word)
+{
+	size_t	what;
+
+	for (what = SHOW_SESSIONS; what <= SHOW_TIELINES; what++)
+		if (strcmp(word, words[what]) == 0)
+			return ((enum show_what)what);
+	return ((enum show_what)0);
+}
+
+/* --- parts --------------------------------------------------------------- */
+
+json_t *
+show_time(int64_t when)
+{
+	char		text[40];
+	struct tm	tm;
+	time_t		seconds = (time_t)(when / CLOCK_SECOND);
+
+	if (when <= 0 || gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return (json_null());
+	return (json_string(text));
+}
+
+json_t *
+show_id(const uint8_t *bytes, size_t length, int full)
+{
+	char	text[2 * SIGNATURE_SIZE + 1];
+
+	if (length > SIGNATURE_SIZE)
+		length = SIGNATURE_SIZE;
+	hex_encode(text, bytes, length);
+	if (!full)
+		text[SHOW_SHORT] = '\0';
+	return (json_string(text));
+}
+
+/* The bytes of the first count characters of UTF-8, or fewer. */
+static size_t
+show_characters(const char *text, size_t length, size_t count)
+{
+	size_t	i;
+
+	for (i = 0; i < length; i++)
+		if (((unsigned char)text[i] & 0xc0) != 0x80 && count-- == 0)
+			break;
+	return (i);
+}
+
+json_t *
+show_text(const char *text, size_t size, int full)
+{
+	size_t	 length = strnlen(text, size);
+	json_t	*string;
+
+	if (!full)
+		length = show_characters(text, length, SHOW_SHORT);
+	string = json_stringn(text, length);
+	return (string == NULL ? json_string("?") : string);
+}
+
+/* Seconds out of nanoseconds, null for none. */
+static json_t *
+show_seconds(int64_t ns)
+{
+	if (ns <= 0)
+		return (json_null());
+	return (json_real((double)ns / (double)CLOCK_SECOND));
+}
+
+/* --- rows ---------------------------------------------------------------- */
+
+static json_t *
+show_session(const void *data, int full)
+{
+	const struct ipc_row_session	*row = data;
+
+	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:b}",
+	    "app_id", show_id(row->app, KEY_SIZE, full),
+	    "session_id",
+	    show_text(row->session_id, sizeof(row->session_id), full),
+	    "address", show_text(row->address, sizeof(row->address), 1),
+	    "connected_at", show_time(row->connected_at),
+	    "messages_in", (json_int_t)row->messages_in,
+	    "messages_out", (json_int_t)row->messages_out,
+	    "chats", (json_int_t)row->chats,
+	    "v1", row->v1 != 0));
+}
+
+static json_t *
+show_chat(const void *data, int full)
+{
+	static const char *const	 states[] = {
+		[CHAT_STATE_NONE] = "none",
+		[CHAT_STATE_OFFERED] = "offered",
+		[CHAT_STATE_READY] = "ready",
+		[CHAT_STATE_REKEYING] = "rekeying",
+		[CHAT_STATE_SUSPENDED] = "suspended",
+		[CHAT_STATE_GONE] = "gone",
+	};
+	const struct ipc_row_chat	*row = data;
+
+	return (json_pack("{s:o s:o s:o s:o s:o s:s s:I s:I s:I s:I s:I}",
+	    "chat_id", show_text(row->chat_id, sizeof(row->chat_id), full),
+	    "handle", show_id(row->key.handle, KEY_SIZE, full),
+	    "local_app_id", show_id(row->local_app, KEY_SIZE, full),
+	    "remote_app_id", show_id(row->peer_app, KEY_SIZE, full),
+	    "remote_node_id",
+	    show_text(row->peer_node_id, sizeof(row->peer_node_id), 1),
+	    "state", row->state <= CHAT_STATE_GONE ? states[row->state] : "?",
+	    "key_version", (json_int_t)row->version,
+	    "accepted", (json_int_t)row->accepted,
+	    "acked", (json_int_t)row->acked,
+	    "delivered", (json_int_t)row->delivered,
+	    "parked", (json_int_t)row->parked));
+}
+
+static json_t *
+show_ratchet(const void *data, const char *node_id, int full)
+{
+	const struct ipc_row_ratchet	*row = data;
+
+	return (json_pack("{s:o s:I s:I s:I s:o s:o s:o s:b s:b s:b s:o s:b "
+	    "s:I s:o}",
+	    "chat_id", show_text(row->chat_id, sizeof(row->chat_id), full),
+	    "key_version", (json_int_t)row->version,
+	    "send_count", (json_int_t)row->send_count,
+	    "recv_count", (json_int_t)row->receive_count,
+	    "last_ratchet_at", show_time(row->last_ratchet_at),
+	    "local_app_id", show_id(row->local_app, KEY_SIZE, full),
+	    "remote_app_id", show_id(row->peer_app, KEY_SIZE, full),
+	    "derived", row->derived != 0,
+	    "resumed", row->resumed != 0,
+	    "expired", row->expired != 0,
+	    "remote_node_id", show_text(node_id, NODE_ID_SIZE, 1),
+	    "previous_epoch_open", row->previous_epoch_open != 0,
+	    "rekeys", (json_int_t)row->rekeys,
+	    "next_rekey_by", show_time(row->next_rekey_by)));
+}
+
+static json_t *
+show_node(const void *data, int full)
+{
+	static const char *const	 states[] = {
+		[NODE_ALIVE] = "alive",
+		[NODE_SUSPECT] = "suspect",
+		[NODE_FAILED] = "failed",
+		[NODE_LEFT] = "left",
+		[NODE_REVOKED] = "revoked",
+	};
+	const struct ipc_row_node	*row = data;
+
+	return (json_pack("{s:o s:o s:o s:s s:b s:I s:o s:o s:o s:I s:b}",
+	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
+	    "node_key", show_id(row->node_key, KEY_SIZE, full),
+	    "endpoint", show_text(row->endpoint, sizeof(row->endpoint), 1),
+	    "state", row->state >= NODE_ALIVE && row->state <= NODE_REVOKED ?
+	    states[row->state] : "?",
+	    "self", row->self != 0,
+	    "incarnation", (json_int_t)row->incarnation,
+	    "rtt_seconds", show_seconds(row->rtt),
+	    "last_seen_seconds", row->self ? json_null() :
+	    json_real((double)row->last_seen / (double)CLOCK_SECOND),
+	    "certificate_not_after", show_time(row->not_after),
+	    "apps", (json_int_t)row->apps,
+	    "connected", row->connected != 0));
+}
+
+static json_t *
+show_app(const void *data, int full)
+{
+	const struct ipc_row_app	*row = data;
+
+	return (json_pack("{s:o s:o s:o s:b}",
+	    "app_id", show_id(row->app, KEY_SIZE, full),
+	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
+	    "connected_at", show_time(row->connected_at),
+	    "local", row->local != 0));
+}
+
+static json_t *
+show_tieline(const void *data, int full)
+{
+	const struct ipc_row_tieline	*row = data;
+
+	return (json_pack("{s:o s:o s:b s:I s:I}",
+	    "handle", show_id(row->key.handle, KEY_SIZE, full),
+	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
+	    "up", row->up != 0,
+	    "sent", (json_int_t)row->sent,
+	    "received", (json_int_t)row->received));
+}
+
+/* Ratchets name their peer's node by its key; the rows of nodes name it. */
+static json_t *
+show_ratchets(const struct ask_answer *answer, int full)
+{
+	const struct ipc_row_ratchet	*rows;
+	const struct ipc_row_node	*nodes, *node;
+	json_t				*array = json_array();
+	struct table			 names;
+	size_t				 i, count, node_count;
+
+	nodes = ask_rows(answer, SHOW_NODES, &node_count);
+	rows = ask_rows(answer, SHOW_RATCHETS, &count);
+	table_init(&names, KEY_SIZE);
+	for (i = 0; i < node_count; i++)
+		(void)table_put(&names, nodes[i].node_key,
+		    (void *)(uintptr_t)&nodes[i]);
+	for (i = 0; i < count; i++) {
+		node = table_get(&names, rows[i].peer_node);
+		if (json_array_append_new(array, show_ratchet(&rows[i],
+		    node != NULL ? node->node_id : "", full)) == -1) {
+			json_decref(array);
+			array = NULL;
+			break;
+		}
+	}
+	table_free(&names);
+	return (array);
+}
+
+json_t *
+show_rows(const struct ask_answer *answer, enum show_what what, int full)
+{
+	static const struct {
+		json_t	*(*row)(const void *, int);
+		size_t	 size;
+	} kinds[] = {
+		[SHOW_SESSIONS] = { show_session,
+		    sizeof(struct ipc_row_session) },
+		[SHOW_CHATS] = { show_chat, sizeof(struct ipc_row_chat) },
+		[SHOW_RATCHETS] = { NULL, 0 },
+		[SHOW_NODES] = { show_node, sizeof(struct ipc_row_node) },
+		[SHOW_APPS] = { show_app, sizeof(struct ipc_row_app) },
+		[SHOW_TIELINES] = { show_tieline,
+		    sizeof(struct ipc_row_tieline) },
+	};
+	const uint8_t	*rows;
+	json_t		*array;
+	size_t		 i, count;
+
+	if (what == SHOW_RATCHETS)
+		return (show_ratchets(answer, full));
+	array = json_array();
+	rows = ask_rows(answer, what, &count);
+	for (i = 0; i < count; i++)
+		if (json_array_append_new(array, kinds[what].row(
+		    rows + i * kinds[what].size, full)) == -1) {
+			json_decref(array);
+			return (NULL);
+		}
+	return (array);
+}
+
+/* --- the node ------------------------------------------------------------ */
+
+json_t *
+show_process_names(unsigned int processes)
+{
+	json_t		*array = json_array();
+	unsigned int	 bit;
+
+	for (bit = PROCESS_PARENT; bit <= PROCESS_CONTROL; bit <<= 1)
+		if (processes & bit)
+			(void)json_array_append_new(array,
+			    json_string(process_name((enum process)bit)));
+	return (array);
+}
+
+json_t *
+show_processes(const struct ask_answer *answer)
+{
+	json_t		*array = json_array();
+	unsigned int	 bit;
+
+	for (bit = PROCESS_PARENT; bit <= PROCESS_CONTROL; bit <<= 1) {
+		const struct ipc_process_state *state = &control.states[bit];
+		json_int_t	pid = (json_int_t)state->pid;
+
+		if (bit == PROCESS_CONTROL)
+			pid = getpid();
+		else if (bit == PROCESS_PARENT)
+			pid = getppid();
+		(void)json_array_append_new(array,
+		    json_pack("{s:s s:I s:b s:I s:o}",
+		    "process", process_name((enum process)bit),
+		    "pid", pid,
+		    "up", (answer->missing & bit) == 0,
+		    "restarts", (json_int_t)state->restarts,
+		    "since", show_time(bit == PROCESS_CONTROL ?
+		    control.started_at : state->since)));
+	}
+	return (array);
+}
+
+/* Messages of both directions and roads. */
+static json_int_t
+show_messages(const struct metric_value *values)
+{
+	return ((json_int_t)(values[METRIC_MESSAGES_IN_LOCAL].value +
+	    values[METRIC_MESSAGES_IN_MESH].value +
+	    values[METRIC_MESSAGES_OUT_LOCAL].value +
+	    values[METRIC_MESSAGES_OUT_MESH].value));
+}
+
+json_t *
+show_summary(const struct ask_answer *answer, int full)
+{
+	const struct ipc_identity	*me = &control.identity;
+	const struct metric_value	*values = answer->metrics;
+
+	if (values == NULL)
+		return (NULL);
+	return (json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
+	    "s:I s:I s:I s:I s:I s:I s:I}",
+	    "version", HERMES_VERSION,
+	    "node_id", show_text(control.config.node_id, NODE_ID_SIZE, 1),
+	    "node_key", me->unlocked ?
+	    show_id(me->node_key, KEY_SIZE, full) : json_null(),
+	    "mesh_id", me->in_mesh ?
+	    show_id(me->mesh_id, KEY_SIZE, full) : json_null(),
+	    "unlocked", me->unlocked != 0,
+	    "in_mesh", me->in_mesh != 0,
+	    "authority", me->authority != 0,
+	    "draining", control.draining != 0 ||
+	    values[METRIC_DRAINING].value != 0,
+	    "certificate_not_after", me->in_mesh ?
+	    show_time(me->certificate.not_after) : json_null(),
+	    "up_since", show_time(control.states[PROCESS_KEYD].since),
+	    "sessions", (json_int_t)values[METRIC_SESSIONS_ACTIVE].value,
+	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value,
+	    "messages", show_messages(values),
+	    "apps", (json_int_t)values[METRIC_MESH_APPS].value,
+	    "nodes_alive", (json_int_t)values[METRIC_MESH_NODES_ALIVE].value,
+	    "nodes_suspect",
+	    (json_int_t)values[METRIC_MESH_NODES_SUSPECT].value,
+	    "nodes_failed",
+	    (json_int_t)values[METRIC_MESH_NODES_FAILED].value));
+}
+
+int
+show_metrics(const struct ask_answer *answer, struct buffer *out)
+{
+	static const struct {
+		enum process	process;
+		enum metric	up;
+	} ups[] = {
+		{ PROCESS_PARENT, METRIC_PROCESS_UP_PARENT },
+		{ PROCESS_ROUTER, METRIC_PROCESS_UP_ROUTER },
+		{ PROCESS_KEYD, METRIC_PROCESS_UP_KEYD },
+		{ PROCESS_MESH, METRIC_PROCESS_UP_MESH },
+		{ PROCESS_CONTROL, METRIC_PROCESS_UP_CONTROL },
+	};
+	struct metric_value	*values = answer->metrics;
+	size_t			 i;
+
+	if (values == NULL)
+		return (-1);
+	for (i = 0; i < sizeof(ups) / sizeof(ups[0]); i++)
+		values[ups[i].up].value =
+		    (answer->missing & ups[i].process) == 0;
+	values[METRIC_PROCESS_RESTARTS_ROUTER].value =
+	    control.states[PROCESS_ROUTER].restarts;
+	values[METRIC_PROCESS_RESTARTS_MESH].value =
+	    control.states[PROCESS_MESH].restarts;
+	values[METRIC_PROCESS_RESTARTS_CONTROL].value =
+	    control.states[PROCESS_CONTROL].restarts;
+	values[METRIC_BUILD_INFO].value = 1;
+	return (metrics_print(out, values));
+}
