@@ -71,7 +71,7 @@ struct directory {
 	uint32_t			max_per_node;
 	uint32_t			max_nodes;
 	uint32_t			zero;
-	uint64_t			refused;	/* claims beyond a limit */
+	uint64_t			refused;	/* claims over a limit */
 	directory_changed		changed;
 	void				*arg;
 };

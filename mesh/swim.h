@@ -46,7 +46,8 @@ struct swim_statement *swim_statement_make(const uint8_t key[KEY_SIZE],
 	    const char *node_id, uint64_t incarnation, const void *bytes,
 	    size_t length);
 struct swim_statement *swim_statement_hold(struct swim_statement *statement);
-void	swim_statement_free(struct swim_statement *statement);	/* NULL is fine */
+/* Let go of one reference; NULL is fine. */
+void	swim_statement_free(struct swim_statement *statement);
 
 enum swim_update_type {
 	SWIM_ALIVE = 1,		/* statement: the descriptor */
