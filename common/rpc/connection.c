@@ -1,0 +1,493 @@
+/*
+ * Any process with a network socket. One TLS connection with an HTTP/2
+ * session on it, from its first byte to its end. Owners' callbacks may do
+ * anything, also free the server: what is still in use up the stack is freed
+ * when the last caller leaves. Trusts no byte.
+ */
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <tls.h>
+
+#include "common/rpc/internal.h"
+#include "common/util/clock.h"
+
+#define READ_BUDGET	(512 * 1024)	/* bytes before others have a turn */
+
+static void	connection_writable(evutil_socket_t, short, void *);
+static void	connection_readable(evutil_socket_t, short, void *);
+static void	connection_woken(evutil_socket_t, short, void *);
+
+struct rpc_connection *
+rpc_connection_new(struct event_base *base, struct rpc_server *server,
+    struct rpc_tls *tls, const struct rpc_limits *limits)
+{
+	struct rpc_connection	*connection;
+
+	if ((connection = calloc(1, sizeof(*connection))) == NULL)
+		return (NULL);
+	connection->base = base;
+	connection->server = server;
+	connection->tls = rpc_tls_ref(tls);
+	connection->limits = *limits;
+	connection->counters = server != NULL ? &server->counters :
+	    &connection->own_counters;
+	connection->transport.fd = -1;
+	connection->transport.bytes_read = &connection->counters->bytes_read;
+	connection->transport.bytes_written =
+	    &connection->counters->bytes_written;
+	TAILQ_INIT(&connection->streams);
+	TAILQ_INIT(&connection->ending);
+	TAILQ_INIT(&connection->graves);
+	connection->state = RPC_CONNECTING;
+	return (connection);
+}
+
+void
+rpc_connection_free(struct rpc_connection *connection)
+{
+	struct rpc_stream	*stream;
+
+	while ((stream = TAILQ_FIRST(&connection->graves)) != NULL) {
+		TAILQ_REMOVE(&connection->graves, stream, entry);
+		rpc_stream_free(stream);
+	}
+	nghttp2_session_del(connection->session);
+	rpc_tls_free(connection->tls);
+	if (connection->server != NULL)
+		rpc_server_unref(connection->server);
+	OPENSSL_free(connection->certificate);
+	free(connection->authority);
+	free(connection);
+}
+
+int
+rpc_connection_start(struct rpc_connection *connection, int fd,
+    int connecting, const char *name)
+{
+	if (rpc_transport_open(&connection->transport, connection->tls, fd,
+	    name) == -1) {
+		rpc_transport_close(&connection->transport);
+		(void)close(fd);	/* nothing was written */
+		errno = ENOMEM;
+		return (-1);
+	}
+	(void)event_assign(&connection->read_event, connection->base, fd,
+	    EV_READ | EV_PERSIST, connection_readable, connection);
+	(void)event_assign(&connection->write_event, connection->base, fd,
+	    EV_WRITE | EV_PERSIST, connection_writable, connection);
+	(void)event_assign(&connection->wake_event, connection->base, -1, 0,
+	    connection_woken, connection);
+	(void)evtimer_assign(&connection->timer, connection->base,
+	    rpc_timer_fired, connection);
+	connection->state = connecting ? RPC_CONNECTING : RPC_HANDSHAKE;
+	connection->counters->connections_total++;
+	connection->counters->connections_open++;
+	rpc_timer_start(connection);
+	rpc_connection_update(connection);
+	/* A client speaks first. */
+	if (!connecting && connection->server == NULL)
+		event_active(&connection->read_event, EV_READ, 1);
+	return (0);
+}
+
+static void
+connection_want(struct event *event, int want)
+{
+	/* Without memory the timer finds a connection that does nothing. */
+	if (want)
+		(void)event_add(event, NULL);
+	else
+		(void)event_del(event);
+}
+
+static int
+connection_reads(const struct rpc_connection *connection)
+{
+	switch (connection->state) {
+	case RPC_HANDSHAKE:
+		return (1);
+	case RPC_PREFACE:
+	case RPC_OPEN:
+		return (!connection->paused && !connection->doomed &&
+		    (connection->server == NULL ||
+		    !connection->server->paused));
+	default:
+		return (0);
+	}
+}
+
+void
+rpc_connection_update(struct rpc_connection *connection)
+{
+	unsigned	reads = (unsigned)connection_reads(connection);
+	unsigned	writes;
+
+	if (connection->state == RPC_DEAD)
+		return;
+	writes = connection->state == RPC_CONNECTING ||
+	    (buffer_length(&connection->transport.out) > 0 &&
+	    !connection->lingering);
+	if (reads != connection->reading) {
+		connection->reading = reads;
+		connection_want(&connection->read_event, (int)reads);
+		if (reads && buffer_length(&connection->transport.in) > 0)
+			event_active(&connection->read_event, EV_READ, 1);
+	}
+	if (writes != connection->writing) {
+		connection->writing = writes;
+		connection_want(&connection->write_event, (int)writes);
+	}
+}
+
+void
+rpc_connection_enter(struct rpc_connection *connection)
+{
+	connection->depth++;
+}
+
+void
+rpc_connection_leave(struct rpc_connection *connection)
+{
+	struct rpc_stream	*stream;
+
+	if (--connection->depth > 0)
+		return;
+	if (connection->state == RPC_DEAD) {
+		rpc_connection_free(connection);
+		return;
+	}
+	while ((stream = TAILQ_FIRST(&connection->graves)) != NULL) {
+		TAILQ_REMOVE(&connection->graves, stream, entry);
+		rpc_stream_free(stream);
+	}
+}
+
+void
+rpc_connection_wake(struct rpc_connection *connection)
+{
+	static const struct timeval	now = { 0, 0 };
+
+	if (connection->awake || connection->state == RPC_DEAD)
+		return;
+	connection->awake = 1;
+	/* From inside itself only after the loop has looked at the others. */
+	if (connection->waking)
+		(void)event_add(&connection->wake_event, &now);
+	else
+		event_active(&connection->wake_event, EV_WRITE, 1);
+}
+
+/* Every call on it ends. */
+static void
+connection_end_streams(struct rpc_connection *connection, const char *why)
+{
+	struct rpc_stream	*stream;
+	enum rpc_status		 status;
+
+	status = connection->server != NULL ? RPC_CANCELLED : RPC_UNAVAILABLE;
+	for (;;) {
+		if ((stream = TAILQ_FIRST(&connection->ending)) != NULL)
+			rpc_stream_over(stream, RPC_CANCELLED, "cancelled");
+		else if ((stream = TAILQ_FIRST(&connection->streams)) != NULL)
+			rpc_stream_over(stream, status, why);
+		else
+			break;
+	}
+}
+
+void
+rpc_connection_cut(struct rpc_connection *connection, const char *why)
+{
+	if (connection->state == RPC_DEAD)
+		return;
+	if (connection->state < RPC_OPEN)
+		connection->counters->handshake_failures++;
+	if (connection->server != NULL)
+		rpc_server_handshaken(connection);
+	connection->state = RPC_DEAD;
+	(void)event_del(&connection->read_event);
+	(void)event_del(&connection->write_event);
+	(void)event_del(&connection->wake_event);
+	(void)event_del(&connection->timer);
+	connection->counters->connections_open--;
+	connection_end_streams(connection, why);
+	if (connection->server != NULL)
+		rpc_server_gone(connection);
+	else if (!connection->announced)
+		connection->callbacks->failed(connection, why,
+		    connection->arg);
+	else
+		connection->callbacks->closed(connection, connection->arg);
+	rpc_transport_close(&connection->transport);
+}
+
+void
+rpc_connection_close(struct rpc_connection *connection)
+{
+	connection->closing = 1;
+	rpc_connection_wake(connection);
+}
+
+void
+rpc_connection_abuse(struct rpc_connection *connection)
+{
+	if (connection->doomed || connection->state == RPC_DEAD)
+		return;
+	connection->counters->abuse++;
+	connection->doomed = 1;
+	(void)nghttp2_session_terminate_session(connection->session,
+	    NGHTTP2_ENHANCE_YOUR_CALM);
+	rpc_connection_wake(connection);
+}
+
+void
+rpc_connection_ready(struct rpc_connection *connection)
+{
+	if (connection->state != RPC_PREFACE)
+		return;
+	if (connection->server != NULL)
+		rpc_server_handshaken(connection);
+	connection->state = RPC_OPEN;
+	connection->idle_since = connection->pinged = clock_monotonic();
+	rpc_timer_start(connection);
+	if (connection->server != NULL)
+		return;
+	connection->announced = 1;
+	if (connection->callbacks->connected != NULL)
+		connection->callbacks->connected(connection, connection->arg);
+}
+
+static void
+connection_handshake(struct rpc_connection *connection)
+{
+	const char	*wrong;
+	char		 text[256];
+	int		 rv;
+
+	rv = rpc_transport_handshake(&connection->transport);
+	/* An alert too is worth sending. */
+	if (rpc_transport_flush(&connection->transport) == -1 && rv != -1) {
+		rpc_connection_cut(connection, strerror(errno));
+		return;
+	}
+	if (rv == 1)
+		return;
+	if (rv == -1) {
+		wrong = tls_error(connection->transport.tls);
+		(void)snprintf(text, sizeof(text), "%s", wrong != NULL ?
+		    wrong : "TLS handshake failed");
+		rpc_connection_cut(connection, text);
+		return;
+	}
+	if ((wrong = rpc_peer_check(connection)) != NULL) {
+		rpc_connection_cut(connection, wrong);
+		return;
+	}
+	if (rpc_session_open(connection) == -1) {
+		rpc_connection_cut(connection, "out of memory");
+		return;
+	}
+	connection->state = RPC_PREFACE;
+	rpc_connection_wake(connection);
+	if (connection->server != NULL && rpc_server_admit(connection) == -1)
+		rpc_connection_cut(connection, "refused");
+}
+
+/* Hand plaintext to the session. -1: read no more. */
+static int
+connection_input(struct rpc_connection *connection, const uint8_t *plain,
+    size_t length)
+{
+	ssize_t	n;
+
+	connection->heard = 1;
+	n = nghttp2_session_mem_recv(connection->session, plain, length);
+	if (connection->state == RPC_DEAD || connection->doomed)
+		return (-1);
+	if (n >= 0)
+		return (0);
+	if (n == NGHTTP2_ERR_FLOODED) {
+		rpc_connection_abuse(connection);
+		return (-1);
+	}
+	connection->counters->protocol_errors++;
+	connection->doomed = 1;
+	(void)nghttp2_session_terminate_session(connection->session,
+	    NGHTTP2_PROTOCOL_ERROR);
+	return (-1);
+}
+
+/*
+ * A server that closes with bytes unread makes the kernel reset the
+ * connection, and the client may lose our last words. Let it close first.
+ */
+static void
+connection_end(struct rpc_connection *connection)
+{
+	if (connection->server == NULL || connection->state != RPC_OPEN) {
+		rpc_connection_cut(connection, "drained");
+		return;
+	}
+	if (connection->lingering)
+		return;
+	connection->lingering = 1;
+	rpc_transport_shutdown(&connection->transport);
+	rpc_timer_start(connection);
+}
+
+static void
+connection_read(struct rpc_connection *connection)
+{
+	struct rpc_transport	*transport = &connection->transport;
+	const uint8_t		*plain;
+	size_t			 budget = READ_BUDGET;
+	ssize_t			 n;
+
+	while (connection_reads(connection)) {
+		if ((n = rpc_transport_read(transport, &plain)) == 0)
+			break;
+		if (n == -1) {
+			rpc_connection_cut(connection, "connection lost");
+			return;
+		}
+		if (connection_input(connection, plain, (size_t)n) == -1)
+			break;
+		if ((size_t)n >= budget) {
+			event_active(&connection->read_event, EV_READ, 1);
+			break;
+		}
+		budget -= (size_t)n;
+	}
+	if (connection->state != RPC_DEAD)
+		rpc_connection_wake(connection);
+}
+
+static void
+connection_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct rpc_connection	*connection = arg;
+	struct rpc_transport	*transport = &connection->transport;
+
+	(void)fd;
+	(void)what;
+	rpc_connection_enter(connection);
+	rpc_transport_begin(transport);
+	if (connection->lingering) {
+		if (rpc_transport_discard(transport) == -1)
+			rpc_connection_cut(connection, "drained");
+	} else if (connection->state == RPC_HANDSHAKE)
+		connection_handshake(connection);
+	if (connection->lingering)
+		transport->fresh_length = 0;
+	else if (connection->state == RPC_PREFACE ||
+	    connection->state == RPC_OPEN)
+		connection_read(connection);
+	if (connection->state != RPC_DEAD &&
+	    rpc_transport_end(transport) == -1)
+		rpc_connection_cut(connection, "out of memory");
+	rpc_connection_update(connection);
+	rpc_connection_leave(connection);
+}
+
+static void
+connection_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct rpc_connection	*connection = arg;
+	socklen_t		 length = sizeof(int);
+	int			 error = 0;
+
+	(void)what;
+	if (connection->state != RPC_CONNECTING) {
+		rpc_connection_wake(connection);
+		return;
+	}
+	rpc_connection_enter(connection);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
+		error = errno;
+	if (error != 0)
+		rpc_connection_cut(connection, strerror(error));
+	else {
+		/* In this order: an active event cannot be added. */
+		connection->state = RPC_HANDSHAKE;
+		rpc_connection_update(connection);
+		event_active(&connection->read_event, EV_READ, 1);
+	}
+	rpc_connection_leave(connection);
+}
+
+/* Nothing left to do on it? */
+static int
+connection_is_done(const struct rpc_connection *connection)
+{
+	if (connection->session == NULL ||
+	    buffer_length(&connection->transport.out) > 0 ||
+	    nghttp2_session_want_write(connection->session))
+		return (0);
+	if (!nghttp2_session_want_read(connection->session))
+		return (1);
+	if (connection->stream_count > 0)
+		return (0);
+	return (connection->drained || connection->peer_draining);
+}
+
+static void
+connection_woken(evutil_socket_t fd, short what, void *arg)
+{
+	struct rpc_connection	*connection = arg;
+	struct rpc_stream	*stream;
+
+	(void)fd;
+	(void)what;
+	connection->awake = 0;
+	connection->waking = 1;
+	rpc_connection_enter(connection);
+	while ((stream = TAILQ_FIRST(&connection->ending)) != NULL)
+		rpc_stream_over(stream, RPC_CANCELLED, "cancelled");
+	if (connection->closing)
+		rpc_connection_cut(connection, "closed here");
+	else if (connection->lingering)
+		;
+	else if (connection->state == RPC_PREFACE ||
+	    connection->state == RPC_OPEN) {
+		if (rpc_output_flush(connection) == -1)
+			rpc_connection_cut(connection, "connection lost");
+		else if (connection->doomed)
+			rpc_connection_cut(connection, "protocol broken");
+		else if (connection_is_done(connection))
+			connection_end(connection);
+		else
+			rpc_stream_tell_writable(connection);
+	} else if (connection->state == RPC_HANDSHAKE &&
+	    rpc_transport_flush(&connection->transport) == -1)
+		rpc_connection_cut(connection, "connection lost");
+	rpc_connection_update(connection);
+	connection->waking = 0;
+	rpc_connection_leave(connection);
+}
+
+void
+rpc_connection_set_arg(struct rpc_connection *connection, void *arg)
+{
+	connection->arg = arg;
+}
+
+void *
+rpc_connection_arg(const struct rpc_connection *connection)
+{
+	return (connection->arg);
+}
+
+void
+rpc_connection_pause(struct rpc_connection *connection, int pause)
+{
+	connection->paused = pause != 0;
+	rpc_connection_update(connection);
+}

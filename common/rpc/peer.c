@@ -1,0 +1,146 @@
+/*
+ * Any process with a network socket. Who the peer of a connection is: its
+ * address, its certificate, that certificate's key. Trusts no byte; judges
+ * nothing but ALPN.
+ */
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
+#include <tls.h>
+
+#include "common/rpc/internal.h"
+
+void
+rpc_peer_set_address(struct rpc_connection *connection,
+    const struct sockaddr *address, socklen_t length)
+{
+	const struct sockaddr_in	*in4;
+	const struct sockaddr_in6	*in6;
+	char				 host[INET6_ADDRSTRLEN] = "?";
+	unsigned			 port;
+
+	if (length > sizeof(connection->address))
+		length = sizeof(connection->address);
+	memcpy(&connection->address, address, length);
+	connection->source[0] = (uint8_t)address->sa_family;
+	if (address->sa_family == AF_INET) {
+		in4 = (const struct sockaddr_in *)&connection->address;
+		(void)inet_ntop(AF_INET, &in4->sin_addr, host, sizeof(host));
+		port = ntohs(in4->sin_port);
+		memcpy(connection->source + 1, &in4->sin_addr, 4);
+	} else if (address->sa_family == AF_INET6) {
+		in6 = (const struct sockaddr_in6 *)&connection->address;
+		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host,
+		    sizeof(host));
+		port = ntohs(in6->sin6_port);
+		/* One site has a /64 at least: that is one source. */
+		memcpy(connection->source + 1, &in6->sin6_addr, 8);
+	} else {
+		(void)snprintf(connection->name, sizeof(connection->name),
+		    "local");
+		return;
+	}
+	(void)snprintf(connection->name, sizeof(connection->name),
+	    "%s port %u", host, port);
+}
+
+/* Keep the leaf in DER and the hash of its key. */
+static int
+peer_keep_certificate(struct rpc_connection *connection, X509 *leaf)
+{
+	uint8_t	*key = NULL;
+	int	 length;
+
+	length = i2d_X509(leaf, &connection->certificate);
+	if (length <= 0)
+		return (-1);
+	connection->certificate_length = (size_t)length;
+	length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &key);
+	if (length <= 0)
+		return (-1);
+	SHA256(key, (size_t)length, connection->spki);
+	connection->has_spki = 1;
+	OPENSSL_free(key);
+	return (0);
+}
+
+static int
+peer_take_certificate(struct rpc_connection *connection)
+{
+	const uint8_t	*pem;
+	size_t		 length;
+	BIO		*bio;
+	X509		*leaf;
+	int		 rv = -1;
+
+	pem = tls_peer_cert_chain_pem(connection->transport.tls, &length);
+	if (pem == NULL || length == 0)
+		return (0);
+	if (length > INT32_MAX ||
+	    (bio = BIO_new_mem_buf(pem, (int)length)) == NULL)
+		return (-1);
+	leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	if (leaf != NULL)
+		rv = peer_keep_certificate(connection, leaf);
+	X509_free(leaf);
+	BIO_free(bio);
+	ERR_clear_error();
+	return (rv);
+}
+
+const char *
+rpc_peer_check(struct rpc_connection *connection)
+{
+	const char	*alpn;
+
+	alpn = tls_conn_alpn_selected(connection->transport.tls);
+	if (alpn == NULL || strcmp(alpn, "h2") != 0)
+		return ("no HTTP/2 by ALPN");
+	if (peer_take_certificate(connection) == -1)
+		return ("unreadable certificate");
+	if (connection->tls->verify == RPC_VERIFY_PEER_LATER &&
+	    !connection->has_spki)
+		return ("no certificate");
+	return (NULL);
+}
+
+const uint8_t *
+rpc_connection_certificate(const struct rpc_connection *connection,
+    size_t *length)
+{
+	*length = connection->certificate_length;
+	return (connection->certificate);
+}
+
+int
+rpc_connection_peer_spki(const struct rpc_connection *connection,
+    uint8_t hash[32])
+{
+	if (!connection->has_spki)
+		return (-1);
+	memcpy(hash, connection->spki, sizeof(connection->spki));
+	return (0);
+}
+
+const char *
+rpc_connection_name(const struct rpc_connection *connection)
+{
+	return (connection->name);
+}
+
+const struct sockaddr *
+rpc_connection_address(const struct rpc_connection *connection)
+{
+	return ((const struct sockaddr *)&connection->address);
+}
