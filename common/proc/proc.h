@@ -46,10 +46,18 @@ struct proc_hooks {
 };
 
 /*
- * Run the child until it is told to stop: names the log, drops what
+ * Where a child logs: stderr when foreground is not 0, and every level when
+ * verbose is not 0, whatever the configuration says. Before proc_run().
+ */
+void	proc_set_log(int foreground, int verbose);
+
+/*
+ * Run the child until it is told to stop: names the log, makes sure no
  * privileges are left, forbids core dumps and ptrace, reads the parent's
  * door. A closed parent's door (the parent died) or a closed door to keyd
- * ends the process at once, wiped, status 1. Returns the exit status.
+ * ends the process at once, wiped, status 1; but control, which has nothing
+ * to wipe and answers operators to the end, goes on without keyd until the
+ * parent says otherwise. Returns the exit status.
  */
 int	proc_run(enum process self, const struct proc_hooks *hooks);
 
@@ -57,8 +65,11 @@ struct event_base *proc_base(void);
 const struct config *proc_config(void);
 struct ipc	*proc_ipc(enum process peer);	/* NULL while it is down */
 
-/* The neighbour broke the rules: close its door, tell the parent to kill
- * it. */
+/*
+ * The neighbour broke the rules: nothing more is read from it, proc_ipc() is
+ * NULL from now on, the parent is told to kill it. door_down is called before
+ * the turn of the event loop ends, not inside this call.
+ */
 void	proc_broken(enum process peer, const char *why);
 
 /* The shutdown hook has finished: tell the parent, leave the loop, exit 0. */
