@@ -1,0 +1,383 @@
+/*
+ * router/frames.c and frames_write.c against protobuf-c: what one writes the
+ * other reads, broken bytes are refused, private keys are wiped.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <check.h>
+
+#include "proto/approuter.pb-c.h"
+#include "router/frames.h"
+
+static struct frame_body	 body;
+static uint8_t			 wire[FRAME_BODY_SIZE + 512];
+
+static struct span
+text(const char *s)
+{
+	return (span_of(s, strlen(s)));
+}
+
+static int
+span_is(struct span span, const char *s)
+{
+	return (span.length == strlen(s) && (span.length == 0 ||
+	    memcmp(span.bytes, s, span.length) == 0));
+}
+
+static size_t
+pack(Approuter__V1__AppFrame *frame)
+{
+	ck_assert(approuter__v1__app_frame__get_packed_size(frame) <
+	    sizeof(wire));
+	return (approuter__v1__app_frame__pack(frame, wire));
+}
+
+static Approuter__V1__AppFrame *
+wrapped(const char *correlation)
+{
+	size_t	 length = frame_wrapped_size(&body, text(correlation));
+	Approuter__V1__AppFrame	*frame;
+
+	ck_assert(!body.failed);
+	frame_wrap(wire, &body, text(correlation));
+	frame = approuter__v1__app_frame__unpack(NULL, length, wire);
+	ck_assert_ptr_nonnull(frame);
+	ck_assert_str_eq(frame->correlation_id, correlation);
+	return (frame);
+}
+
+START_TEST(test_read_chat_message)
+{
+	Approuter__V1__AppFrame		 frame =
+	    APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage	 message =
+	    APPROUTER__V1__CHAT_MESSAGE__INIT;
+	struct frame			 got;
+	struct frame_chat_message	 m;
+	uint64_t			 sequences[] = { 0, 1, 127, 128, 300,
+	    UINT64_MAX };
+	char				 id[] = "c-1", chat[] = "chat";
+	char				 peer[] = "aa";
+	size_t				 i, length;
+
+	frame.correlation_id = id;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE;
+	frame.chat_message = &message;
+	message.chat_id = chat;
+	message.peer_app_id = peer;
+	message.payload.data = (uint8_t *)chat;
+	for (i = 0; i < 6; i++) {
+		message.sequence = sequences[i];
+		message.payload.len = i % 5;
+		length = pack(&frame);
+		ck_assert_int_eq(frame_read(&got, wire, length), 0);
+		ck_assert_int_eq(got.field, FRAME_CHAT_MESSAGE);
+		ck_assert(span_is(got.correlation, "c-1"));
+		ck_assert_int_eq(frame_read_chat_message(&m, got.body), 0);
+		ck_assert(span_is(m.chat_id, "chat"));
+		ck_assert(span_is(m.peer, "aa"));
+		ck_assert_uint_eq(m.payload.length, i % 5);
+		ck_assert_uint_eq(m.sequence, sequences[i]);
+	}
+}
+END_TEST
+
+START_TEST(test_read_connect)
+{
+	Approuter__V1__AppFrame			 frame =
+	    APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect			 connect =
+	    APPROUTER__V1__CONNECT__INIT;
+	Approuter__V1__Connect__MetadataEntry	 entries[2] = {
+		APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT,
+		APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT
+	};
+	Approuter__V1__Connect__MetadataEntry	*list[2] = { &entries[0],
+	    &entries[1] };
+	struct frame				 got;
+	static struct frame_connect		 c;
+	char	 k1[] = "accept", v1[] = "auto", k2[] = "n\xc3\xa4me";
+	char	 node[] = "node-a", empty[] = "";
+	uint8_t	 key[32] = { 1, 2, 3 };
+
+	entries[0].key = k1;
+	entries[0].value = v1;
+	entries[1].key = k2;
+	entries[1].value = empty;
+	connect.metadata = list;
+	connect.n_metadata = 2;
+	connect.node_id = node;
+	connect.app_public_key.data = key;
+	connect.app_public_key.len = 32;
+	connect.issued_at = -5;
+	connect.expires_at = INT64_MAX;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CONNECT;
+	frame.connect = &connect;
+	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(got.field, FRAME_CONNECT);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), 0);
+	ck_assert(span_is(c.node_id, "node-a"));
+	ck_assert_uint_eq(c.app_key.length, 32);
+	ck_assert_int_eq(memcmp(c.app_key.bytes, key, 32), 0);
+	ck_assert_uint_eq(c.signature.length, 0);
+	ck_assert_int_eq(c.issued_at, -5);
+	ck_assert_int_eq(c.expires_at, INT64_MAX);
+	ck_assert_uint_eq(c.pair_count, 2);
+	ck_assert_uint_eq(c.metadata_bytes, 15);
+	ck_assert(frame_has_pair(c.pairs, 2, "accept", "auto"));
+	ck_assert(!frame_has_pair(c.pairs, 2, "accept", "autos"));
+
+	/* The same key twice is no map. */
+	entries[1].key = k1;
+	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), -1);
+	/* Nor is a broken text a string. */
+	k2[2] = 'x';
+	entries[1].key = k2;
+	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), -1);
+}
+END_TEST
+
+START_TEST(test_start_chat)
+{
+	static struct frame_start_chat	 start, again;
+	Approuter__V1__AppFrame		*frame;
+	struct frame			 got;
+	uint8_t				 secret[34];
+	uint8_t				 key[32];
+	size_t				 length;
+
+	memset(key, 7, sizeof(key));
+	memset(&start, 0, sizeof(start));
+	start.chat_id = text("integration-chat");
+	start.key = span_of(key, 32);
+	start.target = text("bb");
+	start.hint = text("node-b");
+	start.version = 3;
+	start.rekey = 1;
+	start.resume = 1;
+	start.salt = text("salt");
+	start.pairs[0].key = "k";
+	start.pairs[0].key_length = 1;
+	start.pairs[0].value = "v";
+	start.pairs[0].value_length = 1;
+	start.pair_count = 1;
+	frame_begin(&body, FRAME_START_CHAT);
+	frame_put_start_chat(&body, &start, "aa");
+	frame = wrapped("x");
+	ck_assert_int_eq(frame->body_case,
+	    APPROUTER__V1__APP_FRAME__BODY_START_CHAT);
+	ck_assert_str_eq(frame->start_chat->chat_id, "integration-chat");
+	ck_assert_str_eq(frame->start_chat->source_app_id, "aa");
+	ck_assert_str_eq(frame->start_chat->target_node_hint, "node-b");
+	ck_assert_uint_eq(frame->start_chat->key_version, 3);
+	ck_assert(frame->start_chat->rekey && frame->start_chat->resume);
+	ck_assert_uint_eq(frame->start_chat->n_metadata, 1);
+	ck_assert_str_eq(frame->start_chat->metadata[0]->value, "v");
+	approuter__v1__app_frame__free_unpacked(frame, NULL);
+
+	/* A private key in field 7: zeros afterwards, and nothing else is. */
+	length = frame_wrapped_size(&body, SPAN_NONE);
+	frame_wrap(wire, &body, SPAN_NONE);
+	ck_assert_int_eq(frame_read(&got, wire, length), 0);
+	memmove(wire, got.body.bytes, got.body.length);
+	memset(secret, 0x55, sizeof(secret));
+	secret[0] = 7 << 3 | 2;
+	secret[1] = 32;
+	memcpy(wire + got.body.length, secret, sizeof(secret));
+	length = got.body.length + sizeof(secret);
+	ck_assert_int_eq(frame_read_start_chat(&again,
+	    span_of(wire, length)), 0);
+	memset(secret + 2, 0, 32);
+	ck_assert_int_eq(memcmp(wire + length - 34, secret, 34), 0);
+	ck_assert(span_is(again.chat_id, "integration-chat"));
+	ck_assert_int_eq(memcmp(again.key.bytes, key, 32), 0);
+	ck_assert_uint_eq(again.pair_count, 1);
+	ck_assert_uint_eq(again.version, 3);
+}
+END_TEST
+
+START_TEST(test_write_hot)
+{
+	struct frame_chat_message	 m;
+	Approuter__V1__AppFrame		*frame;
+	uint64_t			 sequences[] = { 0, 1, 127, 128,
+	    1 << 20, UINT64_MAX };
+	static uint8_t			 payload[20000];
+	size_t				 i, n, length;
+	struct span			 id = text("corr");
+
+	for (i = 0; i < 6; i++) {
+		for (n = 0; n < sizeof(payload); n = n * 3 + 1) {
+			memset(&m, 0, sizeof(m));
+			m.chat_id = text("chat");
+			m.payload = span_of(payload, n);
+			m.peer = text("ff");
+			m.sequence = sequences[i];
+			length = frame_chat_message_size(FRAME_CHAT_MESSAGE,
+			    &m, id);
+			frame_write_chat_message(wire, FRAME_CHAT_MESSAGE, &m,
+			    id);
+			frame = approuter__v1__app_frame__unpack(NULL,
+			    length, wire);
+			ck_assert_ptr_nonnull(frame);
+			ck_assert_uint_eq(frame->chat_message->sequence,
+			    sequences[i]);
+			ck_assert_uint_eq(frame->chat_message->payload.len, n);
+			ck_assert_str_eq(frame->chat_message->peer_app_id,
+			    "ff");
+			ck_assert_uint_eq(length,
+			    approuter__v1__app_frame__get_packed_size(frame));
+			approuter__v1__app_frame__free_unpacked(frame, NULL);
+		}
+		m.payload = SPAN_NONE;
+		length = frame_chat_message_size(FRAME_CHAT_MESSAGE_ACK, &m,
+		    SPAN_NONE);
+		frame_write_chat_message(wire, FRAME_CHAT_MESSAGE_ACK, &m,
+		    SPAN_NONE);
+		frame = approuter__v1__app_frame__unpack(NULL, length, wire);
+		ck_assert_ptr_nonnull(frame);
+		ck_assert_uint_eq(frame->chat_message_ack->sequence,
+		    sequences[i]);
+		approuter__v1__app_frame__free_unpacked(frame, NULL);
+	}
+}
+END_TEST
+
+START_TEST(test_write_bodies)
+{
+	Approuter__V1__AppFrame	*frame;
+	static uint8_t		 key[32] = { 9 };
+	static uint8_t		 big[FRAME_BODY_SIZE];
+
+	frame_begin(&body, FRAME_CONNECT_ACK);
+	frame_put_text(&body, 1, "session");
+	frame_put_node(&body, 4, "n1", "host:1", key);
+	frame_put_node(&body, 4, "n2", "", key);
+	frame_put_number(&body, 5, 1048576);
+	frame = wrapped("q");
+	ck_assert_uint_eq(frame->connect_ack->n_nodes, 2);
+	ck_assert_str_eq(frame->connect_ack->nodes[0]->endpoint, "host:1");
+	ck_assert_str_eq(frame->connect_ack->nodes[1]->node_id, "n2");
+	ck_assert_uint_eq(frame->connect_ack->max_message_size, 1048576);
+	approuter__v1__app_frame__free_unpacked(frame, NULL);
+
+	frame_begin(&body, FRAME_ERROR);
+	frame_put_text(&body, 1, "RATE_LIMITED");
+	frame_put_number(&body, 5, (uint64_t)INT64_C(5000000000));
+	frame = wrapped("");
+	ck_assert_str_eq(frame->error->code, "RATE_LIMITED");
+	ck_assert_int_eq(frame->error->retry_after_nanos, 5000000000);
+	approuter__v1__app_frame__free_unpacked(frame, NULL);
+
+	frame_begin(&body, FRAME_ERROR);
+	frame_put_bytes(&body, 1, big, sizeof(big));
+	ck_assert(body.failed);
+}
+END_TEST
+
+START_TEST(test_unknown)
+{
+	struct frame	frame;
+	const uint8_t	field_99[] = { 0x9a, 0x06, 0x01, 0x00 };
+	const uint8_t	group[] = { 0x0b, 0x0c };
+	const uint8_t	zero[] = { 0x00, 0x01 };
+	const uint8_t	cut[] = { 0x32, 0x05, 0x0a };
+	const uint8_t	endless[] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0x80, 0x80, 0x01 };
+	uint8_t		long_id[200] = { 0x0a, 0xc5, 0x01 };
+
+	ck_assert_int_eq(frame_read(&frame, NULL, 0), 0);
+	ck_assert_int_eq(frame.field, FRAME_NONE);
+	ck_assert_int_eq(frame_read(&frame, field_99, 4), 0);
+	ck_assert_int_eq(frame.field, FRAME_UNKNOWN);
+	ck_assert_int_eq(frame_read(&frame, group, 2), -1);
+	ck_assert_int_eq(frame_read(&frame, zero, 2), -1);
+	ck_assert_int_eq(frame_read(&frame, cut, 3), -1);
+	ck_assert_int_eq(frame_read(&frame, endless, 12), -1);
+	memset(long_id + 3, 'a', sizeof(long_id) - 3);
+	ck_assert_int_eq(frame_read(&frame, long_id, sizeof(long_id)), -1);
+}
+END_TEST
+
+static void
+read_all(const uint8_t *bytes, size_t length)
+{
+	static struct frame_connect	connect;
+	static struct frame_start_chat	start;
+	struct frame_chat_message	message;
+	struct frame_delete_chat	delete_chat;
+	struct frame_find_app		find;
+	struct frame			frame;
+	int64_t				timestamp;
+
+	if (frame_read(&frame, bytes, length) == -1)
+		return;
+	(void)frame_read_connect(&connect, frame.body);
+	(void)frame_read_chat_message(&message, frame.body);
+	(void)frame_read_delete_chat(&delete_chat, frame.body);
+	(void)frame_read_find_app(&find, frame.body);
+	(void)frame_read_heartbeat(&timestamp, frame.body);
+	(void)frame_read_start_chat(&start, frame.body);
+}
+
+/* Flip, cut and shuffle valid frames; an exact malloc for the sanitizer. */
+START_TEST(test_hostile)
+{
+	static struct frame_start_chat	 start;
+	unsigned int			 seed = 4711, i, k;
+	uint8_t				*copy;
+	size_t				 length, cut;
+
+	memset(&start, 0, sizeof(start));
+	start.chat_id = text("chat");
+	start.target = text("target");
+	start.pairs[0].key = "k";
+	start.pairs[0].key_length = 1;
+	start.pairs[0].value = "v";
+	start.pairs[0].value_length = 1;
+	start.pair_count = 1;
+	frame_begin(&body, FRAME_START_CHAT);
+	frame_put_start_chat(&body, &start, "source");
+	frame_put_bytes(&body, 7, "secret", 6);
+	length = frame_wrapped_size(&body, text("id"));
+	frame_wrap(wire, &body, text("id"));
+	for (i = 0; i < 20000; i++) {
+		cut = (size_t)rand_r(&seed) % (length + 1);
+		copy = malloc(cut + 1);
+		ck_assert_ptr_nonnull(copy);
+		memcpy(copy, wire, cut);
+		for (k = 0; cut > 0 && k < i % 8; k++)
+			copy[(size_t)rand_r(&seed) % cut] =
+			    (uint8_t)rand_r(&seed);
+		read_all(copy, cut);
+		free(copy);
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite	*suite = suite_create("frames");
+	TCase	*tcase = tcase_create("frames");
+	SRunner	*runner = srunner_create(suite);
+	int	 failed;
+
+	tcase_add_test(tcase, test_read_chat_message);
+	tcase_add_test(tcase, test_read_connect);
+	tcase_add_test(tcase, test_start_chat);
+	tcase_add_test(tcase, test_write_hot);
+	tcase_add_test(tcase, test_write_bodies);
+	tcase_add_test(tcase, test_unknown);
+	tcase_add_test(tcase, test_hostile);
+	suite_add_tcase(suite, tcase);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return (failed == 0 ? 0 : 1);
+}
