@@ -29,7 +29,8 @@ struct http {
 	int			 loopback;
 	int			 answered;
 	int			 head_only;
-	struct event		*readable;	/* its timeout is the request's */
+	int			 eof;		/* the client says no more */
+	struct event		*readable;
 	struct event		*writable;
 	struct event		*deadline;
 	struct buffer		 in;
@@ -247,7 +248,10 @@ http_write(evutil_socket_t fd, short events, void *arg)
 	}
 	/* The client closes, or the deadline does: an early close could
 	 * reset the connection under the answer. */
-	(void)shutdown(fd, SHUT_WR);
+	if (http->eof)
+		http_free(http);
+	else
+		(void)shutdown(fd, SHUT_WR);
 }
 
 static void
@@ -305,8 +309,10 @@ http_read(evutil_socket_t fd, short events, void *arg)
 		if (n == -1 || (!http->answered && http->ask == NULL) ||
 		    (http->answered && buffer_length(&http->out) == 0))
 			http_free(http);
-		else
+		else {
+			http->eof = 1;
 			(void)event_del(http->readable);
+		}
 		return;
 	}
 	if (http->answered || http->ask != NULL)

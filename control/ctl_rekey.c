@@ -1,0 +1,139 @@
+/* hermesctl(8): rekey, and waiting for it. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/util/clock.h"
+#include "control/ctl.h"
+
+#define REKEY_POLL	(200 * CLOCK_MS)
+
+static const struct ctl_column	columns_matches[] = {
+	{ "CHAT", "chat_id", CTL_TEXT, 0 },
+	{ "HANDLE", "handle", CTL_TEXT, 12 },
+	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
+	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
+	{ "KEY", "key_version", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 }
+};
+
+static void
+rekey_collect(void *arg, json_t *row)
+{
+	(void)json_array_append(arg, row);
+}
+
+static int
+rekey_same(const json_t *a, const json_t *b, const char *key)
+{
+	return (json_equal(json_object_get(a, key), json_object_get(b, key)));
+}
+
+/* 1 when ratchets still has the chat with no newer key. */
+static int
+rekey_is_old(const json_t *chat, const json_t *ratchets)
+{
+	json_t	*ratchet;
+	size_t	 i;
+
+	json_array_foreach(ratchets, i, ratchet)
+		if (rekey_same(chat, ratchet, "chat_id") &&
+		    rekey_same(chat, ratchet, "local_app_id") &&
+		    rekey_same(chat, ratchet, "remote_app_id"))
+			return (json_integer_value(json_object_get(ratchet,
+			    "key_version")) <= json_integer_value(
+			    json_object_get(chat, "key_version")));
+	return (0);	/* gone */
+}
+
+static size_t
+rekey_waiting(const json_t *chats, const json_t *ratchets)
+{
+	json_t	*chat;
+	size_t	 i, waiting = 0;
+
+	json_array_foreach(chats, i, chat)
+		if (rekey_is_old(chat, ratchets))
+			waiting++;
+	return (waiting);
+}
+
+static int
+rekey_wait(struct ctl *ctl, const json_t *chats)
+{
+	const struct timespec	 pause = { 0, (long)REKEY_POLL };
+	int64_t			 until;
+	json_t			*ratchets, *last;
+	size_t			 waiting;
+	int			 status;
+
+	until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
+	for (;;) {
+		ratchets = json_array();
+		status = ctl_request(ctl, json_pack("{s:s s:s s:b}",
+		    "command", "show", "what", "ratchets", "full", 1), -1,
+		    rekey_collect, ratchets, &last);
+		waiting = rekey_waiting(chats, ratchets);
+		json_decref(ratchets);
+		json_decref(last);
+		if (status != CTL_OK || waiting == 0)
+			return (status);
+		if (clock_monotonic() >= until) {
+			ctl_warn("%zu chats have no new key after %d seconds",
+			    waiting, ctl->timeout);
+			return (CTL_TIMED_OUT);
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
+/* The request that the arguments make; NULL after a complaint. */
+static json_t *
+rekey_request(int count, char *argv[])
+{
+	if (count == 2 && strcmp(argv[0], "app") == 0)
+		return (json_pack("{s:s s:s}", "command", "rekey", "app",
+		    argv[1]));
+	if (count == 2 && strcmp(argv[0], "chat") == 0)
+		return (json_pack("{s:s s:s}", "command", "rekey", "chat",
+		    argv[1]));
+	if (count == 2) {
+		ctl_warn("%s: neither chat nor app", argv[0]);
+		return (NULL);
+	}
+	if (strcmp(argv[0], "all") == 0)
+		return (json_pack("{s:s s:b}", "command", "rekey", "all", 1));
+	return (json_pack("{s:s s:s}", "command", "rekey", "chat", argv[0]));
+}
+
+int
+ctl_rekey(struct ctl *ctl, int argc, char *argv[])
+{
+	int			 wait = 0, status, count;
+	const struct ctl_option	 options[] = {
+		{ "--wait", NULL, &wait },
+		{ NULL, NULL, NULL }
+	};
+	json_t			*request, *matches, *last, *chats;
+
+	if ((count = ctl_options(ctl, options, argc, argv, 1, 2)) == -1 ||
+	    (request = rekey_request(count, argv)) == NULL)
+		return (CTL_USAGE);
+	matches = json_array();
+	status = ctl_request(ctl, request, -1, rekey_collect, matches, &last);
+	chats = json_object_get(last, "chats");
+	if (status != CTL_OK && json_array_size(matches) > 0)
+		ctl_table(stderr, columns_matches, matches, 1);
+	if (status == CTL_OK && wait)
+		status = rekey_wait(ctl, chats);
+	if (status == CTL_OK && ctl->json)
+		ctl_print_json(last);
+	else if (status == CTL_OK)
+		(void)printf("%lld chats %s\n", (long long)json_integer_value(
+		    json_object_get(last, "count")),
+		    wait ? "rekeyed" : "begin to rekey");
+	json_decref(matches);
+	json_decref(last);
+	return (status);
+}
