@@ -80,6 +80,8 @@ $(BUILD)/libcommon.a: $(COMMON_OBJ)
 	@rm -f $@; ar rcs $@ $^
 $(BUILD)/libdaemon.a: $(DAEMON_OBJ)
 	@rm -f $@; ar rcs $@ $^
+$(BUILD)/libctl.a: $(call obj,$(filter control/ctl_%.c,$(CTL)))
+	@rm -f $@; ar rcs $@ $^
 $(BUILD)/libhermes.a: $(call obj,$(LIBHERMES)) $(COMMON_OBJ)
 	@rm -f $@; ar rcs $@ $^
 
@@ -96,7 +98,7 @@ $(BUILD)/hermes: $(call obj,$(CLIENT)) $(BUILD)/libhermes.a
 # --- tests ----------------------------------------------------------------
 # A unit test is one program; it may use anything but a main().
 $(BUILD)/regress/unit/test_%: $(BUILD)/regress/unit/test_%.o \
-    $(BUILD)/libdaemon.a $(BUILD)/libhermes.a
+    $(BUILD)/libdaemon.a $(BUILD)/libctl.a $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS) $(shell pkg-config --libs check)
 
 unit-bin: $(UNIT_BIN)
