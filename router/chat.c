@@ -1,0 +1,559 @@
+/*
+ * router: the pure protocol core of a chat; see chat.h. Everything is O(1) a
+ * message. Sequences come from apps and other nodes and are not believed:
+ * every one is held against our own numbers first.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "router/chat.h"
+
+#define RING_MIN	8
+#define SEQUENCE_MAX	INT64_MAX
+#define TELL_MAX	65536	/* acknowledgements owed from before a restart */
+#define RING_KEEP	64	/* a larger one is given back when empty */
+
+/* --- rings --------------------------------------------------------------- */
+
+static void
+ring_init(struct chat_ring *ring, uint64_t first)
+{
+	memset(ring, 0, sizeof(*ring));
+	ring->first = ring->next = first;
+}
+
+static struct chat_kept *
+ring_get(const struct chat_ring *ring, uint64_t sequence)
+{
+	if (sequence < ring->first || sequence >= ring->next)
+		return (NULL);
+	return (ring->slots[sequence & (ring->size - 1)]);
+}
+
+static int
+ring_grow(struct chat_ring *ring)
+{
+	struct chat_kept	**slots;
+	uint32_t		  size;
+	uint64_t		  i;
+
+	size = ring->size == 0 ? RING_MIN : ring->size * 2;
+	if (size < ring->size ||
+	    (slots = calloc(size, sizeof(*slots))) == NULL)
+		return (-1);
+	for (i = ring->first; i < ring->next; i++)
+		slots[i & (size - 1)] = ring->slots[i & (ring->size - 1)];
+	free(ring->slots);
+	ring->slots = slots;
+	ring->size = size;
+	return (0);
+}
+
+static int
+ring_push(struct chat_ring *ring, struct chat_kept *kept)
+{
+	if (ring->next - ring->first == ring->size && ring_grow(ring) == -1)
+		return (-1);
+	ring->slots[ring->next++ & (ring->size - 1)] = kept;
+	ring->bytes += kept->length;
+	return (0);
+}
+
+/* Drop the oldest. */
+static void
+ring_shift(struct chat_ring *ring)
+{
+	struct chat_kept	**slot;
+
+	slot = &ring->slots[ring->first++ & (ring->size - 1)];
+	ring->bytes -= (*slot)->length;
+	free(*slot);
+	*slot = NULL;
+	if (ring->first == ring->next && ring->size > RING_KEEP) {
+		free(ring->slots);
+		ring->slots = NULL;
+		ring->size = 0;
+	}
+}
+
+/* Empty it; the next one pushed is first. */
+static void
+ring_clear(struct chat_ring *ring, uint64_t first)
+{
+	while (ring->first < ring->next)
+		ring_shift(ring);
+	free(ring->slots);
+	ring_init(ring, first);
+}
+
+static struct chat_kept *
+kept_new(const void *payload, size_t length, const void *correlation,
+    size_t correlation_length)
+{
+	struct chat_kept	*kept;
+
+	if (length > UINT32_MAX / 2 || correlation_length > UINT16_MAX)
+		return (NULL);
+	kept = malloc(sizeof(*kept) + length + correlation_length);
+	if (kept == NULL)
+		return (NULL);
+	kept->session = 0;
+	kept->at = 0;
+	kept->charged = 0;
+	kept->length = (uint32_t)length;
+	kept->correlation_length = (uint32_t)correlation_length;
+	kept->correlation_room = (uint32_t)correlation_length;
+	if (length > 0)
+		memcpy(kept->bytes, payload, length);
+	if (correlation_length > 0)
+		memcpy(kept->bytes + length, correlation, correlation_length);
+	return (kept);
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+void
+chat_init(struct chat_core *chat, uint32_t window_messages,
+    uint32_t window_bytes)
+{
+	memset(chat, 0, sizeof(*chat));
+	chat->state = CHAT_STATE_NONE;
+	chat->synced = 1;
+	chat->window_messages = window_messages;
+	chat->window_bytes = window_bytes;
+	ring_init(&chat->out, 1);
+	ring_init(&chat->in, 1);
+}
+
+void
+chat_free(struct chat_core *chat)
+{
+	ring_clear(&chat->out, 1);
+	ring_clear(&chat->in, 1);
+}
+
+void
+chat_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
+    uint64_t acked, uint64_t delivered)
+{
+	chat->state = CHAT_STATE_SUSPENDED;
+	chat->version = version;
+	chat->synced = 0;
+	chat->both = 1;
+	chat->accepted = chat->sent = accepted;
+	chat->acked = chat->told = acked;
+	chat->received = chat->delivered = chat->relayed = delivered;
+	ring_clear(&chat->out, accepted + 1);
+	ring_clear(&chat->in, delivered + 1);
+}
+
+void
+chat_offered(struct chat_core *chat, int both)
+{
+	if (chat->state == CHAT_STATE_NONE)
+		chat->state = CHAT_STATE_OFFERED;
+	if (both)
+		chat->both = 1;
+}
+
+void
+chat_rekeying(struct chat_core *chat, int on)
+{
+	if (on && chat->state == CHAT_STATE_READY)
+		chat->state = CHAT_STATE_REKEYING;
+	else if (!on && chat->state == CHAT_STATE_REKEYING)
+		chat->state = CHAT_STATE_READY;
+}
+
+void
+chat_suspend(struct chat_core *chat)
+{
+	if (chat->state == CHAT_STATE_READY ||
+	    chat->state == CHAT_STATE_REKEYING)
+		chat->state = CHAT_STATE_SUSPENDED;
+}
+
+void
+chat_gone(struct chat_core *chat)
+{
+	chat->state = CHAT_STATE_GONE;
+}
+
+void
+chat_credit(struct chat_core *chat, uint32_t messages, uint32_t bytes)
+{
+	chat->credit_messages = messages;
+	chat->credit_bytes = bytes;
+}
+
+/* --- out: from the local app --------------------------------------------- */
+
+static int
+can_seal(const struct chat_core *chat)
+{
+	return (chat->state == CHAT_STATE_READY ||
+	    chat->state == CHAT_STATE_REKEYING);
+}
+
+static uint64_t
+smaller(uint64_t a, uint64_t b)
+{
+	return (a < b ? a : b);
+}
+
+/* May one more message of length bytes be on its way? */
+static int
+has_room(const struct chat_core *chat, size_t length)
+{
+	uint64_t	flight, messages, bytes;
+
+	messages = chat->window_messages;
+	if (chat->credit_messages > 0)
+		messages = smaller(messages, chat->credit_messages);
+	bytes = chat->window_bytes;
+	if (chat->credit_bytes > 0)
+		bytes = smaller(bytes, chat->credit_bytes);
+	flight = chat->sent + 1 - chat->out.first;
+	/* One at least, however large: the limit on size is elsewhere. */
+	return (flight == 0 || (flight < messages &&
+	    chat->flight_bytes + length <= bytes));
+}
+
+static int
+too_much_parked(const struct chat_core *chat)
+{
+	return (chat_parked(chat) >= CHAT_PARKED_WINDOWS *
+	    (uint64_t)chat->window_messages ||
+	    chat->out.bytes - chat->flight_bytes >= CHAT_PARKED_WINDOWS *
+	    (uint64_t)chat->window_bytes);
+}
+
+/* A kept message came again: answer it under its new correlation_id. */
+static void
+keep_correlation(struct chat_core *chat, uint64_t sequence,
+    const void *correlation, size_t length)
+{
+	struct chat_kept	*kept, *other;
+
+	if ((kept = ring_get(&chat->out, sequence)) == NULL)
+		return;
+	if (length > kept->correlation_room) {
+		other = kept_new(kept->bytes, kept->length, correlation,
+		    length);
+		if (other == NULL)
+			return;		/* the old one will do */
+		other->session = kept->session;
+		other->at = kept->at;
+		other->charged = kept->charged;
+		chat->out.slots[sequence & (chat->out.size - 1)] = other;
+		free(kept);
+		return;
+	}
+	if (length > 0)
+		memcpy(kept->bytes + kept->length, correlation, length);
+	kept->correlation_length = (uint32_t)length;
+}
+
+enum chat_verdict
+chat_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
+    size_t length, const void *correlation, size_t correlation_length,
+    const struct chat_kept *about)
+{
+	struct chat_kept	*kept;
+
+	if (!chat->synced || !chat->both || chat->state == CHAT_STATE_NONE ||
+	    chat->state == CHAT_STATE_GONE)
+		return (CHAT_NOT_YET);
+	if (sequence != 0 && sequence <= chat->told)
+		return (CHAT_ACKED);
+	if (sequence != 0 && sequence <= chat->accepted) {
+		keep_correlation(chat, sequence, correlation,
+		    correlation_length);
+		return (CHAT_KNOWN);
+	}
+	if (sequence != chat->accepted + 1 || sequence > SEQUENCE_MAX)
+		return (CHAT_GAP);
+	if (too_much_parked(chat))
+		return (CHAT_TOO_FAR);
+	kept = kept_new(payload, length, correlation, correlation_length);
+	if (kept == NULL || ring_push(&chat->out, kept) == -1) {
+		free(kept);
+		return (CHAT_NO_MEMORY);
+	}
+	kept->session = about->session;
+	kept->at = about->at;
+	kept->charged = about->charged;
+	chat->accepted = sequence;
+	return (CHAT_ACCEPTED);
+}
+
+struct chat_kept *
+chat_next_seal(struct chat_core *chat, uint64_t *sequence)
+{
+	struct chat_kept	*kept;
+
+	if (chat->sent == chat->accepted || !can_seal(chat))
+		return (NULL);
+	kept = ring_get(&chat->out, chat->sent + 1);
+	if (kept == NULL || !has_room(chat, kept->length))
+		return (NULL);
+	chat->sent++;
+	chat->flight_bytes += kept->length;
+	*sequence = chat->sent;
+	return (kept);
+}
+
+/* Drop the copies of messages up to sequence, all sent. */
+static void
+release(struct chat_core *chat, uint64_t sequence)
+{
+	while (chat->out.first <= sequence &&
+	    chat->out.first < chat->out.next) {
+		chat->flight_bytes -= chat->out.slots[chat->out.first &
+		    (chat->out.size - 1)]->length;
+		ring_shift(&chat->out);
+	}
+}
+
+void
+chat_acknowledged(struct chat_core *chat, uint64_t sequence)
+{
+	sequence = smaller(sequence, chat->sent);
+	if (sequence <= chat->acked)
+		return;
+	chat->acked = sequence;
+	chat->progress = 1;
+	/* With nobody to tell, the copies need not wait for the telling. */
+	if (!chat->attached)
+		release(chat, sequence);
+}
+
+int
+chat_next_ack(struct chat_core *chat, uint64_t *sequence,
+    struct chat_kept **kept)
+{
+	if (!chat->attached || chat->told >= chat->acked)
+		return (0);
+	*sequence = chat->told + 1;
+	*kept = ring_get(&chat->out, chat->told + 1);
+	return (1);
+}
+
+void
+chat_told(struct chat_core *chat)
+{
+	chat->told++;
+	release(chat, chat->told);
+}
+
+void
+chat_attach(struct chat_core *chat, int attached)
+{
+	chat->attached = attached;
+	if (!attached)
+		release(chat, chat->acked);
+}
+
+/* --- in: from the peer --------------------------------------------------- */
+
+static int
+hold_full(const struct chat_core *chat, size_t length)
+{
+	uint64_t	held = chat->in.next - chat->in.first;
+
+	return (held > 0 && (held >= CHAT_PARKED_WINDOWS *
+	    (uint64_t)chat->window_messages || chat->in.bytes + length >
+	    CHAT_PARKED_WINDOWS * (uint64_t)chat->window_bytes));
+}
+
+enum chat_verdict
+chat_hold(struct chat_core *chat, uint64_t sequence, const void *payload,
+    size_t length)
+{
+	struct chat_kept	*kept;
+
+	if (sequence != chat->received + 1 || hold_full(chat, length) ||
+	    (kept = kept_new(payload, length, NULL, 0)) == NULL ||
+	    ring_push(&chat->in, kept) == -1) {
+		chat->missing = 1;
+		return (CHAT_DROPPED);
+	}
+	chat->received = sequence;
+	return (CHAT_HELD);
+}
+
+/* A held message came again: the sender's app may have begun anew after a
+ * restart of its router, so the later copy is the one that counts. */
+static void
+hold_again(struct chat_core *chat, uint64_t sequence, const void *payload,
+    size_t length)
+{
+	struct chat_kept	**slot, *kept;
+
+	if (ring_get(&chat->in, sequence) == NULL ||
+	    (kept = kept_new(payload, length, NULL, 0)) == NULL)
+		return;
+	slot = &chat->in.slots[sequence & (chat->in.size - 1)];
+	chat->in.bytes += length;
+	chat->in.bytes -= (*slot)->length;
+	free(*slot);
+	*slot = kept;
+}
+
+enum chat_verdict
+chat_opened(struct chat_core *chat, uint64_t sequence, const void *payload,
+    size_t length, int writable)
+{
+	if (sequence <= chat->delivered) {
+		chat->relay_again = 1;
+		return (CHAT_HELD);
+	}
+	if (sequence <= chat->received) {
+		hold_again(chat, sequence, payload, length);
+		return (CHAT_HELD);
+	}
+	if (sequence != chat->received + 1 || sequence > SEQUENCE_MAX) {
+		chat->missing = 1;
+		return (CHAT_DROPPED);
+	}
+	if (writable && chat->attached && chat->delivered == chat->received)
+		return (CHAT_DELIVER);
+	return (chat_hold(chat, sequence, payload, length));
+}
+
+struct chat_kept *
+chat_next_delivery(struct chat_core *chat, uint64_t *sequence)
+{
+	if (!chat->attached)
+		return (NULL);
+	*sequence = chat->delivered + 1;
+	return (ring_get(&chat->in, chat->delivered + 1));
+}
+
+void
+chat_delivered(struct chat_core *chat)
+{
+	chat->delivered++;
+	chat->progress = 1;
+	if (chat->in.first < chat->in.next) {
+		ring_shift(&chat->in);
+		return;
+	}
+	chat->in.first = chat->in.next = chat->delivered + 1;
+	chat->received = chat->delivered;
+}
+
+int
+chat_take_relay(struct chat_core *chat, uint64_t *sequence)
+{
+	if (chat->relayed >= chat->delivered &&
+	    (!chat->relay_again || chat->delivered == 0))
+		return (0);
+	chat->relay_again = 0;
+	chat->relayed = *sequence = chat->delivered;
+	return (1);
+}
+
+int
+chat_take_progress(struct chat_core *chat)
+{
+	int	due = chat->progress;
+
+	chat->progress = 0;
+	return (due);
+}
+
+/* --- both ends compare --------------------------------------------------- */
+
+/* What the peer has is delivered, the rest is to be sent (again). */
+static void
+agree_out(struct chat_core *chat, uint64_t peer_delivered)
+{
+	uint64_t	i;
+
+	peer_delivered = smaller(peer_delivered, SEQUENCE_MAX);
+	if (!chat->synced) {
+		/*
+		 * The copies went with the last process. What the peer did
+		 * not get, the app has to send again: it was not
+		 * acknowledged. A peer ahead of us: our store was rolled
+		 * back.
+		 */
+		if (peer_delivered > chat->acked)
+			chat->acked = peer_delivered;
+		if (chat->acked - chat->told > TELL_MAX)
+			chat->told = chat->acked - TELL_MAX;
+		chat->accepted = chat->sent = chat->acked;
+		ring_clear(&chat->out, chat->accepted + 1);
+		chat->flight_bytes = 0;
+		return;
+	}
+	peer_delivered = smaller(peer_delivered, chat->accepted);
+	if (peer_delivered > chat->acked)
+		chat->acked = peer_delivered;
+	chat->sent = chat->acked;
+	chat->flight_bytes = 0;
+	for (i = chat->out.first; i <= chat->sent && i < chat->out.next; i++)
+		chat->flight_bytes += ring_get(&chat->out, i)->length;
+	if (!chat->attached)
+		release(chat, chat->acked);
+}
+
+/* What the peer knows to be delivered is: our record may lag. */
+static void
+agree_in(struct chat_core *chat, uint64_t peer_acked)
+{
+	peer_acked = smaller(peer_acked, SEQUENCE_MAX);
+	if (peer_acked > chat->delivered) {
+		chat->delivered = peer_acked;
+		while (chat->in.first <= peer_acked &&
+		    chat->in.first < chat->in.next)
+			ring_shift(&chat->in);
+		if (chat->received < chat->delivered) {
+			chat->received = chat->delivered;
+			ring_clear(&chat->in, chat->delivered + 1);
+		}
+	}
+	chat->relay_again = 1;
+	chat->missing = 0;
+}
+
+void
+chat_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
+{
+	if (chat->state == CHAT_STATE_GONE)
+		return;
+	chat->version = ready->version;
+	if (!ready->resumed && !ready->first) {
+		chat_rekeying(chat, 0);
+		return;
+	}
+	if (ready->first && !chat->synced)
+		/* Not the chat of our record, but a new one of that name. */
+		chat_restore(chat, ready->version, 0, 0, 0);
+	agree_out(chat, ready->peer_delivered);
+	agree_in(chat, ready->peer_acked);
+	chat->synced = 1;
+	chat->both = 1;
+	chat->progress = 1;
+	chat->state = CHAT_STATE_READY;
+}
+
+uint64_t
+chat_unacknowledged(const struct chat_core *chat)
+{
+	return (chat->accepted - chat->acked);
+}
+
+uint64_t
+chat_parked(const struct chat_core *chat)
+{
+	return (chat->accepted - chat->sent);
+}
+
+size_t
+chat_bytes(const struct chat_core *chat)
+{
+	return (chat->out.bytes + chat->in.bytes);
+}
