@@ -14,10 +14,10 @@
 /* What a well-behaved peer stays below; see rpc_bucket_take(). */
 #define RESET_BURST		200	/* streams we reset as broken */
 #define RESET_RATE		20
-#define GLITCH_BURST		2000	/* frames that carry nothing */
-#define GLITCH_RATE		200
-#define PEER_RESET_BURST	1000	/* streams the peer resets */
-#define PEER_RESET_RATE		100
+#define GLITCH_BURST		1000	/* frames that carry nothing */
+#define GLITCH_RATE		100
+#define PEER_RESET_BURST	2000	/* nghttp2's own; ours comes first */
+#define PEER_RESET_RATE		200
 #define MAX_CONTINUATIONS	8
 #define MAX_SETTINGS		32
 #define MAX_ACKS		256	/* PING and SETTINGS answers queued */
@@ -126,11 +126,13 @@ session_header(nghttp2_session *session, const nghttp2_frame *frame,
 	if (rpc_headers_take(stream, name, name_length, value,
 	    value_length) == 0)
 		return (0);
-	/* Past the limit HPACK still decodes the rest of the block. */
 	connection->counters->abuse++;
 	rpc_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
 	rpc_stream_over(stream, RPC_RESOURCE_EXHAUSTED, "headers too large");
-	return (session_verdict(connection));
+	if (session_verdict(connection) != 0)
+		return (session_verdict(connection));
+	/* HPACK has to decode the rest of the block; nobody looks at it. */
+	return (NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
 }
 
 static int
@@ -233,6 +235,12 @@ session_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
 	    !rpc_bucket_take(&connection->resets, clock_monotonic(),
 	    RESET_BURST, RESET_RATE))
 		rpc_connection_abuse(connection);
+	/* nghttp2 gave up on the peer: so do we. */
+	if (frame->hd.type == NGHTTP2_GOAWAY && !connection->doomed &&
+	    frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+		connection->counters->protocol_errors++;
+		connection->doomed = 1;
+	}
 	if (stream == NULL || connection->server == NULL ||
 	    frame->hd.type != NGHTTP2_HEADERS ||
 	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
