@@ -48,6 +48,8 @@ all: $(PROGRAMS)
 help:
 	@echo 'all demo check bench asan lint install uninstall deps clean'
 
+.SECONDARY:
+
 # --- generated code -------------------------------------------------------
 $(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
@@ -67,10 +69,10 @@ $(BUILD)/%.tab.c $(BUILD)/%.tab.h: %.y
 	bison -Wall -Werror -d -o $(BUILD)/$*.tab.c $<
 
 $(BUILD)/%.tab.o: $(BUILD)/%.tab.c
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -I$(dir $*) -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -I$(dir $*) -c -o $@ $<
 
 # --- objects --------------------------------------------------------------
-$(BUILD)/%.o: %.c | $(PROTO_H) $(DESCRIPTORS)
+$(BUILD)/%.o: %.c | $(PROTO_H) $(DESCRIPTORS) $(GRAMMAR:%.y=$(BUILD)/%.tab.h)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
