@@ -180,7 +180,8 @@ def c_strings(text):
 
 
 def to_header(cases):
-    out = ["/* Made by regress/vectors/make_vectors.py: do not edit. */", "",
+    out = ["/* Made by regress/vectors/make_vectors.py: do not edit. */",
+           "/* clang-format off */", "",
            "static const struct vector_epoch {",
            "\tconst char\t*name;", "\tuint32_t\t version;"]
     epoch_fields = ["secret_lo", "secret_hi", "offer_lo", "offer_hi",

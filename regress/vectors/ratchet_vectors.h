@@ -1,4 +1,5 @@
 /* Made by regress/vectors/make_vectors.py: do not edit. */
+/* clang-format off */
 
 static const struct vector_epoch {
 	const char	*name;

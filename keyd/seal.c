@@ -1,0 +1,389 @@
+/*
+ * keyd only, as its own user, in its own folder. Store key and keyring file;
+ * see seal.h. The file, in sectors of 512 bytes so that a torn write of one
+ * leaves the others whole:
+ *
+ *	0	magic, Argon2id ops and memory, salt, wrapped name key
+ *	1, 2	number of the store key (0: vacant), nonce, wrapped store key
+ *
+ * Wrapped: XChaCha20-Poly1305 under the key Argon2id gives; the additional
+ * data is the head of sector 0 and the number.
+ */
+
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "common/sign/encode.h"
+#include "keyd/seal.h"
+#include "keyd/secret.h"
+
+#define SEAL_TEMPORARY "keyring.new"
+#define SEAL_MAGIC     "hermes-keyring1" /* with its NUL 16 bytes */
+#define SEAL_FORMAT    1
+#define SECTOR         512
+#define HEAD_SIZE      (16 + 8 + 8 + crypto_pwhash_SALTBYTES)
+#define NONCE_SIZE     crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define TAG_SIZE       crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define WRAPPED_SIZE   (NONCE_SIZE + KEY_SIZE + TAG_SIZE)
+
+struct seal_secrets {
+	uint8_t wrapping[KEY_SIZE];
+	uint8_t names[KEY_SIZE];
+	uint8_t store[2][KEY_SIZE];
+};
+
+struct seal {
+	int fd; /* the keyring, locked */
+	uint8_t head[HEAD_SIZE];
+	uint64_t numbers[2]; /* of the slots; 0: vacant */
+	int newest;          /* slot */
+	struct seal_secrets *secrets;
+};
+
+static int
+file_read(int fd, off_t at, uint8_t *bytes, size_t length)
+{
+	ssize_t n = pread(fd, bytes, length, at);
+
+	if (n >= 0 && (size_t)n != length)
+		errno = EINVAL;
+	return (n >= 0 && (size_t)n == length ? 0 : -1);
+}
+
+static int
+file_write(int fd, off_t at, const uint8_t *bytes, size_t length)
+{
+	ssize_t n;
+
+	while (length > 0) {
+		n = pwrite(fd, bytes, length, at);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return (-1);
+		bytes += n;
+		at += n;
+		length -= (size_t)n;
+	}
+	return (0);
+}
+
+static void
+wrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+    uint64_t number, const uint8_t key[KEY_SIZE], uint8_t out[WRAPPED_SIZE])
+{
+	uint8_t aad[HEAD_SIZE + 8];
+	struct encoder encoder = { .bytes = aad, .size = sizeof(aad) };
+
+	encode_bytes(&encoder, head, HEAD_SIZE);
+	encode_u64(&encoder, number);
+	randombytes_buf(out, NONCE_SIZE);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_SIZE, NULL,
+	    key, KEY_SIZE, aad, sizeof(aad), NULL, out, wrapping);
+}
+
+static int
+unwrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+    uint64_t number, const uint8_t in[WRAPPED_SIZE], uint8_t key[KEY_SIZE])
+{
+	uint8_t aad[HEAD_SIZE + 8];
+	struct encoder encoder = { .bytes = aad, .size = sizeof(aad) };
+
+	encode_bytes(&encoder, head, HEAD_SIZE);
+	encode_u64(&encoder, number);
+	return (crypto_aead_xchacha20poly1305_ietf_decrypt(key, NULL, NULL,
+	    in + NONCE_SIZE, KEY_SIZE + TAG_SIZE, aad, sizeof(aad), in,
+	    wrapping));
+}
+
+/* Argon2id over the passphrase with what head says. 0 or -1 with errno. */
+static int
+stretch(const uint8_t head[HEAD_SIZE], const char *passphrase, size_t length,
+    uint8_t wrapping[KEY_SIZE])
+{
+	struct decoder decoder = { .bytes = head, .length = HEAD_SIZE };
+	char magic[16];
+	uint8_t salt[crypto_pwhash_SALTBYTES];
+	uint64_t ops, memory;
+
+	decode_bytes(&decoder, magic, sizeof(magic));
+	ops = decode_u64(&decoder);
+	memory = decode_u64(&decoder);
+	decode_bytes(&decoder, salt, sizeof(salt));
+	if (memcmp(magic, SEAL_MAGIC, sizeof(magic)) != 0 ||
+	    ops < crypto_pwhash_OPSLIMIT_MIN ||
+	    ops > crypto_pwhash_OPSLIMIT_MAX ||
+	    memory < crypto_pwhash_MEMLIMIT_MIN ||
+	    memory > crypto_pwhash_MEMLIMIT_MAX) {
+		errno = EINVAL;
+		return (-1);
+	}
+	if (crypto_pwhash(wrapping, KEY_SIZE, passphrase, length, salt, ops,
+		(size_t)memory, crypto_pwhash_ALG_ARGON2ID13) != 0) {
+		errno = ENOMEM;
+		return (-1);
+	}
+	return (0);
+}
+
+int
+seal_exists(int folder)
+{
+	struct stat st;
+
+	if (fstatat(folder, SEAL_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return (1);
+	return (errno == ENOENT ? 0 : -1);
+}
+
+/* Put the finished file in place, folder and all on disk. */
+static int
+create_file(int folder, const uint8_t *file, size_t length)
+{
+	int fd, ok;
+
+	fd = openat(folder, SEAL_TEMPORARY,
+	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd == -1)
+		return (-1);
+	ok = file_write(fd, 0, file, length) == 0 && fsync(fd) == 0;
+	if (close(fd) == -1 || !ok)
+		return (-1);
+	if (renameat(folder, SEAL_TEMPORARY, folder, SEAL_FILE) == -1)
+		return (-1);
+	return (fsync(folder));
+}
+
+int
+seal_create(int folder, const char *passphrase, size_t length, uint64_t ops,
+    uint64_t memory)
+{
+	struct seal_secrets *secrets = secret_new(sizeof(*secrets));
+	uint8_t file[3 * SECTOR] = { 0 };
+	uint8_t salt[crypto_pwhash_SALTBYTES];
+	struct encoder head = { .bytes = file, .size = HEAD_SIZE };
+	struct encoder slot = { .bytes = file + SECTOR, .size = 8 };
+	int result = -1;
+
+	if (secrets == NULL)
+		return (-1);
+	randombytes_buf(salt, sizeof(salt));
+	encode_bytes(&head, SEAL_MAGIC, 16);
+	encode_u64(&head, ops);
+	encode_u64(&head, memory);
+	encode_bytes(&head, salt, sizeof(salt));
+	if (stretch(file, passphrase, length, secrets->wrapping) == -1)
+		goto done;
+	randombytes_buf(secrets->names, KEY_SIZE);
+	randombytes_buf(secrets->store[0], KEY_SIZE);
+	wrap(secrets->wrapping, file, 0, secrets->names, file + HEAD_SIZE);
+	encode_u64(&slot, 1);
+	wrap(secrets->wrapping, file, 1, secrets->store[0], file + SECTOR + 8);
+	result = create_file(folder, file, sizeof(file));
+done:
+	secret_free(secrets, sizeof(*secrets));
+	return (result);
+}
+
+/* Read the slots; a slot that does not unwrap is vacant. */
+static int
+open_slots(struct seal *seal, const uint8_t *file)
+{
+	int i;
+
+	seal->newest = -1;
+	for (i = 0; i < 2; i++) {
+		const uint8_t *sector = file + (size_t)(1 + i) * SECTOR;
+		struct decoder decoder = { .bytes = sector, .length = 8 };
+		uint64_t number = decode_u64(&decoder);
+
+		if (number == 0 ||
+		    unwrap(seal->secrets->wrapping, seal->head, number,
+			sector + 8, seal->secrets->store[i]) != 0)
+			continue;
+		seal->numbers[i] = number;
+		if (seal->newest == -1 || number > seal->numbers[seal->newest])
+			seal->newest = i;
+	}
+	return (seal->newest == -1 ? -1 : 0);
+}
+
+struct seal *
+seal_open(int folder, const char *passphrase, size_t length)
+{
+	struct seal *seal = calloc(1, sizeof(*seal));
+	uint8_t file[3 * SECTOR];
+	int saved;
+
+	if (seal == NULL)
+		return (NULL);
+	seal->fd = openat(folder, SEAL_FILE, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (seal->fd == -1 ||
+	    (seal->secrets = secret_new(sizeof(*seal->secrets))) == NULL ||
+	    file_read(seal->fd, 0, file, sizeof(file)) == -1)
+		goto failed;
+	memcpy(seal->head, file, HEAD_SIZE);
+	if (stretch(seal->head, passphrase, length, seal->secrets->wrapping) ==
+	    -1)
+		goto failed;
+	if (unwrap(seal->secrets->wrapping, seal->head, 0, file + HEAD_SIZE,
+		seal->secrets->names) != 0) {
+		errno = EACCES;
+		goto failed;
+	}
+	if (open_slots(seal, file) == -1) {
+		errno = EINVAL;
+		goto failed;
+	}
+	return (seal);
+failed:
+	saved = errno;
+	seal_close(seal);
+	errno = saved;
+	return (NULL);
+}
+
+void
+seal_close(struct seal *seal)
+{
+	if (seal == NULL)
+		return;
+	if (seal->fd != -1)
+		(void)close(seal->fd); /* every write was synced */
+	secret_free(seal->secrets, sizeof(*seal->secrets));
+	free(seal);
+}
+
+void
+seal_name(const struct seal *seal, uint8_t table, const void *name,
+    size_t length, uint8_t key[KEY_SIZE])
+{
+	crypto_generichash_state state;
+
+	(void)crypto_generichash_init(
+	    &state, seal->secrets->names, KEY_SIZE, KEY_SIZE);
+	(void)crypto_generichash_update(&state, &table, 1);
+	(void)crypto_generichash_update(&state, name, length);
+	(void)crypto_generichash_final(&state, key, KEY_SIZE);
+}
+
+static void
+record_aad(
+    uint8_t table, const uint8_t key[KEY_SIZE], uint8_t aad[1 + KEY_SIZE + 4])
+{
+	struct encoder encoder = { .bytes = aad, .size = 1 + KEY_SIZE + 4 };
+
+	encode_u8(&encoder, table);
+	encode_bytes(&encoder, key, KEY_SIZE);
+	encode_u32(&encoder, SEAL_FORMAT);
+}
+
+void
+seal_record(const struct seal *seal, uint8_t table, const uint8_t key[KEY_SIZE],
+    const uint8_t *plain, size_t length, uint8_t *out)
+{
+	struct encoder encoder = { .bytes = out, .size = 8 };
+	uint8_t aad[1 + KEY_SIZE + 4];
+
+	record_aad(table, key, aad);
+	encode_u64(&encoder, seal->numbers[seal->newest]);
+	randombytes_buf(out + 8, NONCE_SIZE);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + 8 + NONCE_SIZE,
+	    NULL, plain, length, aad, sizeof(aad), NULL, out + 8,
+	    seal->secrets->store[seal->newest]);
+}
+
+static uint64_t
+record_number(const uint8_t *sealed)
+{
+	struct decoder decoder = { .bytes = sealed, .length = 8 };
+
+	return (decode_u64(&decoder));
+}
+
+int
+seal_open_record(const struct seal *seal, uint8_t table,
+    const uint8_t key[KEY_SIZE], const uint8_t *sealed, size_t length,
+    uint8_t *plain)
+{
+	uint8_t aad[1 + KEY_SIZE + 4];
+	int i;
+
+	record_aad(table, key, aad);
+	for (i = 0; i < 2 && length >= SEAL_OVERHEAD; i++)
+		if (seal->numbers[i] != 0 &&
+		    seal->numbers[i] == record_number(sealed) &&
+		    crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL,
+			NULL, sealed + 8 + NONCE_SIZE, length - 8 - NONCE_SIZE,
+			aad, sizeof(aad), sealed + 8,
+			seal->secrets->store[i]) == 0)
+			return (0);
+	errno = EACCES;
+	return (-1);
+}
+
+int
+seal_is_current(const struct seal *seal, const uint8_t *sealed, size_t length)
+{
+	return (length >= SEAL_OVERHEAD &&
+		record_number(sealed) == seal->numbers[seal->newest]);
+}
+
+int
+seal_rotating(const struct seal *seal)
+{
+	return (seal->numbers[0] != 0 && seal->numbers[1] != 0);
+}
+
+int
+seal_rotate_begin(struct seal *seal)
+{
+	int slot = seal->newest ^ 1;
+	uint64_t number = seal->numbers[seal->newest] + 1;
+	uint8_t sector[SECTOR] = { 0 };
+	struct encoder encoder = { .bytes = sector, .size = 8 };
+
+	if (seal_rotating(seal))
+		return (0);
+	randombytes_buf(seal->secrets->store[slot], KEY_SIZE);
+	encode_u64(&encoder, number);
+	wrap(seal->secrets->wrapping, seal->head, number,
+	    seal->secrets->store[slot], sector + 8);
+	if (file_write(seal->fd, (off_t)(1 + slot) * SECTOR, sector,
+		sizeof(sector)) == -1 ||
+	    fsync(seal->fd) == -1) {
+		sodium_memzero(seal->secrets->store[slot], KEY_SIZE);
+		return (-1);
+	}
+	seal->numbers[slot] = number;
+	seal->newest = slot;
+	return (0);
+}
+
+int
+seal_rotate_end(struct seal *seal)
+{
+	int slot = seal->newest ^ 1;
+	uint8_t sector[SECTOR];
+
+	if (!seal_rotating(seal))
+		return (0);
+	/* Noise first, so that no block layer drops it as a hole. */
+	randombytes_buf(sector, sizeof(sector));
+	memset(sector, 0, 8);
+	if (file_write(seal->fd, (off_t)(1 + slot) * SECTOR, sector,
+		sizeof(sector)) == -1 ||
+	    fsync(seal->fd) == -1)
+		return (-1);
+	seal->numbers[slot] = 0;
+	sodium_memzero(seal->secrets->store[slot], KEY_SIZE);
+	return (0);
+}

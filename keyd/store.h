@@ -1,0 +1,109 @@
+/*
+ * keyd only. The sealed store: tables of small records, changed in
+ * transactions, in one folder that one process at a time may open. What the
+ * database is, nobody outside store.c knows.
+ */
+#ifndef KEYD_STORE_H
+#define KEYD_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum store_table {
+	STORE_NODE = 1,  /* this node: keys, counters, membership */
+	STORE_COLD,      /* chats: who, offers, link */
+	STORE_HOT,       /* chats: sequences and counts */
+	STORE_TOMBSTONE, /* versions of chats that were erased */
+	STORE_TICKET,    /* join tickets by hash of their secret */
+	STORE_NAME,      /* node names issued by this authority */
+	STORE_PEER       /* members to find again after a start */
+};
+
+/* The longest name and data of one record together. */
+#define STORE_RECORD_MAX 3500
+
+enum store_error {
+	STORE_OK = 0,
+	STORE_FOLDER,     /* not a folder of ours with mode 0700 */
+	STORE_BUSY,       /* another process has it open */
+	STORE_PASSPHRASE, /* it is wrong */
+	STORE_DAMAGED,    /* not what we wrote */
+	STORE_SYSTEM      /* errno; disk full, no memory ... */
+};
+
+const char *store_error_text(enum store_error error);
+
+struct store;
+
+/*
+ * Open or make the folder and recover what a crash left. Nothing can be read
+ * before store_unlock(). NULL with *error.
+ */
+struct store *store_open(const char *path, enum store_error *error);
+
+/*
+ * Open the keyring; a new store gets one, with Argon2id's ops and memory
+ * (bytes), which an old one has in its header. Finishes a rotation that was
+ * cut off.
+ */
+enum store_error store_unlock(struct store *store, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory);
+
+/* Drops an open transaction, closes, wipes. */
+void store_close(struct store *store);
+
+/*
+ * Put replaces; delete of what is not there is no error. The first of them
+ * opens a transaction. 0, or -1: the transaction is spoilt, abort it.
+ */
+int store_put(struct store *store, enum store_table table, const void *name,
+    size_t name_length, const void *data, size_t length);
+int store_delete(struct store *store, enum store_table table, const void *name,
+    size_t name_length);
+
+/*
+ * Make all since the last commit true at once. It survives the death of the
+ * process; with sync also a loss of power. No transaction is no error. 0, or
+ * -1 and everything is as before.
+ */
+int store_commit(struct store *store, int sync);
+void store_abort(struct store *store);
+
+/* The database gave up: only a new process can help. */
+int store_broken(const struct store *store);
+
+/* Read a record of at most size bytes to data. 1, 0 when there is none, -1
+ * with errno. */
+int store_get(struct store *store, enum store_table table, const void *name,
+    size_t name_length, void *data, size_t size, size_t *length);
+
+/*
+ * Call visit for every record of the table; data is in locked memory and
+ * wiped afterwards. visit must not change the store and stops the walk with
+ * -1. 0 or -1.
+ */
+typedef int (*store_visit)(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length);
+int store_walk(
+    struct store *store, enum store_table table, store_visit visit, void *arg);
+
+/*
+ * Rotate the store key. begin, then step until it says 0 (done: the old key
+ * is destroyed, old logs are removed); each step re-seals at most count
+ * records in a transaction of its own, so none may be open. 1: more to do.
+ * -1: failed, try step again later.
+ */
+int store_rotate_begin(struct store *store);
+int store_rotate_step(struct store *store, size_t count);
+int store_rotating(const struct store *store);
+
+/* Keep the logs short. Call now and then. */
+void store_checkpoint(struct store *store);
+
+/* Every record as a line of text, unsealed (tests, changes of format); and
+ * back. 0 or -1. */
+int store_dump(struct store *store, FILE *file);
+int store_load(struct store *store, FILE *file);
+
+#endif

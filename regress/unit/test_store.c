@@ -1,0 +1,511 @@
+/*
+ * The sealed store: reopen, wrong passphrase, second opener (L39), rotation
+ * that leaves nothing to open, and death at any instant (L38).
+ */
+
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <sodium.h>
+
+#include "common/util/log.h"
+#include "keyd/seal.h"
+#include "keyd/secret.h"
+#include "keyd/store.h"
+
+#define PASSPHRASE "correct horse"
+#define OPS        crypto_pwhash_OPSLIMIT_MIN
+#define MEMORY     crypto_pwhash_MEMLIMIT_MIN
+
+static char folder[PATH_MAX];
+
+static void
+remove_folder(const char *path)
+{
+	char file[PATH_MAX + 256];
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+		(void)unlink(file);
+	}
+	closedir(dir);
+	(void)rmdir(path);
+}
+
+static void
+setup(void)
+{
+	const char *base = getenv("TMPDIR");
+
+	snprintf(folder, sizeof(folder), "%s/hermes-store-XXXXXX",
+	    base != NULL ? base : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+}
+
+static void
+teardown(void)
+{
+	remove_folder(folder);
+}
+
+static struct store *
+open_store(void)
+{
+	enum store_error error;
+	struct store *store = store_open(folder, &error);
+
+	ck_assert_msg(store != NULL, "%s", store_error_text(error));
+	error =
+	    store_unlock(store, PASSPHRASE, strlen(PASSPHRASE), OPS, MEMORY);
+	ck_assert_msg(error == STORE_OK, "%s", store_error_text(error));
+	return (store);
+}
+
+static void
+put_text(struct store *store, const char *name, const char *text)
+{
+	ck_assert_int_eq(store_put(store, STORE_COLD, name, strlen(name), text,
+			     strlen(text)),
+	    0);
+}
+
+/* The text stored under name, "" when there is none. */
+static const char *
+get_text(struct store *store, const char *name)
+{
+	static char text[256];
+	size_t length = 0;
+	int found;
+
+	found = store_get(store, STORE_COLD, name, strlen(name), text,
+	    sizeof(text) - 1, &length);
+	ck_assert_int_ge(found, 0);
+	text[found ? length : 0] = '\0';
+	return (text);
+}
+
+static int
+count_record(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	(void)name;
+	(void)name_length;
+	(void)data;
+	(void)length;
+	++*(int *)arg;
+	return (0);
+}
+
+static int
+count_records(struct store *store, enum store_table table)
+{
+	int count = 0;
+
+	ck_assert_int_eq(store_walk(store, table, count_record, &count), 0);
+	return (count);
+}
+
+START_TEST(what_is_committed_is_there_after_reopening)
+{
+	struct store *store = open_store();
+
+	put_text(store, "a", "one");
+	put_text(store, "b", "two");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	put_text(store, "a", "changed");
+	ck_assert_int_eq(store_commit(store, 0), 0);
+	put_text(store, "b", "never");
+	store_abort(store);
+	ck_assert_int_eq(store_delete(store, STORE_COLD, "zz", 2), 0);
+	put_text(store, "c", "open when closed");
+	store_close(store);
+
+	store = open_store();
+	ck_assert_str_eq(get_text(store, "a"), "changed");
+	ck_assert_str_eq(get_text(store, "b"), "two");
+	ck_assert_str_eq(get_text(store, "c"), "");
+	ck_assert_int_eq(count_records(store, STORE_COLD), 2);
+	ck_assert_int_eq(count_records(store, STORE_HOT), 0);
+	ck_assert_int_eq(store_delete(store, STORE_COLD, "a", 1), 0);
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	ck_assert_str_eq(get_text(store, "a"), "");
+	store_close(store);
+}
+END_TEST
+
+START_TEST(wrong_passphrase_opens_nothing)
+{
+	struct store *store = open_store();
+	enum store_error error;
+	char text[8];
+	size_t length;
+
+	put_text(store, "a", "one");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	store_close(store);
+	store = store_open(folder, &error);
+	ck_assert_ptr_nonnull(store);
+	ck_assert_int_eq(
+	    store_unlock(store, "wrong", 5, OPS, MEMORY), STORE_PASSPHRASE);
+	ck_assert_int_eq(
+	    store_get(store, STORE_COLD, "a", 1, text, sizeof(text), &length),
+	    -1);
+	ck_assert_int_eq(store_put(store, STORE_COLD, "a", 1, "x", 1), -1);
+	/* The right one still works, in the same process. */
+	ck_assert_int_eq(
+	    store_unlock(store, PASSPHRASE, strlen(PASSPHRASE), OPS, MEMORY),
+	    STORE_OK);
+	ck_assert_str_eq(get_text(store, "a"), "one");
+	store_close(store);
+}
+END_TEST
+
+START_TEST(l39_second_opener_fails_until_the_first_is_gone)
+{
+	struct store *store = open_store();
+	enum store_error error;
+
+	ck_assert_ptr_null(store_open(folder, &error));
+	ck_assert_int_eq(error, STORE_BUSY);
+	store_close(store);
+	store = open_store();
+	store_close(store);
+}
+END_TEST
+
+START_TEST(folder_open_to_others_is_refused)
+{
+	enum store_error error;
+
+	ck_assert_int_eq(chmod(folder, 0750), 0);
+	ck_assert_ptr_null(store_open(folder, &error));
+	ck_assert_int_eq(error, STORE_FOLDER);
+	ck_assert_int_eq(chmod(folder, 0700), 0);
+}
+END_TEST
+
+START_TEST(records_without_keyring_are_damage)
+{
+	struct store *store = open_store();
+	enum store_error error;
+	char path[PATH_MAX + 16];
+
+	put_text(store, "a", "one");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	store_close(store);
+	snprintf(path, sizeof(path), "%s/%s", folder, SEAL_FILE);
+	ck_assert_int_eq(unlink(path), 0);
+	store = store_open(folder, &error);
+	ck_assert_ptr_nonnull(store);
+	ck_assert_int_eq(
+	    store_unlock(store, PASSPHRASE, strlen(PASSPHRASE), OPS, MEMORY),
+	    STORE_DAMAGED);
+	store_close(store);
+}
+END_TEST
+
+START_TEST(dump_and_load_move_everything)
+{
+	struct store *store = open_store();
+	char *text = NULL;
+	size_t size;
+	FILE *file = open_memstream(&text, &size);
+
+	put_text(store, "a", "one");
+	ck_assert_int_eq(store_put(store, STORE_TICKET, "t", 1, "", 0), 0);
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	ck_assert_int_eq(store_dump(store, file), 0);
+	fclose(file);
+	store_close(store);
+	remove_folder(folder);
+
+	store = open_store();
+	file = fmemopen(text, size, "r");
+	ck_assert_int_eq(store_load(store, file), 0);
+	fclose(file);
+	ck_assert_str_eq(get_text(store, "a"), "one");
+	ck_assert_int_eq(count_records(store, STORE_TICKET), 1);
+	file = fmemopen((char *)(uintptr_t) "9 zz zz\n", 8, "r");
+	ck_assert_int_eq(store_load(store, file), -1);
+	fclose(file);
+	free(text);
+	store_close(store);
+}
+END_TEST
+
+/* --- rotation ------------------------------------------------------------ */
+
+static void
+rotate(struct store *store, size_t step)
+{
+	int more;
+
+	ck_assert_int_eq(store_rotate_begin(store), 0);
+	while ((more = store_rotate_step(store, step)) == 1)
+		;
+	ck_assert_int_eq(more, 0);
+	ck_assert(!store_rotating(store));
+}
+
+/* Try to open a record at every byte of a file. */
+static int
+hits_in_file(const struct seal *seal, const char *path,
+    const uint8_t key[KEY_SIZE], size_t length)
+{
+	int fd = open(path, O_RDONLY), hits = 0;
+	struct stat st;
+	uint8_t *bytes, plain[512];
+	size_t at;
+
+	ck_assert_int_ne(fd, -1);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	bytes = malloc((size_t)st.st_size + 1);
+	ck_assert_ptr_nonnull(bytes);
+	ck_assert_int_eq(read(fd, bytes, (size_t)st.st_size), st.st_size);
+	for (at = 0; at + length <= (size_t)st.st_size; at++)
+		if (seal_open_record(
+			seal, STORE_COLD, key, bytes + at, length, plain) == 0)
+			hits++;
+	free(bytes);
+	close(fd);
+	return (hits);
+}
+
+/* How often a sealed form of (name, data) opens anywhere in the folder for
+ * one who has the passphrase. */
+static int
+hits_in_folder(const char *name, size_t data_length)
+{
+	int dirfd = open(folder, O_RDONLY | O_DIRECTORY);
+	struct seal *seal = seal_open(dirfd, PASSPHRASE, strlen(PASSPHRASE));
+	char path[PATH_MAX + 256];
+	uint8_t key[KEY_SIZE];
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+	int hits = 0;
+
+	ck_assert_ptr_nonnull(seal);
+	ck_assert_ptr_nonnull(dir);
+	seal_name(seal, STORE_COLD, name, strlen(name), key);
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		hits += hits_in_file(seal, path, key,
+		    SEAL_OVERHEAD + 2 + strlen(name) + data_length);
+	}
+	closedir(dir);
+	seal_close(seal);
+	close(dirfd);
+	return (hits);
+}
+
+START_TEST(rotation_leaves_nothing_of_what_was_erased)
+{
+	struct store *store = open_store();
+	char name[16];
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "name-%d", i);
+		put_text(store, name, "some text");
+	}
+	put_text(store, "gone", "a secret text");
+	put_text(store, "kept", "secret, first");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	ck_assert_int_eq(store_delete(store, STORE_COLD, "gone", 4), 0);
+	put_text(store, "kept", "second secret");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	/* Deleting is not erasing: the logs have it. */
+	ck_assert_int_gt(hits_in_folder("gone", 13), 0);
+	ck_assert_int_gt(hits_in_folder("kept", 13), 0);
+	rotate(store, 7);
+	ck_assert_int_eq(hits_in_folder("gone", 13), 0);
+	ck_assert_int_ge(hits_in_folder("kept", 13), 1);
+	ck_assert_str_eq(get_text(store, "kept"), "second secret");
+	ck_assert_int_eq(count_records(store, STORE_COLD), 101);
+	store_close(store);
+	ck_assert_int_eq(hits_in_folder("gone", 13), 0);
+
+	store = open_store();
+	ck_assert_int_eq(count_records(store, STORE_COLD), 101);
+	ck_assert_str_eq(get_text(store, "name-99"), "some text");
+	rotate(store, 1000);
+	rotate(store, 1);
+	ck_assert_str_eq(get_text(store, "name-0"), "some text");
+	store_close(store);
+}
+END_TEST
+
+START_TEST(writes_during_a_rotation_are_kept)
+{
+	struct store *store = open_store();
+	char name[16];
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "name-%d", i);
+		put_text(store, name, "old");
+	}
+	ck_assert_int_eq(store_commit(store, 0), 0);
+	ck_assert_int_eq(store_rotate_begin(store), 0);
+	for (i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "name-%d", i);
+		put_text(store, name, "new");
+		ck_assert_int_eq(store_commit(store, 0), 0);
+		ck_assert_int_ge(store_rotate_step(store, 1), 0);
+	}
+	while (store_rotate_step(store, 1) == 1)
+		;
+	for (i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "name-%d", i);
+		ck_assert_str_eq(get_text(store, name), "new");
+	}
+	store_close(store);
+}
+END_TEST
+
+/* --- death at any instant ------------------------------------------------ */
+
+/* Commit 1, 2, 3 ... in two records that must always agree, with a rotation
+ * under way all the time; say each number when it is committed. */
+static void
+write_for_ever(int out)
+{
+	struct store *store = open_store();
+	uint32_t n = (uint32_t)atoi(get_text(store, "count"));
+	char text[16];
+
+	for (;;) {
+		n++;
+		snprintf(text, sizeof(text), "%u", n);
+		if (store_put(store, STORE_COLD, "count", 5, text,
+			strlen(text)) == -1 ||
+		    store_put(store, STORE_COLD, "twin", 4, text,
+			strlen(text)) == -1 ||
+		    store_commit(store, n % 64 == 0) == -1 ||
+		    write(out, &n, sizeof(n)) != sizeof(n))
+			_exit(1);
+		if (!store_rotating(store) && store_rotate_begin(store) == -1)
+			_exit(1);
+		if (store_rotate_step(store, 1) == -1)
+			_exit(1);
+		if (n % 100 == 0)
+			store_checkpoint(store);
+	}
+}
+
+START_TEST(l38_killed_at_any_instant_it_reopens_and_lost_nothing)
+{
+	uint32_t heard = 0, n;
+	int round, fds[2], i;
+
+	for (round = 0; round < 30; round++) {
+		struct store *store;
+		uint32_t messages = 1 + randombytes_uniform(300);
+		pid_t pid;
+
+		ck_assert_int_eq(pipe(fds), 0);
+		if ((pid = fork()) == 0) {
+			close(fds[0]);
+			write_for_ever(fds[1]);
+		}
+		close(fds[1]);
+		for (i = 0; i < (int)messages; i++) {
+			ck_assert_int_eq(
+			    read(fds[0], &n, sizeof(n)), sizeof(n));
+			heard = n;
+		}
+		ck_assert_int_eq(kill(pid, SIGKILL), 0);
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+		while (read(fds[0], &n, sizeof(n)) == sizeof(n))
+			heard = n;
+		close(fds[0]);
+		store = open_store();
+		n = (uint32_t)atoi(get_text(store, "count"));
+		ck_assert_uint_ge(n, heard);
+		ck_assert_uint_le(n, heard + 1);
+		ck_assert_uint_eq((uint32_t)atoi(get_text(store, "twin")), n);
+		store_close(store);
+	}
+}
+END_TEST
+
+/* Death while the store is born, at a random moment. */
+START_TEST(l38_killed_while_it_is_made)
+{
+	int round;
+
+	for (round = 0; round < 40; round++) {
+		struct store *store;
+		pid_t pid;
+
+		remove_folder(folder);
+		if ((pid = fork()) == 0) {
+			struct itimerval timer = { 0 };
+
+			signal(SIGALRM, SIG_DFL);
+			timer.it_value.tv_usec =
+			    1 + (int)randombytes_uniform(40000);
+			setitimer(ITIMER_REAL, &timer, NULL);
+			write_for_ever(open("/dev/null", O_WRONLY));
+		}
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+		store = open_store();
+		put_text(store, "a", "one");
+		ck_assert_int_eq(store_commit(store, 1), 0);
+		store_close(store);
+	}
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("store");
+	TCase *tcase = tcase_create("store");
+	SRunner *runner;
+	int failed;
+
+	if (sodium_init() == -1)
+		return (1);
+	log_set_level(LOG_LEVEL_ERROR);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, what_is_committed_is_there_after_reopening);
+	tcase_add_test(tcase, wrong_passphrase_opens_nothing);
+	tcase_add_test(tcase, l39_second_opener_fails_until_the_first_is_gone);
+	tcase_add_test(tcase, folder_open_to_others_is_refused);
+	tcase_add_test(tcase, records_without_keyring_are_damage);
+	tcase_add_test(tcase, dump_and_load_move_everything);
+	tcase_add_test(tcase, rotation_leaves_nothing_of_what_was_erased);
+	tcase_add_test(tcase, writes_during_a_rotation_are_kept);
+	tcase_add_test(
+	    tcase, l38_killed_at_any_instant_it_reopens_and_lost_nothing);
+	tcase_add_test(tcase, l38_killed_while_it_is_made);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return (failed == 0 ? 0 : 1);
+}
