@@ -161,11 +161,28 @@ rpc_transport_handshake(struct rpc_transport *transport)
 	return (rv);
 }
 
+/* Ciphertext read from the socket and not yet by the library. */
+static size_t
+transport_unread(const struct rpc_transport *transport)
+{
+	return (buffer_length(&transport->in) + transport->fresh_length);
+}
+
 ssize_t
 rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 {
-	ssize_t	n = tls_read(transport->tls, plain_room, sizeof(plain_room));
+	size_t	before;
+	ssize_t	n;
 
+	/*
+	 * The library also wants to be polled after it took a record without
+	 * data, such as a session ticket; more may lie in memory by then.
+	 */
+	do {
+		before = transport_unread(transport);
+		n = tls_read(transport->tls, plain_room, sizeof(plain_room));
+	} while (n == TLS_WANT_POLLIN && transport_unread(transport) > 0 &&
+	    transport_unread(transport) != before);
 	if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
 		return (0);
 	if (n == -1)
