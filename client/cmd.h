@@ -105,6 +105,9 @@ struct app {
 
 /* --- hermes_app.c -------------------------------------------------------- */
 
+/* -k FILE, or ~/.hermes.key; NULL when there is no home. */
+const char *app_key_path(const struct app *app);
+
 /* Load the identity named by the options. 0, or -1 and said why. */
 int	app_identity(struct app *app);
 
@@ -141,6 +144,9 @@ void	print_status(const struct app *app, const char *format, ...)
 /* A line on stderr. */
 void	print_error(const char *format, ...)
 	    __attribute__((format(printf, 1, 2)));
+/* Hostile text made harmless for a line, cut when it is long. Returns out. */
+#define PRINT_TEXT_SIZE	256
+const char *print_text(char out[PRINT_TEXT_SIZE], const char *text);
 /* A peer's line on stdout, made harmless; with its short id or NULL. */
 void	print_line(const char *peer, const char *text, size_t length);
 

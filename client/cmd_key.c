@@ -9,9 +9,11 @@
 int
 cmd_keygen(struct app *app, int argc, char **argv)
 {
-	(void)argc;
-	if (hermes_key_create(argv[0], app->seed) == -1) {
-		print_error("%s: %s", argv[0], strerror(errno));
+	const char	*path = argc > 0 ? argv[0] : app_key_path(app);
+
+	if (path == NULL || hermes_key_create(path, app->seed) == -1) {
+		print_error("%s: %s", path == NULL ? "key" : path,
+		    strerror(errno));
 		return (EXIT_LOCAL);
 	}
 	hermes_key_app_id(app->seed, app->own_id);

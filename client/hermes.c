@@ -20,7 +20,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "keygen", "FILE", 1, 1, cmd_keygen },
+	{ "keygen", "[FILE]", 0, 1, cmd_keygen },
 	{ "id", "", 0, 0, cmd_id },
 	{ "chat", "PEER", 1, 1, cmd_chat },
 	{ "send", "PEER", 1, 1, cmd_send },

@@ -19,12 +19,14 @@
 #define CA_SIZE_MAX	(1024 * 1024)
 #define DELETE_TIMEOUT	10	/* s to wait for what --delete asked */
 
-static const char *
-app_default_key(void)
+const char *
+app_key_path(const struct app *app)
 {
 	static char	 path[512];
 	const char	*home = getenv("HOME");
 
+	if (app->key_path != NULL)
+		return (app->key_path);
 	if (home == NULL || (size_t)snprintf(path, sizeof(path),
 	    "%s/.hermes.key", home) >= sizeof(path))
 		return (NULL);
@@ -44,8 +46,7 @@ app_identity(struct app *app)
 		(void)crypto_hash_sha256(app->seed,
 		    (const uint8_t *)app->seed_text, strlen(app->seed_text));
 	else {
-		path = app->key_path != NULL ? app->key_path :
-		    app_default_key();
+		path = app_key_path(app);
 		if (path == NULL || hermes_key_load(path, app->seed) == -1) {
 			print_error("%s: %s", path == NULL ? "key" : path,
 			    errno == EPERM ?
@@ -225,13 +226,10 @@ app_on_disconnected(struct hermes *hermes, const char *why, int again,
     void *arg)
 {
 	struct app	*app = arg;
-	char		 text[LOG_TEXT_SIZE];
-	size_t		 length = strlen(why);
+	char		 text[PRINT_TEXT_SIZE];
 
 	(void)hermes;
-	/* A node's words, blanks kept. */
-	print_status(app, "not connected: %s%s", strchr(why, '\n') == NULL &&
-	    length < 160 ? why : log_text(text, why, length),
+	print_status(app, "not connected: %s%s", print_text(text, why),
 	    again ? ", trying again" : "");
 	print_marker(app, "DISCONNECTED");
 	if (again || app->over)
@@ -358,12 +356,12 @@ app_on_error(struct hermes *hermes, struct hermes_chat *chat,
     const struct hermes_error *error, void *arg)
 {
 	struct app	*app = arg;
-	char		 code[LOG_TEXT_SIZE], text[LOG_TEXT_SIZE];
+	char		 code[LOG_TEXT_SIZE], text[PRINT_TEXT_SIZE];
 
 	(void)hermes;
 	(void)log_text(code, error->code, strlen(error->code));
 	print_error("%s %s: %s", chat == NULL ? "node" : hermes_chat_id(chat),
-	    code, log_text(text, error->message, strlen(error->message)));
+	    code, print_text(text, error->message));
 	print_marker(app, "ERROR %s", code);
 	/* A refused rekey hurts nothing; a chat that cannot start does. */
 	if (chat == NULL || !hermes_chat_is_ready(chat) ||

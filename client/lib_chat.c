@@ -268,9 +268,10 @@ chat_all_up(struct hermes *hermes)
 	struct hermes_chat	*chat;
 
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
+		if (chat->phase != PHASE_IDLE)
+			continue;
 		chat->start_deadline = 0;
-		if (chat->phase == PHASE_IDLE)
-			chat_start(chat);
+		chat_start(chat);
 	}
 }
 

@@ -82,11 +82,7 @@ hermes_make_tls(struct hermes *hermes, char *error, size_t size)
 		options.ca_pem = hermes->options.ca_pem;
 		options.ca_length = hermes->options.ca_length;
 	}
-	if ((hermes->tls = calloc(1, sizeof(*hermes->tls))) == NULL)
-		return (-1);
-	hermes->tls->references = 1;
-	if ((hermes->tls->tls =
-	    rpc_tls_client(&options, error, size)) == NULL) {
+	if ((hermes->tls = rpc_tls_client(&options, error, size)) == NULL) {
 		errno = EINVAL;
 		return (-1);
 	}
@@ -175,7 +171,7 @@ hermes_free(struct hermes *hermes)
 		event_free(hermes->timer);
 	if (hermes->beat != NULL)
 		event_free(hermes->beat);
-	link_tls_release(hermes->tls);
+	rpc_tls_free(hermes->tls);
 	metadata_free(&hermes->options);
 	sodium_free(hermes->secret);
 	free(hermes->arena);

@@ -69,19 +69,12 @@ enum link_state {
 	LINK_UP
 };
 
-/* TLS settings live as long as the last connection made with them. */
-struct link_tls {
-	struct rpc_tls	*tls;
-	unsigned int	 references;
-};
-
 /*
  * Outlives its struct hermes when that is freed or gives the attempt up:
  * hermes is NULL from then on, and the link frees itself with its connection.
  */
 struct link {
 	struct hermes		*hermes;
-	struct link_tls		*tls;		/* a reference */
 	struct rpc_connection	*connection;
 	struct rpc_stream	*stream;
 	char			 error[160];
@@ -135,7 +128,7 @@ struct hermes {
 	struct hermes_options	 options;	/* texts owned */
 	struct hermes_callbacks	 callbacks;
 	void			*arg;
-	struct link_tls		*tls;
+	struct rpc_tls		*tls;
 	struct rpc_limits	 limits;
 	uint8_t			*secret;	/* sodium_malloc, Ed25519 */
 	uint8_t			 public_key[KEY_SIZE];
@@ -170,7 +163,6 @@ struct hermes {
 };
 
 /* lib_link.c */
-void	link_tls_release(struct link_tls *tls);	/* NULL is fine */
 int	link_parse_node(const char *node, char host[LIB_HOST_SIZE],
 	    char port[LIB_PORT_SIZE]);
 void	link_start(struct hermes *hermes);

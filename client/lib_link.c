@@ -34,16 +34,6 @@ static const struct rpc_client_callbacks connection_callbacks = {
 	.closed = link_closed
 };
 
-void
-link_tls_release(struct link_tls *tls)
-{
-	if (tls == NULL || --tls->references > 0)
-		return;
-	if (tls->tls != NULL)
-		rpc_tls_free(tls->tls);
-	free(tls);
-}
-
 /* "host:port" or "[v6]:port". 0, or -1 with errno EINVAL. */
 int
 link_parse_node(const char *node, char host[LIB_HOST_SIZE],
@@ -125,10 +115,8 @@ link_abandon(struct hermes *hermes)
 	link->hermes = NULL;
 	if (link->connection != NULL)
 		rpc_connection_close(link->connection);
-	else {
-		link_tls_release(link->tls);
+	else
 		free(link);
-	}
 }
 
 void
@@ -193,15 +181,12 @@ link_connect(struct hermes *hermes, const struct sockaddr *address)
 		return;
 	}
 	link->hermes = hermes;
-	link->tls = hermes->tls;
-	link->tls->references++;
-	link->connection = rpc_connect(hermes->base, hermes->tls->tls,
+	link->connection = rpc_connect(hermes->base, hermes->tls,
 	    &hermes->limits, address, hermes->host, &connection_callbacks,
 	    link);
 	if (link->connection == NULL) {
 		(void)snprintf(text, sizeof(text), "connect: %s",
 		    strerror(errno));
-		link_tls_release(link->tls);
 		free(link);
 		link_break(hermes, text);
 		return;
@@ -293,7 +278,6 @@ link_end(struct link *link, const char *why)
 		hermes->link = NULL;
 		link_break(hermes, link->error[0] != '\0' ? link->error : why);
 	}
-	link_tls_release(link->tls);
 	free(link);
 }
 

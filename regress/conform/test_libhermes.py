@@ -1,0 +1,464 @@
+"""libhermes, through hermes(1), against a node that misbehaves as told."""
+
+import os
+import stat
+import subprocess
+
+import nacl.signing
+import pytest
+
+from fake_node import FakeNode
+from hermes_cli import HERMES, Cli, hermes
+from hermes_wire import Identity, connect_bytes, pb
+
+PEER = Identity("peer").id
+
+
+@pytest.fixture
+def node():
+    nodes = []
+
+    def make(*scripts):
+        nodes.append(FakeNode(*scripts))
+        return nodes[-1]
+    yield make
+    for one in nodes:
+        one.stop()
+
+
+def send(node, *arguments):
+    return Cli("send", node.address, "app", PEER, "--timeout", 15,
+               *arguments)
+
+
+def recv(node, *arguments):
+    return Cli("recv", node.address, "app", PEER, "--timeout", 15,
+               *arguments)
+
+
+def take(stream, first, last):
+    """Take messages first..last of the app, in order."""
+    for sequence in range(first, last + 1):
+        message = stream.receive("chat_message")
+        assert message.sequence == sequence
+        assert message.payload.startswith(str(sequence).encode())
+
+
+# --- the greeting -----------------------------------------------------------
+
+def test_connect_signature_and_metadata(node):
+    def script(stream):
+        stream.greet()
+        c = stream.connect
+        signed = connect_bytes(
+            bytes(stream.node.identity.verify_key), c.nonce, c.node_id,
+            c.issued_at, c.expires_at, dict(c.metadata))
+        nacl.signing.VerifyKey(c.app_public_key).verify(signed, c.signature)
+        stream.ready()
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+        return dict(c.metadata), c.app_public_key.hex()
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        cli.succeed()
+    assert fake.result() == ({}, Identity("app").id)
+
+
+def test_accept_auto_is_declared(node):
+    def script(stream):
+        stream.greet()
+        return dict(stream.connect.metadata)
+    fake = node(script)
+    with Cli("recv", fake.address, "app") as cli:
+        assert cli.exit()[0] == 2
+    assert fake.result() == {"accept": "auto"}
+
+
+def test_pinned_key_right_and_wrong(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    fake = node(script)
+    right = bytes(fake.identity.verify_key).hex()
+    with send(fake, "--count", 1, "--pin", right) as cli:
+        cli.succeed()
+    with send(fake, "--count", 1, "--pin", "00" * 32) as cli:
+        assert cli.exit()[0] == 2
+        cli.wait_error("another key")
+
+
+def test_forged_challenge_gets_no_connect(node):
+    def script(stream):
+        stream.greet(signer=nacl.signing.SigningKey.generate())
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        assert cli.exit()[0] == 2
+        cli.wait_error("does not prove")
+    with pytest.raises(ConnectionError):
+        fake.result()
+
+
+def test_other_key_after_reconnect_is_refused(node):
+    def first(stream):
+        stream.greet()
+        stream.ready()
+
+    def second(stream):
+        other = nacl.signing.SigningKey.generate()
+        stream.greet(signer=other, key=bytes(other.verify_key))
+    fake = node(first, second)
+    with send(fake, "--count", 1, "--expect-restart") as cli:
+        cli.wait_error("another key")
+
+
+def test_ca_is_verified(node, tmp_path):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    fake, other = node(script), node(script)
+    good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
+    good.write_bytes(fake.certificate)
+    bad.write_bytes(other.certificate)
+    with send(fake, "--count", 1, "--ca", good) as cli:
+        cli.succeed()
+    with send(fake, "--count", 1, "--ca", bad) as cli:
+        assert cli.exit()[0] == 2
+
+
+# --- sending ----------------------------------------------------------------
+
+def test_window_is_kept(node):
+    def script(stream):
+        stream.greet(window=4)
+        stream.ready()
+        take(stream, 1, 4)
+        # A fifth message would come before the echo of this one.
+        stream.send(chat_status=pb.ChatStatus(
+            chat_id=stream.chat, peer_app_id=stream.peer, status="rekeyed",
+            key_version=2))
+        stream.ack(1)
+        take(stream, 5, 5)
+        stream.ack(5)
+        take(stream, 6, 9)
+        stream.ack(9)
+        take(stream, 10, 10)
+        stream.ack(10)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 10) as cli:
+        assert cli.wait("REKEYED") == "REKEYED 2"
+        done = cli.succeed()
+        assert done["acked"] == 10 and done["resent"] == 0
+    fake.result()
+
+
+def test_out_of_sequence_goes_back_once(node):
+    def script(stream):
+        stream.greet(window=8)
+        stream.ready()
+        take(stream, 1, 8)
+        for _ in range(6):  # as for 3..8 in flight after 2 was lost
+            stream.error("OUT_OF_SEQUENCE", expected_sequence=2)
+        take(stream, 2, 8)
+        stream.ack(8)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 8) as cli:
+        done = cli.succeed()
+        assert done["acked"] == 8 and done["resent"] == 7
+    fake.result()
+
+
+def test_resume_sends_again_what_the_node_lacks(node):
+    def first(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 10)
+        stream.ack(2)
+
+    def second(stream):
+        stream.greet()
+        start = stream.ready(resumed=True, next_send_sequence=6,
+                             key_version=3)
+        assert start.resume and start.key_version == 1
+        take(stream, 6, 10)
+        stream.ack(10)
+        stream.drain()
+    fake = node(first, second)
+    with send(fake, "--count", 10, "--expect-restart") as cli:
+        assert "next_send=3" in cli.wait("RESUMED")
+        done = cli.succeed()
+        assert done["acked"] == 10 and done["resent"] == 5
+        assert cli.sequences("ACKED") == list(range(1, 11))
+    fake.result()
+    fake.result()
+
+
+def test_new_process_goes_on_at_the_node_s_sequence(node):
+    def script(stream):
+        stream.greet()
+        stream.ready(resumed=True, next_send_sequence=51)
+        take(stream, 51, 52)
+        stream.ack(52)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 2) as cli:
+        cli.succeed()
+        assert cli.sequences("SENT") == [51, 52]
+
+
+@pytest.mark.parametrize("code", ["CHAT_NOT_READY", "BACKPRESSURE",
+                                  "RATE_LIMITED"])
+def test_refused_message_is_sent_again(node, code):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 1)
+        stream.error(code, retry_after_nanos=1000000)
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        assert cli.succeed()["acked"] == 1
+    fake.result()
+
+
+@pytest.mark.parametrize("code", ["UNKNOWN_APP", "ROUTE_UNAVAILABLE",
+                                  "TARGET_NOT_FOUND"])
+def test_absent_peer_is_asked_for_again(node, code):
+    def script(stream):
+        stream.greet()
+        for _ in range(2):
+            start = stream.receive("start_chat")
+            stream.chat, stream.peer = start.chat_id, start.target_app_id
+            stream.error(code, stream.correlation)
+        stream.ready()
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        cli.succeed()
+    fake.result()
+
+
+def test_absent_peer_is_given_up_in_the_end(node):
+    def script(stream):
+        stream.greet()
+        while True:
+            start = stream.receive("start_chat")
+            stream.chat, stream.peer = start.chat_id, start.target_app_id
+            stream.error("UNKNOWN_APP", stream.correlation)
+    fake = node(script)
+    with Cli("send", fake.address, "app", PEER, "--timeout", "1",
+             "--count", 1) as cli:
+        assert cli.exit()[0] in (3, 5)
+
+
+def test_unknown_chat_is_started_anew(node):
+    def script(stream):
+        stream.greet()
+        start = stream.receive("start_chat")
+        assert start.resume
+        stream.chat, stream.peer = start.chat_id, start.target_app_id
+        stream.error("CHAT_NOT_FOUND", stream.correlation)
+        assert not stream.ready().resume
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        cli.succeed()
+    fake.result()
+
+
+def test_desync_ends_the_chat(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 1)
+        stream.error("RATCHET_DESYNC")
+        stream.gone("ratchet_desync")
+        stream.drain()
+    fake = node(script)
+    with send(fake, "--count", 1) as cli:
+        assert cli.exit()[0] == 4
+        assert cli.count("DELETED") == 1
+
+
+# --- receiving --------------------------------------------------------------
+
+def generated(sequence, size=32):
+    head = f"{sequence} ".encode()
+    tail = bytes(ord("a") + (sequence + i) % 26 for i in range(size))
+    return (head + tail[len(head):])[:size]
+
+
+def test_duplicates_are_dropped(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        for sequence in (1, 2, 2, 1, 3):
+            stream.message(sequence, generated(sequence))
+        stream.drain()
+    with recv(node(script), "--count", 3, "--check") as cli:
+        done = cli.succeed()
+        assert (done["received"], done["duplicates"]) == (3, 2)
+        assert cli.sequences("RECEIVED") == [1, 2, 3]
+
+
+def test_gap_is_told(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        for sequence in (1, 3):
+            stream.message(sequence, generated(sequence))
+        stream.drain()
+    with recv(node(script), "--count", 2, "--check") as cli:
+        code, done = cli.exit()
+        assert code == 6 and done["gaps"] == 1
+
+
+def test_altered_message_is_told(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        stream.message(1, generated(2))
+        stream.drain()
+    with recv(node(script), "--count", 1, "--check") as cli:
+        assert cli.exit()[0] == 6
+
+
+def test_message_lost_over_a_resume_is_a_gap(node):
+    def first(stream):
+        stream.greet()
+        stream.ready()
+        stream.message(1, generated(1))
+
+    def second(stream):
+        stream.greet()
+        stream.ready(resumed=True, next_receive_sequence=3)
+        stream.message(3, generated(3))
+        stream.drain()
+    with recv(node(first, second), "--count", 2, "--check",
+              "--expect-restart") as cli:
+        code, done = cli.exit()
+        assert code == 6 and done["gaps"] == 1
+
+
+def test_hostile_text_is_made_harmless(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        stream.message(1, b"\x1b[2Jhello\xc2\x9b1m")
+        stream.drain()
+    fake = node(script)
+    out = hermes("recv", "-n", fake.address, "--seed", "app", "--count", 1,
+                 PEER)
+    assert out.returncode == 0
+    assert out.stdout == f"{PEER[:12]} \\x1b[2Jhello\\xc2\\x9b1m\n"
+
+
+# --- the node goes ----------------------------------------------------------
+
+def test_replaced_is_final(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        stream.send(go_away=pb.GoAway(reason="replaced"))
+    fake = node(script)
+    with send(fake, "--count", 1, "--expect-restart") as cli:
+        cli.wait("GO_AWAY")
+        assert cli.exit()[0] == 2
+
+
+def test_lost_node_without_restart_is_an_error(node):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 1)
+    with send(node(script), "--count", 1) as cli:
+        code, done = cli.exit()
+        assert code == 2 and done["acked"] == 0
+
+
+def test_garbage_frame_is_survived(node):
+    def first(stream):
+        stream.greet()
+        stream.send(chat_message=pb.ChatMessage(
+            chat_id="\x01", peer_app_id="zz", sequence=1))
+        stream.send(start_chat=pb.StartChat(chat_id="", source_app_id="q"))
+        stream.send(chat_message_ack=pb.ChatMessageAck(chat_id="no"))
+        stream.send(delete_chat_ack=pb.DeleteChatAck(chat_id="no"))
+        stream.send(start_chat_ack=pb.StartChatAck(chat_id="no"))
+        stream.send(chat_status=pb.ChatStatus(chat_id="no", status="x"))
+        stream.ready()
+        stream.ack(99)
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    with send(node(first), "--count", 1) as cli:
+        cli.succeed()
+
+
+# --- keys and lines ---------------------------------------------------------
+
+def test_key_file(tmp_path):
+    path = tmp_path / "key"
+    made = hermes("keygen", path)
+    assert made.returncode == 0
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert hermes("id", "-k", path).stdout == made.stdout
+    assert len(made.stdout.strip()) == 64
+    assert hermes("keygen", path).returncode == 1  # never overwritten
+    os.chmod(path, 0o640)
+    assert hermes("id", "-k", path).returncode == 1
+    os.chmod(path, 0o600)
+    path.write_text("short\n")
+    assert hermes("id", "-k", path).returncode == 1
+
+
+def test_seed_text_is_hashed():
+    assert hermes("id", "--seed", "mockapp-sender").stdout.strip() == (
+        "274d94e1e82c4d4803beae1e5da8f1549e43a3564fb00ea1fec3ed11fa41fb25")
+
+
+def test_lines_of_stdin(node, tmp_path):
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        got = [stream.receive("chat_message").payload for _ in range(3)]
+        stream.ack(3)
+        stream.drain()
+        return got
+    text = tmp_path / "lines"
+    text.write_text("one\n\nlast without newline")
+    for stdin in (open(text), subprocess.PIPE):
+        fake = node(script)
+        process = subprocess.Popen(
+            [HERMES, "send", "-q", "-n", fake.address, "--seed", "app", PEER],
+            stdin=stdin)
+        if stdin is subprocess.PIPE:
+            process.communicate(text.read_bytes(), timeout=15)
+        assert process.wait(15) == 0
+        assert fake.result() == [b"one", b"", b"last without newline"]
+
+
+def test_usage_errors():
+    assert hermes().returncode == 1
+    assert hermes("nonsense").returncode == 1
+    assert hermes("send", PEER).returncode == 1  # no node
+    assert hermes("send", "-n", "nowhere", "--seed", "x", PEER
+                  ).returncode == 1
+    assert hermes("send", "-n", "127.0.0.1:1", "--seed", "x", "--count", "0",
+                  PEER).returncode == 1
+    assert hermes("find", "-n", "127.0.0.1:1", "--seed", "x", PEER
+                  ).returncode == 2
