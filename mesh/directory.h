@@ -42,7 +42,8 @@ struct directory_node {
 	uint64_t			sequence;	/* of its last sync */
 	struct directory_apps		apps;
 	uint32_t			count;
-	uint32_t			zero;
+	uint32_t			lost;	/* its apps were dropped: only
+						 * a full sync will do */
 	TAILQ_ENTRY(directory_node)	entry;
 };
 
@@ -105,8 +106,9 @@ enum directory_verdict directory_sync(struct directory *directory,
 const struct directory_app *directory_find(const struct directory *directory,
 	    const uint8_t app[KEY_SIZE], int64_t wall);
 
-/* A node failed, left or was revoked: all its apps are gone. forget also its
- * sequence (when the membership forgot it), else older syncs stay stale. */
+/* A node failed, left or was revoked: all its apps are gone, until a full
+ * sync not older than its last comes. Its syncs are not handed in while it is
+ * so. forget also its sequence (when the membership forgot it). */
 void	directory_drop_node(struct directory *directory,
 	    const uint8_t node[KEY_SIZE], int forget);
 
@@ -115,10 +117,14 @@ void	directory_drop_node(struct directory *directory,
 size_t	directory_expire(struct directory *directory, int64_t wall,
 	    size_t budget);
 
-/* The record of a node, with its sequence (the digest of a push-pull) and
- * apps, or NULL. Walk all with TAILQ_FOREACH over node_list and apps. */
+/* The record of a node with its apps, or NULL. Walk all with TAILQ_FOREACH
+ * over node_list and apps. */
 const struct directory_node *directory_node(const struct directory *directory,
 	    const uint8_t key[KEY_SIZE]);
+
+/* What a push-pull tells of a node: the sequence of its apps as they are
+ * known here, 0 when they are not. */
+uint64_t directory_digest(const struct directory_node *node);
 
 /*
  * The digest of another node came. -1: it knows less of node than we (when

@@ -67,6 +67,8 @@ struct swim_update {
 	uint64_t		 incarnation;
 	uint8_t			 accuser[KEY_SIZE];	/* SUSPECT, FAIL */
 	struct swim_statement	*statement;	/* not owned */
+	int			 synced;	/* it came in a push-pull, so is
+						 * likely old news to others */
 };
 
 enum swim_message_type {
@@ -230,6 +232,7 @@ void	swim_connected(struct swim *swim, const uint8_t key[KEY_SIZE],
  * caller's own rumours ride along (mesh/rumour.h). */
 void	swim_want_gossip(struct swim *swim, int wanted, int64_t now);
 
+/* The member of this key, this node itself too; or NULL. */
 struct swim_member *swim_find(const struct swim *swim,
 	    const uint8_t key[KEY_SIZE]);
 const struct swim_member *swim_self(const struct swim *swim);
