@@ -125,7 +125,11 @@ ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
 	}
 	chat->flight_bytes = 0;
 	chat->written = kept->first - 1;
-	while (chat->written + 1 < next_send) {
+	/*
+	 * The last one the node has is sent once more: if it was acknowledged
+	 * while we were away, that is said again, for all before it too.
+	 */
+	while (chat->written + 2 < next_send) {
 		chat->written++;
 		chat->flight_bytes +=
 		    kept_get(kept, chat->written)->length;

@@ -1,0 +1,294 @@
+"""Real nodes for tests: made by hermesctl, run as hermesd, killed without
+mercy, always cleaned up. Everything lies in a folder of its own under the
+temporary directory, on ports of its own."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+from hermes_cli import BUILD
+
+HERMESD = str(BUILD / "hermesd")
+HERMESCTL = str(BUILD / "hermesctl")
+START = 60   # seconds until a node is ready, on a busy machine
+POLL = 0.02  # seconds between looks at a state
+
+# What a test changes of every node: a passphrase that opens at once.
+DEFAULTS = """
+log level debug
+admin apps yes
+admin ids full
+keystore {
+\targon2 ops 1
+\targon2 memory 1M
+}
+"""
+
+
+def until(what, check, timeout=START):
+    """Look until check() is true and return that; AssertionError after
+    timeout seconds, with what was awaited."""
+    end = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {timeout} s: {what}")
+        time.sleep(POLL)
+
+
+def free_ports(count):
+    """Ports free just now, each different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Node:
+    """One hermesd. extra: lines of hermesd.conf(5)."""
+
+    def __init__(self, name, folder=None, extra="", environment=None):
+        self.name = name
+        self.owned = folder is None
+        self.folder = pathlib.Path(
+            folder or tempfile.mkdtemp(prefix=f"hermes-{name}-"))
+        self.folder.chmod(0o755)  # the daemon's users pass through
+        self.environment = {**os.environ, **(environment or {})}
+        ports = free_ports(3)
+        self.app, self.mesh, self.admin = (
+            f"127.0.0.1:{port}" for port in ports)
+        self.config = self.folder / "node" / "hermesd.conf"
+        self.socket = str(self.folder / "node" / "hermesd.sock")
+        self.log_path = self.folder / "log"
+        self.process = None
+        self.killed = False
+        subprocess.run(
+            [HERMESCTL, "init", "-n", name, "-d", str(self.config.parent),
+             "-l", self.app, "-m", self.mesh, "-a", self.admin],
+            check=True, capture_output=True)
+        with open(self.config, "a") as out:
+            out.write(DEFAULTS + extra)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.destroy()
+
+    # --- life -----------------------------------------------------------
+
+    def spawn(self):
+        """Start hermesd and do not wait."""
+        assert self.process is None or self.process.poll() is not None
+        self.killed = False
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [HERMESD, "-d", "-f", str(self.config)], stdout=log,
+                stderr=log, stdin=subprocess.DEVNULL, env=self.environment)
+        return self
+
+    def start(self):
+        """Start hermesd and wait until it is ready."""
+        self.spawn()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    f"{self.name} ended: {self.process.returncode}\n" +
+                    self.log()[-3000:])
+            return self.http("/readyz")[0] == 200
+        until(f"{self.name} ready; {self.http('/readyz')}", ready)
+
+    def stop(self, timeout=30):
+        """SIGTERM; the exit code."""
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(timeout)
+
+    def family(self):
+        """Process ids: the parent, then its children."""
+        pids, children = [self.process.pid], []
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*"):
+            try:
+                children += (task / "children").read_text().split()
+            except OSError:
+                pass
+        return pids + [int(pid) for pid in children]
+
+    def sigkill(self):
+        """The whole node, all processes, no chance to say anything. Stopped
+        first, so that none sees another die."""
+        family = self.family()
+        for sig in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in family:
+                try:
+                    os.kill(pid, sig)
+                except ProcessLookupError:
+                    pass
+        self.process.wait(30)
+        self.killed = True
+        until("children gone", lambda: not any(
+            os.path.exists(f"/proc/{pid}") and
+            state(pid) not in ("Z", "X", "") for pid in family[1:]))
+
+    def pids(self):
+        """{process: pid} as the node itself says."""
+        status = self.ctl("status", ok=False)
+        return {p["process"]: p["pid"] for p in status["processes"]}
+
+    def kill_process(self, name, sig=signal.SIGKILL):
+        """SIGKILL one child and wait until another is in its place."""
+        pid = self.pids()[name]
+        os.kill(pid, sig)
+        until(f"{name} started again", lambda: self.pids_or_none(name) not in
+              (None, 0, pid))
+
+    def pids_or_none(self, name):
+        try:
+            return self.pids().get(name)
+        except (AssertionError, KeyError, ValueError):
+            return None
+
+    def destroy(self):
+        """End it and remove every trace."""
+        if self.process is not None and self.process.poll() is None:
+            try:
+                self.sigkill()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        if self.owned:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self):
+        try:
+            return self.log_path.read_text(errors="replace")
+        except OSError:
+            return ""
+
+    # --- questions ------------------------------------------------------
+
+    def ctl_run(self, *arguments, timeout=60, stdin=None):
+        """hermesctl as it is: CompletedProcess."""
+        return subprocess.run(
+            [HERMESCTL, "-s", self.socket, *map(str, arguments)],
+            capture_output=True, text=True, timeout=timeout, input=stdin)
+
+    def ctl(self, *arguments, ok=True, stdin=None):
+        """hermesctl -j: what it printed, parsed."""
+        run = self.ctl_run("-j", *arguments, stdin=stdin)
+        assert run.returncode == 0 or not ok, (arguments, run.returncode,
+                                               run.stdout, run.stderr)
+        assert run.stdout, (arguments, run.returncode, run.stderr)
+        return json.loads(run.stdout)
+
+    def show(self, what):
+        """Rows of `show what`."""
+        return self.ctl("show", what)[what]
+
+    def http(self, path):
+        """(status, body) of the admin HTTP; (0, reason) without it."""
+        try:
+            with urllib.request.urlopen(f"http://{self.admin}{path}",
+                                        timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    def metrics(self):
+        """{series: value} of /metrics."""
+        status, text = self.http("/metrics")
+        assert status == 200, (status, text)
+        return {name: float(value) for name, value in re.findall(
+            r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
+
+    def metric(self, name):
+        """The sum of all series that begin with name."""
+        return sum(value for key, value in self.metrics().items()
+                   if key == name or key.startswith(name + "{") or
+                   ("{" in name and key.startswith(name)))
+
+    def healthy(self):
+        """No process died since the start."""
+        return all(p["up"] and p["restarts"] == 0 for p in
+                   self.ctl("status", ok=False)["processes"])
+
+
+def state(pid):
+    """The letter of /proc/PID/stat; empty when there is none."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return text.rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def join(founder, *others):
+    """Make a mesh of running nodes and wait until each sees all alive."""
+    founder.ctl("mesh", "create")
+    for node in others:
+        ticket = founder.ctl("ticket", "--ttl", "1h")["ticket"]
+        node.ctl("join", ticket)
+    nodes = (founder,) + others
+    for node in nodes:
+        wait_alive(node, len(nodes))
+
+
+def wait_alive(node, count):
+    until(f"{node.name} sees {count} nodes alive", lambda: sum(
+        row["state"] == "alive" for row in node.show("nodes")) == count)
+
+
+class Mesh:
+    """Running nodes named alpha, beta, ... joined to one mesh."""
+
+    NAMES = ("alpha", "beta", "gamma", "delta")
+
+    def __init__(self, count=2, extra=""):
+        self.nodes = []
+        try:
+            for name in self.NAMES[:count]:
+                self.nodes.append(Node(name, extra=extra))
+                self.nodes[-1].spawn()
+            for node in self.nodes:
+                node.wait_ready()
+            join(*self.nodes)
+        except BaseException:
+            for node in self.nodes:
+                print(f"--- {node.name}\n{node.log()[-4000:]}")
+            self.destroy()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.destroy()
+
+    def __getitem__(self, index):
+        return self.nodes[index]
+
+    def destroy(self):
+        for node in self.nodes:
+            node.destroy()
