@@ -119,6 +119,16 @@ $(BUILD)/regress/bench/hermes_bench: $(BUILD)/regress/bench/hermes_bench.o \
     $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
 
+# A house around a real keyd: the sweep of crashes.
+HOUSE :=	$(BUILD)/regress/house
+$(HOUSE)/%: $(HOUSE)/%.o $(HOUSE)/house.o $(BUILD)/libdaemon.a \
+    $(BUILD)/libcommon.a
+	$(LINK) $^ $(LDLIBS)
+$(HOUSE)/crash_at.so: regress/house/crash_at.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
+	    -o $@ $< -ldl
+
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
 		regress/conform regress/cluster
 

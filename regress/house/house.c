@@ -330,6 +330,8 @@ on_sealed(void *arg, const struct ipc_message *message)
 
 	house->sealed++;
 	house->bytes_sealed += message->tail_length;
+	if (house->watch_sealed != NULL)
+		house->watch_sealed(house, message->payload);
 	if (no_wire(house))
 		return;
 	memcpy(&sealed, message->payload, sizeof(sealed));

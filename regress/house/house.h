@@ -59,6 +59,9 @@ struct house {
 	uint64_t		 bytes_sealed;
 	struct ipc_result	 result;	/* last one */
 	uint64_t		 rows;		/* ROW_RATCHETs */
+	/* Called for each SEALED of this keyd; may be NULL. */
+	void			(*watch_sealed)(struct house *,
+				    const struct ipc_sealed *);
 };
 
 /*
