@@ -80,6 +80,7 @@ struct app {
 	int			 echo;
 	uint64_t		 window;
 	uint64_t		 count;		/* 0: no end */
+	uint64_t		 answers;	/* that send waits for */
 	uint64_t		 size;
 	uint64_t		 chats;
 	/* the run */

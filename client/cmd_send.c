@@ -23,7 +23,8 @@ static struct {
 static void
 send_maybe_done(struct app *app)
 {
-	if (sender.ended && sender.chat->acked == sender.chat->sent)
+	if (sender.ended && sender.chat->acked == sender.chat->sent &&
+	    app->received >= app->answers)
 		app_finish(app, EXIT_DONE);
 }
 
@@ -155,6 +156,22 @@ send_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
 	send_maybe_done(app);
 }
 
+/* An answer, or what an echo sent back. */
+static void
+send_message(struct app *app, struct app_chat *entry, uint64_t sequence,
+    const char *payload, size_t length)
+{
+	if (app->check && !generate_matches(sequence, payload, length)) {
+		print_error("message %llu is altered",
+		    (unsigned long long)sequence);
+		app_finish(app, EXIT_VERIFY);
+		return;
+	}
+	if (!app->check && !app->markers)
+		print_line(hermes_chat_peer(entry->chat), payload, length);
+	send_maybe_done(app);
+}
+
 static void
 send_finishing(struct app *app)
 {
@@ -163,7 +180,8 @@ send_finishing(struct app *app)
 		event_free(sender.pace);
 	free(sender.text);
 	if (sender.chat != NULL && app->status == EXIT_DONE &&
-	    sender.chat->acked != sender.chat->sent)
+	    (sender.chat->acked != sender.chat->sent ||
+	    app->received < app->answers))
 		app->status = EXIT_VERIFY;	/* stopped by a signal */
 }
 
@@ -172,6 +190,7 @@ static const struct app_hooks send_hooks = {
 	.ready = send_ready,
 	.writable = send_writable,
 	.acked = send_acked,
+	.message = send_message,
 	.finishing = send_finishing
 };
 

@@ -46,6 +46,7 @@ enum option_code {
 	OPTION_ECHO,
 	OPTION_WINDOW,
 	OPTION_CHATS,
+	OPTION_ANSWERS,
 	OPTION_REASON,
 	OPTION_HINT,
 	OPTION_VERSION
@@ -73,6 +74,7 @@ static const struct option options[] = {
 	{ "echo", no_argument, NULL, OPTION_ECHO },
 	{ "window", required_argument, NULL, OPTION_WINDOW },
 	{ "chats", required_argument, NULL, OPTION_CHATS },
+	{ "answers", required_argument, NULL, OPTION_ANSWERS },
 	{ "reason", required_argument, NULL, OPTION_REASON },
 	{ "hint", required_argument, NULL, OPTION_HINT },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -180,6 +182,9 @@ parse_value(struct app *app, int code)
 		break;
 	case OPTION_CHATS:
 		app->chats = parse_number("chats", optarg, 1, 1 << 20);
+		break;
+	case OPTION_ANSWERS:
+		app->answers = parse_number("answers", optarg, 1, LLONG_MAX);
 		break;
 	case OPTION_REKEY_EVERY:
 		app->rekey_every = parse_number("rekey-every", optarg, 1,
