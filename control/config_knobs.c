@@ -38,27 +38,29 @@
 	    choices, NULL }
 #define TEXT(block, pattern, type, member, standard)			\
 	{ block, pattern, type, FIELD(member), 0, 0, 0, 0, standard, NULL }
-#define OTHER(pattern, number, set)					\
-	{ "", pattern, KNOB_OTHER, 0, 0, number, 0, 0, 0, NULL, set }
+#define OTHER(block, pattern, number, set)				\
+	{ block, pattern, KNOB_OTHER, 0, 0, number, 0, 0, 0, NULL, set }
 
 static int	config_set_node(struct config_parser *, const struct knob *,
 		    const struct config_word *const *);
 static int	config_set_no_admin(struct config_parser *,
 		    const struct knob *, const struct config_word *const *);
+static int	config_set_argon2(struct config_parser *,
+		    const struct knob *, const struct config_word *const *);
 static int	config_set_certificate(struct config_parser *,
 		    const struct knob *, const struct config_word *const *);
 
 const struct knob config_knobs[] = {
-	OTHER("node %", 0, config_set_node),
-	OTHER("listen app on % port %", LISTEN_APP, config_set_listen),
-	OTHER("listen mesh on % port %", LISTEN_MESH, config_set_listen),
-	OTHER("listen admin on % port %", LISTEN_ADMIN, config_set_listen),
-	OTHER("no admin", 0, config_set_no_admin),
+	OTHER("", "node %", 0, config_set_node),
+	OTHER("", "listen app on % port %", LISTEN_APP, config_set_listen),
+	OTHER("", "listen mesh on % port %", LISTEN_MESH, config_set_listen),
+	OTHER("", "listen admin on % port %", LISTEN_ADMIN, config_set_listen),
+	OTHER("", "no admin", 0, config_set_no_admin),
 	TEXT("", "control socket %", KNOB_PATH, control_socket,
 	    "/run/hermes/hermesd.sock"),
 	TEXT("", "advertise app %", KNOB_TEXT, advertise_app, ""),
 	TEXT("", "advertise mesh %", KNOB_TEXT, advertise_mesh, ""),
-	OTHER("certificate % key %", 0, config_set_certificate),
+	OTHER("", "certificate % key %", 0, config_set_certificate),
 	CHOICE("", "app compat %", app_compat_v1, 0, "off v1"),
 	CHOICE("", "admin apps %", admin_apps, 0, "no yes"),
 	CHOICE("", "admin ids %", admin_full_ids, 0, "short full"),
@@ -72,6 +74,7 @@ const struct knob config_knobs[] = {
 	COUNT("keystore", "argon2 ops %", keystore.argon2_ops, 1, 64, 3, 0),
 	BYTES("keystore", "argon2 memory %", keystore.argon2_memory, M, 4 * G,
 	    64 * M),
+	OTHER("keystore", "argon2 ops % memory %", 0, config_set_argon2),
 	TIME("keystore", "erase interval %", keystore.erase_interval,
 	    100 * MS, DAY, MINUTE, 0),
 	TIME("keystore", "chat idle %", keystore.chat_idle, SECOND,
@@ -127,6 +130,9 @@ const size_t config_knob_count = sizeof(config_knobs) /
 _Static_assert(sizeof(config_knobs) / sizeof(config_knobs[0]) <=
     CONFIG_KNOBS, "a place for each knob");
 
+static void	config_apply(struct config_parser *, size_t, size_t,
+		    const struct config_word *const *);
+
 /* --- knobs that are not a plain number or text --------------------------- */
 
 static int
@@ -153,6 +159,25 @@ config_set_no_admin(struct config_parser *parser, const struct knob *knob,
 	(void)knob;
 	(void)values;
 	parser->no_admin = 1;
+	return (0);
+}
+
+/* Both in one statement; each counts as set by itself. */
+static int
+config_set_argon2(struct config_parser *parser, const struct knob *knob,
+    const struct config_word *const *values)
+{
+	static const char *const	patterns[2] = { "argon2 ops %",
+					    "argon2 memory %" };
+	size_t				i, value;
+
+	for (value = 0; value < 2; value++)
+		for (i = 0; i < config_knob_count; i++)
+			if (strcmp(config_knobs[i].block, knob->block) == 0 &&
+			    strcmp(config_knobs[i].pattern,
+			    patterns[value]) == 0)
+				config_apply(parser, i, (size_t)(values[0] -
+				    parser->words.word), &values[value]);
 	return (0);
 }
 
@@ -277,7 +302,7 @@ config_unknown(struct config_parser *parser, const char *block, size_t at,
 /* Carry out one statement. */
 static void
 config_apply(struct config_parser *parser, size_t knob_index, size_t at,
-    const struct config_word *values[2])
+    const struct config_word *const *values)
 {
 	const struct knob	*knob = &config_knobs[knob_index];
 	struct config_place	*set = &parser->set[knob_index];
