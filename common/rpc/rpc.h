@@ -85,7 +85,8 @@ struct rpc_tls_options {
 /*
  * Make the TLS settings of a server or of clients (TLS 1.2 and 1.3, or 1.3
  * only with RPC_VERIFY_PEER_LATER; ALPN h2). Copies what it is given. NULL
- * on failure, with a reason in error (size bytes).
+ * on failure, with a reason in error (size bytes). Connections and servers
+ * keep what they use: it may be freed as soon as it was handed over.
  */
 struct rpc_tls *rpc_tls_server(const struct rpc_tls_options *options,
 	    char *error, size_t size);
@@ -110,7 +111,9 @@ struct rpc_limits {
 	int64_t		handshake_timeout;	/* ns, to finish TLS and the
 						   HTTP/2 preface */
 	int64_t		idle_timeout;		/* ns without a stream; 0 no */
-	int64_t		keepalive;		/* ns between PINGs; 0 no */
+	int64_t		keepalive;		/* ns of silence before a
+						   PING, and for its answer;
+						   0 no */
 };
 
 /* Sane defaults, to be changed field by field. */
@@ -134,14 +137,16 @@ struct rpc_counters {
 /*
  * What a stream tells its owner; arg is what rpc_stream_set_arg() gave.
  * message: one whole gRPC message, not owned, valid during the call. It
- *     stays counted against the peer's window until rpc_stream_consume().
+ *     stays counted against the peer's window until rpc_stream_consume()
+ *     (but not on unary methods, where that does nothing).
  * finished: the peer sent all it will (server: half close; client: the
  *     trailers follow in closed).
  * writable: rpc_stream_congested() has become false again.
  * closed: the stream is over, for whatever reason, and freed when this
  *     returns; status and message are the peer's trailers (client) or
  *     RPC_CANCELLED and the like when the connection broke. Called exactly
- *     once for each stream, also after rpc_stream_finish().
+ *     once for each stream, also after rpc_stream_finish(); but not for one
+ *     that opened() did not want.
  * Any may be NULL but closed.
  */
 struct rpc_stream_callbacks {
@@ -199,8 +204,10 @@ void	rpc_stream_cancel(struct rpc_stream *stream);
 /*
  * One method. opened is called when a call's headers have come; it sets the
  * stream's arg and callbacks are those named here. Returning RPC_OK lets the
- * call go on, anything else ends it with that status. kind unary: message is
- * called exactly once, the owner answers with one send and a finish.
+ * call go on, anything else ends it with that status and no more callbacks;
+ * to give a reason too, call rpc_stream_finish() and return RPC_OK. unary:
+ * message is called exactly once, the owner answers with one send and a
+ * finish. A call without or with a second message ends UNIMPLEMENTED unseen.
  */
 struct rpc_method {
 	const char	*path;	/* "/package.Service/Method" */
@@ -210,7 +217,7 @@ struct rpc_method {
 };
 
 /* A connection came (TLS done) or went; either may be NULL. A new one is
- * refused when opened returns -1. */
+ * refused when opened returns -1, and closed is not called for it. */
 struct rpc_server_callbacks {
 	int	(*opened)(struct rpc_connection *, void *server_arg);
 	void	(*closed)(struct rpc_connection *, void *server_arg);
@@ -218,24 +225,28 @@ struct rpc_server_callbacks {
 
 /*
  * Serve methods (methods[count], must stay valid) on listening sockets added
- * with rpc_server_listen(). Neither takes tls: it must outlive its use and
- * may be replaced for new connections. NULL with errno on failure.
+ * with rpc_server_listen(). tls and limits may be replaced, for new
+ * connections. NULL with errno on failure.
  */
 struct rpc_server *rpc_server_new(struct event_base *base,
 	    struct rpc_tls *tls, const struct rpc_limits *limits,
 	    const struct rpc_method *methods, size_t count,
 	    const struct rpc_server_callbacks *callbacks, void *arg);
 int	rpc_server_listen(struct rpc_server *server, int fd);	/* owns fd */
+void	rpc_server_unlisten(struct rpc_server *server);	/* close all sockets;
+						   connections stay */
 void	rpc_server_set_tls(struct rpc_server *server, struct rpc_tls *tls);
 void	rpc_server_set_limits(struct rpc_server *server,
 	    const struct rpc_limits *limits);
 
-/* Stop reading from all connections' streams (1), or go on (0). */
+/* Stop reading from all connections (1), or go on (0). What was read before,
+ * at most a TLS record a connection, is still delivered. */
 void	rpc_server_pause(struct rpc_server *server, int pause);
 
 /*
  * Stop accepting and send GOAWAY on every connection; streams go on.
- * rpc_server_free() then cuts what is left (closed() is called for each).
+ * rpc_server_free() then cuts what is left: closed() is called, from inside
+ * it, for each stream and connection. Both may be called in any callback.
  */
 void	rpc_server_drain(struct rpc_server *server);
 void	rpc_server_free(struct rpc_server *server);
@@ -244,7 +255,7 @@ void	rpc_server_counters(const struct rpc_server *server,
 
 /*
  * Standard services, answered inside: grpc.health.v1.Health (Check, Watch)
- * and server reflection (v1, v1alpha).
+ * and server reflection (v1, v1alpha). "" is serving until said otherwise.
  */
 void	rpc_server_set_health(struct rpc_server *server, const char *service,
 	    int serving);	/* "" is the server as a whole */
@@ -289,8 +300,9 @@ struct rpc_connection *rpc_connect_fd(struct event_base *base,
 
 /*
  * Start a call. deadline is in ns from now, 0 for none; sent as grpc-timeout
- * and enforced here. callbacks must stay valid. NULL with errno when the
- * connection is draining, down or full.
+ * and enforced here. callbacks must stay valid. NULL with errno: ENOTCONN
+ * when the connection is draining or not up, EAGAIN when it has as many calls
+ * as limits.max_streams or the peer allow, ENOMEM.
  */
 struct rpc_stream *rpc_call(struct rpc_connection *connection,
 	    const char *path, int64_t deadline,
@@ -317,10 +329,11 @@ const struct sockaddr *rpc_connection_address(
 /* Stop reading from this connection (1), or go on (0). */
 void	rpc_connection_pause(struct rpc_connection *connection, int pause);
 
-/* GOAWAY, let streams end, close. */
+/* GOAWAY, let streams end, close. What to call after rpc_stream_finish(). */
 void	rpc_connection_drain(struct rpc_connection *connection);
 
-/* Cut now; closed() callbacks follow from the event loop. */
+/* Cut now, unsent output is lost; closed() callbacks follow from the event
+ * loop. */
 void	rpc_connection_close(struct rpc_connection *connection);
 
 #endif

@@ -247,8 +247,8 @@ rpc_server_pause(struct rpc_server *server, int pause)
 		rpc_connection_update(connection);
 }
 
-static void
-server_stop_listening(struct rpc_server *server)
+void
+rpc_server_unlisten(struct rpc_server *server)
 {
 	struct rpc_listener	*listener;
 
@@ -269,7 +269,7 @@ rpc_server_drain(struct rpc_server *server)
 	if (server->draining)
 		return;
 	server->draining = 1;
-	server_stop_listening(server);
+	rpc_server_unlisten(server);
 	rpc_health_drain(server);
 	TAILQ_FOREACH(connection, &server->connections, entry)
 		rpc_connection_drain(connection);
@@ -284,7 +284,7 @@ rpc_server_free(struct rpc_server *server)
 		return;
 	server->freed = 1;
 	server->draining = 1;
-	server_stop_listening(server);
+	rpc_server_unlisten(server);
 	while ((connection = TAILQ_FIRST(&server->connections)) != NULL) {
 		rpc_connection_enter(connection);
 		rpc_connection_cut(connection, "server stopped");
