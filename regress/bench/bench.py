@@ -1,0 +1,108 @@
+"""make bench: acknowledged messages a second and round trips through two
+real nodes, beside the same work on two clustered nats-servers with TLS,
+measured in the same run on the same machine. Rounds of the two take turns;
+each figure is the median of its rounds. Prints one table and the share of
+CPU of each process; --json FILE writes the table as an array of objects
+{work, figure, unit, against, ratio, aim, met}."""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
+
+import hermes_node  # noqa: E402
+import nats  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
+PROGRAMS = BUILD / "regress" / "bench"
+CONFIG = "log level info\n"
+ROUNDS = 3
+
+
+def cpu(node):
+    """CPU seconds of each process of a node, by name."""
+    out = {"parent": nats.cpu_seconds(node.process.pid)}
+    out.update({name: nats.cpu_seconds(pid)
+                for name, pid in node.pids().items() if name != "parent"})
+    return out
+
+
+def run_hermes(chats, messages, size):
+    with hermes_node.Mesh(2, extra=CONFIG) as mesh:
+        before = [cpu(node) for node in mesh.nodes]
+        out = subprocess.run(
+            [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, str(chats),
+             str(messages), str(size), str(ROUNDS)],
+            capture_output=True, text=True, check=False, timeout=600)
+        if out.returncode != 0:
+            raise SystemExit(f"hermes_bench: {out.stderr}\n" +
+                             mesh[0].log()[-2000:] + mesh[1].log()[-2000:])
+        result = json.loads(out.stdout)
+        total = messages * (ROUNDS + 0.1) + 2200
+        result["cpu_us"] = [
+            {name: (after[name] - start.get(name, 0)) / total * 1e6
+             for name in after}
+            for start, after in zip(before, (cpu(n) for n in mesh.nodes))]
+        return result
+
+
+def row(rows, work, figure, unit, against, reference, aim, higher=True):
+    ratio = figure / reference if reference else None
+    met = None if aim is None or ratio is None else (
+        ratio >= aim if higher else ratio <= aim)
+    rows.append({"work": work, "figure": round(figure, 4), "unit": unit,
+                 "against": against, "ratio": ratio and round(ratio, 3),
+                 "aim": aim, "met": met})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json")
+    parser.add_argument("--messages", type=int, default=100000)
+    options = parser.parse_args()
+    rows, shares = [], []
+    for chats in (1, 64):
+        ours = run_hermes(chats, options.messages, 256)
+        theirs = nats.run(str(PROGRAMS / "nats_bench"), chats,
+                          options.messages)
+        against = "nats-server, two clustered, TLS"
+        label = f"{chats} chat{'s' if chats > 1 else ''}, 256 B, window 256"
+        row(rows, f"acknowledged messages, {label}",
+            statistics.median(ours["rates"]), "1/s", against,
+            statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
+        if chats == 1:
+            row(rows, "message and ack, p50", ours["p50_ms"], "ms",
+                against + ", request-reply", theirs["p50_ms"], 0.25, False)
+            row(rows, "message and ack, p99", ours["p99_ms"], "ms",
+                against + ", request-reply", theirs["p99_ms"], 0.5, False)
+        row(rows, f"set up {chats} chat{'s' if chats > 1 else ''}",
+            chats / ours["set_up_s"], "1/s", "", None, None)
+        shares.append((label, ours["cpu_us"]))
+    print(f"{'work':<50} {'figure':>12} {'unit':<5} {'ratio':>7} {'aim':>6}")
+    for r in rows:
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
+        aim = "" if r["aim"] is None else f"{r['aim']}"
+        print(f"{r['work']:<50} {r['figure']:>12.3f} {r['unit']:<5} "
+              f"{ratio:>7} {aim:>6}")
+    print("\nCPU microseconds for each acknowledged message, by process")
+    for label, nodes in shares:
+        for name, node in zip(("sender's node", "receiver's node"), nodes):
+            parts = ", ".join(f"{k} {v:.2f}" for k, v in sorted(node.items()))
+            print(f"  {label}, {name}: {sum(node.values()):.2f} ({parts})")
+    print(f"\nEach message is sealed, committed to the store of both keyds "
+          f"(safe against SIGKILL,\nnot synced to disk), opened, written to "
+          f"the app and acknowledged. {ROUNDS} rounds of\n"
+          f"{options.messages} messages; medians. Errors end the run.")
+    if options.json:
+        with open(options.json, "w", encoding="ascii") as out:
+            json.dump(rows, out, indent=1)
+
+
+if __name__ == "__main__":
+    main()
