@@ -398,3 +398,44 @@ wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
 		return (-1);
 	return (registration_v1_verify(app, attestation));
 }
+
+struct Nodemesh__V1__AppRegistration *
+wire_registration_make(const struct attestation *attestation,
+    const char *node_id, const char *session_id, int64_t connected_at,
+    uint64_t sequence, int departed,
+    struct Nodemesh__V1__AppRegistration__MetadataEntry **metadata,
+    size_t count)
+{
+	struct Nodemesh__V1__AppRegistration app =
+	    NODEMESH__V1__APP_REGISTRATION__INIT, *copy = NULL;
+	uint8_t encoded[ATTESTATION_ENCODED], *bytes;
+	char app_id[APP_ID_LENGTH + 1], session[SESSION_ID_SIZE];
+	char node[NODE_ID_SIZE];
+	size_t length;
+
+	hex_encode(app_id, attestation->app_key, KEY_SIZE);
+	(void)strlcpy(node, node_id, sizeof(node));
+	app.app_id = app_id;
+	app.node_id = node;
+	app.sequence = sequence;
+	app.departed = departed != 0;
+	if (!departed) {
+		(void)strlcpy(session, session_id, sizeof(session));
+		attestation_encode(attestation, encoded);
+		app.session_id = session;
+		app.connected_at_nanos = connected_at;
+		app.attestation.data = encoded;
+		app.attestation.len = sizeof(encoded);
+		if (metadata != NULL) {
+			app.metadata = metadata;
+			app.n_metadata = count;
+		}
+	}
+	length = nodemesh__v1__app_registration__get_packed_size(&app);
+	if ((bytes = malloc(length + 1)) == NULL)
+		return (NULL);
+	nodemesh__v1__app_registration__pack(&app, bytes);
+	copy = nodemesh__v1__app_registration__unpack(NULL, length, bytes);
+	free(bytes);
+	return (copy);
+}

@@ -96,6 +96,17 @@ int	wire_registration_check(
 	    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
 	    struct attestation *attestation);
 
+/*
+ * A registration on the heap, all its own memory. metadata (may be NULL) is
+ * copied; departed: only who and when. NULL when memory is short.
+ */
+struct Nodemesh__V1__AppRegistration *wire_registration_make(
+	    const struct attestation *attestation, const char *node_id,
+	    const char *session_id, int64_t connected_at, uint64_t sequence,
+	    int departed,
+	    struct Nodemesh__V1__AppRegistration__MetadataEntry **metadata,
+	    size_t count);
+
 /* The public key that an app id is, 64 hex digits. 0 or -1. */
 int	wire_app_key(const char *app_id, uint8_t key[KEY_SIZE]);
 

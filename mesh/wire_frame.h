@@ -68,7 +68,8 @@ uint8_t	*frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
  * key (of the local side), chat_id, offer, delivered, acked, answer, flags,
  * and the StartChat to go in the tail (on the heap, *tail_length; NULL when
  * the source sent none). The source's and the target's app key follow from
- * the offer; ids that say otherwise are refused. 0, or -1 with errno EINVAL.
+ * the offer; ids that say otherwise are refused. 0, or -1 with errno EINVAL,
+ * or EACCES when it names another sender than node_id and node_key.
  */
 int	frame_setup_read(const struct frame_text *packed,
 	    const char *node_id, const uint8_t node_key[KEY_SIZE],

@@ -172,24 +172,31 @@ start_pack(const struct Nodemesh__V1__SetupTieline *wire, size_t *length)
 	return (out);
 }
 
-/* Everything in wire names what its offer says, and the sender. */
+/* Everything in wire names what its offer says. */
 static int
 setup_agrees(const struct Nodemesh__V1__SetupTieline *wire,
-    const char *node_id, const uint8_t node_key[KEY_SIZE],
     const struct ipc_setup *setup, const uint8_t source[KEY_SIZE],
     const uint8_t target[KEY_SIZE])
 {
 	uint8_t key[KEY_SIZE];
-	const uint8_t *node;
 
 	if (wire_app_key(wire->source_app_id, key) == -1 ||
 	    memcmp(key, source, KEY_SIZE) != 0 ||
 	    wire_app_key(wire->target_app_id, key) == -1 ||
 	    memcmp(key, target, KEY_SIZE) != 0)
 		return (0);
-	if (memcmp(setup->key.handle, setup->offer.handle, KEY_SIZE) != 0 ||
-	    setup->key.side == setup->offer.side)
-		return (0);
+	return (memcmp(setup->key.handle, setup->offer.handle,
+	    KEY_SIZE) == 0 && setup->key.side != setup->offer.side);
+}
+
+/* And it names who sent it. */
+static int
+setup_is_from(const struct Nodemesh__V1__SetupTieline *wire,
+    const struct ipc_setup *setup, const char *node_id,
+    const uint8_t node_key[KEY_SIZE])
+{
+	const uint8_t *node;
+
 	node = setup->offer.side == CHAT_LO ? setup->offer.node_lo :
 	    setup->offer.node_hi;
 	return (strcmp(wire->source_node_id, node_id) == 0 &&
@@ -231,7 +238,7 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
     size_t *tail_length)
 {
 	struct Nodemesh__V1__SetupTieline *wire;
-	int bare, result = -1;
+	int bare, error = EINVAL, result = -1;
 
 	memset(setup, 0, sizeof(*setup));
 	*tail = NULL;
@@ -241,8 +248,12 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
 	if (wire == NULL)
 		goto done;
 	if (setup_fill(wire, setup, source, target) == -1 ||
-	    !setup_agrees(wire, node_id, node_key, setup, source, target))
+	    !setup_agrees(wire, setup, source, target))
 		goto done;
+	if (!setup_is_from(wire, setup, node_id, node_key)) {
+		error = EACCES;
+		goto done;
+	}
 	memcpy(setup->node, node_key, KEY_SIZE);
 	/* A resume that the other router made by itself has no StartChat. */
 	bare = wire->resume != NULL && wire->source_ephemeral_key.len == 0 &&
@@ -255,6 +266,6 @@ done:
 	if (wire != NULL)
 		nodemesh__v1__setup_tieline__free_unpacked(wire, NULL);
 	if (result == -1)
-		errno = EINVAL;
+		errno = error;
 	return (result);
 }

@@ -1,0 +1,332 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. Joining a mesh with a ticket:
+ * its endpoints in turn, each one's node key checked by TLS before the
+ * ticket's secret is shown, then the certificate to keyd. See join.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+#include <sodium.h>
+
+#include "common/sign/statement.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "mesh/join.h"
+#include "mesh/members.h"
+#include "mesh/mesh.h"
+#include "mesh/peer.h"
+#include "mesh/trunk.h"
+#include "mesh/wire.h"
+
+#define JOIN_PATH	"/nodemesh.v1.NodeMesh/Join"
+#define CALL_TIMEOUT	(10 * CLOCK_SECOND)
+#define KEYD_TIMEOUT	10		/* s, for the new identity */
+
+/* At most one at a time. */
+static struct join {
+	int			 busy;
+	uint64_t		 id;		/* control's */
+	struct ticket		 ticket;
+	uint32_t		 next;		/* endpoint to try */
+	struct trunk		*trunk;
+	struct rpc_stream	*stream;
+	uint8_t			 nonce[KEY_SIZE];
+	int			 answered;	/* the call brought a response */
+	int			 waiting;	/* for keyd's IDENTITY */
+	struct event		*timer;
+	struct Nodemesh__V1__JoinResponse *response;
+	char			 error[192];	/* of the last endpoint */
+} join;
+
+static void	join_try(void);
+
+static void
+answer(uint64_t id, int ok, const char *text)
+{
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	struct ipc_result result = { 0 };
+
+	if (control == NULL)
+		return;
+	result.id = id;
+	result.ok = (uint64_t)ok;
+	ipc_send(control, IPC_RESULT, &result, text, strlen(text));
+}
+
+static void
+join_end(int ok, const char *text)
+{
+	metric_add(ok ? METRIC_MESH_JOIN_SUCCESS : METRIC_MESH_JOIN_FAILURE,
+	    1);
+	log_info("join", "ok=%d why=\"%s\"", ok, text);
+	answer(join.id, ok, text);
+	if (join.response != NULL)
+		nodemesh__v1__join_response__free_unpacked(join.response,
+		    NULL);
+	if (join.timer != NULL)
+		event_free(join.timer);
+	if (join.trunk != NULL) {
+		join.trunk->arg = NULL;
+		trunk_close(join.trunk);
+	}
+	sodium_memzero(&join, sizeof(join));
+}
+
+/* This endpoint did not do it; why is kept for the operator. */
+static void
+join_failed(const char *why)
+{
+	const char *endpoint = "";
+	char text[LOG_TEXT_SIZE];
+
+	if (join.next > 0)
+		endpoint = join.ticket.endpoints[join.next - 1].endpoint;
+	(void)snprintf(join.error, sizeof(join.error), "%s: %s",
+	    log_text(text, endpoint, strlen(endpoint)), why);
+	join_try();
+}
+
+/* --- the answer ---------------------------------------------------------- */
+
+static int
+response_check(const struct Nodemesh__V1__JoinResponse *response,
+    struct ipc_membership *membership)
+{
+	const struct certificate *certificate = &membership->certificate;
+
+	if (response->authority_key.len != KEY_SIZE ||
+	    certificate_decode(&membership->certificate,
+	    response->certificate.data, response->certificate.len) == -1)
+		return (-1);
+	memcpy(membership->authority_key, response->authority_key.data,
+	    KEY_SIZE);
+	if (memcmp(membership->authority_key, join.ticket.authority,
+	    KEY_SIZE) != 0 || strcmp(certificate->node_id,
+	    mesh.identity.node_id) != 0 || memcmp(certificate->node_key,
+	    mesh.identity.node_key, KEY_SIZE) != 0)
+		return (-1);
+	return (certificate_verify(certificate, membership->authority_key,
+	    clock_wall()));
+}
+
+static void
+on_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	join_end(0, "the key store did not take the certificate");
+}
+
+static void
+on_response(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
+    void *arg)
+{
+	const struct timeval wait = { KEYD_TIMEOUT, 0 };
+	struct ipc_membership membership = { 0 };
+
+	(void)arg;
+	rpc_stream_consume(stream, length);
+	if (join.response != NULL)
+		return;
+	join.response = nodemesh__v1__join_response__unpack(NULL, length,
+	    bytes);
+	if (join.response == NULL ||
+	    response_check(join.response, &membership) == -1)
+		return;		/* said when the call is closed */
+	join.answered = 1;
+	join.waiting = 1;
+	join.timer = evtimer_new(proc_base(), on_timeout, NULL);
+	if (join.timer != NULL)
+		(void)evtimer_add(join.timer, &wait);
+	ipc_send(proc_ipc(PROCESS_KEYD), IPC_MEMBERSHIP, &membership, NULL,
+	    0);
+}
+
+static void
+on_call_closed(struct rpc_stream *stream, enum rpc_status status,
+    const char *text, void *arg)
+{
+	char clean[LOG_TEXT_SIZE], why[LOG_TEXT_SIZE + 32];
+
+	(void)arg;
+	if (!join.busy || join.stream != stream)
+		return;
+	join.stream = NULL;
+	if (join.answered)
+		return;
+	if (text == NULL)
+		text = "";
+	switch (status) {
+	case RPC_OK:
+		(void)strlcpy(why, "its answer does not hold", sizeof(why));
+		break;
+	case RPC_UNAUTHENTICATED:
+		join_end(0, "the ticket is unknown, used up or expired");
+		return;
+	case RPC_ALREADY_EXISTS:
+		join_end(0, "another node of the mesh has this node's name");
+		return;
+	default:
+		(void)snprintf(why, sizeof(why), "refused (%d) %s",
+		    (int)status, log_text(clean, text, strlen(text)));
+		break;
+	}
+	if (join.trunk != NULL) {
+		join.trunk->arg = NULL;
+		trunk_close(join.trunk);
+		join.trunk = NULL;
+	}
+	join_failed(why);
+}
+
+static const struct rpc_stream_callbacks call_callbacks = {
+	.message = on_response,
+	.closed = on_call_closed
+};
+
+/* --- the question -------------------------------------------------------- */
+
+static void
+on_signed(const uint8_t *signature, void *arg)
+{
+	struct Nodemesh__V1__JoinRequest request =
+	    NODEMESH__V1__JOIN_REQUEST__INIT;
+	uint8_t copy[SIGNATURE_SIZE], ticket[TICKET_ENCODED_MAX], *room;
+	size_t length;
+
+	if (!join.busy || join.trunk == NULL || join.trunk != arg)
+		return;
+	if (signature == NULL || mesh.descriptor == NULL) {
+		join_end(0, "the key store refused to sign");
+		return;
+	}
+	memcpy(copy, signature, sizeof(copy));
+	request.node = mesh.descriptor;
+	request.nonce.data = join.nonce;
+	request.nonce.len = sizeof(join.nonce);
+	request.signature.data = copy;
+	request.signature.len = sizeof(copy);
+	request.ticket_secret.data = join.ticket.secret;
+	request.ticket_secret.len = TICKET_SECRET_SIZE;
+	request.ticket.len = ticket_encode(&join.ticket, ticket);
+	request.ticket.data = ticket;
+	join.stream = rpc_call(join.trunk->connection, JOIN_PATH,
+	    CALL_TIMEOUT, &call_callbacks, NULL);
+	length = nodemesh__v1__join_request__get_packed_size(&request);
+	if (join.stream != NULL &&
+	    (room = rpc_stream_reserve(join.stream, length)) != NULL) {
+		nodemesh__v1__join_request__pack(&request, room);
+		rpc_stream_commit(join.stream, length);
+		rpc_stream_half_close(join.stream);
+	} else
+		trunk_close(join.trunk);
+	sodium_memzero(ticket, sizeof(ticket));
+}
+
+/* Connected, and its node key is the ticket's. */
+static void
+on_up(struct trunk *trunk)
+{
+	uint8_t digest[KEY_SIZE];
+
+	if (trunk->arg == NULL)
+		return;
+	if (!trunk->binding.has_certificate || certificate_verify(
+	    &trunk->binding.certificate, join.ticket.authority,
+	    clock_wall()) == -1) {
+		trunk->arg = NULL;
+		trunk_close(trunk);
+		join.trunk = NULL;
+		join_failed("it is not a member of the ticket's mesh");
+		return;
+	}
+	randombytes_buf(join.nonce, sizeof(join.nonce));
+	wire_join_digest(join.ticket.secret, join.nonce,
+	    trunk->binding.node_key, digest);
+	sign_statement(STATEMENT_JOIN, 0, digest, on_signed, trunk);
+}
+
+static void
+on_down(struct trunk *trunk, const char *why)
+{
+	if (trunk->arg == NULL || join.trunk != trunk)
+		return;		/* given up before */
+	join.trunk = NULL;
+	if (!join.answered)
+		join_failed(why);
+}
+
+static const struct trunk_owner join_owner = {
+	.up = on_up,
+	.down = on_down
+};
+
+static void
+join_try(void)
+{
+	const struct ticket_endpoint *endpoint;
+
+	while (join.next < join.ticket.endpoint_count) {
+		endpoint = &join.ticket.endpoints[join.next++];
+		if (mesh_is_self(endpoint->node_key))
+			continue;
+		join.trunk = trunk_dial(endpoint->endpoint,
+		    endpoint->node_key, &join_owner, &join);
+		if (join.trunk != NULL)
+			return;
+	}
+	join_end(0, join.error[0] != '\0' ? join.error :
+	    "the ticket names no node that can be dialled");
+}
+
+void
+join_on_join(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_ticket *order = message->payload;
+	const char *no = NULL;
+
+	(void)arg;
+	if (join.busy)
+		no = "a join is under way";
+	else if (!mesh.identity.unlocked || mesh.descriptor == NULL)
+		no = "the key store is locked";
+	else if (mesh.identity.in_mesh)
+		no = "this node is in a mesh already";
+	else if (ticket_verify(&order->ticket, clock_wall()) == -1)
+		no = "the ticket is broken or expired";
+	if (no != NULL) {
+		answer(order->id, 0, no);
+		return;
+	}
+	join.busy = 1;
+	join.id = order->id;
+	join.ticket = order->ticket;
+	if (join.ticket.endpoint_count > TICKET_ENDPOINTS)
+		join.ticket.endpoint_count = TICKET_ENDPOINTS;
+	join_try();
+}
+
+void
+join_identity(void)
+{
+	const struct Nodemesh__V1__JoinResponse *response = join.response;
+	struct peer *peer;
+	size_t i;
+
+	if (!join.busy || !join.waiting || !mesh_is_member())
+		return;
+	if (response->self != NULL)
+		(void)members_descriptor(response->self);
+	for (i = 0; i < response->n_membership; i++)
+		(void)members_descriptor(response->membership[i]);
+	members_drain();
+	if (response->self != NULL && response->self->identity_key.len ==
+	    KEY_SIZE && (peer = peer_find(
+	    response->self->identity_key.data)) != NULL)
+		members_contact(peer);
+	join_end(1, "joined");
+}

@@ -1,0 +1,23 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. Joining: this node with a
+ * ticket that the operator gave, and others with tickets that this node's
+ * keyd redeems.
+ */
+#ifndef MESH_JOIN_H
+#define MESH_JOIN_H
+
+#include "common/ipc/ipc.h"
+#include "common/rpc/rpc.h"
+
+/* Server side, mesh/join_server.c. */
+extern const struct rpc_stream_callbacks join_server_callbacks;
+enum rpc_status	join_opened(struct rpc_stream *stream, void *arg);
+void	join_on_redeemed(void *arg, const struct ipc_message *message);
+
+/* Client side, mesh/join.c. control's JOIN; answered with RESULT. */
+void	join_on_join(void *arg, const struct ipc_message *message);
+
+/* keyd sent a new identity: a join may be complete. */
+void	join_identity(void);
+
+#endif

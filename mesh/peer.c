@@ -1,0 +1,526 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. Peers: who is known, and
+ * trunks to them, dialled with back-off and jitter and kept in a small
+ * cache. See peer.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+#include <sodium.h>
+
+#include "common/util/clock.h"
+#include "common/util/hex.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "common/util/table.h"
+#include "mesh/gossip.h"
+#include "mesh/mesh.h"
+#include "mesh/peer.h"
+#include "mesh/presence.h"
+
+#define BACKOFF_FIRST	(100 * CLOCK_MS)
+#define BACKOFF_MAX	(5 * CLOCK_SECOND)
+#define CACHE_MAX	64	/* trunks dialled and kept */
+
+static struct table peers;		/* by node_key */
+static struct table names;		/* by node_id */
+static struct table revoked;		/* struct ipc_revocation, by key */
+
+static void	peer_dial(struct peer *);
+
+static void
+tables_init(void)
+{
+	if (peers.key_size != 0)
+		return;
+	table_init(&peers, KEY_SIZE);
+	table_init(&names, NODE_ID_SIZE);
+	table_init(&revoked, KEY_SIZE);
+}
+
+struct peer *
+peer_find(const uint8_t node_key[KEY_SIZE])
+{
+	tables_init();
+	return (table_get(&peers, node_key));
+}
+
+struct peer *
+peer_by_name(const char *node_id)
+{
+	char key[NODE_ID_SIZE] = { 0 };
+
+	tables_init();
+	if (strlcpy(key, node_id, sizeof(key)) >= sizeof(key))
+		return (NULL);
+	return (table_get(&names, key));
+}
+
+struct peer *
+peer_next(size_t *cursor)
+{
+	tables_init();
+	return (table_next(&peers, cursor));
+}
+
+/* --- what is known ------------------------------------------------------- */
+
+static void
+peer_save(const struct peer *peer)
+{
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_peer message = { 0 };
+
+	if (keyd == NULL || peer->endpoint[0] == '\0')
+		return;
+	memcpy(message.endpoint, peer->endpoint, sizeof(message.endpoint));
+	message.certificate = peer->certificate;
+	ipc_send(keyd, IPC_PEER_SAVE, &message, NULL, 0);
+}
+
+static void
+keyd_forget(const struct ipc_peer *known)
+{
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+
+	if (keyd != NULL)
+		ipc_send(keyd, IPC_PEER_FORGET, known, NULL, 0);
+}
+
+static void
+peer_forget(const struct peer *peer)
+{
+	struct ipc_peer message = { 0 };
+
+	memcpy(message.endpoint, peer->endpoint, sizeof(message.endpoint));
+	message.certificate = peer->certificate;
+	keyd_forget(&message);
+}
+
+static void
+peer_hint(const struct peer *peer)
+{
+	struct ipc *router = proc_ipc(PROCESS_ROUTER);
+	struct ipc_node_state message = { 0 };
+
+	if (router == NULL)
+		return;
+	memcpy(message.node_id, peer->node_id, sizeof(message.node_id));
+	memcpy(message.app_endpoint, peer->app_endpoint,
+	    sizeof(message.app_endpoint));
+	memcpy(message.node_key, peer->node_key, KEY_SIZE);
+	message.alive = peer->state == NODE_ALIVE ||
+	    peer->state == NODE_SUSPECT;
+	ipc_send(router, IPC_NODE_STATE, &message, NULL, 0);
+}
+
+void
+peer_tell_router(void)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		peer_hint(peer);
+}
+
+static void
+on_redial(evutil_socket_t fd, short what, void *arg)
+{
+	struct peer *peer = arg;
+
+	(void)fd;
+	(void)what;
+	if (peer->want != 0)
+		peer_dial(peer);
+}
+
+static void
+on_grace(evutil_socket_t fd, short what, void *arg)
+{
+	struct peer *peer = arg;
+
+	(void)fd;
+	(void)what;
+	peer->ended = 1;
+	route_ended(peer);
+	presence_node_ended(peer);
+}
+
+static void
+peer_start_grace(struct peer *peer)
+{
+	int64_t ns = proc_config()->route_grace;
+	struct timeval wait;
+
+	if (evtimer_pending(peer->grace, NULL))
+		return;
+	wait.tv_sec = (time_t)(ns / CLOCK_SECOND);
+	wait.tv_usec = (suseconds_t)(ns % CLOCK_SECOND / 1000);
+	(void)evtimer_add(peer->grace, &wait);	/* only memory can fail */
+}
+
+static void
+peer_free(struct peer *peer)
+{
+	if (peer->redial != NULL)
+		event_free(peer->redial);
+	if (peer->grace != NULL)
+		event_free(peer->grace);
+	free(peer);
+}
+
+static struct peer *
+peer_new(const struct certificate *certificate)
+{
+	struct peer *peer;
+
+	if (peers.count >= proc_config()->limits.members ||
+	    (peer = calloc(1, sizeof(*peer))) == NULL)
+		return (NULL);
+	memcpy(peer->node_key, certificate->node_key, KEY_SIZE);
+	memcpy(peer->node_id, certificate->node_id, NODE_ID_SIZE);
+	peer->certificate = *certificate;
+	peer->state = NODE_FAILED;
+	TAILQ_INIT(&peer->trunks);
+	buffer_init(&peer->outbox);
+	buffer_init(&peer->route.waiting);
+	peer->redial = evtimer_new(proc_base(), on_redial, peer);
+	peer->grace = evtimer_new(proc_base(), on_grace, peer);
+	if (peer->redial == NULL || peer->grace == NULL ||
+	    table_put(&peers, peer->node_key, peer) == -1) {
+		peer_free(peer);
+		return (NULL);
+	}
+	/* Never heard of since this start: as if it had just failed. */
+	peer_start_grace(peer);
+	return (peer);
+}
+
+/* A name belongs to the highest serial the authority gave it. */
+static int
+peer_take_name(struct peer *peer)
+{
+	struct peer *holder = table_get(&names, peer->node_id);
+
+	if (holder == peer)
+		return (0);
+	if (holder != NULL && holder->state != NODE_REVOKED &&
+	    holder->certificate.serial > peer->certificate.serial)
+		return (0);
+	if (holder != NULL)
+		(void)table_remove(&names, peer->node_id);
+	return (table_put(&names, peer->node_id, peer));
+}
+
+struct peer *
+peer_certified(const struct certificate *certificate)
+{
+	struct peer *peer;
+	int fresh = 0;
+
+	tables_init();
+	peer = table_get(&peers, certificate->node_key);
+	if (peer == NULL) {
+		if ((peer = peer_new(certificate)) == NULL)
+			return (NULL);
+		fresh = 1;
+	} else if (certificate->serial > peer->certificate.serial &&
+	    strcmp(certificate->node_id, peer->node_id) == 0) {
+		peer->certificate = *certificate;
+		peer_save(peer);
+	}
+	if (fresh && peer_take_name(peer) == -1) {
+		(void)table_remove(&peers, peer->node_key);
+		peer_free(peer);
+		return (NULL);
+	}
+	return (peer);
+}
+
+void
+peer_described(struct peer *peer, const struct descriptor *read)
+{
+	int moved;
+
+	moved = strcmp(peer->endpoint, read->endpoint) != 0 ||
+	    read->certificate.serial > peer->certificate.serial;
+	memcpy(peer->endpoint, read->endpoint, sizeof(peer->endpoint));
+	memcpy(peer->app_endpoint, read->app_endpoint,
+	    sizeof(peer->app_endpoint));
+	if (read->certificate.serial > peer->certificate.serial)
+		peer->certificate = read->certificate;
+	if (moved)
+		peer_save(peer);
+	peer_hint(peer);
+}
+
+void
+peer_set_state(struct peer *peer, enum node_state state)
+{
+	char id[HEX_SHORT_SIZE];
+
+	if (peer->state == state || peer->state == NODE_REVOKED)
+		return;
+	log_info("node_state", "node=%s key=%s state=%d", peer->node_id,
+	    hex_short(id, peer->node_key, KEY_SIZE), (int)state);
+	peer->state = state;
+	if (state == NODE_ALIVE || state == NODE_SUSPECT) {
+		(void)evtimer_del(peer->grace);
+		peer->ended = 0;
+		if (state == NODE_ALIVE) {
+			peer_unwant(peer, WANT_SEED);
+			peer_hopeful(peer);
+		}
+	} else if (state == NODE_REVOKED) {
+		(void)evtimer_del(peer->grace);
+		peer->ended = 1;
+	} else
+		peer_start_grace(peer);
+	peer_hint(peer);
+	presence_node_changed(peer);
+}
+
+void
+peer_on_peer(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_peer *known = message->payload;
+	struct peer *peer;
+
+	(void)arg;
+	if (mesh_is_self(known->certificate.node_key) ||
+	    peer_is_revoked(known->certificate.node_key))
+		return;
+	if (known->certificate.not_after < clock_wall()) {
+		keyd_forget(known);
+		return;
+	}
+	if ((peer = peer_certified(&known->certificate)) == NULL)
+		return;
+	if (peer->endpoint[0] == '\0')
+		(void)strlcpy(peer->endpoint, known->endpoint,
+		    sizeof(peer->endpoint));
+	if (peer->state != NODE_ALIVE)
+		peer_want(peer, WANT_SEED);
+}
+
+/* --- revocation ---------------------------------------------------------- */
+
+int
+peer_is_revoked(const uint8_t node_key[KEY_SIZE])
+{
+	tables_init();
+	return (table_get(&revoked, node_key) != NULL);
+}
+
+const struct ipc_revocation *
+peer_revocation_next(size_t *cursor)
+{
+	tables_init();
+	return (table_next(&revoked, cursor));
+}
+
+int
+peer_revoke(const struct ipc_revocation *revocation)
+{
+	struct ipc_revocation *copy;
+	struct peer *peer;
+
+	if (peer_is_revoked(revocation->node_key))
+		return (0);
+	if ((copy = malloc(sizeof(*copy))) == NULL)
+		return (-1);
+	*copy = *revocation;
+	if (table_put(&revoked, copy->node_key, copy) == -1) {
+		free(copy);
+		return (-1);
+	}
+	log_warn("node_revoked", "node=%s", copy->node_id);
+	if ((peer = peer_find(copy->node_key)) == NULL)
+		return (1);
+	peer_forget(peer);
+	peer_set_state(peer, NODE_REVOKED);
+	peer->want = 0;
+	peer_cut(peer);
+	route_ended(peer);
+	presence_node_ended(peer);
+	return (1);
+}
+
+/* --- trunks -------------------------------------------------------------- */
+
+struct trunk *
+peer_dialled_trunk(struct peer *peer)
+{
+	struct trunk *trunk;
+
+	TAILQ_FOREACH(trunk, &peer->trunks, entry)
+		if (trunk->owner != NULL && !trunk->draining)
+			return (trunk);
+	return (NULL);
+}
+
+/* Close the least recently used one that carries no chats. */
+static void
+cache_trim(void)
+{
+	struct trunk *trunk, *oldest = NULL;
+	struct peer *peer;
+	size_t cursor = 0, count = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		TAILQ_FOREACH(trunk, &peer->trunks, entry) {
+			if (trunk->owner == NULL)
+				continue;
+			count++;
+			if (peer->route.own != NULL &&
+			    peer->route.own->trunk == trunk)
+				continue;
+			if (oldest == NULL || trunk->used < oldest->used)
+				oldest = trunk;
+		}
+	if (count > CACHE_MAX && oldest != NULL)
+		trunk_close(oldest);
+}
+
+static void
+peer_backoff(struct peer *peer)
+{
+	int64_t wait;
+	struct timeval when;
+
+	peer->backoff = peer->backoff == 0 ? BACKOFF_FIRST :
+	    peer->backoff * 2;
+	if (peer->backoff > BACKOFF_MAX)
+		peer->backoff = BACKOFF_MAX;
+	/* Half of it, and up to as much again. */
+	wait = peer->backoff / 2 + CLOCK_MS * (int64_t)randombytes_uniform(
+	    (uint32_t)(peer->backoff / CLOCK_MS));
+	peer->not_before = clock_monotonic() + wait;
+	when.tv_sec = (time_t)(wait / CLOCK_SECOND);
+	when.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);
+	(void)evtimer_add(peer->redial, &when);
+}
+
+static void
+on_trunk_up(struct trunk *trunk)
+{
+	struct peer *peer = trunk->arg;
+
+	peer->dialling = NULL;
+	if (trunk_admit(trunk) == -1 || trunk->peer != peer) {
+		trunk_close(trunk);
+		peer_backoff(peer);
+		return;
+	}
+	peer->backoff = 0;
+	cache_trim();
+	gossip_trunk_up(peer, trunk);
+	route_trunk_up(peer);
+}
+
+static void
+on_trunk_down(struct trunk *trunk, const char *why)
+{
+	struct peer *peer = trunk->arg;
+
+	if (peer->dialling != trunk)
+		return;		/* was up: peer_trunk_gone() follows */
+	peer->dialling = NULL;
+	log_debug("trunk_failed", "node=%s why=\"%s\"", peer->node_id, why);
+	peer->want &= ~(unsigned)WANT_GOSSIP;
+	buffer_consume(&peer->outbox, buffer_length(&peer->outbox));
+	peer_backoff(peer);
+}
+
+static const struct trunk_owner peer_owner = {
+	.up = on_trunk_up,
+	.down = on_trunk_down
+};
+
+static void
+peer_dial(struct peer *peer)
+{
+	if (peer->dialling != NULL || peer->endpoint[0] == '\0' ||
+	    peer->state == NODE_REVOKED || mesh.stopping == 2 ||
+	    mesh.client_tls == NULL || !mesh_is_member() ||
+	    peer_dialled_trunk(peer) != NULL)
+		return;
+	if (clock_monotonic() < peer->not_before)
+		return;
+	peer->dialling = trunk_dial(peer->endpoint, peer->node_key,
+	    &peer_owner, peer);
+	if (peer->dialling == NULL)
+		peer_backoff(peer);
+}
+
+void
+peer_want(struct peer *peer, unsigned want)
+{
+	peer->want |= want;
+	peer_dial(peer);
+}
+
+void
+peer_unwant(struct peer *peer, unsigned want)
+{
+	peer->want &= ~want;
+}
+
+void
+peer_hopeful(struct peer *peer)
+{
+	peer->backoff = 0;
+	peer->not_before = 0;
+	if (peer->want != 0)
+		peer_dial(peer);
+}
+
+void
+peer_trunk_came(struct peer *peer, struct trunk *trunk)
+{
+	TAILQ_INSERT_TAIL(&peer->trunks, trunk, entry);
+}
+
+void
+peer_trunk_gone(struct peer *peer, struct trunk *trunk)
+{
+	TAILQ_REMOVE(&peer->trunks, trunk, entry);
+	if (peer->want != 0 && !mesh.stopping)
+		peer_backoff(peer);
+}
+
+void
+peer_start_all(void)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		peer_hopeful(peer);
+}
+
+void
+peer_check_all(void)
+{
+	struct trunk *trunk;
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		TAILQ_FOREACH(trunk, &peer->trunks, entry)
+			if (trunk_admit(trunk) == -1)
+				trunk_close(trunk);
+}
+
+void
+peer_cut(struct peer *peer)
+{
+	struct trunk *trunk;
+
+	if (peer->dialling != NULL)
+		trunk_close(peer->dialling);
+	TAILQ_FOREACH(trunk, &peer->trunks, entry)
+		trunk_close(trunk);
+}

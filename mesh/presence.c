@@ -1,0 +1,642 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. Presence: other nodes' apps
+ * checked and kept, and the router's questions answered, after asking the
+ * mesh when the directory does not know. See presence.h.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/sign/statement.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "common/util/table.h"
+#include "mesh/directory.h"
+#include "mesh/gossip.h"
+#include "mesh/members.h"
+#include "mesh/mesh.h"
+#include "mesh/peer.h"
+#include "mesh/presence.h"
+#include "mesh/publish.h"
+#include "mesh/tieline.h"
+#include "mesh/wire.h"
+
+#define ASKED_MAX	16		/* nodes asked about one app */
+#define ASK_FOR		CLOCK_SECOND
+#define QUERIES_MAX	4096
+#define WATCHES_MAX	262144
+#define EXPIRE_BUDGET	256		/* apps looked at a tick */
+#define REGISTRATIONS_MAX 1024		/* told to a new node at once */
+#define REPEAT_ASK	CLOCK_SECOND	/* of a node about itself */
+
+struct watch {
+	uint8_t	app[KEY_SIZE];
+};
+
+/* A FIND or a WATCH that waits for the mesh's answer. */
+struct query {
+	TAILQ_ENTRY(query)	 entry;
+	uint64_t		 id;
+	int			 find;		/* 0: WATCH */
+	uint8_t			 app[KEY_SIZE];
+	int64_t			 until;		/* monotonic ns */
+	struct peer		*asked[ASKED_MAX];
+	unsigned		 left;		/* of them to answer */
+};
+
+static struct {
+	struct directory	 directory;
+	int			 ready;
+	struct table		 watches;
+	TAILQ_HEAD(, query)	 queries;
+	unsigned		 query_count;
+	/* Apps that another node took over; published after the call. */
+	uint8_t			(*lost)[KEY_SIZE];
+	size_t			 lost_count;
+	size_t			 lost_size;
+} presence = { .queries = TAILQ_HEAD_INITIALIZER(presence.queries) };
+
+static void	on_changed(void *, const uint8_t *, const uint8_t *,
+		    const uint8_t *);
+
+static struct directory *
+the_directory(void)
+{
+	const struct config_limits *limits = &proc_config()->limits;
+
+	if (!presence.ready) {
+		directory_init(&presence.directory, limits->apps,
+		    limits->apps, limits->members + 1, on_changed, NULL);
+		table_init(&presence.watches, KEY_SIZE);
+		presence.ready = 1;
+	}
+	return (&presence.directory);
+}
+
+enum presence_status
+presence_find(const uint8_t app[KEY_SIZE], struct attestation *attestation,
+    struct peer **peer)
+{
+	const struct directory_app *found;
+	struct peer *at = NULL;
+
+	if (peer != NULL)
+		*peer = NULL;
+	found = directory_find(the_directory(), app, clock_wall());
+	if (found == NULL)
+		return (PRESENCE_UNKNOWN);
+	if (!mesh_is_self(found->node->key) &&
+	    (at = peer_find(found->node->key)) == NULL)
+		return (PRESENCE_UNKNOWN);
+	if (attestation != NULL)
+		*attestation = found->attestation;
+	if (peer != NULL)
+		*peer = at;
+	return (at == NULL ? PRESENCE_LOCAL : PRESENCE_FOUND);
+}
+
+/* --- telling the router -------------------------------------------------- */
+
+static void
+tell_presence(const uint8_t app[KEY_SIZE])
+{
+	struct ipc *router = proc_ipc(PROCESS_ROUTER);
+	struct ipc_presence message = { 0 };
+	struct peer *peer;
+
+	if (router == NULL)
+		return;
+	memcpy(message.app, app, KEY_SIZE);
+	message.status = presence_find(app, &message.attestation, &peer);
+	if (message.status == PRESENCE_LOCAL) {
+		message.reachable = 1;
+		memcpy(message.node_id, mesh.identity.node_id, NODE_ID_SIZE);
+	} else if (message.status == PRESENCE_FOUND) {
+		message.reachable = peer->state == NODE_ALIVE ||
+		    peer->state == NODE_SUSPECT;
+		memcpy(message.node_id, peer->node_id, NODE_ID_SIZE);
+	}
+	ipc_send(router, IPC_PRESENCE, &message, NULL, 0);
+}
+
+static void
+tell_found(uint64_t id, const uint8_t app[KEY_SIZE])
+{
+	struct ipc *router = proc_ipc(PROCESS_ROUTER);
+	struct ipc_found message = { 0 };
+	struct peer *peer;
+
+	if (router == NULL)
+		return;
+	message.id = id;
+	memcpy(message.app, app, KEY_SIZE);
+	message.status = presence_find(app, NULL, &peer);
+	if (message.status == PRESENCE_LOCAL)
+		memcpy(message.node_id, mesh.identity.node_id, NODE_ID_SIZE);
+	else if (message.status == PRESENCE_FOUND)
+		memcpy(message.node_id, peer->node_id, NODE_ID_SIZE);
+	ipc_send(router, IPC_FOUND, &message, NULL, 0);
+}
+
+static void
+query_end(struct query *query, int tell)
+{
+	TAILQ_REMOVE(&presence.queries, query, entry);
+	presence.query_count--;
+	if (tell && query->find)
+		tell_found(query->id, query->app);
+	else if (tell && table_get(&presence.watches, query->app) != NULL)
+		tell_presence(query->app);
+	free(query);
+}
+
+static void
+queries_found(const uint8_t app[KEY_SIZE])
+{
+	struct query *query, *next;
+
+	for (query = TAILQ_FIRST(&presence.queries); query != NULL;
+	    query = next) {
+		next = TAILQ_NEXT(query, entry);
+		/* Watchers are told by on_changed(). */
+		if (memcmp(query->app, app, KEY_SIZE) == 0)
+			query_end(query, query->find);
+	}
+}
+
+static void
+note_lost(const uint8_t app[KEY_SIZE])
+{
+	uint8_t (*grown)[KEY_SIZE];
+
+	if (presence.lost_count == presence.lost_size) {
+		grown = reallocarray(presence.lost, presence.lost_size + 16,
+		    KEY_SIZE);
+		if (grown == NULL)
+			return;
+		presence.lost = grown;
+		presence.lost_size += 16;
+	}
+	memcpy(presence.lost[presence.lost_count++], app, KEY_SIZE);
+}
+
+static void
+on_changed(void *arg, const uint8_t *app, const uint8_t *was,
+    const uint8_t *now)
+{
+	(void)arg;
+	if (table_get(&presence.watches, app) != NULL)
+		tell_presence(app);
+	if (now != NULL) {
+		queries_found(app);
+		tieline_presence(app);
+	}
+	if (was != NULL && now != NULL && mesh_is_self(was) &&
+	    !mesh_is_self(now))
+		note_lost(app);
+}
+
+static void
+publish_lost(void)
+{
+	while (presence.lost_count > 0)
+		publish_down(the_directory(),
+		    presence.lost[--presence.lost_count]);
+}
+
+/* --- from other nodes ---------------------------------------------------- */
+
+static void
+peer_ask_about_itself(struct peer *peer)
+{
+	int64_t now = clock_monotonic();
+
+	if (now - peer->asked < REPEAT_ASK && peer->asked != 0)
+		return;
+	peer->asked = now;
+	gossip_ask(peer);
+}
+
+/* The claims that hold; those that do not are counted and left out. */
+static size_t
+claims_read(const struct Nodemesh__V1__AppSync *sync,
+    const uint8_t node[KEY_SIZE], struct directory_claim *claims,
+    struct attestation *attestations)
+{
+	int v1 = proc_config()->app_compat_v1 != 0;
+	int64_t wall = clock_wall();
+	size_t i, count = 0;
+
+	for (i = 0; i < sync->n_apps; i++) {
+		const struct Nodemesh__V1__AppRegistration *app =
+		    sync->apps[i];
+		struct directory_claim *claim = &claims[count];
+		struct attestation *attestation = &attestations[count];
+
+		if (app->departed) {
+			memset(attestation, 0, sizeof(*attestation));
+			if (wire_app_key(app->app_id,
+			    attestation->app_key) == -1)
+				continue;
+		} else if (strcmp(app->node_id, sync->node_id) != 0 ||
+		    strlen(app->session_id) >= SESSION_ID_SIZE ||
+		    wire_registration_check(app, node, v1, wall,
+		    attestation) == -1) {
+			metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+			continue;
+		}
+		claim->attestation = attestation;
+		claim->session_id = app->session_id;
+		claim->sequence = app->sequence;
+		claim->connected_at = app->connected_at_nanos;
+		claim->departed = app->departed != 0;
+		count++;
+	}
+	return (count);
+}
+
+static int
+sync_verify(const struct Nodemesh__V1__AppSync *sync, const struct peer *peer)
+{
+	uint8_t digest[KEY_SIZE];
+
+	if (sync->signature.len != SIGNATURE_SIZE)
+		return (-1);
+	wire_presence_digest(sync, digest);
+	return (statement_verify(STATEMENT_PRESENCE, peer->node_id,
+	    peer->node_key, sync->sequence, digest, sync->signature.data,
+	    peer->node_key));
+}
+
+int
+presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
+    const uint8_t *raw, size_t length)
+{
+	struct directory *directory = the_directory();
+	enum directory_verdict verdict;
+	struct directory_claim *claims;
+	struct attestation *attestations;
+	uint8_t key[KEY_SIZE];
+	struct peer *peer;
+	size_t count;
+
+	metric_add(METRIC_MESH_APPSYNC, 1);
+	/* Of one we do not know, or an echo of our own, or one that is dead. */
+	if (members_key(sync->node_id, key) == -1 ||
+	    (peer = peer_find(key)) == NULL || peer->ended)
+		return (0);
+	verdict = directory_wants(directory, key, sync->sequence,
+	    sync->full);
+	if (verdict == DIRECTORY_GAP)
+		peer_ask_about_itself(peer);
+	if (verdict != DIRECTORY_APPLIED) {
+		if (peer == from)
+			presence_answered(from);
+		return (0);
+	}
+	if (sync_verify(sync, peer) == -1) {
+		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+		return (-1);
+	}
+	claims = calloc(sync->n_apps + 1, sizeof(*claims));
+	attestations = calloc(sync->n_apps + 1, sizeof(*attestations));
+	if (claims != NULL && attestations != NULL) {
+		count = claims_read(sync, key, claims, attestations);
+		if (directory_sync(directory, key, sync->sequence,
+		    sync->full, claims, count, clock_wall()) ==
+		    DIRECTORY_APPLIED)
+			gossip_tell_all(key, raw, length, sync->full, 0);
+	}
+	free(claims);
+	free(attestations);
+	publish_lost();
+	if (peer == from) {
+		peer->owes_sync = 0;
+		presence_answered(from);
+	}
+	return (0);
+}
+
+size_t
+presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
+{
+	const struct directory_node *node;
+	const char *name;
+	size_t count = 0;
+
+	TAILQ_FOREACH(node, &the_directory()->node_list, entry) {
+		if (count == max)
+			break;
+		if ((name = members_name(node->key)) == NULL)
+			continue;
+		nodemesh__v1__app_digest__init(&out[count]);
+		/* protobuf-c has no const; it is only read. */
+		out[count].node_id = (char *)(uintptr_t)name;
+		out[count].sequence = node->sequence;
+		count++;
+	}
+	return (count);
+}
+
+static void
+judge(struct peer *from, const uint8_t node[KEY_SIZE], uint64_t sequence)
+{
+	struct directory *directory = the_directory();
+	int order = directory_compare(directory, node, sequence);
+	struct peer *peer;
+
+	if (mesh_is_self(node)) {
+		if (order < 0)
+			publish_full(directory, from);
+		else if (order > 0)
+			publish_beyond(directory, sequence);
+	} else if (order > 0 && (peer = peer_find(node)) != NULL) {
+		/* It sends its own when it sees our digest of it. */
+		if (peer == from)
+			from->owes_sync = 1;
+		else if (!peer->ended)
+			peer_ask_about_itself(peer);
+	}
+}
+
+void
+presence_judge(struct peer *from, const struct Nodemesh__V1__PushPull *body)
+{
+	uint8_t key[KEY_SIZE];
+	int knows_us = 0;
+	size_t i;
+
+	for (i = 0; i < body->n_apps; i++) {
+		if (members_key(body->apps[i]->node_id, key) == -1)
+			continue;
+		if (mesh_is_self(key))
+			knows_us = 1;
+		judge(from, key, body->apps[i]->sequence);
+	}
+	if (!knows_us)
+		publish_full(the_directory(), from);
+}
+
+void
+presence_node_changed(struct peer *peer)
+{
+	const struct directory_node *node;
+	const struct directory_app *app;
+
+	node = directory_node(the_directory(), peer->node_key);
+	if (node == NULL)
+		return;
+	TAILQ_FOREACH(app, &node->apps, of_node)
+		if (table_get(&presence.watches,
+		    app->attestation.app_key) != NULL)
+			tell_presence(app->attestation.app_key);
+}
+
+void
+presence_node_ended(struct peer *peer)
+{
+	directory_drop_node(the_directory(), peer->node_key, 1);
+	gossip_forget(peer->node_key);
+	publish_forget(peer);
+}
+
+void
+presence_announce(void)
+{
+	publish_full(the_directory(), NULL);
+}
+
+/* --- the router's questions ---------------------------------------------- */
+
+void
+presence_answered(struct peer *peer)
+{
+	struct query *query, *next;
+	unsigned i;
+
+	if (peer->owes_sync)
+		return;
+	for (query = TAILQ_FIRST(&presence.queries); query != NULL;
+	    query = next) {
+		next = TAILQ_NEXT(query, entry);
+		for (i = 0; i < ASKED_MAX; i++)
+			if (query->asked[i] == peer) {
+				query->asked[i] = NULL;
+				query->left--;
+			}
+		if (query->left == 0)
+			query_end(query, 1);
+	}
+}
+
+static void
+query_ask(struct query *query)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+	unsigned i;
+
+	while (query->left < ASKED_MAX &&
+	    (peer = peer_next(&cursor)) != NULL)
+		if (peer->state == NODE_ALIVE)
+			query->asked[query->left++] = peer;
+	for (i = 0; i < ASKED_MAX; i++)
+		if (query->asked[i] != NULL)
+			gossip_ask(query->asked[i]);
+}
+
+/* The directory does not know: ask the mesh before saying so. */
+static void
+query_start(const uint8_t app[KEY_SIZE], int find, uint64_t id)
+{
+	struct query *query;
+
+	if (members_swim() == NULL || swim_live(members_swim()) < 2 ||
+	    presence.query_count >= QUERIES_MAX ||
+	    (query = calloc(1, sizeof(*query))) == NULL) {
+		if (find)
+			tell_found(id, app);
+		else
+			tell_presence(app);
+		return;
+	}
+	query->id = id;
+	query->find = find;
+	memcpy(query->app, app, KEY_SIZE);
+	query->until = clock_monotonic() + ASK_FOR;
+	TAILQ_INSERT_TAIL(&presence.queries, query, entry);
+	presence.query_count++;
+	query_ask(query);
+}
+
+void
+presence_on_find(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_find *find = message->payload;
+
+	(void)arg;
+	if (presence_find(find->app, NULL, NULL) != PRESENCE_UNKNOWN)
+		tell_found(find->id, find->app);
+	else
+		query_start(find->app, 1, find->id);
+}
+
+void
+presence_on_watch(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_app *app = message->payload;
+	struct watch *watch;
+
+	(void)arg;
+	(void)the_directory();
+	if (table_get(&presence.watches, app->app) == NULL) {
+		if (presence.watches.count >= WATCHES_MAX ||
+		    (watch = calloc(1, sizeof(*watch))) == NULL)
+			return;
+		memcpy(watch->app, app->app, KEY_SIZE);
+		if (table_put(&presence.watches, watch->app, watch) == -1) {
+			free(watch);
+			return;
+		}
+	}
+	if (presence_find(app->app, NULL, NULL) != PRESENCE_UNKNOWN)
+		tell_presence(app->app);
+	else
+		query_start(app->app, 0, 0);
+}
+
+void
+presence_on_unwatch(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_app *app = message->payload;
+
+	(void)arg;
+	(void)the_directory();
+	free(table_remove(&presence.watches, app->app));
+}
+
+void
+presence_on_app_up(void *arg, const struct ipc_message *message)
+{
+	struct ipc_app_up up;
+
+	(void)arg;
+	memcpy(&up, message->payload, sizeof(up));
+	up.session_id[sizeof(up.session_id) - 1] = '\0';
+	if (!mesh_is_self(up.attestation.node_key))
+		return;
+	publish_up(the_directory(), &up, message->tail,
+	    message->tail_length);
+}
+
+void
+presence_on_app_down(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_app *app = message->payload;
+
+	(void)arg;
+	publish_down(the_directory(), app->app);
+}
+
+void
+presence_router_gone(void)
+{
+	struct query *query;
+	struct watch *watch;
+	size_t cursor = 0;
+
+	(void)the_directory();
+	while ((query = TAILQ_FIRST(&presence.queries)) != NULL)
+		query_end(query, 0);
+	while ((watch = table_next(&presence.watches, &cursor)) != NULL) {
+		(void)table_remove(&presence.watches, watch->app);
+		free(watch);
+	}
+	publish_none(the_directory());
+}
+
+void
+presence_tick(int64_t now)
+{
+	struct query *query;
+
+	while ((query = TAILQ_FIRST(&presence.queries)) != NULL &&
+	    query->until <= now)
+		query_end(query, 1);
+	(void)directory_expire(the_directory(), clock_wall(), EXPIRE_BUDGET);
+	publish_tick(the_directory());
+	metric_set(METRIC_MESH_APPS, presence.directory.apps.count);
+}
+
+/* --- for a node that joins ----------------------------------------------- */
+
+size_t
+presence_registrations(struct Nodemesh__V1__AppRegistration ***list)
+{
+	const struct directory_app *app;
+	const char *name;
+	size_t count = 0;
+
+	*list = calloc(REGISTRATIONS_MAX, sizeof(**list));
+	if (*list == NULL)
+		return (0);
+	TAILQ_FOREACH(app, &the_directory()->app_list, of_all) {
+		if (count == REGISTRATIONS_MAX)
+			break;
+		if ((name = members_name(app->node->key)) == NULL)
+			continue;
+		(*list)[count] = wire_registration_make(&app->attestation,
+		    name, app->session_id, app->connected_at, app->sequence,
+		    0, NULL, 0);
+		if ((*list)[count] != NULL)
+			count++;
+	}
+	return (count);
+}
+
+void
+presence_registrations_free(struct Nodemesh__V1__AppRegistration **list,
+    size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		nodemesh__v1__app_registration__free_unpacked(list[i], NULL);
+	free(list);
+}
+
+/* --- rows ---------------------------------------------------------------- */
+
+uint64_t
+presence_count(const struct peer *peer)
+{
+	const struct directory_node *node;
+
+	node = directory_node(the_directory(), peer == NULL ?
+	    mesh.identity.node_key : peer->node_key);
+	return (node == NULL ? 0 : node->count);
+}
+
+uint64_t
+presence_show(uint64_t id)
+{
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	const struct directory_app *app;
+	const char *name;
+	uint64_t count = 0;
+
+	TAILQ_FOREACH(app, &the_directory()->app_list, of_all) {
+		struct ipc_row_app row = { 0 };
+
+		if ((name = members_name(app->node->key)) == NULL)
+			continue;
+		row.id = id;
+		memcpy(row.app, app->attestation.app_key, KEY_SIZE);
+		(void)strlcpy(row.node_id, name, sizeof(row.node_id));
+		row.connected_at = app->connected_at;
+		row.local = (uint64_t)mesh_is_self(app->node->key);
+		ipc_send(control, IPC_ROW_APP, &row, NULL, 0);
+		count++;
+	}
+	return (count);
+}

@@ -1,0 +1,37 @@
+/*
+ * mesh, unprivileged. This node's own presence: apps as the router says,
+ * numbered, signed by keyd and told to the mesh.
+ */
+#ifndef MESH_PUBLISH_H
+#define MESH_PUBLISH_H
+
+#include <stdint.h>
+
+#include "common/ipc/ipc.h"
+#include "common/ipc/messages.h"
+#include "mesh/directory.h"
+
+struct peer;
+
+/* An app came (tail: packed Connect with its metadata) or went. The
+ * directory is changed at once, the mesh told when keyd has signed. */
+void	publish_up(struct directory *directory, const struct ipc_app_up *up,
+	    const uint8_t *tail, size_t tail_length);
+void	publish_down(struct directory *directory, const uint8_t app[KEY_SIZE]);
+
+/* All apps went (the router died): one full sync. */
+void	publish_none(struct directory *directory);
+
+/* Tell the whole presence to peer, or to all with NULL. */
+void	publish_full(struct directory *directory, struct peer *peer);
+
+/* Others know a later sequence of this node than itself: go beyond it. */
+void	publish_beyond(struct directory *directory, uint64_t sequence);
+
+/* Now and then: what could not be told change by change, told whole. */
+void	publish_tick(struct directory *directory);
+
+/* The peer is gone for good: owe it nothing. */
+void	publish_forget(const struct peer *peer);
+
+#endif

@@ -1,0 +1,339 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. Set-ups of tielines: out to
+ * the node that keyd names; in only when the source app's signed presence
+ * names the node that sent it, waiting a little for a presence that the
+ * set-up overtook.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "mesh/gossip.h"
+#include "mesh/mesh.h"
+#include "mesh/peer.h"
+#include "mesh/presence.h"
+#include "mesh/tieline.h"
+#include "mesh/tieline_setup.h"
+#include "mesh/tieline_table.h"
+#include "mesh/wire_frame.h"
+
+#define PARKED_MAX	1024
+#define PARKED_FOR	CLOCK_SECOND
+
+/* A set-up that came before the presence of its source app. */
+struct parked {
+	TAILQ_ENTRY(parked)	 entry;
+	struct peer		*peer;
+	int64_t			 until;		/* monotonic ns */
+	struct ipc_setup	 setup;
+	uint8_t			 source[KEY_SIZE];
+	uint8_t			*tail;
+	size_t			 tail_length;
+};
+
+static TAILQ_HEAD(parked_list, parked) parked =
+    TAILQ_HEAD_INITIALIZER(parked);
+static unsigned parked_count;
+
+static void
+send_error(struct peer *peer, struct rpc_stream *stream,
+    const struct frame *about, const struct chat_key *key,
+    const char *chat_id, enum hermes_code code, int64_t retry_after)
+{
+	struct frame frame = { .body = FRAME_ERROR };
+	const char *word = code_word(code);
+	uint8_t *room;
+
+	if (about != NULL)
+		frame.correlation = about->correlation;
+	if (key != NULL)
+		tieline_name(&frame, key->handle, chat_id);
+	frame.word.bytes = (const uint8_t *)word;
+	frame.word.length = strlen(word);
+	frame.retry_after = retry_after;
+	if (stream == NULL) {
+		(void)route_send(peer, &frame, 0);
+		return;
+	}
+	/* Who does not read answers gets none. */
+	if (rpc_stream_congested(stream) ||
+	    (room = rpc_stream_reserve(stream, frame_bound(&frame))) == NULL)
+		return;
+	rpc_stream_commit(stream, frame_write(&frame, room));
+}
+
+void
+tieline_answer_error(struct peer *peer, struct rpc_stream *stream,
+    const struct frame *frame, enum hermes_code code)
+{
+	send_error(peer, stream, frame, NULL, NULL, code, 0);
+}
+
+/* --- in ------------------------------------------------------------------ */
+
+static void
+setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
+    const uint8_t *tail, size_t tail_length)
+{
+	if (tieline_take(&setup->key, setup->chat_id, peer) == NULL) {
+		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
+		send_error(peer, NULL, NULL, &setup->key, setup->chat_id,
+		    CODE_LIMIT_REACHED, 0);
+		return;
+	}
+	ipc_send(proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail,
+	    tail_length);
+}
+
+/*
+ * May the set-up come from peer? 1 and its presence, 0 not (yet). A chat
+ * whose other app was on that node, and which is nowhere else now, still
+ * has its node for an owner: the app is away, the chat is not.
+ */
+static int
+setup_sender_is_right(const struct peer *peer, struct ipc_setup *setup,
+    const uint8_t source[KEY_SIZE])
+{
+	struct tieline *tieline;
+	struct peer *at;
+
+	switch (presence_find(source, &setup->peer, &at)) {
+	case PRESENCE_FOUND:
+		return (at == peer);
+	case PRESENCE_LOCAL:
+		return (0);
+	case PRESENCE_UNKNOWN:
+		break;
+	}
+	tieline = tieline_find(setup->key.handle);
+	return (tieline != NULL && tieline->side[setup->key.side].used &&
+	    tieline->side[setup->key.side].peer == peer);
+}
+
+/* The app must be here, unless it has the chat already and is away. */
+static int
+setup_target_is_here(const struct ipc_setup *setup,
+    const uint8_t target[KEY_SIZE])
+{
+	const struct tieline *tieline;
+
+	if (presence_find(target, NULL, NULL) == PRESENCE_LOCAL)
+		return (1);
+	tieline = tieline_find(setup->key.handle);
+	if (tieline != NULL && tieline->side[setup->key.side].used)
+		return (1);
+	return (setup->answer || (setup->flags & CHAT_RESUME) != 0);
+}
+
+/* Takes over tail. */
+static int
+setup_park(struct peer *peer, const struct ipc_setup *setup,
+    const uint8_t source[KEY_SIZE], uint8_t *tail, size_t tail_length)
+{
+	struct parked *one;
+
+	if (parked_count >= PARKED_MAX ||
+	    (one = calloc(1, sizeof(*one))) == NULL) {
+		free(tail);
+		return (-1);
+	}
+	one->peer = peer;
+	one->until = clock_monotonic() + PARKED_FOR;
+	one->setup = *setup;
+	memcpy(one->source, source, KEY_SIZE);
+	one->tail = tail;
+	one->tail_length = tail_length;
+	TAILQ_INSERT_TAIL(&parked, one, entry);
+	parked_count++;
+	gossip_ask(peer);
+	return (0);
+}
+
+static void
+unpark(struct parked *one)
+{
+	TAILQ_REMOVE(&parked, one, entry);
+	parked_count--;
+	free(one->tail);
+	free(one);
+}
+
+void
+tieline_presence(const uint8_t app[KEY_SIZE])
+{
+	struct parked *one, *next;
+
+	for (one = TAILQ_FIRST(&parked); one != NULL; one = next) {
+		next = TAILQ_NEXT(one, entry);
+		if (memcmp(one->source, app, KEY_SIZE) != 0 ||
+		    !setup_sender_is_right(one->peer, &one->setup,
+		    one->source))
+			continue;
+		setup_to_keyd(one->peer, &one->setup, one->tail,
+		    one->tail_length);
+		unpark(one);
+	}
+}
+
+void
+tieline_tick(int64_t now)
+{
+	struct parked *one;
+
+	while ((one = TAILQ_FIRST(&parked)) != NULL && one->until <= now) {
+		metric_add(METRIC_MESH_REFUSED_SENDER, 1);
+		send_error(one->peer, NULL, NULL, &one->setup.key,
+		    one->setup.chat_id, CODE_UNKNOWN_APP, 0);
+		unpark(one);
+	}
+}
+
+int
+tieline_setup_in(struct peer *peer, struct rpc_stream *stream,
+    const struct frame *frame)
+{
+	uint8_t source[KEY_SIZE], target[KEY_SIZE], *tail;
+	struct ipc_setup setup;
+	size_t tail_length;
+
+	if (frame_setup_read(&frame->setup, peer->node_id, peer->node_key,
+	    &setup, source, target, &tail, &tail_length) == -1) {
+		if (errno == EACCES) {
+			metric_add(METRIC_MESH_REFUSED_SENDER, 1);
+			return (-1);
+		}
+		metric_add(METRIC_MESH_REFUSED_FORM, 1);
+		tieline_answer_error(peer, stream, frame, CODE_INVALID_FRAME);
+		return (0);
+	}
+	if (!setup_target_is_here(&setup, target)) {
+		send_error(peer, stream, frame, &setup.key, setup.chat_id,
+		    CODE_TARGET_NOT_FOUND, 0);
+		free(tail);
+		return (0);
+	}
+	if (!setup_sender_is_right(peer, &setup, source)) {
+		if (setup_park(peer, &setup, source, tail,
+		    tail_length) == -1)
+			send_error(peer, stream, frame, &setup.key,
+			    setup.chat_id, CODE_LIMIT_REACHED, 0);
+		return (0);
+	}
+	setup_to_keyd(peer, &setup, tail, tail_length);
+	free(tail);
+	return (0);
+}
+
+/* --- out ----------------------------------------------------------------- */
+
+static void
+offer_target(const struct offer *offer, uint8_t source[KEY_SIZE],
+    uint8_t target[KEY_SIZE])
+{
+	memcpy(source, offer->side == CHAT_LO ? offer->app_lo : offer->app_hi,
+	    KEY_SIZE);
+	memcpy(target, offer->side == CHAT_LO ? offer->app_hi : offer->app_lo,
+	    KEY_SIZE);
+}
+
+/* Both apps are here: the offer turns round and goes back to keyd. */
+static void
+setup_loop(const struct ipc_setup *out, const struct ipc_message *message)
+{
+	uint8_t source[KEY_SIZE], target[KEY_SIZE];
+	struct ipc_setup in = *out;
+
+	offer_target(&out->offer, source, target);
+	in.key.side ^= 1;
+	if (!setup_target_is_here(&in, target)) {
+		tieline_route_error(&out->key, CODE_TARGET_NOT_FOUND, 0, 0);
+		return;
+	}
+	memset(&in.peer, 0, sizeof(in.peer));
+	(void)presence_find(source, &in.peer, NULL);
+	if (tieline_take(&in.key, in.chat_id, NULL) == NULL) {
+		tieline_route_error(&out->key, CODE_LIMIT_REACHED, 0, 0);
+		return;
+	}
+	ipc_send(proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, &in, message->tail,
+	    message->tail_length);
+}
+
+static void
+setup_send(struct peer *peer, const struct ipc_setup *setup,
+    const struct ipc_message *message)
+{
+	struct frame frame = { .body = FRAME_SETUP };
+	uint8_t *packed;
+
+	packed = frame_setup_pack(setup, message->tail, message->tail_length,
+	    &mesh.identity, &frame.setup.length);
+	if (packed == NULL) {
+		log_warn("setup_not_packed", "error=\"%s\"", strerror(errno));
+		tieline_route_error(&setup->key, CODE_INVALID_FRAME, 0, 0);
+		return;
+	}
+	frame.setup.bytes = packed;
+	(void)route_send(peer, &frame, 1);
+	free(packed);
+}
+
+void
+tieline_on_setup_out(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_setup *setup = message->payload;
+	struct tieline_side *side;
+	struct peer *peer = NULL;
+	int self = mesh_is_self(setup->node);
+
+	(void)arg;
+	if (setup->key.side > CHAT_HI || setup->offer.side > CHAT_HI ||
+	    memchr(setup->chat_id, '\0', sizeof(setup->chat_id)) == NULL)
+		return;
+	if (!self && ((peer = peer_find(setup->node)) == NULL ||
+	    peer->ended)) {
+		tieline_route_error(&setup->key, CODE_ROUTE_UNAVAILABLE, 0,
+		    0);
+		return;
+	}
+	side = tieline_take(&setup->key, setup->chat_id, peer);
+	if (side == NULL) {
+		tieline_route_error(&setup->key, CODE_LIMIT_REACHED, 0, 0);
+		return;
+	}
+	side->confirmed = 1;
+	if (self)
+		setup_loop(setup, message);
+	else
+		setup_send(peer, setup, message);
+}
+
+void
+tieline_on_setup_refused(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_setup_refused *refused = message->payload;
+	struct tieline *tieline;
+	struct chat_key key = refused->key;
+	enum hermes_code code = (enum hermes_code)refused->code;
+	struct peer *peer;
+
+	(void)arg;
+	if (key.side > CHAT_HI || refused->code == CODE_NONE ||
+	    refused->code >= CODE_COUNT)
+		return;
+	tieline = tieline_find(key.handle);
+	if (mesh_is_self(refused->node)) {
+		key.side ^= 1;
+		tieline_route_error(&key, code, refused->expected,
+		    refused->retry_after);
+	} else if ((peer = peer_find(refused->node)) != NULL)
+		send_error(peer, NULL, NULL, &key, tieline == NULL ? "" :
+		    tieline->chat_id, code, refused->retry_after);
+	/* It stood for this set-up only. */
+	if (tieline != NULL && tieline->side[refused->key.side].used &&
+	    !tieline->side[refused->key.side].confirmed)
+		tieline_drop(tieline, refused->key.side);
+}
