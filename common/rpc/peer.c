@@ -45,7 +45,10 @@ rpc_peer_set_address(struct rpc_connection *connection,
 		    sizeof(host));
 		port = ntohs(in6->sin6_port);
 		/* One site has a /64 at least: that is one source. */
-		memcpy(connection->source + 1, &in6->sin6_addr, 8);
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
+			memcpy(connection->source + 1, &in6->sin6_addr, 16);
+		else
+			memcpy(connection->source + 1, &in6->sin6_addr, 8);
 	} else {
 		(void)snprintf(connection->name, sizeof(connection->name),
 		    "local");

@@ -95,7 +95,7 @@ timer_keepalive(struct rpc_connection *connection, int64_t now)
 	int	silent = !connection->heard && connection->reading;
 
 	if (connection->limits.keepalive == 0 ||
-	    now - connection->pinged < connection->limits.keepalive)
+	    now - connection->pinged < connection->limits.keepalive - TICK_MIN)
 		return (0);
 	if (connection->ping_sent && silent)
 		return (1);
@@ -129,7 +129,8 @@ rpc_timer_fired(evutil_socket_t fd, short what, void *arg)
 	else {
 		if (connection->stream_count == 0 &&
 		    limits->idle_timeout > 0 &&
-		    now - connection->idle_since >= limits->idle_timeout)
+		    now - connection->idle_since >=
+		    limits->idle_timeout - TICK_MIN)
 			rpc_connection_drain(connection);
 		if (now - connection->drain_since >= DRAIN_STEP)
 			timer_final_goaway(connection);
