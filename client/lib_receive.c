@@ -369,6 +369,23 @@ error_of_message(struct hermes_chat *chat, enum hermes_code code,
 	error_report(hermes, chat, frame);
 }
 
+/*
+ * The node drops frames that come too fast, and need not say which: all that
+ * is not acknowledged waits and goes again.
+ */
+static void
+error_too_fast(struct hermes *hermes, const Approuter__V1__Error *frame)
+{
+	struct hermes_chat	*chat;
+
+	for (chat = hermes->first; chat != NULL; chat = chat->next) {
+		if (chat->phase == PHASE_STARTING)
+			error_of_start(chat, CODE_RATE_LIMITED, frame);
+		else if (chat->phase == PHASE_READY && chat->kept.count > 0)
+			error_of_message(chat, CODE_RATE_LIMITED, frame);
+	}
+}
+
 void
 chat_on_error(struct hermes *hermes, const char *correlation,
     const Approuter__V1__Error *frame)
@@ -380,7 +397,10 @@ chat_on_error(struct hermes *hermes, const char *correlation,
 	if (frame->chat_id[0] != '\0')
 		chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL) {
-		error_report(hermes, NULL, frame);
+		if (code == CODE_RATE_LIMITED && correlation[0] != 'f')
+			error_too_fast(hermes, frame);
+		else
+			error_report(hermes, NULL, frame);
 		return;
 	}
 	if (code_ends_chat(code)) {
