@@ -1,0 +1,210 @@
+/*
+ * keyd only. One side of one chat, as the files chats*.c share it.
+ */
+#ifndef KEYD_CHAT_H
+#define KEYD_CHAT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ipc/codes.h"
+#include "common/util/table.h"
+#include "keyd/chats.h"
+#include "keyd/policy.h"
+#include "keyd/ratchet.h"
+
+#define CHATS_MAX        1000000 /* sides of chats */
+#define TOMBSTONES_MAX   1000000
+#define WAITING_MAX      4096               /* offers that wait for an app */
+#define WAITING_APP_MAX  64                 /* of them for one app */
+#define WAITING_TAILS    (16 * 1024 * 1024) /* bytes of StartChats kept */
+#define WAITING_LIFETIME (600 * INT64_C(1000000000))
+
+/* What must be written of a chat. */
+#define DIRTY_COLD       0x1 /* who, offers, link: with sync */
+#define DIRTY_HOT        0x2 /* sequences, counts */
+#define DIRTY_ERASED     0x4 /* take it out, leave a tombstone */
+
+struct chat {
+	struct chat_key key;
+	char chat_id[CHAT_ID_SIZE + 7];
+	uint8_t local_app[KEY_SIZE];
+	uint8_t peer_app[KEY_SIZE];
+	uint8_t peer_node[KEY_SIZE];
+	int64_t peer_issued; /* attestation naming peer_node */
+	struct ratchet ratchet;
+	uint32_t version; /* of the last epoch; 0: none yet */
+	uint32_t rekeys;
+	struct offer own;             /* of version, to answer repeats */
+	struct offer pending;         /* of a later version; 0: none */
+	uint32_t pending_cause;       /* enum rekey_cause */
+	uint8_t peer_offer[KEY_SIZE]; /* hash of that of version */
+	uint8_t peer_ephemeral[KEY_SIZE];
+	uint64_t peer_generation;
+	int64_t created_at;
+	int64_t last_ratchet_at;
+	int64_t last_active;
+
+	uint64_t accepted;
+	uint64_t delivered;
+	uint64_t acked;
+	uint64_t sent; /* messages sealed, ever */
+	uint64_t received;
+
+	uint8_t confirmed; /* the peer is at version too */
+	uint8_t resuming;  /* a resume waits for its answer */
+	uint8_t dirty;     /* DIRTY_ bits */
+	uint8_t listed;    /* in chats->dirty */
+	uint32_t floor;    /* DIRTY_ERASED: the tombstone's */
+	int64_t previous_until;
+	int64_t offered_at; /* pending was last sent */
+	struct chat *dirty_next;
+
+	uint8_t *tail; /* StartChat of pending; owned */
+	size_t tail_length;
+	struct throttle rekey_throttle;
+	struct throttle recovery_throttle;
+	struct bucket epoch_bucket;
+};
+
+struct tombstone {
+	uint8_t id[KEY_SIZE]; /* hash of the chat_key */
+	uint32_t floor;
+	int64_t until;
+};
+
+/* A verified offer of a peer that waits for the local app. */
+struct waiting {
+	struct chat_key key;
+	char chat_id[CHAT_ID_SIZE + 7];
+	uint8_t local_app[KEY_SIZE];
+	uint8_t peer_app[KEY_SIZE];
+	uint8_t node[KEY_SIZE];
+	int64_t issued;
+	struct offer offer;
+	uint64_t delivered;
+	uint64_t acked;
+	uint32_t flags;
+	int64_t until;
+	uint8_t *tail; /* owned */
+	size_t tail_length;
+};
+
+struct chats {
+	struct chats_io io;
+	struct store *store;
+	const struct config *config;
+	uint8_t node_key[KEY_SIZE];
+	uint64_t generation;
+	int64_t now;
+	int erased;
+	struct table table;      /* chat_key: struct chat */
+	struct table tombstones; /* id: struct tombstone */
+	struct table waiting;    /* chat_key: struct waiting */
+	size_t waiting_tails;    /* bytes */
+	struct chat *dirty;      /* first to write */
+	struct chat *dirty_last;
+	int64_t purge_at; /* of tombstones, next */
+	uint8_t *scratch; /* opened payload */
+	size_t scratch_size;
+};
+
+/* --- chats.c: the table --------------------------------------------------- */
+
+/* NULL when there is none, or key is not one. */
+struct chat *chat_find(const struct chats *chats, const struct chat_key *key);
+
+/* A chat with an empty ratchet, in the table, not yet written. NULL with
+ * errno ENOMEM or ENOSPC (too many). */
+struct chat *chat_new(struct chats *chats, const struct chat_key *key,
+    const char *chat_id, const uint8_t local_app[KEY_SIZE],
+    const uint8_t peer_app[KEY_SIZE]);
+void chat_free(struct chat *chat);
+
+/* Write these DIRTY_ bits at the next commit. */
+void chat_touch(struct chats *chats, struct chat *chat, uint8_t bits);
+
+/* Wipe the chat's keys, take it out of the table, leave a tombstone of at
+ * least floor. It is freed at the next commit. Tells nobody. */
+void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
+    enum hermes_status status);
+
+/* The same, telling router and peer. */
+void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
+    enum hermes_status status, int tell_peer);
+
+/* The highest version that a deleted predecessor had; 0: none. */
+uint32_t tombstone_floor(const struct chats *chats, const struct chat_key *key);
+struct tombstone *tombstone_find(
+    const struct chats *chats, const struct chat_key *key);
+void tombstone_raise(
+    struct chats *chats, const struct chat_key *key, uint32_t floor);
+
+/* --- chats_store.c: records ----------------------------------------------- */
+
+int chats_load(struct chats *chats);
+
+/* --- chats_waiting.c: offers that wait for an app ------------------------- */
+
+struct waiting *waiting_find(
+    const struct chats *chats, const struct chat_key *key);
+/* Keep a verified offer and tell the router. 0, or -1: limit reached. */
+int waiting_add(struct chats *chats, const struct ipc_setup *setup,
+    const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE],
+    const uint8_t *tail, size_t tail_length);
+void waiting_remove(struct chats *chats, struct waiting *waiting);
+void waiting_report(struct chats *chats); /* all, to the router */
+void waiting_expire(struct chats *chats);
+void waiting_free_all(struct chats *chats);
+
+/* --- chats_offer.c: own offers, epochs ------------------------------------ */
+
+/* What policy.h needs to know of the chat. */
+void chat_policy(const struct chat *chat, struct policy_chat *state);
+
+/*
+ * Make the own offer for version, replacing one that waits. app_key_hash
+ * NULL: as in the last offer.
+ */
+void chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
+    uint32_t reset, enum rekey_cause cause, const uint8_t *app_key_hash);
+
+/* Keep the StartChat that goes with the pending offer, until the peer is
+ * known to have it. */
+void chat_keep_tail(struct chat *chat, const uint8_t *tail, size_t length);
+void chat_drop_tail(struct chat *chat);
+
+/* The peer has shown that it derived the present epoch too. */
+void chat_confirm(struct chats *chats, struct chat *chat);
+
+/* Send the own offer of the present epoch as an answer; send the pending
+ * one (after the present one, if the peer may lack that). */
+void chat_send_present(
+    struct chats *chats, struct chat *chat, uint32_t answer, uint32_t flags);
+void chat_send_pending(struct chats *chats, struct chat *chat);
+
+/*
+ * Derive the epoch of the pending offer and the peer's, which is of the same
+ * version. CODE_NONE, or the code word and nothing changed.
+ */
+enum hermes_code chat_derive(struct chats *chats, struct chat *chat,
+    const struct offer *peer, int confirmed);
+
+/* Tell the router that the epoch in force is agreed. */
+void chat_send_ready(struct chats *chats, struct chat *chat,
+    enum rekey_cause cause, int resumed, int first, int reset,
+    uint64_t peer_delivered, uint64_t peer_acked);
+void chat_send_error(struct chats *chats, const struct chat_key *key,
+    enum hermes_code code, uint32_t expected, int64_t retry_after);
+
+/*
+ * The ratchets diverged: begin a rekey, or give the chat up when there were
+ * too many. reset_above: 0 to keep the link, else offer a reset above that
+ * version. 0, or -1 when the chat is gone.
+ */
+int chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above);
+
+/* Count a rekey's result; base is METRIC_REKEYS_..._APP. */
+void chat_count_rekey(int base, uint32_t cause);
+
+#endif

@@ -1,0 +1,374 @@
+/*
+ * keyd only. The table of chats: finding, making, ending them; tombstones.
+ * See chats.h.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/util/hex.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+#include "keyd/secret.h"
+
+struct chats *
+chats_new(const struct chats_io *io, struct store *store,
+    const struct config *config, const uint8_t node_key[KEY_SIZE],
+    uint64_t generation, int64_t now)
+{
+	struct chats *chats = calloc(1, sizeof(*chats));
+	int saved;
+
+	if (chats == NULL)
+		return (NULL);
+	chats->io = *io;
+	chats->store = store;
+	chats->config = config;
+	memcpy(chats->node_key, node_key, KEY_SIZE);
+	chats->generation = generation;
+	chats->now = now;
+	table_init(&chats->table, sizeof(struct chat_key));
+	table_init(&chats->tombstones, KEY_SIZE);
+	table_init(&chats->waiting, sizeof(struct chat_key));
+	if (chats_load(chats) == -1) {
+		saved = errno;
+		chats_free(chats);
+		errno = saved;
+		return (NULL);
+	}
+	return (chats);
+}
+
+void
+chats_free(struct chats *chats)
+{
+	struct chat *chat, *next;
+	struct tombstone *tombstone;
+	size_t cursor = 0;
+
+	if (chats == NULL)
+		return;
+	for (chat = chats->dirty; chat != NULL; chat = next) {
+		next = chat->dirty_next;
+		if (chat->dirty & DIRTY_ERASED)
+			chat_free(chat);
+	}
+	while ((chat = table_next(&chats->table, &cursor)) != NULL)
+		chat_free(chat);
+	for (cursor = 0;
+	     (tombstone = table_next(&chats->tombstones, &cursor)) != NULL;)
+		free(tombstone);
+	waiting_free_all(chats);
+	table_free(&chats->table);
+	table_free(&chats->tombstones);
+	table_free(&chats->waiting);
+	if (chats->scratch != NULL)
+		sodium_memzero(chats->scratch, chats->scratch_size);
+	free(chats->scratch);
+	free(chats);
+}
+
+void
+chats_set_now(struct chats *chats, int64_t now)
+{
+	chats->now = now;
+}
+
+size_t
+chats_count(const struct chats *chats)
+{
+	return (chats->table.count);
+}
+
+int
+chats_take_erased(struct chats *chats)
+{
+	int erased = chats->erased;
+
+	chats->erased = 0;
+	return (erased);
+}
+
+struct chat *
+chat_find(const struct chats *chats, const struct chat_key *key)
+{
+	return (table_get(&chats->table, key));
+}
+
+struct chat *
+chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
+    const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE])
+{
+	struct chat *chat;
+
+	if (chats->table.count >= CHATS_MAX) {
+		errno = ENOSPC;
+		return (NULL);
+	}
+	if ((chat = calloc(1, sizeof(*chat))) == NULL)
+		return (NULL);
+	chat->ratchet.secrets = secret_new(sizeof(struct ratchet_secrets));
+	if (chat->ratchet.secrets == NULL) {
+		free(chat);
+		return (NULL);
+	}
+	chat->key = *key;
+	(void)strlcpy(chat->chat_id, chat_id, sizeof(chat->chat_id));
+	memcpy(chat->local_app, local_app, KEY_SIZE);
+	memcpy(chat->peer_app, peer_app, KEY_SIZE);
+	memcpy(chat->ratchet.handle, key->handle, KEY_SIZE);
+	chat->ratchet.side = key->side;
+	chat->created_at = chat->last_active = chats->now;
+	if (table_put(&chats->table, &chat->key, chat) == -1) {
+		chat_free(chat);
+		return (NULL);
+	}
+	return (chat);
+}
+
+void
+chat_free(struct chat *chat)
+{
+	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
+	throttle_free(&chat->rekey_throttle);
+	throttle_free(&chat->recovery_throttle);
+	free(chat->tail);
+	free(chat);
+}
+
+void
+chat_touch(struct chats *chats, struct chat *chat, uint8_t bits)
+{
+	chat->dirty |= bits;
+	if (chat->listed)
+		return;
+	/* In order: an erased chat is written before its successor. */
+	chat->listed = 1;
+	chat->dirty_next = NULL;
+	if (chats->dirty == NULL)
+		chats->dirty = chat;
+	else
+		chats->dirty_last->dirty_next = chat;
+	chats->dirty_last = chat;
+}
+
+void
+chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
+    enum hermes_status status)
+{
+	uint32_t top = chat->version;
+
+	/* The peer may have derived the version we offered. */
+	if (chat->pending.version > top)
+		top = chat->pending.version;
+	if (floor > top)
+		top = floor;
+	(void)table_remove(&chats->table, &chat->key);
+	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
+	chat->ratchet.secrets = NULL;
+	chat->ratchet.version = 0;
+	chat->floor = top;
+	tombstone_raise(chats, &chat->key, top);
+	chat_touch(chats, chat, DIRTY_ERASED);
+	chats->erased = 1;
+	metric_add(METRIC_CHAT_ERASURES_DELETED + (status - STATUS_DELETED), 1);
+	if (status == STATUS_EXPIRED || status == STATUS_REKEY_REQUIRED)
+		metric_add(METRIC_CHATS_EXPIRED, 1);
+}
+
+void
+chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
+    enum hermes_status status, int tell_peer)
+{
+	struct ipc_chat_end end = { .key = chat->key, .status = status };
+	struct ipc_teardown teardown = { .key = chat->key };
+	char handle[HEX_SHORT_SIZE];
+
+	memcpy(teardown.node, chat->peer_node, KEY_SIZE);
+	memcpy(teardown.chat_id, chat->chat_id, sizeof(teardown.chat_id));
+	log_info("chat_erased", "handle=%s side=%d version=%u status=%s",
+	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
+	    chat->version, status_word(status));
+	chat_erase(chats, chat, floor, status);
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, &end, NULL, 0);
+	if (!tell_peer)
+		return;
+	teardown.status = (uint32_t)status;
+	teardown.version = chat->floor;
+	chats->io.send(
+	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &teardown, NULL, 0);
+}
+
+/* --- tombstones ---------------------------------------------------------- */
+
+static void
+tombstone_id(const struct chat_key *key, uint8_t id[KEY_SIZE])
+{
+	static const char domain[] = "hermes-tombstone-v1";
+
+	(void)crypto_generichash(id, KEY_SIZE, (const uint8_t *)key,
+	    sizeof(*key), (const uint8_t *)domain, sizeof(domain) - 1);
+}
+
+struct tombstone *
+tombstone_find(const struct chats *chats, const struct chat_key *key)
+{
+	uint8_t id[KEY_SIZE];
+
+	tombstone_id(key, id);
+	return (table_get(&chats->tombstones, id));
+}
+
+uint32_t
+tombstone_floor(const struct chats *chats, const struct chat_key *key)
+{
+	const struct tombstone *tombstone = tombstone_find(chats, key);
+
+	if (tombstone == NULL || tombstone->until < chats->now)
+		return (0);
+	return (tombstone->floor);
+}
+
+void
+tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor)
+{
+	int64_t lifetime = chats->config->rekey.key_lifetime;
+	struct tombstone *tombstone;
+	uint8_t id[KEY_SIZE];
+
+	tombstone_id(key, id);
+	tombstone = table_get(&chats->tombstones, id);
+	if (tombstone == NULL) {
+		if ((tombstone = calloc(1, sizeof(*tombstone))) == NULL)
+			fatal("memory", "what=tombstone");
+		memcpy(tombstone->id, id, KEY_SIZE);
+		if (table_put(&chats->tombstones, tombstone->id, tombstone) ==
+		    -1)
+			fatal("memory", "what=tombstone");
+	}
+	if (tombstone->until < chats->now || floor > tombstone->floor)
+		tombstone->floor = floor;
+	tombstone->until = lifetime == 0 || chats->now > INT64_MAX - lifetime
+			       ? INT64_MAX
+			       : chats->now + lifetime;
+}
+
+/* --- ends ---------------------------------------------------------------- */
+
+void
+chats_end(struct chats *chats, const struct ipc_chat_end *end)
+{
+	struct chat *chat = chat_find(chats, &end->key);
+	struct waiting *waiting;
+	struct ipc_teardown teardown = { .key = end->key };
+
+	if (end->status == STATUS_NONE || end->status >= STATUS_COUNT)
+		return;
+	if (chat != NULL) {
+		chat_finish(chats, chat, 0, (enum hermes_status)end->status, 1);
+		return;
+	}
+	/* The app does not want what a peer offered. */
+	if ((waiting = waiting_find(chats, &end->key)) != NULL) {
+		memcpy(teardown.node, waiting->node, KEY_SIZE);
+		memcpy(teardown.chat_id, waiting->chat_id,
+		    sizeof(teardown.chat_id));
+		teardown.status = (uint32_t)end->status;
+		teardown.version = waiting->offer.version;
+		waiting_remove(chats, waiting);
+		chats->io.send(chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT,
+		    &teardown, NULL, 0);
+	}
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, end, NULL, 0);
+}
+
+/* The peer's word for it, seen from this side. */
+static enum hermes_status
+status_here(uint32_t status)
+{
+	if (status == STATUS_NONE || status >= STATUS_COUNT ||
+	    status == STATUS_DELETED)
+		return (STATUS_DELETED_BY_PEER);
+	return ((enum hermes_status)status);
+}
+
+void
+chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
+{
+	struct chat *chat = chat_find(chats, &teardown->key);
+	struct waiting *waiting;
+	struct ipc_chat_end end = { .key = teardown->key };
+	uint32_t top;
+
+	if (chat != NULL) {
+		top =
+		    chat->version != 0 ? chat->version : chat->pending.version;
+		/* Only the peer's node may, and only this chat, not one that
+		 * had the name before. */
+		if (memcmp(chat->peer_node, teardown->node, KEY_SIZE) != 0 ||
+		    teardown->version < top)
+			return;
+		if (teardown->version - top <= POLICY_RESET_STEP)
+			top = teardown->version;
+		chat_finish(chats, chat, top, status_here(teardown->status), 0);
+		return;
+	}
+	waiting = waiting_find(chats, &teardown->key);
+	if (waiting == NULL ||
+	    memcmp(waiting->node, teardown->node, KEY_SIZE) != 0 ||
+	    teardown->version < waiting->offer.version)
+		return;
+	end.status = status_here(teardown->status);
+	waiting_remove(chats, waiting);
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, &end, NULL, 0);
+}
+
+void
+chats_progress(struct chats *chats, const struct ipc_chat_progress *progress)
+{
+	struct chat *chat = chat_find(chats, &progress->key);
+
+	if (chat == NULL || (progress->delivered <= chat->delivered &&
+				progress->acked <= chat->acked))
+		return;
+	if (progress->delivered > chat->delivered)
+		chat->delivered = progress->delivered;
+	if (progress->acked > chat->acked && progress->acked <= chat->accepted)
+		chat->acked = progress->acked;
+	chat_touch(chats, chat, DIRTY_HOT);
+}
+
+void
+chats_report(struct chats *chats)
+{
+	struct ipc_chat_record record;
+	struct ipc_empty empty = { 0 };
+	struct chat *chat;
+	size_t cursor = 0;
+
+	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
+		memset(&record, 0, sizeof(record));
+		record.key = chat->key;
+		memcpy(record.chat_id, chat->chat_id, sizeof(record.chat_id));
+		memcpy(record.local_app, chat->local_app, KEY_SIZE);
+		memcpy(record.peer_app, chat->peer_app, KEY_SIZE);
+		memcpy(record.peer_node, chat->peer_node, KEY_SIZE);
+		record.version = chat->version;
+		record.accepted = chat->accepted;
+		record.acked = chat->acked;
+		record.delivered = chat->delivered;
+		record.created_at = chat->created_at;
+		chats->io.send(chats->io.arg, PROCESS_ROUTER, IPC_CHAT_RECORD,
+		    &record, NULL, 0);
+	}
+	chats->io.send(chats->io.arg, PROCESS_ROUTER, IPC_CHAT_RECORDS_END,
+	    &empty, NULL, 0);
+	waiting_report(chats);
+}

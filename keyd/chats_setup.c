@@ -1,0 +1,439 @@
+/*
+ * keyd only. SETUP_IN: an offer of the keyd at the other end. Neither the
+ * mesh process nor the other node is believed beyond what is signed.
+ */
+
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/util/hex.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+
+/* New epochs that a peer may begin in a rekey window, per chat: far more
+ * than anybody needs, few enough to bear. */
+#define EPOCHS_BURST     100
+#define EPOCHS_PER_LIMIT 10
+
+/* One SETUP_IN under way. */
+struct arriving {
+	struct chats *chats;
+	const struct ipc_setup *setup;
+	const uint8_t *tail;
+	size_t tail_length;
+	const uint8_t *local_app;
+	const uint8_t *peer_app;
+};
+
+static void
+setup_refuse(struct arriving *a, enum hermes_code code, uint32_t expected,
+    int64_t retry_after)
+{
+	struct ipc_setup_refused refused = { .key = a->setup->key };
+
+	memcpy(refused.node, a->setup->node, KEY_SIZE);
+	refused.code = code;
+	refused.expected = expected;
+	refused.retry_after = retry_after;
+	a->chats->io.send(a->chats->io.arg, PROCESS_MESH, IPC_SETUP_REFUSED,
+	    &refused, NULL, 0);
+}
+
+static enum hermes_code
+setup_check_names(const struct arriving *a)
+{
+	const struct ipc_setup *setup = a->setup;
+	const struct offer *offer = &setup->offer;
+	struct chat_key key;
+
+	if (setup->key.side > CHAT_HI ||
+	    offer->side != (uint32_t)(setup->key.side ^ 1) ||
+	    memchr(setup->chat_id, '\0', CHAT_ID_SIZE) == NULL ||
+	    !chat_id_valid(setup->chat_id, strlen(setup->chat_id)) ||
+	    chat_key_make(&key, setup->chat_id, a->local_app, a->peer_app) ==
+		-1 ||
+	    memcmp(&key, &setup->key, sizeof(key)) != 0 ||
+	    memcmp(key.handle, offer->handle, KEY_SIZE) != 0)
+		return (CODE_INVALID_FRAME);
+	return (CODE_NONE);
+}
+
+/* Is the offer what it says, by whom the mesh says, for this node? */
+static enum hermes_code
+setup_check(const struct arriving *a)
+{
+	const struct chats *chats = a->chats;
+	const struct ipc_setup *setup = a->setup;
+	const struct offer *offer = &setup->offer;
+	int lo = setup->key.side == CHAT_LO;
+	enum hermes_code code;
+
+	if ((code = setup_check_names(a)) != CODE_NONE)
+		return (code);
+	if (memcmp(lo ? offer->node_lo : offer->node_hi, chats->node_key,
+		KEY_SIZE) != 0 ||
+	    memcmp(lo ? offer->node_hi : offer->node_lo, setup->node,
+		KEY_SIZE) != 0)
+		return (CODE_AUTH_FAILED);
+	if (memcmp(setup->peer.app_key, a->peer_app, KEY_SIZE) != 0 ||
+	    memcmp(setup->peer.node_key, setup->node, KEY_SIZE) != 0 ||
+	    (setup->peer.kind == ATTESTATION_V1 &&
+		!chats->config->app_compat_v1) ||
+	    attestation_verify(&setup->peer, chats->now) == -1)
+		return (CODE_AUTH_FAILED);
+	if (offer_verify(offer) == -1)
+		return (CODE_AUTH_FAILED);
+	return (CODE_NONE);
+}
+
+/* --- no such chat here ----------------------------------------------------- */
+
+static void
+setup_gone(struct arriving *a, uint32_t floor)
+{
+	struct ipc_teardown teardown = { .key = a->setup->key };
+
+	memcpy(teardown.node, a->setup->node, KEY_SIZE);
+	memcpy(teardown.chat_id, a->setup->chat_id, sizeof(teardown.chat_id));
+	teardown.status = STATUS_DELETED;
+	teardown.version = floor;
+	a->chats->io.send(a->chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT,
+	    &teardown, NULL, 0);
+}
+
+static void
+setup_first(struct arriving *a)
+{
+	const struct offer *offer = &a->setup->offer;
+	uint32_t floor, expected;
+	int reset = (offer->flags & OFFER_RESET) != 0;
+	enum hermes_code code;
+
+	if (a->setup->answer)
+		return; /* to something we have deleted since */
+	floor = tombstone_floor(a->chats, &a->setup->key);
+	/* The peer missed that the chat was deleted. */
+	if ((a->setup->flags & CHAT_RESUME) && !reset) {
+		setup_gone(a, floor > offer->version ? floor : offer->version);
+		return;
+	}
+	code = policy_first(offer->version, reset, floor, &expected);
+	if (code != CODE_NONE) {
+		setup_refuse(a, code, expected, 0);
+		/* The peer knows a lower floor: tell it ours. */
+		if (code == CODE_REPLAYED_KEY)
+			setup_gone(a, floor);
+		return;
+	}
+	if (waiting_add(a->chats, a->setup, a->local_app, a->peer_app, a->tail,
+		a->tail_length) == -1)
+		setup_refuse(a, CODE_LIMIT_REACHED, 0, 0);
+}
+
+/* --- a chat of ours -------------------------------------------------------- */
+
+/* What the peer says of its progress; true of a chat set up or resumed. */
+static void
+setup_progress(struct arriving *a, struct chat *chat, int trusted)
+{
+	const struct ipc_setup *setup = a->setup;
+
+	/* More than we remember having sent: only when our memory may have
+	 * gone back, or is not of this node. */
+	if (setup->delivered > chat->accepted && trusted)
+		chat->accepted = setup->delivered;
+	if (setup->delivered > chat->acked &&
+	    setup->delivered <= chat->accepted)
+		chat->acked = setup->delivered;
+	if (setup->acked > chat->delivered)
+		chat->delivered = setup->acked;
+	chat_touch(a->chats, chat, DIRTY_HOT);
+}
+
+static void
+setup_ready(struct arriving *a, struct chat *chat, enum rekey_cause cause,
+    int resumed, int first, int reset)
+{
+	uint64_t delivered = a->setup->delivered;
+
+	if (delivered > chat->accepted)
+		delivered = chat->accepted;
+	chat_send_ready(a->chats, chat, cause, resumed, first, reset, delivered,
+	    a->setup->acked);
+}
+
+/* The StartChat of the peer app, when it has said one. */
+static void
+setup_tell_start(struct arriving *a, const struct chat *chat)
+{
+	static const uint8_t none[KEY_SIZE];
+	struct ipc_chat_offer offer = { .key = chat->key };
+
+	if (a->tail_length == 0)
+		return;
+	memcpy(offer.chat_id, chat->chat_id, sizeof(offer.chat_id));
+	memcpy(offer.local_app, chat->local_app, KEY_SIZE);
+	memcpy(offer.peer_app, chat->peer_app, KEY_SIZE);
+	memcpy(offer.peer_node, chat->peer_node, KEY_SIZE);
+	offer.version = a->setup->offer.version;
+	offer.flags = a->setup->flags & CHAT_REKEY;
+	if (memcmp(a->setup->offer.app_key_hash, none, KEY_SIZE) != 0)
+		offer.flags |= CHAT_HAS_KEY;
+	a->chats->io.send(a->chats->io.arg, PROCESS_ROUTER, IPC_CHAT_OFFER,
+	    &offer, a->tail, a->tail_length);
+}
+
+static enum rekey_cause
+setup_cause(const struct arriving *a, const struct chat *chat)
+{
+	if (a->setup->offer.flags & OFFER_RESET)
+		return (CAUSE_RECOVERY);
+	if (chat->version == 0)
+		return (CAUSE_NONE);
+	return (a->setup->flags & CHAT_RESUME ? CAUSE_RESUME : CAUSE_APP);
+}
+
+/* Both offers of the version are there, or ours is made now: derive. */
+static void
+setup_derive(struct arriving *a, struct chat *chat)
+{
+	struct chats *chats = a->chats;
+	const struct config_rekey *rekey = &chats->config->rekey;
+	const struct ipc_setup *setup = a->setup;
+	const struct offer *peer = &setup->offer;
+	int first = chat->version == 0;
+	int trusted = chat->ratchet.version == 0;
+	int resumed, reset;
+	enum rekey_cause cause;
+	enum hermes_code code;
+	int64_t wait;
+
+	if (!setup->answer &&
+	    (wait = bucket_take(&chat->epoch_bucket,
+		 EPOCHS_BURST + EPOCHS_PER_LIMIT * rekey->limit, rekey->window,
+		 chats->now)) != 0) {
+		chat_count_rekey(METRIC_REKEYS_THROTTLED_APP, CAUSE_APP);
+		setup_refuse(a, CODE_REKEY_THROTTLED, 0, wait);
+		return;
+	}
+	if (chat->pending.version != peer->version)
+		chat_offer(chats, chat, peer->version,
+		    peer->flags & OFFER_RESET, setup_cause(a, chat), NULL);
+	cause = chat->pending_cause;
+	reset = ((peer->flags | chat->pending.flags) & OFFER_RESET) != 0;
+	chat_count_rekey(METRIC_REKEYS_ACCEPTED_APP, cause);
+	code = chat_derive(chats, chat, peer, (int)setup->answer);
+	if (code != CODE_NONE) {
+		setup_refuse(a, code, 0, 0);
+		chat_send_error(chats, &chat->key, code, 0, 0);
+		return;
+	}
+	resumed = first || reset || chat->resuming || cause == CAUSE_RESUME ||
+		  cause == CAUSE_RECOVERY || (setup->flags & CHAT_RESUME);
+	if (resumed)
+		setup_progress(a, chat, trusted || reset);
+	setup_tell_start(a, chat);
+	if (!setup->answer)
+		chat_send_present(chats, chat, 1, setup->flags & CHAT_RESUME);
+	setup_ready(a, chat, cause, resumed, first, reset);
+}
+
+/* The offer of our epoch once more. */
+static void
+setup_repeat(struct arriving *a, struct chat *chat)
+{
+	struct chats *chats = a->chats;
+	uint32_t resume = a->setup->flags & CHAT_RESUME;
+
+	chat_confirm(chats, chat);
+	chat_count_rekey(METRIC_REKEYS_RESUME_APP, CAUSE_RESUME);
+	if (!a->setup->answer) {
+		if (chat->pending.version == 0 && chat->ratchet.version == 0)
+			chat_offer(chats, chat, chat->version + 1, 0,
+			    CAUSE_RESUME, NULL);
+		if (chat->pending.version != 0) {
+			/* It lacks our present offer: that one first. */
+			chat_send_present(chats, chat, 1, 0);
+			chat->resuming |= resume != 0;
+			chat_send_pending(chats, chat);
+			return;
+		}
+		chat_send_present(chats, chat, 1, resume);
+	} else if (!chat->resuming)
+		return;
+	if (chat->ratchet.version == 0 || chat->pending.version != 0)
+		return; /* READY comes with the next epoch */
+	if (resume || chat->resuming) {
+		setup_progress(a, chat, 0);
+		setup_ready(a, chat, CAUSE_RESUME, 1, 0, 0);
+	}
+}
+
+/* An offer from another node than the chat's. */
+static void
+setup_moved(struct arriving *a, struct chat *chat)
+{
+	struct chats *chats = a->chats;
+	const struct ipc_setup *setup = a->setup;
+	struct policy_chat state;
+	uint32_t version;
+
+	if (setup->peer.kind != ATTESTATION_V1 &&
+	    setup->peer.issued_at <= chat->peer_issued) {
+		setup_refuse(a, CODE_AUTH_FAILED, 0, 0);
+		return;
+	}
+	chat_policy(chat, &state);
+	memcpy(chat->peer_node, setup->node, KEY_SIZE);
+	chat->peer_issued = setup->peer.issued_at;
+	ratchet_close(&chat->ratchet);
+	chat->confirmed = 1;
+	if (setup->answer) {
+		chat_touch(chats, chat, DIRTY_COLD);
+		return;
+	}
+	/* The offer we have out names the old node. */
+	version = policy_reset_version(&state, 0);
+	if (version == 0 ||
+	    (setup->offer.version > version &&
+		setup->offer.version - version > POLICY_RESET_STEP)) {
+		setup_refuse(a, CODE_INVALID_FRAME, version, 0);
+		return;
+	}
+	if (setup->offer.version >= version &&
+	    (setup->offer.flags & OFFER_RESET)) {
+		memset(&chat->pending, 0, sizeof(chat->pending));
+		setup_derive(a, chat);
+		return;
+	}
+	if (setup->offer.version >= version)
+		version = policy_reset_version(&state, setup->offer.version);
+	chat->resuming = 1;
+	chat_offer(chats, chat, version, 1, CAUSE_RESUME, NULL);
+	chat_send_pending(chats, chat);
+}
+
+/* The peer deleted the chat, which we missed, and wants a new one. */
+static void
+setup_fresh(struct arriving *a, struct chat *chat)
+{
+	uint32_t floor = a->setup->offer.version - 1;
+
+	if (chat->pending.version != 0 && chat->pending.version > floor)
+		/* Our offer for that version was out already: it may be
+		 * refused, but it must not be used again. */
+		memset(&chat->pending, 0, sizeof(chat->pending));
+	chat_finish(a->chats, chat, floor, STATUS_DELETED_BY_PEER, 0);
+	setup_first(a);
+}
+
+static enum policy_verdict
+setup_judge(const struct arriving *a, const struct chat *chat)
+{
+	static const uint8_t zero[KEY_SIZE];
+	const struct offer *offer = &a->setup->offer;
+	struct policy_chat state;
+	struct policy_offer judged = { .version = offer->version };
+	uint8_t bytes[OFFER_ENCODED], hash[KEY_SIZE];
+
+	chat_policy(chat, &state);
+	judged.reset = (offer->flags & OFFER_RESET) != 0;
+	judged.answer = a->setup->answer != 0;
+	offer_encode(offer, bytes);
+	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
+	judged.same = memcmp(hash, chat->peer_offer, KEY_SIZE) == 0;
+	judged.same_key =
+	    memcmp(offer->ephemeral, chat->peer_ephemeral, KEY_SIZE) == 0;
+	ratchet_commit_link(zero, hash);
+	judged.unlinked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
+	ratchet_commit_link(chat->ratchet.secrets->link, hash);
+	judged.linked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
+	return (policy_judge(&state, &judged));
+}
+
+static void
+setup_existing(struct arriving *a, struct chat *chat)
+{
+	uint32_t version = a->setup->offer.version;
+	uint32_t next = chat->version + 1;
+
+	switch (setup_judge(a, chat)) {
+	case POLICY_NEXT:
+	case POLICY_RESET:
+		setup_derive(a, chat);
+		break;
+	case POLICY_REPEAT:
+		setup_repeat(a, chat);
+		break;
+	case POLICY_STALE:
+		chat_count_rekey(METRIC_REKEYS_STALE_APP, CAUSE_APP);
+		if (!a->setup->answer) {
+			setup_refuse(a, CODE_REPLAYED_KEY, next, 0);
+			chat_send_present(a->chats, chat, 1, 0);
+		}
+		break;
+	case POLICY_FRESH:
+		setup_fresh(a, chat);
+		break;
+	case POLICY_WAIT:
+		chat_send_pending(a->chats, chat);
+		break;
+	case POLICY_DIFFERENT:
+		chat_count_rekey(METRIC_REKEYS_REPLAYED_APP, CAUSE_RECOVERY);
+		setup_refuse(a, CODE_REPLAYED_KEY, next, 0);
+		(void)chat_recover(a->chats, chat, version);
+		break;
+	case POLICY_UNLINKED:
+		(void)chat_recover(a->chats, chat, version);
+		break;
+	case POLICY_BEHIND:
+		setup_refuse(a, CODE_INVALID_FRAME, next, 0);
+		(void)chat_recover(a->chats, chat, version);
+		break;
+	case POLICY_JUMP:
+		setup_refuse(a, CODE_INVALID_FRAME, next, 0);
+		break;
+	case POLICY_REPLAY:
+		chat_count_rekey(METRIC_REKEYS_REPLAYED_APP, CAUSE_APP);
+		setup_refuse(a, CODE_REPLAYED_KEY, next, 0);
+		break;
+	}
+}
+
+void
+chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
+    const uint8_t *tail, size_t tail_length)
+{
+	struct arriving a = { .chats = chats,
+		.setup = setup,
+		.tail = tail,
+		.tail_length = tail_length };
+	int lo = setup->key.side == CHAT_LO;
+	struct chat *chat;
+	enum hermes_code code;
+	char handle[HEX_SHORT_SIZE];
+
+	a.local_app = lo ? setup->offer.app_lo : setup->offer.app_hi;
+	a.peer_app = lo ? setup->offer.app_hi : setup->offer.app_lo;
+	code = setup_check(&a);
+	if (code != CODE_NONE) {
+		log_info("setup_refused", "handle=%s code=%s",
+		    hex_short(handle, setup->key.handle, KEY_SIZE),
+		    code_word(code));
+		setup_refuse(&a, code, 0, 0);
+		return;
+	}
+	if ((chat = chat_find(chats, &setup->key)) == NULL) {
+		setup_first(&a);
+		return;
+	}
+	if (memcmp(chat->peer_node, setup->node, KEY_SIZE) != 0) {
+		setup_moved(&a, chat);
+		return;
+	}
+	if (setup->peer.issued_at > chat->peer_issued)
+		chat->peer_issued = setup->peer.issued_at;
+	setup_existing(&a, chat);
+}

@@ -1,0 +1,337 @@
+/*
+ * keyd only. CHAT_START: the local app starts, accepts, rekeys or resumes a
+ * chat. The router is not believed: names and attestations are checked here.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+
+#define RETRY_SOON INT64_C(1000000000)
+
+/* One CHAT_START under way. */
+struct starting {
+	struct chats *chats;
+	const struct ipc_chat_start *start;
+	const uint8_t *tail;
+	size_t tail_length;
+	uint8_t app_key_hash[KEY_SIZE];
+};
+
+static void
+start_refuse(struct starting *s, enum hermes_code code, uint32_t expected,
+    int64_t retry_after)
+{
+	chat_send_error(s->chats, &s->start->key, code, expected, retry_after);
+}
+
+/* Does the attestation show that the app is at that node? */
+static int
+attested(const struct chats *chats, const struct attestation *attestation)
+{
+	if (attestation->kind == ATTESTATION_V1 &&
+	    !chats->config->app_compat_v1)
+		return (0);
+	return (attestation_verify(attestation, chats->now) == 0);
+}
+
+static enum hermes_code
+start_check(const struct chats *chats, const struct ipc_chat_start *start)
+{
+	struct chat_key key;
+
+	if (memchr(start->chat_id, '\0', CHAT_ID_SIZE) == NULL ||
+	    !chat_id_valid(start->chat_id, strlen(start->chat_id)) ||
+	    chat_key_make(&key, start->chat_id, start->local.app_key,
+		start->peer.app_key) == -1 ||
+	    memcmp(&key, &start->key, sizeof(key)) != 0)
+		return (CODE_INVALID_FRAME);
+	if (!attested(chats, &start->local) ||
+	    memcmp(start->local.node_key, chats->node_key, KEY_SIZE) != 0 ||
+	    !attested(chats, &start->peer))
+		return (CODE_AUTH_FAILED);
+	return (CODE_NONE);
+}
+
+/* --- a new chat ----------------------------------------------------------- */
+
+/* Take up what the peer offered: the chat is ready at once. */
+static void
+start_accept(struct starting *s, struct chat *chat, struct waiting *waiting)
+{
+	struct chats *chats = s->chats;
+	struct offer peer = waiting->offer;
+	uint64_t delivered = waiting->delivered;
+	uint64_t acked = waiting->acked;
+	int reset = (peer.flags & OFFER_RESET) != 0;
+	enum hermes_code code;
+
+	waiting_remove(chats, waiting);
+	code = chat_derive(chats, chat, &peer, 0);
+	if (code != CODE_NONE) {
+		chat_erase(chats, chat, 0, STATUS_DELETED);
+		start_refuse(s, code, 0, 0);
+		return;
+	}
+	/* A peer that has had the chat before, at another node of ours. */
+	if (reset) {
+		chat->accepted = chat->acked = delivered;
+		chat->delivered = acked;
+	}
+	chat_send_present(chats, chat, 1, 0);
+	chat_send_ready(chats, chat, CAUSE_NONE, 1, 1, reset, delivered, acked);
+}
+
+static void
+start_new(struct starting *s)
+{
+	struct chats *chats = s->chats;
+	const struct ipc_chat_start *start = s->start;
+	struct waiting *waiting;
+	struct chat *chat;
+	uint32_t floor, version;
+	enum hermes_code code;
+
+	floor = tombstone_floor(chats, &start->key);
+	waiting = waiting_find(chats, &start->key);
+	if (waiting != NULL &&
+	    memcmp(waiting->node, start->peer.node_key, KEY_SIZE) != 0) {
+		waiting_remove(chats, waiting);
+		waiting = NULL;
+	}
+	code = policy_start(start->version, floor,
+	    waiting != NULL ? waiting->offer.version : 0, &version);
+	if (code != CODE_NONE) {
+		start_refuse(s, code, version, 0);
+		return;
+	}
+	if (chats->tombstones.count >= TOMBSTONES_MAX ||
+	    (chat = chat_new(chats, &start->key, start->chat_id,
+		 start->local.app_key, start->peer.app_key)) == NULL) {
+		start_refuse(s, CODE_LIMIT_REACHED, 0, 0);
+		return;
+	}
+	memcpy(chat->peer_node, start->peer.node_key, KEY_SIZE);
+	chat->peer_issued = start->peer.issued_at;
+	chat_offer(chats, chat, version, 0, CAUSE_NONE, s->app_key_hash);
+	chat_keep_tail(chat, s->tail, s->tail_length);
+	if (waiting != NULL && waiting->offer.version == version)
+		start_accept(s, chat, waiting);
+	else {
+		if (waiting != NULL)
+			waiting_remove(chats, waiting);
+		chat_send_pending(chats, chat);
+	}
+}
+
+/* --- an existing one ------------------------------------------------------- */
+
+/* The peer app is at another node now: begin anew with that one. */
+static void
+start_moved(struct starting *s, struct chat *chat)
+{
+	struct policy_chat state;
+	uint32_t version;
+
+	chat_policy(chat, &state);
+	memcpy(chat->peer_node, s->start->peer.node_key, KEY_SIZE);
+	chat->peer_issued = s->start->peer.issued_at;
+	ratchet_close(&chat->ratchet);
+	chat->confirmed = 1; /* nobody there to catch up */
+	chat->resuming = 1;
+	version = policy_reset_version(&state, 0);
+	if (version == 0) {
+		chat_finish(s->chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
+		return;
+	}
+	/* A chat that never had an epoch has no link to reset. */
+	chat_offer(s->chats, chat, version, state.version != 0,
+	    state.version != 0 ? CAUSE_RESUME : CAUSE_NONE, NULL);
+	chat_send_pending(s->chats, chat);
+}
+
+static void
+start_rekey(struct starting *s, struct chat *chat)
+{
+	struct chats *chats = s->chats;
+	const struct config_rekey *rekey = &chats->config->rekey;
+	struct policy_chat state;
+	const uint8_t *hash = NULL;
+	uint32_t version;
+	enum hermes_code code;
+	int64_t wait;
+
+	chat_policy(chat, &state);
+	code = policy_rekey(s->start->version, &state, &version);
+	if (s->start->flags & CHAT_HAS_KEY)
+		hash = s->app_key_hash;
+	if (code == CODE_NONE && hash != NULL && chat->version != 0 &&
+	    memcmp(hash, chat->own.app_key_hash, KEY_SIZE) == 0)
+		code = CODE_REPLAYED_KEY;
+	if (code != CODE_NONE) {
+		chat_count_rekey(code == CODE_REPLAYED_KEY
+				     ? METRIC_REKEYS_REPLAYED_APP
+				     : METRIC_REKEYS_FAILED_APP,
+		    CAUSE_APP);
+		start_refuse(s, code, version, 0);
+		return;
+	}
+	wait = throttle_attempt(
+	    &chat->rekey_throttle, rekey->limit, rekey->window, chats->now);
+	/* An offer with another app key is out: wait for its epoch. */
+	if (wait == 0 && chat->pending.version != 0 && hash != NULL &&
+	    memcmp(hash, chat->pending.app_key_hash, KEY_SIZE) != 0)
+		wait = RETRY_SOON;
+	if (wait != 0) {
+		chat_count_rekey(METRIC_REKEYS_THROTTLED_APP, CAUSE_APP);
+		start_refuse(s, CODE_REKEY_THROTTLED, 0, wait);
+		return;
+	}
+	if (chat->pending.version == 0)
+		chat_offer(chats, chat, version, 0, CAUSE_APP, hash);
+	chat_keep_tail(chat, s->tail, s->tail_length);
+	if (chat->ratchet.version == 0)
+		chat->resuming = 1;
+	chat_send_pending(chats, chat);
+}
+
+/* Does a resume name the app key that its version has? */
+static int
+start_key_fits(const struct starting *s, const struct chat *chat)
+{
+	uint32_t asked = s->start->version;
+	uint32_t present = chat->version;
+
+	if (!(s->start->flags & CHAT_HAS_KEY) ||
+	    (asked != 0 && asked < present))
+		return (1);
+	if (chat->pending.version != 0 &&
+	    (asked == 0 || asked == chat->pending.version) &&
+	    memcmp(s->app_key_hash, chat->pending.app_key_hash, KEY_SIZE) == 0)
+		return (1);
+	return (present != 0 && (asked == 0 || asked == present) &&
+		memcmp(s->app_key_hash, chat->own.app_key_hash, KEY_SIZE) == 0);
+}
+
+static void
+start_resume(struct starting *s, struct chat *chat)
+{
+	const struct ipc_chat_start *start = s->start;
+	struct policy_chat state;
+	uint32_t version;
+	enum hermes_code code;
+
+	chat_policy(chat, &state);
+	code = policy_resume(start->version, (start->flags & CHAT_RESUME) != 0,
+	    &state, &version);
+	if (code != CODE_NONE) {
+		start_refuse(s, code, version, 0);
+		return;
+	}
+	if (!start_key_fits(s, chat)) {
+		start_refuse(s, CODE_KEY_MISMATCH, version, 0);
+		return;
+	}
+	chat->resuming = 1;
+	if (chat->version == 0)
+		chat_keep_tail(chat, s->tail, s->tail_length);
+	/* Keys of before a restart are gone: a new epoch is due. */
+	if (chat->pending.version == 0 && chat->ratchet.version == 0)
+		chat_offer(
+		    s->chats, chat, chat->version + 1, 0, CAUSE_RESUME, NULL);
+	if (chat->pending.version != 0)
+		chat_send_pending(s->chats, chat);
+	else
+		chat_send_present(s->chats, chat, 0, CHAT_RESUME);
+}
+
+static void
+start_existing(struct starting *s, struct chat *chat)
+{
+	const struct ipc_chat_start *start = s->start;
+
+	if (start->delivered > chat->delivered)
+		chat->delivered = start->delivered;
+	if (start->acked > chat->acked && start->acked <= chat->accepted)
+		chat->acked = start->acked;
+	chat->last_active = s->chats->now;
+	chat_touch(s->chats, chat, DIRTY_HOT);
+	if (memcmp(start->peer.node_key, chat->peer_node, KEY_SIZE) != 0) {
+		/* Two words for where the app is: the later one counts. */
+		if (start->peer.kind != ATTESTATION_V1 &&
+		    start->peer.issued_at <= chat->peer_issued)
+			start_refuse(s, CODE_AUTH_FAILED, 0, 0);
+		else
+			start_moved(s, chat);
+		return;
+	}
+	if (start->peer.issued_at > chat->peer_issued)
+		chat->peer_issued = start->peer.issued_at;
+	if (chat->version == UINT32_MAX - 1) {
+		chat_finish(s->chats, chat, 0, STATUS_REKEY_REQUIRED, 1);
+		return;
+	}
+	if ((start->flags & CHAT_REKEY) && chat->version != 0)
+		start_rekey(s, chat);
+	else
+		start_resume(s, chat);
+}
+
+void
+chats_start(struct chats *chats, const struct ipc_chat_start *start,
+    const uint8_t *tail, size_t tail_length)
+{
+	struct starting s = { .chats = chats,
+		.start = start,
+		.tail = tail,
+		.tail_length = tail_length };
+	struct chat *chat;
+	enum hermes_code code;
+
+	code = start_check(chats, start);
+	if (code != CODE_NONE) {
+		start_refuse(&s, code, 0, 0);
+		return;
+	}
+	if (start->flags & CHAT_HAS_KEY)
+		(void)crypto_hash_sha256(
+		    s.app_key_hash, start->app_key, KEY_SIZE);
+	if ((chat = chat_find(chats, &start->key)) != NULL)
+		start_existing(&s, chat);
+	else
+		start_new(&s);
+}
+
+/* --- operators ------------------------------------------------------------- */
+
+static size_t
+rekey_one(struct chats *chats, struct chat *chat)
+{
+	if (chat->version == 0 || chat->version == UINT32_MAX - 1)
+		return (0);
+	if (chat->pending.version == 0)
+		chat_offer(chats, chat, chat->version + 1, 0,
+		    chat->ratchet.version == 0 ? CAUSE_RESUME : CAUSE_OPERATOR,
+		    NULL);
+	chat_send_pending(chats, chat);
+	return (1);
+}
+
+size_t
+chats_rekey(struct chats *chats, const struct chat_key *key)
+{
+	struct chat *chat;
+	size_t cursor = 0, count = 0;
+
+	if (key != NULL) {
+		chat = chat_find(chats, key);
+		return (chat == NULL ? 0 : rekey_one(chats, chat));
+	}
+	while ((chat = table_next(&chats->table, &cursor)) != NULL)
+		count += rekey_one(chats, chat);
+	return (count);
+}

@@ -1,0 +1,339 @@
+/*
+ * keyd only. The records of chats: reading all at start, writing what
+ * changed in one transaction a batch. Two records a chat: the cold one
+ * changes with an epoch and is synced, the hot one with every message.
+ *
+ * Chain keys are not among what is written. After a restart a chat rekeys
+ * before it seals or opens anything (the link is here for that), so no
+ * restart, backup or loss of power can bring a counter or a key back, and
+ * nothing on disk opens a message.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/sign/encode.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+#include "keyd/secret.h"
+#include "keyd/store.h"
+
+#define COLD_FORMAT    1
+#define HOT_FORMAT     1
+#define COLD_SIZE      2048
+#define HOT_SIZE       128
+#define PURGE_INTERVAL (60 * INT64_C(1000000000))
+
+static const struct offer no_offer;
+
+/* --- encoding ------------------------------------------------------------- */
+
+static void
+encode_offer(struct encoder *encoder, const struct offer *offer)
+{
+	uint8_t bytes[OFFER_ENCODED] = { 0 };
+
+	encode_u8(encoder, offer->version != 0);
+	if (offer->version != 0)
+		offer_encode(offer, bytes);
+	encode_bytes(encoder, bytes, sizeof(bytes));
+}
+
+static void
+decode_offer(struct decoder *decoder, struct offer *offer)
+{
+	uint8_t bytes[OFFER_ENCODED];
+	int present = decode_u8(decoder);
+
+	decode_bytes(decoder, bytes, sizeof(bytes));
+	*offer = no_offer;
+	if (present && !decoder->failed &&
+	    offer_decode(offer, bytes, sizeof(bytes)) == -1)
+		decoder->failed = 1;
+}
+
+static size_t
+encode_cold(const struct chat *chat, uint8_t *out)
+{
+	struct encoder e = { .bytes = out, .size = COLD_SIZE };
+
+	encode_u8(&e, COLD_FORMAT);
+	encode_bytes(&e, &chat->key, sizeof(chat->key));
+	encode_bytes(&e, chat->chat_id, sizeof(chat->chat_id));
+	encode_bytes(&e, chat->local_app, KEY_SIZE);
+	encode_bytes(&e, chat->peer_app, KEY_SIZE);
+	encode_bytes(&e, chat->peer_node, KEY_SIZE);
+	encode_u64(&e, (uint64_t)chat->peer_issued);
+	encode_u32(&e, chat->version);
+	encode_u32(&e, chat->rekeys);
+	encode_u32(&e, chat->pending_cause);
+	encode_offer(&e, &chat->own);
+	encode_offer(&e, &chat->pending);
+	encode_bytes(&e, chat->peer_offer, KEY_SIZE);
+	encode_bytes(&e, chat->peer_ephemeral, KEY_SIZE);
+	encode_u64(&e, chat->peer_generation);
+	encode_u64(&e, (uint64_t)chat->created_at);
+	encode_u64(&e, (uint64_t)chat->last_ratchet_at);
+	encode_bytes(&e, chat->ratchet.secrets->link, KEY_SIZE);
+	encode_bytes(&e, chat->ratchet.secrets->ephemeral, KEY_SIZE);
+	return (e.length);
+}
+
+static size_t
+encode_hot(const struct chat *chat, uint8_t *out)
+{
+	struct encoder e = { .bytes = out, .size = HOT_SIZE };
+
+	encode_u8(&e, HOT_FORMAT);
+	encode_u8(&e, chat->confirmed);
+	encode_u64(&e, chat->accepted);
+	encode_u64(&e, chat->delivered);
+	encode_u64(&e, chat->acked);
+	encode_u64(&e, chat->sent);
+	encode_u64(&e, chat->received);
+	encode_u64(&e, (uint64_t)chat->last_active);
+	return (e.length);
+}
+
+/* --- reading --------------------------------------------------------------- */
+
+static int
+load_cold(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct chats *chats = arg;
+	struct decoder d = { .bytes = data, .length = length };
+	struct chat_key key;
+	char chat_id[CHAT_ID_SIZE + 7];
+	uint8_t local_app[KEY_SIZE], peer_app[KEY_SIZE];
+	struct chat *chat;
+	int format = decode_u8(&d);
+
+	decode_bytes(&d, &key, sizeof(key));
+	decode_bytes(&d, chat_id, sizeof(chat_id));
+	decode_bytes(&d, local_app, KEY_SIZE);
+	decode_bytes(&d, peer_app, KEY_SIZE);
+	if (d.failed || format != COLD_FORMAT || name_length != sizeof(key) ||
+	    memcmp(name, &key, sizeof(key)) != 0 || key.side > CHAT_HI) {
+		errno = EINVAL;
+		return (-1);
+	}
+	chat_id[sizeof(chat_id) - 1] = '\0';
+	chat = chat_new(chats, &key, chat_id, local_app, peer_app);
+	if (chat == NULL)
+		return (-1);
+	decode_bytes(&d, chat->peer_node, KEY_SIZE);
+	chat->peer_issued = (int64_t)decode_u64(&d);
+	chat->version = decode_u32(&d);
+	chat->rekeys = decode_u32(&d);
+	chat->pending_cause = decode_u32(&d);
+	decode_offer(&d, &chat->own);
+	decode_offer(&d, &chat->pending);
+	decode_bytes(&d, chat->peer_offer, KEY_SIZE);
+	decode_bytes(&d, chat->peer_ephemeral, KEY_SIZE);
+	chat->peer_generation = decode_u64(&d);
+	chat->created_at = (int64_t)decode_u64(&d);
+	chat->last_ratchet_at = (int64_t)decode_u64(&d);
+	decode_bytes(&d, chat->ratchet.secrets->link, KEY_SIZE);
+	decode_bytes(&d, chat->ratchet.secrets->ephemeral, KEY_SIZE);
+	if (decode_done(&d) == -1) {
+		errno = EINVAL;
+		return (-1);
+	}
+	/* The store came to a lesser machine: that offer leads nowhere. */
+	if (chat->version != 0 &&
+	    (chat->pending.flags & ~ratchet_offer_flags(1)) & OFFER_AES)
+		chat->pending = no_offer;
+	return (0);
+}
+
+static int
+load_hot(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct chats *chats = arg;
+	struct decoder d = { .bytes = data, .length = length };
+	struct chat_key key;
+	struct chat *chat = NULL;
+	int format = decode_u8(&d);
+
+	if (name_length == sizeof(key)) {
+		memcpy(&key, name, sizeof(key));
+		chat = chat_find(chats, &key);
+	}
+	if (chat == NULL || format != HOT_FORMAT) {
+		errno = EINVAL;
+		return (-1);
+	}
+	chat->confirmed = decode_u8(&d);
+	chat->accepted = decode_u64(&d);
+	chat->delivered = decode_u64(&d);
+	chat->acked = decode_u64(&d);
+	chat->sent = decode_u64(&d);
+	chat->received = decode_u64(&d);
+	chat->last_active = (int64_t)decode_u64(&d);
+	if (decode_done(&d) == -1) {
+		errno = EINVAL;
+		return (-1);
+	}
+	return (0);
+}
+
+static int
+load_tombstone(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct chats *chats = arg;
+	struct decoder d = { .bytes = data, .length = length };
+	struct tombstone *tombstone;
+
+	if (name_length != KEY_SIZE) {
+		errno = EINVAL;
+		return (-1);
+	}
+	if ((tombstone = calloc(1, sizeof(*tombstone))) == NULL)
+		return (-1);
+	memcpy(tombstone->id, name, KEY_SIZE);
+	tombstone->floor = decode_u32(&d);
+	tombstone->until = (int64_t)decode_u64(&d);
+	if (decode_done(&d) == -1) {
+		free(tombstone);
+		errno = EINVAL;
+		return (-1);
+	}
+	if (table_put(&chats->tombstones, tombstone->id, tombstone) == -1) {
+		free(tombstone);
+		return (-1);
+	}
+	return (0);
+}
+
+int
+chats_load(struct chats *chats)
+{
+	if (store_walk(chats->store, STORE_COLD, load_cold, chats) == -1 ||
+	    store_walk(chats->store, STORE_HOT, load_hot, chats) == -1 ||
+	    store_walk(chats->store, STORE_TOMBSTONE, load_tombstone, chats) ==
+		-1)
+		return (-1);
+	return (0);
+}
+
+/* --- writing --------------------------------------------------------------- */
+
+static int
+write_tombstone(struct chats *chats, const struct tombstone *tombstone)
+{
+	uint8_t bytes[12];
+	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
+
+	encode_u32(&e, tombstone->floor);
+	encode_u64(&e, (uint64_t)tombstone->until);
+	return (store_put(chats->store, STORE_TOMBSTONE, tombstone->id,
+	    KEY_SIZE, bytes, e.length));
+}
+
+static int
+write_erased(struct chats *chats, const struct chat *chat)
+{
+	const struct tombstone *tombstone;
+
+	if (store_delete(chats->store, STORE_COLD, &chat->key,
+		sizeof(chat->key)) == -1 ||
+	    store_delete(
+		chats->store, STORE_HOT, &chat->key, sizeof(chat->key)) == -1)
+		return (-1);
+	tombstone = tombstone_find(chats, &chat->key);
+	return (tombstone == NULL ? 0 : write_tombstone(chats, tombstone));
+}
+
+static int
+write_chat(struct chats *chats, const struct chat *chat, uint8_t *plain)
+{
+	size_t length;
+
+	if (chat->dirty & DIRTY_ERASED)
+		return (write_erased(chats, chat));
+	if (chat->dirty & DIRTY_COLD) {
+		length = encode_cold(chat, plain);
+		if (store_put(chats->store, STORE_COLD, &chat->key,
+			sizeof(chat->key), plain, length) == -1)
+			return (-1);
+	}
+	if (chat->dirty & (DIRTY_COLD | DIRTY_HOT)) {
+		length = encode_hot(chat, plain);
+		if (store_put(chats->store, STORE_HOT, &chat->key,
+			sizeof(chat->key), plain, length) == -1)
+			return (-1);
+	}
+	return (0);
+}
+
+/* Take tombstones out whose time is over. */
+static int
+purge_tombstones(struct chats *chats)
+{
+	struct tombstone *tombstone;
+	size_t cursor = 0;
+
+	while ((tombstone = table_next(&chats->tombstones, &cursor)) != NULL) {
+		if (tombstone->until >= chats->now)
+			continue;
+		if (store_delete(chats->store, STORE_TOMBSTONE, tombstone->id,
+			KEY_SIZE) == -1)
+			return (-1);
+		(void)table_remove(&chats->tombstones, tombstone->id);
+		free(tombstone);
+	}
+	chats->purge_at = chats->now + PURGE_INTERVAL;
+	return (0);
+}
+
+static void
+commit_done(struct chats *chats)
+{
+	struct chat *chat, *next;
+
+	for (chat = chats->dirty; chat != NULL; chat = next) {
+		next = chat->dirty_next;
+		chat->dirty_next = NULL;
+		chat->listed = 0;
+		if (chat->dirty & DIRTY_ERASED)
+			chat_free(chat);
+		else
+			chat->dirty = 0;
+	}
+	chats->dirty = chats->dirty_last = NULL;
+}
+
+int
+chats_commit(struct chats *chats)
+{
+	struct chat *chat;
+	uint8_t *plain;
+	int sync = 0, result = 0;
+
+	if (chats->dirty == NULL && chats->now < chats->purge_at)
+		return (0);
+	if ((plain = secret_new(SECRET_MAX)) == NULL)
+		return (-1);
+	for (chat = chats->dirty; chat != NULL && result == 0;
+	     chat = chat->dirty_next) {
+		sync |= chat->dirty & (DIRTY_COLD | DIRTY_ERASED);
+		result = write_chat(chats, chat, plain);
+	}
+	secret_free(plain, SECRET_MAX);
+	if (result == 0 && chats->now >= chats->purge_at)
+		result = purge_tombstones(chats);
+	if (result == -1 || store_commit(chats->store, sync != 0) == -1) {
+		store_abort(chats->store);
+		metric_add(METRIC_RATCHET_FAILURES_STORE, 1);
+		return (-1);
+	}
+	commit_done(chats);
+	return (0);
+}

@@ -1,0 +1,62 @@
+/*
+ * keyd only. What time does to chats: rekey by age, wipe the previous epoch,
+ * send offers again, end by lifetime and by idleness.
+ */
+
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+
+/* An offer that nobody answered is sent again after so long. */
+#define OFFER_AGAIN (10 * INT64_C(1000000000))
+
+static int
+tick_ended(struct chats *chats, struct chat *chat)
+{
+	int64_t lifetime = chats->config->rekey.key_lifetime;
+	int64_t idle = chats->config->keystore.chat_idle;
+
+	if (lifetime > 0 && chat->version != 0 &&
+	    chats->now - chat->last_ratchet_at > lifetime) {
+		chat_finish(chats, chat, 0, STATUS_REKEY_REQUIRED, 1);
+		return (1);
+	}
+	if (idle > 0 && chats->now - chat->last_active > idle) {
+		chat_finish(chats, chat, 0, STATUS_EXPIRED, 1);
+		return (1);
+	}
+	return (0);
+}
+
+static void
+tick_chat(struct chats *chats, struct chat *chat)
+{
+	int64_t age = chats->config->rekey.after_time;
+
+	if (tick_ended(chats, chat))
+		return;
+	if (chat->ratchet.previous_version != 0 &&
+	    chats->now >= chat->previous_until)
+		ratchet_close_previous(&chat->ratchet);
+	/* Without an epoch in force the app's return brings the rekey. */
+	if (chat->ratchet.version == 0)
+		return;
+	if (chat->pending.version != 0) {
+		if (chats->now - chat->offered_at >= OFFER_AGAIN)
+			chat_send_pending(chats, chat);
+	} else if (age > 0 && chats->now - chat->last_ratchet_at >= age &&
+		   chat->version != UINT32_MAX - 1) {
+		chat_offer(chats, chat, chat->version + 1, 0, CAUSE_AGE, NULL);
+		chat_send_pending(chats, chat);
+	}
+}
+
+void
+chats_tick(struct chats *chats)
+{
+	struct chat *chat;
+	size_t cursor = 0;
+
+	while ((chat = table_next(&chats->table, &cursor)) != NULL)
+		tick_chat(chats, chat);
+	waiting_expire(chats);
+}
