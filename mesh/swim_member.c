@@ -136,7 +136,8 @@ live_remove(struct swim *swim, struct swim_member *member)
 		swim->live[gap]->slot = gap;
 		gap = swim->cursor;
 	}
-	swim->live_count--;
+	if (gap == --swim->live_count)
+		return;
 	swim->live[gap] = swim->live[swim->live_count];
 	swim->live[gap]->slot = gap;
 }
@@ -151,7 +152,8 @@ dead_put(struct swim *swim, struct swim_member *member)
 static void
 dead_remove(struct swim *swim, struct swim_member *member)
 {
-	swim->dead_count--;
+	if (member->slot == --swim->dead_count)
+		return;
 	swim->dead[member->slot] = swim->dead[swim->dead_count];
 	swim->dead[member->slot]->slot = member->slot;
 }
