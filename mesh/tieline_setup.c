@@ -78,14 +78,34 @@ static void
 setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
     const uint8_t *tail, size_t tail_length)
 {
-	if (tieline_take(&setup->key, setup->chat_id, peer) == NULL) {
+	struct tieline_side *side;
+
+	side = tieline_take(&setup->key, setup->chat_id, peer);
+	if (side == NULL) {
 		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
 		send_error(peer, NULL, NULL, &setup->key, setup->chat_id,
 		    CODE_LIMIT_REACHED, 0);
 		return;
 	}
+	tieline_saw(side, &setup->peer);
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail,
 	    tail_length);
+}
+
+/* The other app's presence as the chat's side had it last. */
+static int
+setup_seen_before(const struct peer *peer, struct ipc_setup *setup)
+{
+	const struct tieline *tieline = tieline_find(setup->key.handle);
+	const struct tieline_side *side;
+
+	if (tieline == NULL)
+		return (0);
+	side = &tieline->side[setup->key.side];
+	if (!side->used || side->peer != peer || side->seen == NULL)
+		return (0);
+	setup->peer = *side->seen;
+	return (1);
 }
 
 /*
@@ -97,7 +117,6 @@ static int
 setup_sender_is_right(const struct peer *peer, struct ipc_setup *setup,
     const uint8_t source[KEY_SIZE])
 {
-	struct tieline *tieline;
 	struct peer *at;
 
 	switch (presence_find(source, &setup->peer, &at)) {
@@ -108,9 +127,7 @@ setup_sender_is_right(const struct peer *peer, struct ipc_setup *setup,
 	case PRESENCE_UNKNOWN:
 		break;
 	}
-	tieline = tieline_find(setup->key.handle);
-	return (tieline != NULL && tieline->side[setup->key.side].used &&
-	    tieline->side[setup->key.side].peer == peer);
+	return (setup_seen_before(peer, setup));
 }
 
 /* The app must be here, unless it has the chat already and is away. */
@@ -125,7 +142,9 @@ setup_target_is_here(const struct ipc_setup *setup,
 	tieline = tieline_find(setup->key.handle);
 	if (tieline != NULL && tieline->side[setup->key.side].used)
 		return (1);
-	return (setup->answer || (setup->flags & CHAT_RESUME) != 0);
+	/* An app that is away does not end its chats: keyd knows them. */
+	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
+	    setup->offer.version > 1);
 }
 
 /* Takes over tail. */
@@ -185,8 +204,10 @@ tieline_tick(int64_t now)
 
 	while ((one = TAILQ_FIRST(&parked)) != NULL && one->until <= now) {
 		metric_add(METRIC_MESH_REFUSED_SENDER, 1);
-		send_error(one->peer, NULL, NULL, &one->setup.key,
-		    one->setup.chat_id, CODE_UNKNOWN_APP, 0);
+		/* An answer is not answered; the app comes back or not. */
+		if (!one->setup.answer)
+			send_error(one->peer, NULL, NULL, &one->setup.key,
+			    one->setup.chat_id, CODE_UNKNOWN_APP, 0);
 		unpark(one);
 	}
 }
@@ -245,6 +266,7 @@ setup_loop(const struct ipc_setup *out, const struct ipc_message *message)
 {
 	uint8_t source[KEY_SIZE], target[KEY_SIZE];
 	struct ipc_setup in = *out;
+	struct tieline_side *side;
 
 	offer_target(&out->offer, source, target);
 	in.key.side ^= 1;
@@ -252,12 +274,16 @@ setup_loop(const struct ipc_setup *out, const struct ipc_message *message)
 		tieline_route_error(&out->key, CODE_TARGET_NOT_FOUND, 0, 0);
 		return;
 	}
-	memset(&in.peer, 0, sizeof(in.peer));
-	(void)presence_find(source, &in.peer, NULL);
-	if (tieline_take(&in.key, in.chat_id, NULL) == NULL) {
+	if (presence_find(source, &in.peer, NULL) != PRESENCE_LOCAL &&
+	    !setup_seen_before(NULL, &in)) {
+		tieline_route_error(&out->key, CODE_UNKNOWN_APP, 0, 0);
+		return;
+	}
+	if ((side = tieline_take(&in.key, in.chat_id, NULL)) == NULL) {
 		tieline_route_error(&out->key, CODE_LIMIT_REACHED, 0, 0);
 		return;
 	}
+	tieline_saw(side, &in.peer);
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, &in, message->tail,
 	    message->tail_length);
 }

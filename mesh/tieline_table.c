@@ -87,6 +87,7 @@ tieline_take(const struct chat_key *key, const char *chat_id,
 		return (side);
 	if (side->used && side->peer != NULL)
 		route_unneed(side->peer);
+	free(side->seen);
 	memset(side, 0, sizeof(*side));
 	side->used = 1;
 	side->peer = peer;
@@ -96,12 +97,22 @@ tieline_take(const struct chat_key *key, const char *chat_id,
 }
 
 void
+tieline_saw(struct tieline_side *side, const struct attestation *attestation)
+{
+	if (side->seen == NULL &&
+	    (side->seen = malloc(sizeof(*side->seen))) == NULL)
+		return;
+	*side->seen = *attestation;
+}
+
+void
 tieline_drop(struct tieline *tieline, uint8_t which)
 {
 	struct tieline_side *side = &tieline->side[which];
 
 	if (side->used && side->peer != NULL)
 		route_unneed(side->peer);
+	free(side->seen);
 	memset(side, 0, sizeof(*side));
 	if (tieline->side[CHAT_LO].used || tieline->side[CHAT_HI].used)
 		return;

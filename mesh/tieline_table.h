@@ -18,6 +18,8 @@ struct tieline_side {
 	uint32_t	 used;
 	uint32_t	 confirmed;	/* own keyd has answered */
 	struct peer	*peer;		/* where the other app is; NULL: here */
+	/* Its presence there when last seen: the app may be away since. */
+	struct attestation *seen;	/* owned; NULL none */
 	uint64_t	 sent;
 	uint64_t	 received;
 	uint64_t	 ack_out;	/* to be told to the peer; 0 none */
@@ -50,6 +52,10 @@ uint8_t	tieline_which(const struct tieline *tieline,
  */
 struct tieline_side *tieline_take(const struct chat_key *key,
 	    const char *chat_id, struct peer *peer);
+
+/* The other app is where attestation says. */
+void	tieline_saw(struct tieline_side *side,
+	    const struct attestation *attestation);
 
 /* The side is over; the entry goes with its last one. */
 void	tieline_drop(struct tieline *tieline, uint8_t side);

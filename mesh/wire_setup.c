@@ -118,6 +118,7 @@ frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
 		resume.delivered = setup->delivered;
 		resume.acked = setup->acked;
 		resume.answer = setup->answer != 0;
+		resume.resume = (setup->flags & CHAT_RESUME) != 0;
 		wire.resume = &resume;
 	}
 	if (start != NULL) {
@@ -226,7 +227,8 @@ setup_fill(const struct Nodemesh__V1__SetupTieline *wire,
 		setup->delivered = wire->resume->delivered;
 		setup->acked = wire->resume->acked;
 		setup->answer = wire->resume->answer != 0;
-		setup->flags |= CHAT_RESUME;
+		if (wire->resume->resume)
+			setup->flags |= CHAT_RESUME;
 	}
 	return (0);
 }
@@ -255,7 +257,7 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
 		goto done;
 	}
 	memcpy(setup->node, node_key, KEY_SIZE);
-	/* A resume that the other router made by itself has no StartChat. */
+	/* What the other router or keyd made by itself has no StartChat. */
 	bare = wire->resume != NULL && wire->source_ephemeral_key.len == 0 &&
 	    wire->signature.len == 0 && wire->n_metadata == 0 &&
 	    wire->hkdf_salt.len == 0 && wire->hkdf_info.len == 0;

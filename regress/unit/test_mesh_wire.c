@@ -649,6 +649,7 @@ START_TEST(setup_resume_has_no_tail)
 	ck_assert_uint_eq(in.delivered, 17);
 	ck_assert_uint_eq(in.acked, 16);
 	ck_assert_uint_eq(in.answer, 1);
+	ck_assert_uint_eq(in.flags, 0);
 	/* An offer of another chat, or side, does not pass for this one. */
 	for (i = 0; i < length; i++) {
 		uint8_t *cut = malloc(i + 1);
@@ -661,6 +662,17 @@ START_TEST(setup_resume_has_no_tail)
 			free(tail);
 		free(cut);
 	}
+	free(bytes);
+	out.answer = 0;
+	out.flags = CHAT_RESUME;
+	bytes = frame_setup_pack(&out, NULL, 0, &identity, &length);
+	packed.bytes = bytes;
+	packed.length = length;
+	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in,
+	    from, to, &tail, &tail_length), 0);
+	ck_assert_ptr_null(tail);
+	ck_assert_uint_eq(in.flags, CHAT_RESUME);
+	ck_assert_uint_eq(in.answer, 0);
 	free(bytes);
 	out.chat_id[0] = 'X';
 	bytes = frame_setup_pack(&out, NULL, 0, &identity, &length);
