@@ -97,7 +97,7 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 	swim->next_probe = now + (int64_t)(random(arg) %
 	    (uint64_t)config->probe_interval);
 	swim->next_gossip = now;
-	swim->next_sync = jitter(swim, now, config->sync_interval);
+	swim->next_sync = jitter(swim, now, 2 * config->probe_interval);
 	swim->next_reconnect = jitter(swim, now, config->reconnect_interval);
 	swim->next_contact = now;
 	swim->next_refute = now;
@@ -189,7 +189,8 @@ gossip_tick(struct swim *swim, int64_t now)
 	}
 }
 
-/* In a large mesh each node exchanges states less often. */
+/* In a large mesh each node exchanges states less often; at the start, soon
+ * again until somebody answers. */
 static void
 sync_tick(struct swim *swim, int64_t now)
 {
@@ -198,8 +199,9 @@ sync_tick(struct swim *swim, int64_t now)
 
 	if (swim->live_count > SYNC_FLAT)
 		scale += ceil(log2((double)swim->live_count / SYNC_FLAT));
-	swim->next_sync = jitter(swim, now,
-	    (int64_t)((double)swim->config.sync_interval * scale));
+	swim->next_sync = jitter(swim, now, swim->answered ?
+	    (int64_t)((double)swim->config.sync_interval * scale) :
+	    2 * swim->config.probe_interval);
 	if (member != NULL && swim->self->state == NODE_ALIVE)
 		swim_send_sync(swim, member->alive->key, 0);
 }

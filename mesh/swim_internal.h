@@ -111,6 +111,7 @@ struct swim {
 	int64_t			 next_contact;	/* of an unknown sender */
 	int64_t			 answers_from;	/* bucket of push-pulls */
 	int			 want_gossip;
+	int			 answered;	/* a push-pull, ever */
 	/* refutation */
 	int			 refuting;	/* REFUTE is out */
 	int			 refute_due;	/* REFUTE must go out */

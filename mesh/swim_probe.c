@@ -235,8 +235,10 @@ receive_push_pull(struct swim *swim, const uint8_t from[KEY_SIZE],
 {
 	int64_t	burst = SWIM_ANSWERS * SWIM_ANSWER_INTERVAL;
 
-	if (message->reply)
+	if (message->reply) {
+		swim->answered = 1;
 		return;
+	}
 	if (swim->answers_from < now - burst)
 		swim->answers_from = now - burst;
 	if (swim->answers_from + SWIM_ANSWER_INTERVAL > now) {
