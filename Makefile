@@ -46,7 +46,8 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check bench asan lint install uninstall deps clean'
+	@echo 'all demo check bench asan lint docker-check install uninstall' \
+	    'deps clean'
 
 .SECONDARY:
 
@@ -158,6 +159,15 @@ asan-run: all unit-bin
 	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
 	    sh regress/run.sh $(UNIT_BIN) regress/cluster
 
+# Needs root; starts a Docker engine when none runs.
+docker-check: deps
+	@dpkg-query -W docker.io docker-compose debootstrap >/dev/null 2>&1 || \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+	    --no-install-recommends docker.io docker-compose debootstrap \
+	    iptables
+	$(MAKE) -j2 all
+	BUILD=$(BUILD) $(PYTHON) docker/check.py
+
 lint: deps
 	sh etc/lint.sh
 
@@ -202,4 +212,4 @@ clean:
 	rm -rf $(BUILD) build-asan build-clang
 
 .PHONY: all help deps check demo bench asan asan-run lint install uninstall \
-    clean unit-bin
+    clean unit-bin docker-check
