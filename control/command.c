@@ -155,8 +155,9 @@ command_integer(const struct command *command, const char *key,
 {
 	json_t	*value = json_object_get(command->request, key);
 
-	return (json_is_integer(value) ? json_integer_value(value) :
-	    otherwise);
+	if (value == NULL)
+		return (otherwise);
+	return (json_is_integer(value) ? json_integer_value(value) : -1);
 }
 
 int

@@ -67,7 +67,7 @@ void	command_fail_missing(struct command *command,
 /* ask_done for commands that end with one RESULT. */
 void	command_result(void *arg, const struct ask_answer *answer);
 
-/* A member of the request. */
+/* A member of the request. An integer that is none reads as -1. */
 const char	*command_string(const struct command *command,
 		    const char *key);		/* NULL: absent */
 json_int_t	 command_integer(const struct command *command,

@@ -380,9 +380,8 @@ http_listen(int fd)
 	for (i = 0; i < CONFIG_LISTENERS; i++)
 		if (server.listeners[i] == NULL)
 			break;
-	if (i == CONFIG_LISTENERS) {
+	if (i == CONFIG_LISTENERS || evutil_make_socket_nonblocking(fd) == -1) {
 		close(fd);
-		errno = EMFILE;
 		return (-1);
 	}
 	server.listeners[i] = evconnlistener_new(control.base, http_accept,

@@ -259,9 +259,8 @@ socket_listen(int fd)
 	for (i = 0; i < SOCKET_LISTENERS; i++)
 		if (sockets.listeners[i] == NULL)
 			break;
-	if (i == SOCKET_LISTENERS) {
+	if (i == SOCKET_LISTENERS || evutil_make_socket_nonblocking(fd) == -1) {
 		close(fd);
-		errno = EMFILE;
 		return (-1);
 	}
 	sockets.listeners[i] = evconnlistener_new(control.base, socket_accept,
