@@ -197,7 +197,7 @@ def test_auth_failed(apps, signature):
     assert b.none("start_chat")
 
 
-def test_signature_binds_chat_peer_version_and_rekey(apps):
+def test_L05_signature_binds_chat_peer_version_and_rekey(apps):
     a, b, name = apps
     key = public_key()
     for args in (("other", a.identity.id, b.identity.id, key),
@@ -288,7 +288,7 @@ def test_peer_app_id_is_in_what_comes(chat):
     assert a.wait("chat_message_ack").peer_app_id == b.identity.id
 
 
-def test_again_is_acknowledged_and_not_delivered(chat):
+def test_L40_again_is_acknowledged_and_not_delivered(chat):
     a, b, name = chat
     flows(a, b, name, 1)
     a.message(name, 1, b"there")
@@ -739,8 +739,8 @@ def test_both_away_and_back_in_both_orders(places, sessions):
         flows(*apps, name, 2)
 
 
-def test_first_one_back_waits_for_the_other(places, sessions):
-    """L41: no error, whatever the other takes."""
+def test_L41_first_one_back_waits_for_the_other(places, sessions):
+    """No error, however long the other takes."""
     name = next(NAMES)
     a, b, _, _ = pair(*places, name)
     flows(a, b, name, 1)

@@ -36,6 +36,11 @@ class Cli:
         for thread in self.threads:
             thread.start()
 
+    @staticmethod
+    def id(seed):
+        """The app id that goes with a seed text."""
+        return Identity(seed).id
+
     def __enter__(self):
         return self
 

@@ -62,7 +62,8 @@ def free_ports(count):
 class Node:
     """One hermesd. extra: lines of hermesd.conf(5)."""
 
-    def __init__(self, name, folder=None, extra="", environment=None):
+    def __init__(self, name, folder=None, extra="", environment=None,
+                 defaults=DEFAULTS):
         self.name = name
         self.owned = folder is None
         self.folder = pathlib.Path(
@@ -82,7 +83,7 @@ class Node:
              "-l", self.app, "-m", self.mesh, "-a", self.admin],
             check=True, capture_output=True)
         with open(self.config, "a") as out:
-            out.write(DEFAULTS + extra)
+            out.write(defaults + extra)
 
     def __enter__(self):
         return self.start()
