@@ -53,7 +53,9 @@ block		: WORD '{' {
 			parser->block_known = config_block(parser, $1);
 			(void)strlcpy(parser->block, $1,
 			    sizeof(parser->block));
+			/* It stays on the stack until the block ends. */
 			free($1);
+			$1 = NULL;
 		} rest
 		;
 
