@@ -24,10 +24,12 @@ struct health_watcher {
 	struct rpc_stream		*stream;
 };
 
+TAILQ_HEAD(health_watchers, health_watcher);
+
 /* A service: set by the owner, or only asked for by watchers. */
 struct rpc_health_entry {
 	TAILQ_ENTRY(rpc_health_entry)	 entry;
-	TAILQ_HEAD(, health_watcher)	 watchers;
+	struct health_watchers		 watchers;
 	char				*service;	/* owned */
 	int				 set;
 	int				 serving;

@@ -189,6 +189,8 @@ struct rpc_source {		/* connections of one address */
 struct rpc_health_entry;
 struct rpc_reflection;
 TAILQ_HEAD(rpc_health_list, rpc_health_entry);
+TAILQ_HEAD(rpc_listener_list, rpc_listener);
+TAILQ_HEAD(rpc_connection_list, rpc_connection);
 
 struct rpc_server {
 	struct event_base		*base;
@@ -198,8 +200,8 @@ struct rpc_server {
 	size_t				 method_count;
 	struct rpc_server_callbacks	 callbacks;
 	void				*arg;
-	TAILQ_HEAD(, rpc_listener)	 listeners;
-	TAILQ_HEAD(, rpc_connection)	 connections;
+	struct rpc_listener_list	 listeners;
+	struct rpc_connection_list	 connections;
 	struct table			 sources;
 	struct rpc_counters		 counters;
 	struct rpc_health_list		 health;

@@ -2,12 +2,12 @@
 #ifndef COMMON_RPC_INTERNAL_API_H
 #define COMMON_RPC_INTERNAL_API_H
 
-/* --- tls.c, signer.c ------------------------------------------------------ */
+/* --- tls.c, signer.c ----------------------------------------------------- */
 
 struct rpc_tls *rpc_tls_ref(struct rpc_tls *tls);
 int	rpc_signer_set(void);		/* is there a signer? */
 
-/* --- transport.c ---------------------------------------------------------- */
+/* --- transport.c --------------------------------------------------------- */
 
 /*
  * Begin TLS on socket fd, which stays the caller's until this succeeds.
@@ -34,14 +34,14 @@ int	rpc_transport_end(struct rpc_transport *transport);
 int	rpc_transport_write(struct rpc_transport *transport,
 	    const uint8_t *plain, size_t length);
 
-/* Say that no more follows; then throw away what comes: 0, -1 at its end. */
+/* Say that no more follows, then throw away what comes: 0, -1 at its end. */
 void	rpc_transport_shutdown(struct rpc_transport *transport);
 int	rpc_transport_discard(struct rpc_transport *transport);
 
 /* Write transport->out to the socket. 0 (maybe not all), -1 failed. */
 int	rpc_transport_flush(struct rpc_transport *transport);
 
-/* --- connection.c --------------------------------------------------------- */
+/* --- connection.c -------------------------------------------------------- */
 
 /* Everything but the socket. NULL with errno ENOMEM. */
 struct rpc_connection *rpc_connection_new(struct event_base *base,
@@ -71,7 +71,7 @@ void	rpc_connection_free(struct rpc_connection *connection);
 /* The peer's SETTINGS have come. */
 void	rpc_connection_ready(struct rpc_connection *connection);
 
-/* --- timer.c --------------------------------------------------------------- */
+/* --- timer.c ------------------------------------------------------------- */
 
 /* Handshake, keepalive, idleness, the second step of a drain. */
 void	rpc_timer_start(struct rpc_connection *connection);
@@ -79,20 +79,20 @@ void	rpc_timer_fired(evutil_socket_t fd, short what, void *arg);
 /* The answer to our PING. */
 void	rpc_timer_pong(struct rpc_connection *connection);
 
-/* --- peer.c ---------------------------------------------------------------- */
+/* --- peer.c -------------------------------------------------------------- */
 
 void	rpc_peer_set_address(struct rpc_connection *connection,
 	    const struct sockaddr *address, socklen_t length);
 /* After the TLS handshake: ALPN and certificate. NULL, or what is wrong. */
 const char *rpc_peer_check(struct rpc_connection *connection);
 
-/* --- limits.c -------------------------------------------------------------- */
+/* --- limits.c ------------------------------------------------------------ */
 
 /* Take a token: 1, or 0 when the bucket of burst tokens is empty. */
 int	rpc_bucket_take(struct rpc_bucket *bucket, int64_t now,
 	    int64_t burst, int64_t per_second);
 
-/* --- output.c -------------------------------------------------------------- */
+/* --- output.c ------------------------------------------------------------ */
 
 /* Write what the session and the socket take. 0, or -1: cut it. */
 int	rpc_output_flush(struct rpc_connection *connection);
@@ -104,12 +104,12 @@ int	rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
 	    const uint8_t *header, size_t length, nghttp2_data_source *source,
 	    void *arg);
 
-/* --- session.c ------------------------------------------------------------- */
+/* --- session.c ----------------------------------------------------------- */
 
 /* Make the nghttp2 session and queue our SETTINGS. 0 or -1. */
 int	rpc_session_open(struct rpc_connection *connection);
 
-/* --- stream.c -------------------------------------------------------------- */
+/* --- stream.c ------------------------------------------------------------ */
 
 struct rpc_stream *rpc_stream_new(struct rpc_connection *connection);
 void	rpc_stream_free(struct rpc_stream *stream);
@@ -135,7 +135,7 @@ void	rpc_stream_credit(struct rpc_stream *stream, size_t length);
 /* Tell those no longer congested. */
 void	rpc_stream_tell_writable(struct rpc_connection *connection);
 
-/* --- frame.c --------------------------------------------------------------- */
+/* --- frame.c ------------------------------------------------------------- */
 
 enum rpc_frame {
 	RPC_FRAME_MORE,		/* all bytes used, no whole message */
@@ -158,7 +158,7 @@ int	rpc_frame_partial(const struct rpc_frame_reader *reader);
 void	rpc_frame_write_header(uint8_t header[RPC_FRAME_HEADER],
 	    size_t length);
 
-/* --- headers.c ------------------------------------------------------------- */
+/* --- headers.c ----------------------------------------------------------- */
 
 /* Take one field of a request or response; -1: the list is too large. */
 int	rpc_headers_take(struct rpc_stream *stream, const uint8_t *name,
@@ -174,7 +174,7 @@ enum rpc_status rpc_status_of_http(unsigned http_status);
 enum rpc_status rpc_status_of_error(uint32_t http2_error);
 nghttp2_nv rpc_headers_field(const char *name, const char *value);
 
-/* --- server.c, client.c ---------------------------------------------------- */
+/* --- server.c, client.c -------------------------------------------------- */
 
 /* A request's headers are complete. */
 void	rpc_server_request(struct rpc_stream *stream);
@@ -190,7 +190,7 @@ void	rpc_server_unref(struct rpc_server *server);
 /* The outcome of a client's call whose stream nghttp2 closed. */
 void	rpc_client_outcome(struct rpc_stream *stream, uint32_t error);
 
-/* --- health.c, reflection.c ------------------------------------------------ */
+/* --- health.c, reflection.c ---------------------------------------------- */
 
 extern const struct rpc_method rpc_health_methods[2];
 extern const struct rpc_method rpc_reflection_methods[2];

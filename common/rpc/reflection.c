@@ -20,9 +20,9 @@ typedef Grpc__Reflection__V1__ServerReflectionResponse	Response;
 typedef Grpc__Reflection__V1__ServiceResponse		Service;
 
 #define ASKS(what) \
-	GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##what
+    GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##what
 #define ANSWERS(what) \
-	GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
+    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
 
 struct rpc_reflection {
 	struct descriptor_span	*files;		/* owned; FileDescriptorProto */

@@ -261,7 +261,7 @@ void	rpc_server_set_health(struct rpc_server *server, const char *service,
 	    int serving);	/* "" is the server as a whole */
 
 struct rpc_descriptor {
-	const uint8_t	*set;	/* a serialized FileDescriptorSet, stays valid */
+	const uint8_t	*set;	/* serialized FileDescriptorSet, stays valid */
 	size_t		 length;
 };
 int	rpc_server_enable_reflection(struct rpc_server *server,

@@ -262,8 +262,9 @@ session_stream_closed(nghttp2_session *session, int32_t id, uint32_t error,
 	if (stream == NULL)
 		return (0);
 	if (connection->server != NULL)
-		rpc_stream_over(stream, RPC_CANCELLED, error ==
-		    NGHTTP2_CANCEL ? "cancelled by the client" : "stream reset");
+		rpc_stream_over(stream, RPC_CANCELLED,
+		    error == NGHTTP2_CANCEL ? "cancelled by the client" :
+		    "stream reset");
 	else
 		rpc_client_outcome(stream, error);
 	return (0);

@@ -297,7 +297,8 @@ rpc_stream_tell_writable(struct rpc_connection *connection)
 			continue;
 		stream->waiting = 0;
 		connection->waiting--;
-		if (stream->owned && stream->callbacks->writable != NULL)
+		if (stream->owned && !stream->local_done &&
+		    stream->callbacks->writable != NULL)
 			stream->callbacks->writable(stream, stream->arg);
 	}
 	connection->cursor = NULL;

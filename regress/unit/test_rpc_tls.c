@@ -362,6 +362,27 @@ START_TEST(test_no_listener)
 }
 END_TEST
 
+/* A socket that somebody else has connected. */
+START_TEST(test_connect_fd)
+{
+	struct rig	rig;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	rig.connection = rpc_connect_fd(rig.base, rig.client_tls, &rig.limits,
+	    test_dial(&rig), "localhost", &rig_client_callbacks, &rig);
+	ck_assert_ptr_nonnull(rig.connection);
+	WAIT(&rig, rig.connected);
+	ck_assert_ptr_nonnull(strstr(rpc_connection_name(rig.connection),
+	    "127.0.0.1 port "));
+	ck_assert_int_eq(rpc_connection_address(rig.peer)->sa_family,
+	    AF_INET);
+	test_echo(&rig);
+	rig_down(&rig);
+}
+END_TEST
+
 /* Freed in the middle of everything, from outside. */
 START_TEST(test_free_early)
 {
@@ -438,6 +459,7 @@ rpc_suite(void)
 	tcase_add_loop_test(tc, test_connection_limits, 0, 3);
 	tcase_add_test(tc, test_handshake_timeout);
 	tcase_add_test(tc, test_no_listener);
+	tcase_add_test(tc, test_connect_fd);
 	tcase_add_loop_test(tc, test_free_early, 0, 8);
 	tcase_add_test(tc, test_set_tls);
 	suite_add_tcase(suite, tc);
