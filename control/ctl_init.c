@@ -66,7 +66,7 @@ init_paths(struct init *init, const char *dir)
 	char *const	paths[] = { init->config, init->keystore,
 		init->passphrase, init->socket };
 	static const char *const	system_paths[] = {
-		"/etc/hermes/hermesd.conf", "/var/lib/hermes",
+		"/etc/hermes/hermesd.conf", "/var/lib/hermes/keyd",
 		"/etc/hermes/passphrase", CTL_SOCKET };
 	char		whole[PATH_MAX];
 	size_t		i;
@@ -330,6 +330,8 @@ ctl_init(struct ctl *ctl, int argc, char *argv[])
 		ctl_warn("no random numbers");
 		return (CTL_FAILED);
 	}
+	/* keyd's user must come through the folders. */
+	(void)umask(022);
 	/* All or nothing: the configuration is written last. */
 	if (lstat(init.config, &st) == 0 || lstat(init.passphrase, &st) == 0) {
 		ctl_warn("%s: exists already; nothing was changed",
