@@ -122,8 +122,11 @@ struct hermes *hermes_new(struct event_base *base,
 	    const struct hermes_callbacks *callbacks, void *arg, char *error,
 	    size_t size);
 
-/* Disconnect (chats are suspended, not ended) and free all. Not from inside
- * a callback. The event_base may run on or be freed. */
+/*
+ * Disconnect (chats are suspended, not ended) and free all. Not from inside
+ * a callback. The connection itself is closed and freed in the next turn of
+ * the event loop, for which event_base_loop(base, EVLOOP_NONBLOCK) is enough.
+ */
 void	hermes_free(struct hermes *hermes);
 
 /* Go to another node from the next connect on, and reconnect now. node_key

@@ -76,7 +76,7 @@ session_connect(struct hermes *hermes, const uint8_t nonce[KEY_SIZE])
 	struct attestation		 attestation;
 
 	entries = calloc(options->metadata_count + 1, sizeof(*entries));
-	list = calloc(options->metadata_count + 1, sizeof(*list));
+	list = calloc(options->metadata_count + 1, sizeof(void *));
 	if (entries == NULL || list == NULL ||
 	    connect_sign(hermes, nonce, &attestation) == -1) {
 		link_break(hermes, "out of memory");

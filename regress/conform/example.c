@@ -7,7 +7,6 @@
 #include "client/hermes.h"
 
 static const char	*peer, *line;
-
 static void
 on_connected(struct hermes *app, const char *session, void *base)
 {
@@ -57,6 +56,7 @@ main(int argc, char *argv[])
 	if (app == NULL || event_base_dispatch(base) == -1)
 		return (1);
 	hermes_free(app);
+	event_base_loop(base, EVLOOP_NONBLOCK);	/* the connection closes */
 	event_base_free(base);
 	return (0);
 }
