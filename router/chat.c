@@ -114,7 +114,7 @@ kept_new(const void *payload, size_t length, const void *correlation,
 /* --- life ---------------------------------------------------------------- */
 
 void
-chat_init(struct chat_core *chat, uint32_t window_messages,
+core_init(struct chat_core *chat, uint32_t window_messages,
     uint32_t window_bytes)
 {
 	memset(chat, 0, sizeof(*chat));
@@ -127,14 +127,14 @@ chat_init(struct chat_core *chat, uint32_t window_messages,
 }
 
 void
-chat_free(struct chat_core *chat)
+core_free(struct chat_core *chat)
 {
 	ring_clear(&chat->out, 1);
 	ring_clear(&chat->in, 1);
 }
 
 void
-chat_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
+core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
     uint64_t acked, uint64_t delivered)
 {
 	chat->state = CHAT_STATE_SUSPENDED;
@@ -149,7 +149,7 @@ chat_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
 }
 
 void
-chat_offered(struct chat_core *chat, int both)
+core_offered(struct chat_core *chat, int both)
 {
 	if (chat->state == CHAT_STATE_NONE)
 		chat->state = CHAT_STATE_OFFERED;
@@ -158,7 +158,7 @@ chat_offered(struct chat_core *chat, int both)
 }
 
 void
-chat_rekeying(struct chat_core *chat, int on)
+core_rekeying(struct chat_core *chat, int on)
 {
 	if (on && chat->state == CHAT_STATE_READY)
 		chat->state = CHAT_STATE_REKEYING;
@@ -167,7 +167,7 @@ chat_rekeying(struct chat_core *chat, int on)
 }
 
 void
-chat_suspend(struct chat_core *chat)
+core_suspend(struct chat_core *chat)
 {
 	if (chat->state == CHAT_STATE_READY ||
 	    chat->state == CHAT_STATE_REKEYING)
@@ -175,13 +175,13 @@ chat_suspend(struct chat_core *chat)
 }
 
 void
-chat_gone(struct chat_core *chat)
+core_gone(struct chat_core *chat)
 {
 	chat->state = CHAT_STATE_GONE;
 }
 
 void
-chat_credit(struct chat_core *chat, uint32_t messages, uint32_t bytes)
+core_credit(struct chat_core *chat, uint32_t messages, uint32_t bytes)
 {
 	chat->credit_messages = messages;
 	chat->credit_bytes = bytes;
@@ -223,7 +223,7 @@ has_room(const struct chat_core *chat, size_t length)
 static int
 too_much_parked(const struct chat_core *chat)
 {
-	return (chat_parked(chat) >= CHAT_PARKED_WINDOWS *
+	return (core_parked(chat) >= CHAT_PARKED_WINDOWS *
 	    (uint64_t)chat->window_messages ||
 	    chat->out.bytes - chat->flight_bytes >= CHAT_PARKED_WINDOWS *
 	    (uint64_t)chat->window_bytes);
@@ -256,7 +256,7 @@ keep_correlation(struct chat_core *chat, uint64_t sequence,
 }
 
 enum chat_verdict
-chat_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
+core_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length, const void *correlation, size_t correlation_length,
     const struct chat_kept *about)
 {
@@ -289,7 +289,7 @@ chat_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
 }
 
 struct chat_kept *
-chat_next_seal(struct chat_core *chat, uint64_t *sequence)
+core_next_seal(struct chat_core *chat, uint64_t *sequence)
 {
 	struct chat_kept	*kept;
 
@@ -317,7 +317,7 @@ release(struct chat_core *chat, uint64_t sequence)
 }
 
 void
-chat_acknowledged(struct chat_core *chat, uint64_t sequence)
+core_acknowledged(struct chat_core *chat, uint64_t sequence)
 {
 	sequence = smaller(sequence, chat->sent);
 	if (sequence <= chat->acked)
@@ -330,7 +330,7 @@ chat_acknowledged(struct chat_core *chat, uint64_t sequence)
 }
 
 int
-chat_next_ack(struct chat_core *chat, uint64_t *sequence,
+core_next_ack(struct chat_core *chat, uint64_t *sequence,
     struct chat_kept **kept)
 {
 	if (!chat->attached || chat->told >= chat->acked)
@@ -341,14 +341,14 @@ chat_next_ack(struct chat_core *chat, uint64_t *sequence,
 }
 
 void
-chat_told(struct chat_core *chat)
+core_told(struct chat_core *chat)
 {
 	chat->told++;
 	release(chat, chat->told);
 }
 
 void
-chat_attach(struct chat_core *chat, int attached)
+core_attach(struct chat_core *chat, int attached)
 {
 	chat->attached = attached;
 	if (!attached)
@@ -368,7 +368,7 @@ hold_full(const struct chat_core *chat, size_t length)
 }
 
 enum chat_verdict
-chat_hold(struct chat_core *chat, uint64_t sequence, const void *payload,
+core_hold(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length)
 {
 	struct chat_kept	*kept;
@@ -402,7 +402,7 @@ hold_again(struct chat_core *chat, uint64_t sequence, const void *payload,
 }
 
 enum chat_verdict
-chat_opened(struct chat_core *chat, uint64_t sequence, const void *payload,
+core_opened(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length, int writable)
 {
 	if (sequence <= chat->delivered) {
@@ -419,11 +419,11 @@ chat_opened(struct chat_core *chat, uint64_t sequence, const void *payload,
 	}
 	if (writable && chat->attached && chat->delivered == chat->received)
 		return (CHAT_DELIVER);
-	return (chat_hold(chat, sequence, payload, length));
+	return (core_hold(chat, sequence, payload, length));
 }
 
 struct chat_kept *
-chat_next_delivery(struct chat_core *chat, uint64_t *sequence)
+core_next_delivery(struct chat_core *chat, uint64_t *sequence)
 {
 	if (!chat->attached)
 		return (NULL);
@@ -432,7 +432,7 @@ chat_next_delivery(struct chat_core *chat, uint64_t *sequence)
 }
 
 void
-chat_delivered(struct chat_core *chat)
+core_delivered(struct chat_core *chat)
 {
 	chat->delivered++;
 	chat->progress = 1;
@@ -445,7 +445,7 @@ chat_delivered(struct chat_core *chat)
 }
 
 int
-chat_take_relay(struct chat_core *chat, uint64_t *sequence)
+core_take_relay(struct chat_core *chat, uint64_t *sequence)
 {
 	if (chat->relayed >= chat->delivered &&
 	    (!chat->relay_again || chat->delivered == 0))
@@ -456,7 +456,7 @@ chat_take_relay(struct chat_core *chat, uint64_t *sequence)
 }
 
 int
-chat_take_progress(struct chat_core *chat)
+core_take_progress(struct chat_core *chat)
 {
 	int	due = chat->progress;
 
@@ -520,18 +520,18 @@ agree_in(struct chat_core *chat, uint64_t peer_acked)
 }
 
 void
-chat_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
+core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 {
 	if (chat->state == CHAT_STATE_GONE)
 		return;
 	chat->version = ready->version;
 	if (!ready->resumed && !ready->first) {
-		chat_rekeying(chat, 0);
+		core_rekeying(chat, 0);
 		return;
 	}
 	if (ready->first && !chat->synced)
 		/* Not the chat of our record, but a new one of that name. */
-		chat_restore(chat, ready->version, 0, 0, 0);
+		core_restore(chat, ready->version, 0, 0, 0);
 	agree_out(chat, ready->peer_delivered);
 	agree_in(chat, ready->peer_acked);
 	chat->synced = 1;
@@ -541,19 +541,19 @@ chat_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 }
 
 uint64_t
-chat_unacknowledged(const struct chat_core *chat)
+core_unacknowledged(const struct chat_core *chat)
 {
 	return (chat->accepted - chat->acked);
 }
 
 uint64_t
-chat_parked(const struct chat_core *chat)
+core_parked(const struct chat_core *chat)
 {
 	return (chat->accepted - chat->sent);
 }
 
 size_t
-chat_bytes(const struct chat_core *chat)
+core_bytes(const struct chat_core *chat)
 {
 	return (chat->out.bytes + chat->in.bytes);
 }

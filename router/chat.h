@@ -71,43 +71,43 @@ struct chat_core {
 	struct chat_ring in;
 };
 
-void	chat_init(struct chat_core *chat, uint32_t window_messages,
+void	core_init(struct chat_core *chat, uint32_t window_messages,
 	    uint32_t window_bytes);
-void	chat_free(struct chat_core *chat);
+void	core_free(struct chat_core *chat);
 
 /* The chat was in keyd's store: suspended, its numbers to be compared. */
-void	chat_restore(struct chat_core *chat, uint32_t version,
+void	core_restore(struct chat_core *chat, uint32_t version,
 	    uint64_t accepted, uint64_t acked, uint64_t delivered);
 
 /* --- events -------------------------------------------------------------- */
 
 /* One side wants the chat, or (both) the other one too; or a new key. */
-void	chat_offered(struct chat_core *chat, int both);
-void	chat_rekeying(struct chat_core *chat, int on);
+void	core_offered(struct chat_core *chat, int both);
+void	core_rekeying(struct chat_core *chat, int on);
 
 /* CHAT_READY came. */
-void	chat_ready(struct chat_core *chat, const struct ipc_chat_ready *ready);
+void	core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready);
 
-/* The way to the peer is cut: seal nothing until chat_ready(). */
-void	chat_suspend(struct chat_core *chat);
-void	chat_gone(struct chat_core *chat);
+/* The way to the peer is cut: seal nothing until core_ready(). */
+void	core_suspend(struct chat_core *chat);
+void	core_gone(struct chat_core *chat);
 
 /* The local app is here and has taken up the chat (1), or left (0). */
-void	chat_attach(struct chat_core *chat, int attached);
+void	core_attach(struct chat_core *chat, int attached);
 
 /* The peer's grant of credit; 0 for none yet. */
-void	chat_credit(struct chat_core *chat, uint32_t messages,
+void	core_credit(struct chat_core *chat, uint32_t messages,
 	    uint32_t bytes);
 
 enum chat_verdict {
-	CHAT_ACCEPTED,		/* kept; chat_next_seal() says what now */
+	CHAT_ACCEPTED,		/* kept; core_next_seal() says what now */
 	CHAT_ACKED,		/* told before: acknowledge it again */
 	CHAT_KNOWN,		/* kept already, its ack will come */
 	CHAT_GAP,		/* not accepted + 1 */
 	CHAT_NOT_YET,		/* not ready */
 	CHAT_TOO_FAR,		/* too much parked: not accepted */
 	CHAT_NO_MEMORY,		/* not accepted */
-	CHAT_DELIVER,		/* write it, then say chat_delivered() */
+	CHAT_DELIVER,		/* write it, then say core_delivered() */
 	CHAT_HELD,		/* or known already: nothing to do */
 	CHAT_DROPPED		/* a gap, or no room: it must come again */
 };
@@ -116,53 +116,53 @@ enum chat_verdict {
  * The app sent a message. ACCEPTED, ACKED, KNOWN, GAP, NOT_YET, TOO_FAR or
  * NO_MEMORY. What is charged must be given back when the message is sealed.
  */
-enum chat_verdict chat_accept(struct chat_core *chat, uint64_t sequence,
+enum chat_verdict core_accept(struct chat_core *chat, uint64_t sequence,
 	    const void *payload, size_t length, const void *correlation,
 	    size_t correlation_length, const struct chat_kept *about);
 
 /* The peer's node acknowledged sequence and all before it. */
-void	chat_acknowledged(struct chat_core *chat, uint64_t sequence);
+void	core_acknowledged(struct chat_core *chat, uint64_t sequence);
 
 /*
  * A message of the peer was opened. DELIVER only when writable says that the
  * app's stream takes it now; else HELD or DROPPED. A DELIVER that could not
- * be written is put back with chat_hold().
+ * be written is put back with core_hold().
  */
-enum chat_verdict chat_opened(struct chat_core *chat, uint64_t sequence,
+enum chat_verdict core_opened(struct chat_core *chat, uint64_t sequence,
 	    const void *payload, size_t length, int writable);
-enum chat_verdict chat_hold(struct chat_core *chat, uint64_t sequence,
+enum chat_verdict core_hold(struct chat_core *chat, uint64_t sequence,
 	    const void *payload, size_t length);
 
 /* The next message of the peer, delivered + 1, is on the app's stream. */
-void	chat_delivered(struct chat_core *chat);
+void	core_delivered(struct chat_core *chat);
 
 /* --- actions ------------------------------------------------------------- */
 
 /* The next message to give to keyd, counted as sent; NULL: none now. Its
  * charge is the caller's to give back (and to set to 0). */
-struct chat_kept *chat_next_seal(struct chat_core *chat, uint64_t *sequence);
+struct chat_kept *core_next_seal(struct chat_core *chat, uint64_t *sequence);
 
 /*
  * The next acknowledgement for the app: 1 and its sequence, and the message,
- * or NULL when the copy is gone. Then chat_told() once it is written.
+ * or NULL when the copy is gone. Then core_told() once it is written.
  */
-int	chat_next_ack(struct chat_core *chat, uint64_t *sequence,
+int	core_next_ack(struct chat_core *chat, uint64_t *sequence,
 	    struct chat_kept **kept);
-void	chat_told(struct chat_core *chat);
+void	core_told(struct chat_core *chat);
 
-/* The next held message for the app, or NULL; chat_delivered() when it is
+/* The next held message for the app, or NULL; core_delivered() when it is
  * written. */
-struct chat_kept *chat_next_delivery(struct chat_core *chat,
+struct chat_kept *core_next_delivery(struct chat_core *chat,
 	    uint64_t *sequence);
 
 /* 1 when the peer's node is to be told (RELAY_ACK), keyd is (PROGRESS);
  * counted as done. One a batch, however many messages it had. */
-int	chat_take_relay(struct chat_core *chat, uint64_t *sequence);
-int	chat_take_progress(struct chat_core *chat);
+int	core_take_relay(struct chat_core *chat, uint64_t *sequence);
+int	core_take_progress(struct chat_core *chat);
 
 /* Accepted but not acknowledged; accepted but not yet sent; copies held. */
-uint64_t chat_unacknowledged(const struct chat_core *chat);
-uint64_t chat_parked(const struct chat_core *chat);
-size_t	chat_bytes(const struct chat_core *chat);
+uint64_t core_unacknowledged(const struct chat_core *chat);
+uint64_t core_parked(const struct chat_core *chat);
+size_t	core_bytes(const struct chat_core *chat);
 
 #endif

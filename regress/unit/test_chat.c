@@ -18,14 +18,14 @@ static const struct chat_kept	about;
 static enum chat_verdict
 say(struct chat_core *chat, uint64_t sequence)
 {
-	return (chat_accept(chat, sequence, &sequence, sizeof(sequence), "c",
+	return (core_accept(chat, sequence, &sequence, sizeof(sequence), "c",
 	    1, &about));
 }
 
 static enum chat_verdict
 hear(struct chat_core *chat, uint64_t sequence, int writable)
 {
-	return (chat_opened(chat, sequence, &sequence, sizeof(sequence),
+	return (core_opened(chat, sequence, &sequence, sizeof(sequence),
 	    writable));
 }
 
@@ -41,16 +41,16 @@ make_ready(struct chat_core *chat, int resumed, uint64_t peer_delivered,
 	ready.first = !resumed;
 	ready.peer_delivered = peer_delivered;
 	ready.peer_acked = peer_acked;
-	chat_ready(chat, &ready);
+	core_ready(chat, &ready);
 }
 
 static void
 begin(struct chat_core *chat)
 {
-	chat_init(chat, WINDOW, 1 << 20);
-	chat_offered(chat, 1);
+	core_init(chat, WINDOW, 1 << 20);
+	core_offered(chat, 1);
 	make_ready(chat, 0, 0, 0);
-	chat_attach(chat, 1);
+	core_attach(chat, 1);
 }
 
 /* Seal all that may be; the last sequence, 0 for none. */
@@ -59,7 +59,7 @@ seal_all(struct chat_core *chat)
 {
 	uint64_t	sequence, last = 0;
 
-	while (chat_next_seal(chat, &sequence) != NULL) {
+	while (core_next_seal(chat, &sequence) != NULL) {
 		ck_assert(last == 0 || sequence == last + 1);
 		last = sequence;
 	}
@@ -72,8 +72,8 @@ tell_all(struct chat_core *chat)
 	struct chat_kept	*kept;
 	uint64_t		 sequence, n = 0;
 
-	while (chat_next_ack(chat, &sequence, &kept)) {
-		chat_told(chat);
+	while (core_next_ack(chat, &sequence, &kept)) {
+		core_told(chat);
 		n++;
 	}
 	return (n);
@@ -83,20 +83,20 @@ START_TEST(test_not_ready)
 {
 	struct chat_core	chat;
 
-	chat_init(&chat, WINDOW, 1 << 20);
+	core_init(&chat, WINDOW, 1 << 20);
 	ck_assert_int_eq(say(&chat, 1), CHAT_NOT_YET);
-	chat_offered(&chat, 0);
+	core_offered(&chat, 0);
 	ck_assert_int_eq(chat.state, CHAT_STATE_OFFERED);
 	ck_assert_int_eq(say(&chat, 1), CHAT_NOT_YET);
 	/* Both have said StartChat: taken, but nothing to seal with yet. */
-	chat_offered(&chat, 1);
+	core_offered(&chat, 1);
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 0);
 	make_ready(&chat, 0, 0, 0);
 	ck_assert_uint_eq(seal_all(&chat), 1);
-	chat_gone(&chat);
+	core_gone(&chat);
 	ck_assert_int_eq(say(&chat, 2), CHAT_NOT_YET);
-	chat_free(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -114,22 +114,22 @@ START_TEST(test_sequences)
 	ck_assert_int_eq(say(&chat, 2), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 2);
 	/* Said again before it was acknowledged: under its new id. */
-	ck_assert_int_eq(chat_accept(&chat, 1, "x", 1, "again", 5, &about),
+	ck_assert_int_eq(core_accept(&chat, 1, "x", 1, "again", 5, &about),
 	    CHAT_KNOWN);
-	ck_assert_int_eq(chat_accept(&chat, 1, "x", 1, "b", 1, &about),
+	ck_assert_int_eq(core_accept(&chat, 1, "x", 1, "b", 1, &about),
 	    CHAT_KNOWN);
 	ck_assert_uint_eq(seal_all(&chat), 0);
-	chat_acknowledged(&chat, 1);
-	ck_assert_int_eq(chat_next_ack(&chat, &sequence, &kept), 1);
+	core_acknowledged(&chat, 1);
+	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 1);
 	ck_assert_uint_eq(sequence, 1);
 	ck_assert_uint_eq(kept->correlation_length, 1);
 	ck_assert_int_eq(kept->bytes[kept->length], 'b');
-	chat_told(&chat);
-	ck_assert_int_eq(chat_next_ack(&chat, &sequence, &kept), 0);
+	core_told(&chat);
+	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 0);
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACKED);
-	ck_assert_int_eq(chat_take_progress(&chat), 1);
-	ck_assert_int_eq(chat_take_progress(&chat), 0);
-	chat_free(&chat);
+	ck_assert_int_eq(core_take_progress(&chat), 1);
+	ck_assert_int_eq(core_take_progress(&chat), 0);
+	core_free(&chat);
 }
 END_TEST
 
@@ -144,24 +144,24 @@ START_TEST(test_window)
 		(void)seal_all(&chat);
 	}
 	ck_assert_uint_eq(chat.sent, WINDOW);
-	ck_assert_uint_eq(chat_parked(&chat), WINDOW * CHAT_PARKED_WINDOWS);
+	ck_assert_uint_eq(core_parked(&chat), WINDOW * CHAT_PARKED_WINDOWS);
 	ck_assert_int_eq(say(&chat, i), CHAT_TOO_FAR);
 	ck_assert_int_eq(say(&chat, i + 1), CHAT_GAP);
-	chat_acknowledged(&chat, 3);
+	core_acknowledged(&chat, 3);
 	/* Room only comes with the telling of an app that reads. */
 	ck_assert_uint_eq(seal_all(&chat), 0);
 	ck_assert_uint_eq(tell_all(&chat), 3);
 	ck_assert_uint_eq(seal_all(&chat), WINDOW + 3);
 	ck_assert_int_eq(say(&chat, i), CHAT_ACCEPTED);
 	/* An acknowledgement of what was never sent counts for nothing. */
-	chat_acknowledged(&chat, UINT64_MAX);
+	core_acknowledged(&chat, UINT64_MAX);
 	ck_assert_uint_eq(chat.acked, WINDOW + 3);
 	/* The peer's grant narrows the window. */
 	(void)tell_all(&chat);
-	chat_credit(&chat, 2, 1 << 20);
+	core_credit(&chat, 2, 1 << 20);
 	ck_assert_uint_eq(seal_all(&chat), WINDOW + 5);
-	chat_free(&chat);
-	ck_assert_uint_eq(chat_bytes(&chat), 0);
+	core_free(&chat);
+	ck_assert_uint_eq(core_bytes(&chat), 0);
 }
 END_TEST
 
@@ -170,30 +170,30 @@ START_TEST(test_window_bytes)
 	struct chat_core	 chat;
 	static uint8_t		 large[3000];
 
-	chat_init(&chat, WINDOW, 4000);
-	chat_offered(&chat, 1);
+	core_init(&chat, WINDOW, 4000);
+	core_offered(&chat, 1);
 	make_ready(&chat, 0, 0, 0);
-	chat_attach(&chat, 1);
-	ck_assert_int_eq(chat_accept(&chat, 1, large, 3000, NULL, 0, &about),
+	core_attach(&chat, 1);
+	ck_assert_int_eq(core_accept(&chat, 1, large, 3000, NULL, 0, &about),
 	    CHAT_ACCEPTED);
-	ck_assert_int_eq(chat_accept(&chat, 2, large, 1000, NULL, 0, &about),
+	ck_assert_int_eq(core_accept(&chat, 2, large, 1000, NULL, 0, &about),
 	    CHAT_ACCEPTED);
-	ck_assert_int_eq(chat_accept(&chat, 3, large, 1, NULL, 0, &about),
+	ck_assert_int_eq(core_accept(&chat, 3, large, 1, NULL, 0, &about),
 	    CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 2);
-	chat_acknowledged(&chat, 1);
+	core_acknowledged(&chat, 1);
 	(void)tell_all(&chat);
 	ck_assert_uint_eq(chat.flight_bytes, 1000);
 	ck_assert_uint_eq(seal_all(&chat), 3);
-	chat_acknowledged(&chat, 3);
+	core_acknowledged(&chat, 3);
 	(void)tell_all(&chat);
 	ck_assert_uint_eq(chat.flight_bytes, 0);
 	/* One that is larger than the window goes alone. */
 	chat.window_bytes = 100;
-	ck_assert_int_eq(chat_accept(&chat, 4, large, 3000, NULL, 0, &about),
+	ck_assert_int_eq(core_accept(&chat, 4, large, 3000, NULL, 0, &about),
 	    CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 4);
-	chat_free(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -203,35 +203,35 @@ START_TEST(test_deliver)
 	uint64_t		sequence;
 
 	begin(&chat);
-	(void)chat_take_relay(&chat, &sequence);
+	(void)core_take_relay(&chat, &sequence);
 	ck_assert_int_eq(hear(&chat, 2, 1), CHAT_DROPPED);
 	ck_assert_int_eq(chat.missing, 1);
 	ck_assert_int_eq(hear(&chat, 1, 1), CHAT_DELIVER);
-	chat_delivered(&chat);
+	core_delivered(&chat);
 	/* The app reads no more: hold in order, deliver nothing past it. */
 	ck_assert_int_eq(hear(&chat, 2, 0), CHAT_HELD);
 	ck_assert_int_eq(hear(&chat, 3, 1), CHAT_HELD);
 	ck_assert_int_eq(hear(&chat, 3, 1), CHAT_HELD);
 	ck_assert_int_eq(hear(&chat, 5, 1), CHAT_DROPPED);
 	/* One acknowledgement, however many came. */
-	ck_assert_int_eq(chat_take_relay(&chat, &sequence), 1);
+	ck_assert_int_eq(core_take_relay(&chat, &sequence), 1);
 	ck_assert_uint_eq(sequence, 1);
-	ck_assert_int_eq(chat_take_relay(&chat, &sequence), 0);
-	ck_assert_ptr_nonnull(chat_next_delivery(&chat, &sequence));
-	chat_delivered(&chat);
-	ck_assert_ptr_nonnull(chat_next_delivery(&chat, &sequence));
+	ck_assert_int_eq(core_take_relay(&chat, &sequence), 0);
+	ck_assert_ptr_nonnull(core_next_delivery(&chat, &sequence));
+	core_delivered(&chat);
+	ck_assert_ptr_nonnull(core_next_delivery(&chat, &sequence));
 	ck_assert_uint_eq(sequence, 3);
-	chat_delivered(&chat);
-	ck_assert_ptr_null(chat_next_delivery(&chat, &sequence));
-	ck_assert_int_eq(chat_take_relay(&chat, &sequence), 1);
+	core_delivered(&chat);
+	ck_assert_ptr_null(core_next_delivery(&chat, &sequence));
+	ck_assert_int_eq(core_take_relay(&chat, &sequence), 1);
 	ck_assert_uint_eq(sequence, 3);
 	/* A duplicate is acknowledged again, not delivered again. */
 	ck_assert_int_eq(hear(&chat, 2, 1), CHAT_HELD);
-	ck_assert_int_eq(chat_take_relay(&chat, &sequence), 1);
+	ck_assert_int_eq(core_take_relay(&chat, &sequence), 1);
 	ck_assert_uint_eq(sequence, 3);
 	ck_assert_int_eq(hear(&chat, 4, 1), CHAT_DELIVER);
-	chat_delivered(&chat);
-	chat_free(&chat);
+	core_delivered(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -241,18 +241,18 @@ START_TEST(test_hold_bound)
 	uint64_t		i, sequence;
 
 	begin(&chat);
-	chat_attach(&chat, 0);
+	core_attach(&chat, 0);
 	for (i = 1; i <= WINDOW * CHAT_PARKED_WINDOWS; i++)
 		ck_assert_int_eq(hear(&chat, i, 1), CHAT_HELD);
 	ck_assert_int_eq(hear(&chat, i, 1), CHAT_DROPPED);
 	ck_assert_int_eq(hear(&chat, i + 1, 1), CHAT_DROPPED);
-	ck_assert_ptr_null(chat_next_delivery(&chat, &sequence));
-	chat_attach(&chat, 1);
-	for (i = 0; chat_next_delivery(&chat, &sequence) != NULL; i++)
-		chat_delivered(&chat);
+	ck_assert_ptr_null(core_next_delivery(&chat, &sequence));
+	core_attach(&chat, 1);
+	for (i = 0; core_next_delivery(&chat, &sequence) != NULL; i++)
+		core_delivered(&chat);
 	ck_assert_uint_eq(i, WINDOW * CHAT_PARKED_WINDOWS);
 	ck_assert_int_eq(hear(&chat, i + 1, 1), CHAT_DELIVER);
-	chat_free(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -266,13 +266,13 @@ START_TEST(test_suspend_resume)
 	ck_assert_int_eq(say(&chat, 2), CHAT_ACCEPTED);
 	ck_assert_int_eq(say(&chat, 3), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 3);
-	chat_suspend(&chat);
+	core_suspend(&chat);
 	/* What is said meanwhile waits. */
 	ck_assert_int_eq(say(&chat, 4), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 0);
 	/* Only the key changed: still cut off. */
 	struct ipc_chat_ready rekeyed = { .version = 2 };
-	chat_ready(&chat, &rekeyed);
+	core_ready(&chat, &rekeyed);
 	ck_assert_uint_eq(seal_all(&chat), 0);
 	make_ready(&chat, 1, 2, 0);
 	ck_assert_uint_eq(chat.acked, 2);
@@ -281,7 +281,7 @@ START_TEST(test_suspend_resume)
 	ck_assert_uint_eq(chat.sent, 4);
 	/* Resumed again, in vain: everything unacknowledged once more. */
 	make_ready(&chat, 1, 0, 0);
-	ck_assert_int_eq(chat_next_seal(&chat, &sequence) != NULL, 1);
+	ck_assert_int_eq(core_next_seal(&chat, &sequence) != NULL, 1);
 	ck_assert_uint_eq(sequence, 3);
 	ck_assert_uint_eq(seal_all(&chat), 4);
 	/* A peer that claims more than was said. */
@@ -289,7 +289,7 @@ START_TEST(test_suspend_resume)
 	ck_assert_uint_eq(chat.acked, 4);
 	ck_assert_uint_eq(tell_all(&chat), 2);
 	ck_assert_int_eq(say(&chat, 5), CHAT_ACCEPTED);
-	chat_free(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -299,8 +299,8 @@ START_TEST(test_restart)
 	struct chat_kept	*kept;
 	uint64_t		 sequence;
 
-	chat_init(&chat, WINDOW, 1 << 20);
-	chat_restore(&chat, 3, 10, 5, 7);
+	core_init(&chat, WINDOW, 1 << 20);
+	core_restore(&chat, 3, 10, 5, 7);
 	ck_assert_int_eq(chat.state, CHAT_STATE_SUSPENDED);
 	ck_assert_int_eq(say(&chat, 11), CHAT_NOT_YET);
 	/* The peer has 8 of ours; it knows that we were given 9. */
@@ -308,8 +308,8 @@ START_TEST(test_restart)
 	ck_assert_uint_eq(chat.accepted, 8);
 	ck_assert_uint_eq(chat.delivered, 9);
 	ck_assert_uint_eq(seal_all(&chat), 0);
-	chat_attach(&chat, 1);
-	ck_assert_int_eq(chat_next_ack(&chat, &sequence, &kept), 1);
+	core_attach(&chat, 1);
+	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 1);
 	ck_assert_uint_eq(sequence, 6);
 	ck_assert_ptr_null(kept);
 	ck_assert_uint_eq(tell_all(&chat), 3);
@@ -318,26 +318,26 @@ START_TEST(test_restart)
 	ck_assert_uint_eq(seal_all(&chat), 9);
 	ck_assert_int_eq(hear(&chat, 9, 1), CHAT_HELD);
 	ck_assert_int_eq(hear(&chat, 10, 1), CHAT_DELIVER);
-	chat_free(&chat);
+	core_free(&chat);
 
 	/* Absurd claims of a hostile peer stay bounded. */
-	chat_init(&chat, WINDOW, 1 << 20);
-	chat_restore(&chat, 3, 10, 5, 7);
+	core_init(&chat, WINDOW, 1 << 20);
+	core_restore(&chat, 3, 10, 5, 7);
 	make_ready(&chat, 1, UINT64_MAX, UINT64_MAX);
-	chat_attach(&chat, 1);
+	core_attach(&chat, 1);
 	ck_assert_uint_le(tell_all(&chat), 65536);
 	ck_assert_int_eq(say(&chat, chat.accepted + 1), CHAT_GAP);
 	ck_assert_int_eq(hear(&chat, chat.received + 1, 1), CHAT_DROPPED);
-	chat_free(&chat);
+	core_free(&chat);
 
 	/* Deleted and begun anew under the same name. */
-	chat_init(&chat, WINDOW, 1 << 20);
-	chat_restore(&chat, 3, 10, 5, 7);
+	core_init(&chat, WINDOW, 1 << 20);
+	core_restore(&chat, 3, 10, 5, 7);
 	make_ready(&chat, 0, 0, 0);
-	chat_attach(&chat, 1);
+	core_attach(&chat, 1);
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
 	ck_assert_int_eq(hear(&chat, 1, 1), CHAT_DELIVER);
-	chat_free(&chat);
+	core_free(&chat);
 }
 END_TEST
 
@@ -351,15 +351,15 @@ START_TEST(test_app_away)
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
 	ck_assert_int_eq(say(&chat, 2), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 2);
-	chat_attach(&chat, 0);
-	chat_acknowledged(&chat, 2);
-	ck_assert_uint_eq(chat_bytes(&chat), 0);
-	ck_assert_int_eq(chat_next_ack(&chat, &sequence, &kept), 0);
+	core_attach(&chat, 0);
+	core_acknowledged(&chat, 2);
+	ck_assert_uint_eq(core_bytes(&chat), 0);
+	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 0);
 	ck_assert_int_eq(hear(&chat, 1, 1), CHAT_HELD);
-	chat_attach(&chat, 1);
+	core_attach(&chat, 1);
 	ck_assert_uint_eq(tell_all(&chat), 2);
-	ck_assert_ptr_nonnull(chat_next_delivery(&chat, &sequence));
-	chat_free(&chat);
+	ck_assert_ptr_nonnull(core_next_delivery(&chat, &sequence));
+	core_free(&chat);
 }
 END_TEST
 
@@ -431,26 +431,26 @@ pump(struct party *party, struct party *peer)
 	struct chat_kept	*kept;
 	uint64_t		 sequence, value;
 
-	while ((kept = chat_next_seal(chat, &sequence)) != NULL) {
+	while ((kept = core_next_seal(chat, &sequence)) != NULL) {
 		memcpy(&value, kept->bytes, sizeof(value));
 		put(peer, DATA, sequence, value);
 		if (sequence > party->accepted)
 			party->accepted = sequence;
 	}
-	while (!party->slow && chat_next_ack(chat, &sequence, &kept)) {
+	while (!party->slow && core_next_ack(chat, &sequence, &kept)) {
 		ck_assert_uint_eq(sequence, party->confirmed + 1);
 		party->confirmed = sequence;
-		chat_told(chat);
+		core_told(chat);
 	}
 	while (!party->slow &&
-	    (kept = chat_next_delivery(chat, &sequence)) != NULL) {
+	    (kept = core_next_delivery(chat, &sequence)) != NULL) {
 		got(party, sequence, kept->bytes);
-		chat_delivered(chat);
+		core_delivered(chat);
 	}
-	if (chat_take_relay(chat, &sequence))
+	if (core_take_relay(chat, &sequence))
 		put(peer, ACK, sequence, 0);
 	/* keyd's transaction may lag behind the acknowledgement. */
-	if (chance(3) != 0 && chat_take_progress(chat)) {
+	if (chance(3) != 0 && core_take_progress(chat)) {
 		party->acked = chat->acked;
 		party->delivered = chat->delivered;
 	}
@@ -465,11 +465,11 @@ receive(struct party *party, struct party *peer)
 		return;
 	packet = &party->pipe[party->tail++ % PIPE];
 	if (packet->kind == ACK)
-		chat_acknowledged(&party->chat, packet->sequence);
-	else if (chat_opened(&party->chat, packet->sequence, &packet->value,
+		core_acknowledged(&party->chat, packet->sequence);
+	else if (core_opened(&party->chat, packet->sequence, &packet->value,
 	    sizeof(packet->value), !party->slow) == CHAT_DELIVER) {
 		got(party, packet->sequence, &packet->value);
-		chat_delivered(&party->chat);
+		core_delivered(&party->chat);
 	}
 	pump(party, peer);
 }
@@ -491,13 +491,13 @@ resume(void)
 		ready.peer_delivered = peer->delivered;
 		ready.peer_acked = peer->acked;
 		party->head = party->tail;	/* of the old stream */
-		chat_ready(&party->chat, &ready);
+		core_ready(&party->chat, &ready);
 	}
 	for (i = 0; i < 2; i++) {
 		/* StartChatAck says from where the app goes on. */
 		if (parties[i].next_send > parties[i].chat.accepted + 1)
 			parties[i].next_send = parties[i].chat.accepted + 1;
-		chat_attach(&parties[i].chat, 1);
+		core_attach(&parties[i].chat, 1);
 		pump(&parties[i], &parties[1 - i]);
 	}
 }
@@ -508,7 +508,7 @@ cut(void)
 	int	i;
 
 	for (i = 0; i < 2; i++) {
-		chat_suspend(&parties[i].chat);
+		core_suspend(&parties[i].chat);
 		parties[i].tail = parties[i].head;
 	}
 }
@@ -516,15 +516,15 @@ cut(void)
 static void
 restart(struct party *party)
 {
-	chat_free(&party->chat);
-	chat_init(&party->chat, WINDOW, 1 << 20);
+	core_free(&party->chat);
+	core_init(&party->chat, WINDOW, 1 << 20);
 	/*
 	 * The acknowledgement may be on its way and the record behind: then
 	 * the peer knows. A delivery that neither knows of would come twice;
 	 * so would one of any system that dies between the two.
 	 */
 	party->delivered = party->got;
-	chat_restore(&party->chat, 1, party->accepted, party->acked,
+	core_restore(&party->chat, 1, party->accepted, party->acked,
 	    party->delivered);
 	party->confirmed = party->acked;
 }
@@ -537,7 +537,7 @@ app_sends(struct party *party, struct party *peer)
 
 	if (party->next_send > MESSAGES)
 		return;
-	verdict = chat_accept(&party->chat, party->next_send, &value,
+	verdict = core_accept(&party->chat, party->next_send, &value,
 	    sizeof(value), NULL, 0, &about);
 	if (verdict == CHAT_ACCEPTED || verdict == CHAT_ACKED ||
 	    verdict == CHAT_KNOWN)
@@ -572,10 +572,10 @@ step(void)
 		resume();
 		break;
 	case 1:
-		chat_attach(&party->chat, 0);
+		core_attach(&party->chat, 0);
 		break;
 	case 2:
-		chat_attach(&party->chat, 1);
+		core_attach(&party->chat, 1);
 		pump(party, peer);
 		break;
 	case 3:
@@ -618,9 +618,9 @@ START_TEST(test_two_parties)
 	for (i = 0; i < 2; i++) {
 		ck_assert_uint_eq(parties[i].got, MESSAGES);
 		ck_assert_uint_eq(parties[i].confirmed, MESSAGES);
-		ck_assert_uint_eq(chat_unacknowledged(&parties[i].chat), 0);
-		ck_assert_uint_eq(chat_bytes(&parties[i].chat), 0);
-		chat_free(&parties[i].chat);
+		ck_assert_uint_eq(core_unacknowledged(&parties[i].chat), 0);
+		ck_assert_uint_eq(core_bytes(&parties[i].chat), 0);
+		core_free(&parties[i].chat);
 	}
 }
 END_TEST

@@ -1,0 +1,105 @@
+/*
+ * router: the end of chats. Only a participant ends one, and only one of its
+ * own is found; keyd erases and tells the peer; both sides hear the same word.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "router/chats.h"
+
+static void
+end_tell(struct session *session, const struct side *side,
+    enum hermes_status status, struct span correlation)
+{
+	struct frame_body	*body = &session_body;
+
+	frame_begin(body, FRAME_DELETE_CHAT_ACK);
+	frame_put_text(body, 1, side->chat_id);
+	frame_put_text(body, 2, status_word(status));
+	frame_put_text(body, 20, side->peer_hex);
+	session_send(session, body, correlation);
+}
+
+void
+end_ask(struct side *side, enum hermes_status status)
+{
+	struct ipc_chat_end	 end;
+	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
+
+	if (side->ending || !side->known || keyd == NULL)
+		return;
+	side->ending = 1;
+	core_gone(&side->core);
+	end.key = side->key;
+	end.status = status;
+	ipc_send(keyd, IPC_CHAT_END, &end, NULL, 0);
+}
+
+void
+end_from_app(struct session *session,
+    const struct frame_delete_chat *delete_chat, struct span correlation,
+    int64_t now)
+{
+	struct side		*side;
+	struct deletion		*deletion;
+	enum hermes_code	 code;
+
+	code = side_lookup(session->app, delete_chat->chat_id,
+	    delete_chat->peer, &side);
+	if (code == CODE_NONE && side->deletion != NULL)
+		code = CODE_CHAT_NOT_FOUND;
+	if (code != CODE_NONE) {
+		session_error_id(session, correlation, code,
+		    delete_chat->chat_id, 0);
+		return;
+	}
+	if (!side->known) {
+		end_tell(session, side, STATUS_DELETED, correlation);
+		side_drop(side);
+		return;
+	}
+	if ((deletion = calloc(1, sizeof(*deletion))) == NULL)
+		return;
+	deletion->session = session->number;
+	deletion->asked_at = now;
+	correlation_set(&deletion->correlation, correlation);
+	side->deletion = deletion;
+	end_ask(side, STATUS_DELETED);
+}
+
+void
+end_ended(const struct ipc_chat_end *end)
+{
+	struct side		*side = side_find(&end->key);
+	enum hermes_status	 status = STATUS_DELETED;
+	struct span		 correlation = SPAN_NONE;
+	struct session		*session;
+
+	if (side == NULL)
+		return;
+	session = side->app->session;
+	if (end->status > STATUS_NONE && end->status < STATUS_COUNT)
+		status = (enum hermes_status)end->status;
+	if (session != NULL && side->deletion != NULL &&
+	    side->deletion->session == session->number) {
+		correlation = correlation_span(&side->deletion->correlation);
+		metric_observe(METRIC_ROUTER_LATENCY_DELETE_CHAT,
+		    clock_monotonic() - side->deletion->asked_at);
+	} else if (session != NULL && side->ask != NULL &&
+	    side->ask->session == session->number)
+		correlation = correlation_span(&side->ask->correlation);
+	/* An offer that the app never heard of ends unheard. */
+	if (session != NULL && (side->taken ||
+	    side->offer_session == session->number))
+		end_tell(session, side, status, correlation);
+	if (status == STATUS_EXPIRED || status == STATUS_REKEY_REQUIRED)
+		metric_add(METRIC_CHATS_EXPIRED, 1);
+	log_info("chat_ended", "status=%s peer=%.12s", status_word(status),
+	    side->peer_hex);
+	side_drop(side);
+}

@@ -1,0 +1,394 @@
+/*
+ * router: the road of messages. From the app to keyd to be sealed, from keyd
+ * to the app once opened, acknowledgements both ways. The core (chat.c)
+ * decides; here it is done. Nothing in this file depends on how many chats
+ * there are, and nothing is logged.
+ */
+
+#include <string.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/metrics.h"
+#include "router/chats.h"
+#include "router/service.h"
+
+/* Messages kept for one app, in all its chats: what it sent beyond this is
+ * BACKPRESSURE; what others send it is dropped and will come again. */
+#define APP_OUT_BYTES	(64 * 1024 * 1024)
+#define APP_IN_BYTES	(128 * 1024 * 1024)
+#define MISSING_WAIT	CLOCK_SECOND
+
+static struct side_list	dirty = TAILQ_HEAD_INITIALIZER(dirty);
+
+void
+flow_mark(struct side *side)
+{
+	if (side->dirty)
+		return;
+	side->dirty = 1;
+	TAILQ_INSERT_TAIL(&dirty, side, dirty_entry);
+}
+
+static void
+flow_block(struct side *side)
+{
+	if (side->blocked)
+		return;
+	side->blocked = 1;
+	TAILQ_INSERT_TAIL(&side->app->blocked, side, blocked_entry);
+}
+
+static void
+flow_unblock(struct side *side)
+{
+	if (!side->blocked)
+		return;
+	side->blocked = 0;
+	TAILQ_REMOVE(&side->app->blocked, side, blocked_entry);
+}
+
+void
+flow_forget(struct side *side)
+{
+	if (side->dirty)
+		TAILQ_REMOVE(&dirty, side, dirty_entry);
+	side->dirty = 0;
+	flow_unblock(side);
+}
+
+static int
+flow_is_local(const struct side *side)
+{
+	return (side->peer->presence.status == PRESENCE_LOCAL);
+}
+
+/* --- to keyd ------------------------------------------------------------- */
+
+static void
+flow_seal(struct side *side)
+{
+	struct session		*session = side->app->session;
+	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
+	struct chat_kept	*kept;
+	struct ipc_seal		 seal;
+
+	if (keyd == NULL)
+		return;
+	seal.key = side->key;
+	while ((kept = core_next_seal(&side->core, &seal.sequence)) != NULL) {
+		ipc_send(keyd, IPC_SEAL, &seal, kept->bytes, kept->length);
+		if (kept->charged > 0 && session != NULL &&
+		    session->number == kept->session)
+			session_consume(session, kept->charged);
+		kept->charged = 0;
+	}
+	if (ipc_congested(keyd))
+		service_pause(1);
+}
+
+/* --- to the app ---------------------------------------------------------- */
+
+/* One frame of the hot path. 0, or -1: the stream takes no more. */
+static int
+flow_write(struct side *side, enum frame_field field, uint64_t sequence,
+    struct span payload, struct span correlation)
+{
+	struct frame_chat_message	 message;
+	struct rpc_stream		*stream = side->app->session->stream;
+	size_t				 length;
+	uint8_t				*to;
+
+	message.chat_id = span_of(side->chat_id, strlen(side->chat_id));
+	message.payload = payload;
+	message.peer = span_of(side->peer_hex, APP_ID_LENGTH);
+	message.sequence = sequence;
+	length = frame_chat_message_size(field, &message, correlation);
+	if ((to = rpc_stream_reserve(stream, length)) == NULL) {
+		rpc_stream_cancel(stream);
+		return (-1);
+	}
+	frame_write_chat_message(to, field, &message, correlation);
+	rpc_stream_commit(stream, length);
+	return (0);
+}
+
+static int
+flow_write_message(struct side *side, uint64_t sequence, const void *payload,
+    size_t length)
+{
+	if (flow_write(side, FRAME_CHAT_MESSAGE, sequence,
+	    span_of(payload, length), SPAN_NONE) == -1)
+		return (-1);
+	side->app->session->messages_out++;
+	metric_add(flow_is_local(side) ? METRIC_MESSAGES_IN_LOCAL :
+	    METRIC_MESSAGES_IN_MESH, 1);
+	metric_add(METRIC_MESSAGE_BYTES, length);
+	return (0);
+}
+
+static int
+flow_write_ack(struct side *side, uint64_t sequence,
+    const struct chat_kept *kept, int64_t now)
+{
+	struct span	correlation = SPAN_NONE;
+
+	if (kept != NULL) {
+		correlation = span_of(kept->bytes + kept->length,
+		    kept->correlation_length);
+		metric_observe(METRIC_ROUTER_LATENCY_CHAT_MESSAGE,
+		    now - kept->at);
+	}
+	return (flow_write(side, FRAME_CHAT_MESSAGE_ACK, sequence, SPAN_NONE,
+	    correlation));
+}
+
+static void
+flow_acknowledge(struct side *side)
+{
+	struct chat_kept	*kept;
+	uint64_t		 sequence;
+	int64_t			 now = 0;
+
+	while (core_next_ack(&side->core, &sequence, &kept)) {
+		if (side->blocked ||
+		    !session_writable(side->app->session)) {
+			flow_block(side);
+			return;
+		}
+		if (now == 0)
+			now = clock_monotonic();
+		if (flow_write_ack(side, sequence, kept, now) == -1)
+			return;
+		core_told(&side->core);
+	}
+}
+
+static void
+flow_deliver(struct side *side)
+{
+	struct chat_kept	*kept;
+	uint64_t		 sequence;
+
+	while ((kept = core_next_delivery(&side->core, &sequence)) != NULL) {
+		if (side->blocked ||
+		    !session_writable(side->app->session)) {
+			flow_block(side);
+			return;
+		}
+		if (flow_write_message(side, sequence, kept->bytes,
+		    kept->length) == -1)
+			return;
+		core_delivered(&side->core);
+	}
+}
+
+/* --- to mesh, and keyd's record ------------------------------------------ */
+
+static void
+flow_report(struct side *side)
+{
+	struct ipc			*mesh = proc_ipc(PROCESS_MESH);
+	struct ipc			*keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_relay_ack		 ack;
+	struct ipc_chat_progress	 progress;
+
+	if (mesh != NULL && core_take_relay(&side->core, &ack.sequence)) {
+		ack.key = side->key;
+		ipc_send(mesh, IPC_RELAY_ACK, &ack, NULL, 0);
+	}
+	if (keyd != NULL && core_take_progress(&side->core)) {
+		progress.key = side->key;
+		progress.delivered = side->core.delivered;
+		progress.acked = side->core.acked;
+		ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+	}
+}
+
+void
+flow_pump(struct side *side)
+{
+	if (side->ending)
+		return;
+	if (side->app->session != NULL) {
+		flow_acknowledge(side);
+		flow_deliver(side);
+	}
+	flow_seal(side);
+	flow_report(side);
+	if (side->core.missing && side->resume_at == 0)
+		start_schedule(side, clock_monotonic() + MISSING_WAIT);
+	side_account(side);
+}
+
+void
+flow_flush(void)
+{
+	struct side	*side;
+
+	while ((side = TAILQ_FIRST(&dirty)) != NULL) {
+		TAILQ_REMOVE(&dirty, side, dirty_entry);
+		side->dirty = 0;
+		flow_pump(side);
+	}
+}
+
+void
+flow_writable(struct app *app)
+{
+	struct side	*side;
+
+	/* Each in its turn; one that is blocked again goes to the end. */
+	while ((side = TAILQ_FIRST(&app->blocked)) != NULL) {
+		if (app->session == NULL || !session_writable(app->session))
+			return;
+		flow_unblock(side);
+		flow_pump(side);
+	}
+}
+
+/* --- from the app -------------------------------------------------------- */
+
+static enum hermes_code
+flow_lookup(struct session *session,
+    const struct frame_chat_message *message, struct side **side)
+{
+	enum hermes_code	code;
+
+	if (message->payload.length > proc_config()->limits.message_size)
+		return (CODE_MESSAGE_TOO_LARGE);
+	code = side_lookup(session->app, message->chat_id, message->peer,
+	    side);
+	if (code == CODE_NONE && (*side)->ending)
+		return (CODE_CHAT_NOT_FOUND);
+	return (code);
+}
+
+/* What the core would not take. */
+static void
+flow_refuse(struct side *side, enum chat_verdict verdict,
+    const struct frame_chat_message *message, struct span correlation)
+{
+	struct session	*session = side->app->session;
+
+	switch (verdict) {
+	case CHAT_ACKED:
+		(void)flow_write(side, FRAME_CHAT_MESSAGE_ACK,
+		    message->sequence, SPAN_NONE, correlation);
+		break;
+	case CHAT_GAP:
+		session_error(session, correlation, CODE_OUT_OF_SEQUENCE,
+		    side, side->core.accepted + 1, 0);
+		break;
+	case CHAT_NOT_YET:
+		session_error(session, correlation, CODE_CHAT_NOT_READY,
+		    side, 0, 0);
+		break;
+	case CHAT_TOO_FAR:
+	case CHAT_NO_MEMORY:
+		session_error(session, correlation, CODE_BACKPRESSURE, side,
+		    side->core.accepted + 1, CLOCK_SECOND);
+		break;
+	default:
+		break;		/* CHAT_KNOWN: its ack will come */
+	}
+}
+
+int
+flow_from_app(struct session *session,
+    const struct frame_chat_message *message, struct span correlation,
+    size_t length, int64_t now)
+{
+	struct chat_kept	 about = { 0 };
+	struct side		*side;
+	enum hermes_code	 code;
+	enum chat_verdict	 verdict;
+
+	session->messages_in++;
+	code = flow_lookup(session, message, &side);
+	if (code != CODE_NONE) {
+		session_error_id(session, correlation, code,
+		    message->chat_id, 0);
+		return (0);
+	}
+	/* An app that speaks in a chat has taken it up (again). */
+	if (!side->core.attached && side->core.synced && side->core.both) {
+		core_attach(&side->core, 1);
+		flow_mark(side);
+	}
+	about.session = session->number;
+	about.at = now;
+	about.charged = (uint32_t)length;
+	if (session->app->bytes > APP_OUT_BYTES)
+		verdict = CHAT_TOO_FAR;
+	else
+		verdict = core_accept(&side->core, message->sequence,
+		    message->payload.bytes, message->payload.length,
+		    correlation.bytes, correlation.length, &about);
+	if (verdict != CHAT_ACCEPTED) {
+		flow_refuse(side, verdict, message, correlation);
+		return (0);
+	}
+	metric_add(flow_is_local(side) ? METRIC_MESSAGES_OUT_LOCAL :
+	    METRIC_MESSAGES_OUT_MESH, 1);
+	metric_add(METRIC_MESSAGE_BYTES, message->payload.length);
+	flow_seal(side);
+	side_account(side);
+	return (1);
+}
+
+/* --- from keyd and mesh -------------------------------------------------- */
+
+void
+flow_opened(const struct ipc_opened *opened, const uint8_t *payload,
+    size_t length)
+{
+	struct side		*side = side_find(&opened->key);
+	struct session		*session;
+	enum chat_verdict	 verdict;
+	int			 writable;
+
+	if (side == NULL || side->ending)
+		return;
+	flow_mark(side);
+	session = side->app->session;
+	writable = session != NULL && !side->blocked &&
+	    side->core.attached && session_writable(session);
+	if (!writable && side->app->bytes > APP_IN_BYTES) {
+		side->core.missing = 1;
+		return;
+	}
+	verdict = core_opened(&side->core, opened->sequence, payload, length,
+	    writable);
+	if (verdict == CHAT_DELIVER) {
+		if (flow_write_message(side, opened->sequence, payload,
+		    length) == 0)
+			core_delivered(&side->core);
+		else
+			(void)core_hold(&side->core, opened->sequence,
+			    payload, length);
+	} else
+		side_account(side);
+}
+
+void
+flow_relay_ack(const struct ipc_relay_ack *ack)
+{
+	struct side	*side = side_find(&ack->key);
+
+	if (side == NULL)
+		return;
+	core_acknowledged(&side->core, ack->sequence);
+	flow_mark(side);
+}
+
+void
+flow_credit(const struct ipc_credit *credit)
+{
+	struct side	*side = side_find(&credit->key);
+
+	if (side == NULL)
+		return;
+	core_credit(&side->core, credit->messages, credit->bytes);
+	flow_mark(side);
+}

@@ -1,0 +1,33 @@
+/*
+ * router: rate limits as one number each, the generic cell rate algorithm
+ * (ITU-T I.371): due is when the next event would be in time if all came
+ * evenly; how far due may run ahead of now is the burst.
+ */
+#ifndef ROUTER_RATE_H
+#define ROUTER_RATE_H
+
+#include <stdint.h>
+
+/*
+ * Count one event at now against rate events per period (ns); rate 0 is no
+ * limit. Returns how many ns too early it comes, a burst of a period being
+ * allowed; 0 when in time. An event more than patience too early is not
+ * counted.
+ */
+static inline int64_t
+rate_take(int64_t *due, int64_t now, uint32_t rate, int64_t period,
+    int64_t patience)
+{
+	int64_t	early;
+
+	if (rate == 0)
+		return (0);
+	if (*due < now)
+		*due = now;
+	early = *due + period / rate - now - period;
+	if (early <= patience)
+		*due += period / rate;
+	return (early > 0 ? early : 0);
+}
+
+#endif

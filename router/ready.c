@@ -1,0 +1,320 @@
+/*
+ * router: what keyd says of chats: those of its store, offers of peers,
+ * epochs in force, refusals. keyd is trusted to have checked the peer's node;
+ * the peer app's StartChat within is still hostile bytes.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/hex.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "router/chats.h"
+
+#define OFFERS_PER_APP	64	/* not taken up; keyd keeps the others */
+#define ROUTE_RETRY	(3 * CLOCK_SECOND)
+
+/* The side of a chat that keyd names, made if it is new; NULL: no. */
+static struct side *
+ready_side(const struct chat_key *key, const char *chat_id,
+    const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE], int offer)
+{
+	struct side	*side = side_find(key);
+	struct app	*app;
+
+	if (side != NULL)
+		return (side);
+	if (!chat_id_valid(chat_id, strnlen(chat_id, CHAT_ID_SIZE)))
+		return (NULL);
+	app = app_find(local);
+	if (offer && app != NULL && app->offers >= OFFERS_PER_APP)
+		return (NULL);
+	if ((side = side_make(local, peer, chat_id)) == NULL)
+		return (NULL);
+	if (memcmp(&side->key, key, sizeof(*key)) != 0) {
+		log_error("chat_key_differs", "peer=%.12s", side->peer_hex);
+		side_drop(side);
+		return (NULL);
+	}
+	side->known = 1;
+	return (side);
+}
+
+void
+ready_record(const struct ipc_chat_record *record)
+{
+	struct side	*side;
+
+	if (side_find(&record->key) != NULL)
+		return;		/* we know better than the store */
+	side = ready_side(&record->key, record->chat_id, record->local_app,
+	    record->peer_app, 0);
+	if (side == NULL)
+		return;
+	peer_set_node(side->peer, record->peer_node);
+	/* It exists, whatever the limit is now. */
+	if (side_take(side) == -1) {
+		side->taken = 1;
+		side->app->taken++;
+		side->app->offers--;
+	}
+	if (record->version == 0)
+		core_offered(&side->core, 0);
+	else
+		core_restore(&side->core, record->version, record->accepted,
+		    record->acked, record->delivered);
+}
+
+/* --- offers -------------------------------------------------------------- */
+
+void
+ready_tell_offer(struct side *side)
+{
+	struct session		*session = side->app->session;
+	struct frame_body	*body = &session_body;
+	uint64_t		 hash = 0;
+	static const uint8_t	 seed[crypto_shorthash_KEYBYTES];
+
+	if (side->offer == NULL || session == NULL || side->ending)
+		return;
+	/* The same offer renewed is no news. */
+	(void)crypto_shorthash((uint8_t *)&hash, side->offer->bytes,
+	    side->offer->length, seed);
+	if (side->offer_session == session->number &&
+	    side->offer_hash == hash)
+		return;
+	side->offer_session = session->number;
+	side->offer_hash = hash;
+	frame_begin(body, FRAME_START_CHAT);
+	body->length = side->offer->length;
+	memcpy(body->bytes, side->offer->bytes, side->offer->length);
+	session_send(session, body, SPAN_NONE);
+}
+
+/*
+ * Keep the peer app's StartChat as our app is to see it: what the peer signed
+ * stays as it is, who and which chat are what keyd verified. 0 or -1.
+ */
+static int
+offer_keep(struct side *side, const uint8_t *tail, size_t length)
+{
+	static struct frame_start_chat	 start;
+	struct frame_body		*body = &session_body;
+	struct offer_tail		*offer;
+	char				 own[APP_ID_LENGTH + 1];
+
+	if (frame_read_start_chat(&start, span_of(tail, length)) == -1)
+		return (-1);
+	hex_encode(own, side->app->key, KEY_SIZE);
+	start.chat_id = span_of(side->chat_id, strlen(side->chat_id));
+	start.target = span_of(own, APP_ID_LENGTH);
+	frame_begin(body, FRAME_START_CHAT);
+	frame_put_start_chat(body, &start, side->peer_hex);
+	if (body->failed ||
+	    (offer = malloc(sizeof(*offer) + body->length)) == NULL)
+		return (-1);
+	offer->length = body->length;
+	memcpy(offer->bytes, body->bytes, body->length);
+	free(side->offer);
+	side->offer = offer;
+	return (0);
+}
+
+void
+ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
+    size_t tail_length)
+{
+	struct side	*side;
+
+	side = ready_side(&offer->key, offer->chat_id, offer->local_app,
+	    offer->peer_app, 1);
+	if (side == NULL || side->ending)
+		return;
+	side->known = 1;
+	side->offer_version = offer->version;
+	peer_set_node(side->peer, offer->peer_node);
+	/* An answer without a StartChat (accept=auto) tells the app nothing;
+	 * a first offer without one is still an offer. */
+	if ((tail_length > 0 || (side->ask == NULL &&
+	    !side_established(side))) &&
+	    offer_keep(side, tail, tail_length) == 0)
+		ready_tell_offer(side);
+	if (side_established(side))
+		return;
+	core_offered(&side->core, side->ask != NULL);
+	if (side->ask == NULL && side->app->session != NULL &&
+	    side->app->session->accept_auto)
+		start_auto(side);
+}
+
+/* --- epochs -------------------------------------------------------------- */
+
+static int
+ready_answers(const struct ask *ask, const struct ipc_chat_ready *ready)
+{
+	switch (ask->kind) {
+	case ASK_FIRST:
+		return (1);
+	case ASK_RESUME:
+		return (ready->resumed || ready->first);
+	default:
+		return (ready->version > ask->from_version);
+	}
+}
+
+static void
+ready_ack(struct side *side, const struct ipc_chat_ready *ready)
+{
+	struct frame_body	*body = &session_body;
+	struct ask		*ask = side->ask;
+
+	frame_begin(body, FRAME_START_CHAT_ACK);
+	frame_put_text(body, 1, side->chat_id);
+	frame_put_number(body, 2, ready->version);
+	frame_put_number(body, 3, ready->resumed && !ready->first);
+	frame_put_number(body, 4, side->core.accepted + 1);
+	frame_put_number(body, 5, side->core.delivered + 1);
+	frame_put_text(body, 20, side->peer_hex);
+	session_send(side->app->session, body,
+	    correlation_span(&ask->correlation));
+	metric_observe(METRIC_ROUTER_LATENCY_START_CHAT, clock_monotonic() -
+	    ask->asked_at);
+}
+
+/* What we may have unacknowledged, the peer may too. */
+static void
+ready_grant(const struct side *side)
+{
+	const struct config_limits	*limits = &proc_config()->limits;
+	struct ipc			*mesh = proc_ipc(PROCESS_MESH);
+	struct ipc_credit		 credit;
+
+	if (mesh == NULL)
+		return;
+	memset(&credit, 0, sizeof(credit));
+	credit.key = side->key;
+	credit.messages = limits->chat_window_messages;
+	credit.bytes = limits->chat_window_bytes;
+	ipc_send(mesh, IPC_CREDIT, &credit, NULL, 0);
+}
+
+/* Answer the StartChat this is the answer to; else say what changed. */
+static void
+ready_tell(struct side *side, const struct ipc_chat_ready *ready,
+    uint32_t old_version)
+{
+	struct session	*session = side->app->session;
+	struct ask	*ask = side->ask;
+	int		 answered = 0;
+
+	if (ask != NULL && ready_answers(ask, ready)) {
+		if (session != NULL && ask->session == session->number) {
+			ready_ack(side, ready);
+			core_attach(&side->core, 1);
+			answered = 1;
+		}
+		start_forget(side);
+	}
+	if (session == NULL)
+		return;
+	if (session->accept_auto)
+		core_attach(&side->core, 1);
+	if (old_version == 0 || !side->core.attached)
+		return;
+	if (ready->reset)
+		side_tell(side, "reset", SPAN_NONE);
+	else if (!answered && ready->version != old_version)
+		side_tell(side, "rekeyed", SPAN_NONE);
+}
+
+void
+ready_came(const struct ipc_chat_ready *ready)
+{
+	struct side	*side = side_find(&ready->key);
+	uint32_t	 old_version;
+
+	if (side == NULL) {
+		log_warn("chat_unknown", "event=ready version=%u",
+		    ready->version);
+		return;
+	}
+	if (side->ending)
+		return;
+	old_version = side->core.version;
+	core_ready(&side->core, ready);
+	side->known = 1;
+	if (ready->resumed || ready->first) {
+		side->tries = 0;
+		start_schedule(side, 0);
+		ready_grant(side);
+	}
+	ready_tell(side, ready, old_version);
+	flow_mark(side);
+}
+
+/* --- refusals ------------------------------------------------------------ */
+
+/* Refusals that time, or the peer's return, will cure. */
+static int
+code_is_soft(enum hermes_code code)
+{
+	return (code == CODE_UNKNOWN_APP || code == CODE_ROUTE_UNAVAILABLE ||
+	    code == CODE_TARGET_NOT_FOUND || code == CODE_CHAT_NOT_READY);
+}
+
+static void
+ready_refuse_ask(struct side *side, const struct ipc_chat_code *code,
+    int from_keyd)
+{
+	struct session	*session = side->app->session;
+	struct ask	*ask = side->ask;
+
+	if (session != NULL && ask->session == session->number)
+		session_error(session, correlation_span(&ask->correlation),
+		    (enum hermes_code)code->code, side, code->expected,
+		    code->retry_after);
+	start_forget(side);
+	/* keyd forgot a chat that it refused to begin. */
+	if (from_keyd && !side_established(side) && side->offer_version == 0)
+		side_drop(side);
+}
+
+void
+ready_error(const struct ipc_chat_code *code, int from_keyd)
+{
+	struct side		*side = side_find(&code->key);
+	enum hermes_code	 word = (enum hermes_code)code->code;
+	struct ipc_chat_end	 ended;
+
+	if (side == NULL || code->code == CODE_NONE ||
+	    code->code >= CODE_COUNT)
+		return;
+	if (side->ending) {
+		if (!from_keyd)
+			return;
+		/* It had nothing to end. */
+		ended.key = side->key;
+		ended.status = STATUS_DELETED;
+		end_ended(&ended);
+		return;
+	}
+	if (side_established(side) && code_is_soft(word)) {
+		core_suspend(&side->core);
+		if (side->resume_at == 0)
+			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
+		return;
+	}
+	if (side->ask != NULL && side->ask->sent)
+		ready_refuse_ask(side, code, from_keyd);
+	else if (side->app->session != NULL && code_ends_chat(word))
+		session_error(side->app->session, SPAN_NONE, word, side, 0,
+		    0);
+	else
+		log_debug("chat_refused", "code=%s peer=%.12s",
+		    code_word(word), side->peer_hex);
+}
