@@ -9,7 +9,7 @@
 #include "common/util/log.h"
 #include "control/command.h"
 #include "control/control.h"
-#include "control/show.h"
+#include "control/report.h"
 
 static const struct {
 	const char	*name;
@@ -71,7 +71,7 @@ command_ok(struct command *command, json_t *result,
 	}
 	if (answer != NULL && answer->missing != 0)
 		(void)json_object_set_new(last, "missing",
-		    show_process_names(answer->missing));
+		    report_process_names(answer->missing));
 	if (answer != NULL && answer->cut)
 		(void)json_object_set_new(last, "cut", json_true());
 	command_end(command, last);
@@ -108,7 +108,7 @@ command_fail_missing(struct command *command, const struct ask_answer *answer)
 	    late ? "a process did not answer in time" : "a process is down");
 
 	(void)json_object_set_new(last, "missing",
-	    show_process_names(answer->missing));
+	    report_process_names(answer->missing));
 	command_end(command, last);
 }
 

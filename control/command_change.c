@@ -8,7 +8,7 @@
 
 #include "control/command.h"
 #include "control/control.h"
-#include "control/show.h"
+#include "control/report.h"
 
 #define TICKET_TTL_MAX	(366LL * 24 * 3600)	/* seconds */
 #define TICKET_USES_MAX	1000000
@@ -41,7 +41,7 @@ command_mesh_created(void *arg, const struct ask_answer *answer)
 	}
 	command_answered(command);
 	command_ok(command, json_pack("{s:o}", "mesh_id",
-	    show_id(control.identity.mesh_id, KEY_SIZE, 1)), answer);
+	    report_id(control.identity.mesh_id, KEY_SIZE, 1)), answer);
 }
 
 void
@@ -80,7 +80,7 @@ command_ticket_made(void *arg, const struct ask_answer *answer)
 	command_answered(command);
 	ticket_to_text(&answer->ticket.ticket, text);
 	command_ok(command, json_pack("{s:s s:o}", "ticket", text,
-	    "expires_at", show_time(answer->ticket.ticket.expires_at)),
+	    "expires_at", report_time(answer->ticket.ticket.expires_at)),
 	    answer);
 }
 

@@ -8,7 +8,7 @@
 
 #include "common/util/hex.h"
 #include "control/command.h"
-#include "control/show.h"
+#include "control/report.h"
 
 #define REKEY_PREFIX	4	/* fewest hex digits that name something */
 #define REKEY_NAMED	20	/* candidates listed when it is ambiguous */
@@ -92,14 +92,14 @@ rekey_list(const struct ipc_row_ratchet *rows, size_t count,
 		if (chosen[i])
 			(void)json_array_append_new(array,
 			    json_pack("{s:o s:o s:o s:o s:I}",
-			    "chat_id", show_text(rows[i].chat_id,
+			    "chat_id", report_text(rows[i].chat_id,
 			    sizeof(rows[i].chat_id), 1),
 			    "handle",
-			    show_id(rows[i].key.handle, KEY_SIZE, 1),
+			    report_id(rows[i].key.handle, KEY_SIZE, 1),
 			    "local_app_id",
-			    show_id(rows[i].local_app, KEY_SIZE, 1),
+			    report_id(rows[i].local_app, KEY_SIZE, 1),
 			    "remote_app_id",
-			    show_id(rows[i].peer_app, KEY_SIZE, 1),
+			    report_id(rows[i].peer_app, KEY_SIZE, 1),
 			    "key_version", (json_int_t)rows[i].version));
 	return (array);
 }

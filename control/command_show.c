@@ -5,7 +5,7 @@
 #include "control/command.h"
 #include "control/control.h"
 #include "control/readiness.h"
-#include "control/show.h"
+#include "control/report.h"
 
 static void
 command_show_rows(void *arg, const struct ask_answer *answer)
@@ -22,7 +22,7 @@ command_show_rows(void *arg, const struct ask_answer *answer)
 		command_fail_missing(command, answer);
 		return;
 	}
-	rows = show_rows(answer, command->what, command->full);
+	rows = report_rows(answer, command->what, command->full);
 	if (rows == NULL) {
 		command_fail(command, ERROR_FAILED, "out of memory");
 		return;
@@ -38,7 +38,7 @@ static void
 command_show_summary(void *arg, const struct ask_answer *answer)
 {
 	struct command	*command = arg;
-	json_t		*summary = show_summary(answer, command->full);
+	json_t		*summary = report_summary(answer, command->full);
 
 	command_answered(command);
 	if (summary == NULL)
@@ -76,7 +76,7 @@ command_show(struct command *command)
 		command_show_certificate(command);
 		return;
 	}
-	command->what = show_find(what);
+	command->what = report_find(what);
 	if (command->what == 0) {
 		command_fail(command, ERROR_USAGE,
 		    "nothing of that name to show");
@@ -104,7 +104,7 @@ command_status_done(void *arg, const struct ask_answer *answer)
 	command_ok(command, json_pack("{s:b s:o s:o}",
 	    "ready", json_array_size(reasons) == 0,
 	    "reasons", reasons,
-	    "processes", show_processes(answer)), answer);
+	    "processes", report_processes(answer)), answer);
 }
 
 void
@@ -124,7 +124,7 @@ command_metrics_done(void *arg, const struct ask_answer *answer)
 
 	command_answered(command);
 	buffer_init(&text);
-	if (show_metrics(answer, &text) == -1)
+	if (report_metrics(answer, &text) == -1)
 		command_fail(command, ERROR_FAILED, "out of memory");
 	else
 		command_ok(command, json_pack("{s:s%}", "metrics",

@@ -11,7 +11,7 @@
 #include "control/control.h"
 #include "control/http.h"
 #include "control/readiness.h"
-#include "control/show.h"
+#include "control/report.h"
 
 #define TYPE_JSON	"application/json"
 #define TYPE_METRICS	"text/plain; version=0.0.4"
@@ -37,7 +37,7 @@ page_missing(struct http *http, const struct ask_answer *answer)
 {
 	page_json(http, 503, json_pack("{s:s s:o}", "error",
 	    "a process does not answer", "missing",
-	    show_process_names(answer->missing)));
+	    report_process_names(answer->missing)));
 }
 
 static void
@@ -73,7 +73,7 @@ page_metrics(void *arg, const struct ask_answer *answer)
 
 	http_asked(http);
 	buffer_init(&text);
-	if (show_metrics(answer, &text) == -1)
+	if (report_metrics(answer, &text) == -1)
 		http_answer(http, 503, TYPE_METRICS, "", 0);
 	else
 		http_answer(http, 200, TYPE_METRICS, buffer_bytes(&text),
@@ -89,7 +89,7 @@ page_rows(struct http *http, const struct ask_answer *answer,
 	if (answer->missing & owner)
 		page_missing(http, answer);
 	else
-		page_json(http, 200, show_rows(answer, what,
+		page_json(http, 200, report_rows(answer, what,
 		    control.config.admin_full_ids != 0));
 }
 

@@ -1,4 +1,4 @@
-/* control: rows of answers as JSON; see show.h. */
+/* control: rows of answers as JSON; see report.h. */
 
 #include <sys/types.h>
 
@@ -9,7 +9,7 @@
 #include "common/util/hex.h"
 #include "common/util/table.h"
 #include "control/control.h"
-#include "control/show.h"
+#include "control/report.h"
 
 static const char *const words[SHOW_TIELINES + 1] = {
 	[SHOW_SESSIONS] = "sessions",
@@ -21,13 +21,13 @@ static const char *const words[SHOW_TIELINES + 1] = {
 };
 
 const char *
-show_word(enum show_what what)
+report_word(enum show_what what)
 {
 	return (words[what]);
 }
 
 enum show_what
-show_find(const char *word)
+report_find(const char *word)
 {
 	size_t	what;
 
@@ -40,7 +40,7 @@ show_find(const char *word)
 /* --- parts --------------------------------------------------------------- */
 
 json_t *
-show_time(int64_t when)
+report_time(int64_t when)
 {
 	char		text[40];
 	struct tm	tm;
@@ -53,7 +53,7 @@ show_time(int64_t when)
 }
 
 json_t *
-show_id(const uint8_t *bytes, size_t length, int full)
+report_id(const uint8_t *bytes, size_t length, int full)
 {
 	char	text[2 * SIGNATURE_SIZE + 1];
 
@@ -61,13 +61,13 @@ show_id(const uint8_t *bytes, size_t length, int full)
 		length = SIGNATURE_SIZE;
 	hex_encode(text, bytes, length);
 	if (!full)
-		text[SHOW_SHORT] = '\0';
+		text[REPORT_SHORT] = '\0';
 	return (json_string(text));
 }
 
 /* The bytes of the first count characters of UTF-8, or fewer. */
 static size_t
-show_characters(const char *text, size_t length, size_t count)
+report_characters(const char *text, size_t length, size_t count)
 {
 	size_t	i;
 
@@ -78,20 +78,20 @@ show_characters(const char *text, size_t length, size_t count)
 }
 
 json_t *
-show_text(const char *text, size_t size, int full)
+report_text(const char *text, size_t size, int full)
 {
 	size_t	 length = strnlen(text, size);
 	json_t	*string;
 
 	if (!full)
-		length = show_characters(text, length, SHOW_SHORT);
+		length = report_characters(text, length, REPORT_SHORT);
 	string = json_stringn(text, length);
 	return (string == NULL ? json_string("?") : string);
 }
 
 /* Seconds out of nanoseconds, null for none. */
 static json_t *
-show_seconds(int64_t ns)
+report_seconds(int64_t ns)
 {
 	if (ns <= 0)
 		return (json_null());
@@ -101,16 +101,16 @@ show_seconds(int64_t ns)
 /* --- rows ---------------------------------------------------------------- */
 
 static json_t *
-show_session(const void *data, int full)
+report_session(const void *data, int full)
 {
 	const struct ipc_row_session	*row = data;
 
 	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:b}",
-	    "app_id", show_id(row->app, KEY_SIZE, full),
+	    "app_id", report_id(row->app, KEY_SIZE, full),
 	    "session_id",
-	    show_text(row->session_id, sizeof(row->session_id), full),
-	    "address", show_text(row->address, sizeof(row->address), 1),
-	    "connected_at", show_time(row->connected_at),
+	    report_text(row->session_id, sizeof(row->session_id), full),
+	    "address", report_text(row->address, sizeof(row->address), 1),
+	    "connected_at", report_time(row->connected_at),
 	    "messages_in", (json_int_t)row->messages_in,
 	    "messages_out", (json_int_t)row->messages_out,
 	    "chats", (json_int_t)row->chats,
@@ -118,7 +118,7 @@ show_session(const void *data, int full)
 }
 
 static json_t *
-show_chat(const void *data, int full)
+report_chat(const void *data, int full)
 {
 	static const char *const	 states[] = {
 		[CHAT_STATE_NONE] = "none",
@@ -131,12 +131,12 @@ show_chat(const void *data, int full)
 	const struct ipc_row_chat	*row = data;
 
 	return (json_pack("{s:o s:o s:o s:o s:o s:s s:I s:I s:I s:I s:I}",
-	    "chat_id", show_text(row->chat_id, sizeof(row->chat_id), full),
-	    "handle", show_id(row->key.handle, KEY_SIZE, full),
-	    "local_app_id", show_id(row->local_app, KEY_SIZE, full),
-	    "remote_app_id", show_id(row->peer_app, KEY_SIZE, full),
+	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
+	    "handle", report_id(row->key.handle, KEY_SIZE, full),
+	    "local_app_id", report_id(row->local_app, KEY_SIZE, full),
+	    "remote_app_id", report_id(row->peer_app, KEY_SIZE, full),
 	    "remote_node_id",
-	    show_text(row->peer_node_id, sizeof(row->peer_node_id), 1),
+	    report_text(row->peer_node_id, sizeof(row->peer_node_id), 1),
 	    "state", row->state <= CHAT_STATE_GONE ? states[row->state] : "?",
 	    "key_version", (json_int_t)row->version,
 	    "accepted", (json_int_t)row->accepted,
@@ -146,30 +146,30 @@ show_chat(const void *data, int full)
 }
 
 static json_t *
-show_ratchet(const void *data, const char *node_id, int full)
+report_ratchet(const void *data, const char *node_id, int full)
 {
 	const struct ipc_row_ratchet	*row = data;
 
 	return (json_pack("{s:o s:I s:I s:I s:o s:o s:o s:b s:b s:b s:o s:b "
 	    "s:I s:o}",
-	    "chat_id", show_text(row->chat_id, sizeof(row->chat_id), full),
+	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
 	    "key_version", (json_int_t)row->version,
 	    "send_count", (json_int_t)row->send_count,
 	    "recv_count", (json_int_t)row->receive_count,
-	    "last_ratchet_at", show_time(row->last_ratchet_at),
-	    "local_app_id", show_id(row->local_app, KEY_SIZE, full),
-	    "remote_app_id", show_id(row->peer_app, KEY_SIZE, full),
+	    "last_ratchet_at", report_time(row->last_ratchet_at),
+	    "local_app_id", report_id(row->local_app, KEY_SIZE, full),
+	    "remote_app_id", report_id(row->peer_app, KEY_SIZE, full),
 	    "derived", row->derived != 0,
 	    "resumed", row->resumed != 0,
 	    "expired", row->expired != 0,
-	    "remote_node_id", show_text(node_id, NODE_ID_SIZE, 1),
+	    "remote_node_id", report_text(node_id, NODE_ID_SIZE, 1),
 	    "previous_epoch_open", row->previous_epoch_open != 0,
 	    "rekeys", (json_int_t)row->rekeys,
-	    "next_rekey_by", show_time(row->next_rekey_by)));
+	    "next_rekey_by", report_time(row->next_rekey_by)));
 }
 
 static json_t *
-show_node(const void *data, int full)
+report_node(const void *data, int full)
 {
 	static const char *const	 states[] = {
 		[NODE_ALIVE] = "alive",
@@ -181,41 +181,41 @@ show_node(const void *data, int full)
 	const struct ipc_row_node	*row = data;
 
 	return (json_pack("{s:o s:o s:o s:s s:b s:I s:o s:o s:o s:I s:b}",
-	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
-	    "node_key", show_id(row->node_key, KEY_SIZE, full),
-	    "endpoint", show_text(row->endpoint, sizeof(row->endpoint), 1),
+	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
+	    "node_key", report_id(row->node_key, KEY_SIZE, full),
+	    "endpoint", report_text(row->endpoint, sizeof(row->endpoint), 1),
 	    "state", row->state >= NODE_ALIVE && row->state <= NODE_REVOKED ?
 	    states[row->state] : "?",
 	    "self", row->self != 0,
 	    "incarnation", (json_int_t)row->incarnation,
-	    "rtt_seconds", show_seconds(row->rtt),
+	    "rtt_seconds", report_seconds(row->rtt),
 	    "last_seen_seconds", row->self ? json_null() :
 	    json_real((double)row->last_seen / (double)CLOCK_SECOND),
-	    "certificate_not_after", show_time(row->not_after),
+	    "certificate_not_after", report_time(row->not_after),
 	    "apps", (json_int_t)row->apps,
 	    "connected", row->connected != 0));
 }
 
 static json_t *
-show_app(const void *data, int full)
+report_app(const void *data, int full)
 {
 	const struct ipc_row_app	*row = data;
 
 	return (json_pack("{s:o s:o s:o s:b}",
-	    "app_id", show_id(row->app, KEY_SIZE, full),
-	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
-	    "connected_at", show_time(row->connected_at),
+	    "app_id", report_id(row->app, KEY_SIZE, full),
+	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
+	    "connected_at", report_time(row->connected_at),
 	    "local", row->local != 0));
 }
 
 static json_t *
-show_tieline(const void *data, int full)
+report_tieline(const void *data, int full)
 {
 	const struct ipc_row_tieline	*row = data;
 
 	return (json_pack("{s:o s:o s:b s:I s:I}",
-	    "handle", show_id(row->key.handle, KEY_SIZE, full),
-	    "node_id", show_text(row->node_id, sizeof(row->node_id), 1),
+	    "handle", report_id(row->key.handle, KEY_SIZE, full),
+	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
 	    "up", row->up != 0,
 	    "sent", (json_int_t)row->sent,
 	    "received", (json_int_t)row->received));
@@ -223,7 +223,7 @@ show_tieline(const void *data, int full)
 
 /* Ratchets name their peer's node by its key; the rows of nodes name it. */
 static json_t *
-show_ratchets(const struct ask_answer *answer, int full)
+report_ratchets(const struct ask_answer *answer, int full)
 {
 	const struct ipc_row_ratchet	*rows;
 	const struct ipc_row_node	*nodes, *node;
@@ -239,7 +239,7 @@ show_ratchets(const struct ask_answer *answer, int full)
 		    (void *)(uintptr_t)&nodes[i]);
 	for (i = 0; i < count; i++) {
 		node = table_get(&names, rows[i].peer_node);
-		if (json_array_append_new(array, show_ratchet(&rows[i],
+		if (json_array_append_new(array, report_ratchet(&rows[i],
 		    node != NULL ? node->node_id : "", full)) == -1) {
 			json_decref(array);
 			array = NULL;
@@ -251,19 +251,19 @@ show_ratchets(const struct ask_answer *answer, int full)
 }
 
 json_t *
-show_rows(const struct ask_answer *answer, enum show_what what, int full)
+report_rows(const struct ask_answer *answer, enum show_what what, int full)
 {
 	static const struct {
 		json_t	*(*row)(const void *, int);
 		size_t	 size;
 	} kinds[] = {
-		[SHOW_SESSIONS] = { show_session,
+		[SHOW_SESSIONS] = { report_session,
 		    sizeof(struct ipc_row_session) },
-		[SHOW_CHATS] = { show_chat, sizeof(struct ipc_row_chat) },
+		[SHOW_CHATS] = { report_chat, sizeof(struct ipc_row_chat) },
 		[SHOW_RATCHETS] = { NULL, 0 },
-		[SHOW_NODES] = { show_node, sizeof(struct ipc_row_node) },
-		[SHOW_APPS] = { show_app, sizeof(struct ipc_row_app) },
-		[SHOW_TIELINES] = { show_tieline,
+		[SHOW_NODES] = { report_node, sizeof(struct ipc_row_node) },
+		[SHOW_APPS] = { report_app, sizeof(struct ipc_row_app) },
+		[SHOW_TIELINES] = { report_tieline,
 		    sizeof(struct ipc_row_tieline) },
 	};
 	const uint8_t	*rows;
@@ -271,7 +271,7 @@ show_rows(const struct ask_answer *answer, enum show_what what, int full)
 	size_t		 i, count;
 
 	if (what == SHOW_RATCHETS)
-		return (show_ratchets(answer, full));
+		return (report_ratchets(answer, full));
 	array = json_array();
 	rows = ask_rows(answer, what, &count);
 	for (i = 0; i < count; i++)
@@ -286,7 +286,7 @@ show_rows(const struct ask_answer *answer, enum show_what what, int full)
 /* --- the node ------------------------------------------------------------ */
 
 json_t *
-show_process_names(unsigned int processes)
+report_process_names(unsigned int processes)
 {
 	json_t		*array = json_array();
 	unsigned int	 bit;
@@ -299,7 +299,7 @@ show_process_names(unsigned int processes)
 }
 
 json_t *
-show_processes(const struct ask_answer *answer)
+report_processes(const struct ask_answer *answer)
 {
 	json_t		*array = json_array();
 	unsigned int	 bit;
@@ -318,7 +318,7 @@ show_processes(const struct ask_answer *answer)
 		    "pid", pid,
 		    "up", (answer->missing & bit) == 0,
 		    "restarts", (json_int_t)state->restarts,
-		    "since", show_time(bit == PROCESS_CONTROL ?
+		    "since", report_time(bit == PROCESS_CONTROL ?
 		    control.started_at : state->since)));
 	}
 	return (array);
@@ -326,7 +326,7 @@ show_processes(const struct ask_answer *answer)
 
 /* Messages of both directions and roads. */
 static json_int_t
-show_messages(const struct metric_value *values)
+report_messages(const struct metric_value *values)
 {
 	return ((json_int_t)(values[METRIC_MESSAGES_IN_LOCAL].value +
 	    values[METRIC_MESSAGES_IN_MESH].value +
@@ -335,7 +335,7 @@ show_messages(const struct metric_value *values)
 }
 
 json_t *
-show_summary(const struct ask_answer *answer, int full)
+report_summary(const struct ask_answer *answer, int full)
 {
 	const struct ipc_identity	*me = &control.identity;
 	const struct metric_value	*values = answer->metrics;
@@ -345,22 +345,22 @@ show_summary(const struct ask_answer *answer, int full)
 	return (json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
 	    "s:I s:I s:I s:I s:I s:I s:I}",
 	    "version", HERMES_VERSION,
-	    "node_id", show_text(control.config.node_id, NODE_ID_SIZE, 1),
+	    "node_id", report_text(control.config.node_id, NODE_ID_SIZE, 1),
 	    "node_key", me->unlocked ?
-	    show_id(me->node_key, KEY_SIZE, full) : json_null(),
+	    report_id(me->node_key, KEY_SIZE, full) : json_null(),
 	    "mesh_id", me->in_mesh ?
-	    show_id(me->mesh_id, KEY_SIZE, full) : json_null(),
+	    report_id(me->mesh_id, KEY_SIZE, full) : json_null(),
 	    "unlocked", me->unlocked != 0,
 	    "in_mesh", me->in_mesh != 0,
 	    "authority", me->authority != 0,
 	    "draining", control.draining != 0 ||
 	    values[METRIC_DRAINING].value != 0,
 	    "certificate_not_after", me->in_mesh ?
-	    show_time(me->certificate.not_after) : json_null(),
-	    "up_since", show_time(control.states[PROCESS_KEYD].since),
+	    report_time(me->certificate.not_after) : json_null(),
+	    "up_since", report_time(control.states[PROCESS_KEYD].since),
 	    "sessions", (json_int_t)values[METRIC_SESSIONS_ACTIVE].value,
 	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value,
-	    "messages", show_messages(values),
+	    "messages", report_messages(values),
 	    "apps", (json_int_t)values[METRIC_MESH_APPS].value,
 	    "nodes_alive", (json_int_t)values[METRIC_MESH_NODES_ALIVE].value,
 	    "nodes_suspect",
@@ -370,7 +370,7 @@ show_summary(const struct ask_answer *answer, int full)
 }
 
 int
-show_metrics(const struct ask_answer *answer, struct buffer *out)
+report_metrics(const struct ask_answer *answer, struct buffer *out)
 {
 	static const struct {
 		enum process	process;
