@@ -17,6 +17,7 @@
 
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "common/util/metrics.h"
 #include "control/parent.h"
 
 /* Router first: no new work, apps told. Then the mesh is left, then keyd
@@ -123,6 +124,7 @@ parent_stop(struct parent *parent, int status)
 		return;
 	parent->stopping = 1;
 	parent->status = status;
+	metric_set(METRIC_DRAINING, 1);
 	parent_notify("STOPPING=1");
 	log_info("stopping", "status=%d", status);
 	for (i = 0; i < PARENT_CHILDREN; i++)
