@@ -155,8 +155,9 @@ chat_send_start(struct hermes_chat *chat, uint32_t version, int rekey,
 	uint8_t				signature[SIGNATURE_SIZE];
 	char				correlation[32];
 
+	chat->start_serial = ++chat->hermes->serial;
 	(void)snprintf(correlation, sizeof(correlation), "s%llu",
-	    (unsigned long long)++chat->hermes->serial);
+	    (unsigned long long)chat->start_serial);
 	frame.correlation_id = correlation;
 	start.chat_id = chat->id;
 	start.target_app_id = chat->peer;

@@ -102,6 +102,7 @@ struct hermes_chat {
 	enum chat_phase		 phase;
 	int			 ever_ready;
 	int			 fresh;		/* ask for it as a new one */
+	uint64_t		 start_serial;	/* of its last StartChat */
 	int			 has_public_key;
 	uint8_t			 public_key[KEY_SIZE];	/* X25519 */
 	uint32_t		 version;

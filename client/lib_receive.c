@@ -262,6 +262,8 @@ chat_on_status(struct hermes *hermes, const Approuter__V1__ChatStatus *frame)
 		receive_version(chat, frame->key_version);
 		return;
 	}
+	if (frame->key_version > chat->version)
+		chat->version = frame->key_version;
 	if (strcmp(frame->status, "peer_back") == 0) {
 		chat->hold = 0;
 		chat_pump(chat);
@@ -300,6 +302,8 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 	chat->phase = PHASE_IDLE;
 	switch (code) {
 	case CODE_CHAT_NOT_FOUND:
+	case CODE_REPLAYED_KEY:
+		/* It ended while we were away. */
 		if (chat->ever_ready) {
 			chat_gone(chat, "not_found");
 			return;
@@ -310,6 +314,7 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 			return;
 		}
 		break;
+	case CODE_CHAT_NOT_READY:
 	case CODE_UNKNOWN_APP:
 	case CODE_ROUTE_UNAVAILABLE:
 	case CODE_TARGET_NOT_FOUND:
@@ -369,6 +374,28 @@ error_of_message(struct hermes_chat *chat, enum hermes_code code,
 	error_report(hermes, chat, frame);
 }
 
+/* The chat that an error is about; a StartChat is known by its number. */
+static struct hermes_chat *
+error_chat(struct hermes *hermes, const char *correlation,
+    const Approuter__V1__Error *frame)
+{
+	struct hermes_chat	*chat;
+	char			 own[32];
+
+	if (frame->chat_id[0] == '\0')
+		return (NULL);
+	if (frame->peer_app_id[0] != '\0' || correlation[0] != 's')
+		return (chat_find(hermes, frame->chat_id,
+		    frame->peer_app_id));
+	for (chat = hermes->first; chat != NULL; chat = chat->next) {
+		(void)snprintf(own, sizeof(own), "s%llu",
+		    (unsigned long long)chat->start_serial);
+		if (strcmp(own, correlation) == 0)
+			return (chat);
+	}
+	return (NULL);
+}
+
 /*
  * The node drops frames that come too fast, and need not say which: all that
  * is not acknowledged waits and goes again.
@@ -390,12 +417,11 @@ void
 chat_on_error(struct hermes *hermes, const char *correlation,
     const Approuter__V1__Error *frame)
 {
-	struct hermes_chat	*chat = NULL;
+	struct hermes_chat	*chat;
 	enum hermes_code	 code;
 
 	code = code_find(frame->code, strlen(frame->code));
-	if (frame->chat_id[0] != '\0')
-		chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	chat = error_chat(hermes, correlation, frame);
 	if (chat == NULL) {
 		if (code == CODE_RATE_LIMITED && correlation[0] != 'f')
 			error_too_fast(hermes, frame);

@@ -294,6 +294,8 @@ class Session:
         frame = pb.StartChat(chat_id=chat_id, target_app_id=peer,
                              key_version=version, rekey=rekey, resume=resume,
                              **fields)
+        if signature is not None and key is None:
+            frame.signature = signature
         if key is not None:
             frame.local_ephemeral_public_key = key
             frame.signature = signature if signature is not None else (
