@@ -532,6 +532,12 @@ core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 	if (ready->first && !chat->synced)
 		/* Not the chat of our record, but a new one of that name. */
 		core_restore(chat, ready->version, 0, 0, 0);
+	if (ready->first && ready->peer_delivered > chat->accepted) {
+		/* New here, but not to the peer: go on where it stands. */
+		chat->synced = 0;
+		chat->told = chat->acked = smaller(ready->peer_delivered,
+		    SEQUENCE_MAX);
+	}
 	agree_out(chat, ready->peer_delivered);
 	agree_in(chat, ready->peer_acked);
 	chat->synced = 1;

@@ -169,7 +169,7 @@ take_pair(struct metadata_pair *pairs, size_t *count, size_t *total,
 }
 
 int
-frame_read(struct frame *frame, const uint8_t *bytes, size_t length)
+frame_parse(struct frame *frame, const uint8_t *bytes, size_t length)
 {
 	struct reader	reader;
 	enum wire_type	type;

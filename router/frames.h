@@ -100,7 +100,7 @@ struct frame_find_app {
  * passed over. frame_read_start_chat() overwrites field 7, a private key
  * that a v1 app may send, with zeros and never reads it.
  */
-int	frame_read(struct frame *frame, const uint8_t *bytes, size_t length);
+int	frame_parse(struct frame *frame, const uint8_t *bytes, size_t length);
 int	frame_read_connect(struct frame_connect *connect, struct span body);
 int	frame_read_start_chat(struct frame_start_chat *start,
 	    struct span body);

@@ -39,7 +39,7 @@ correlation_span(const struct correlation *correlation)
 	return (span_of(correlation->bytes, correlation->length));
 }
 
-/* span is at most FRAME_CORRELATION_MAX long: frame_read() saw to it. */
+/* span is at most FRAME_CORRELATION_MAX long: frame_parse() saw to it. */
 void	correlation_set(struct correlation *correlation, struct span span);
 
 #endif

@@ -203,7 +203,7 @@ session_message(struct rpc_stream *stream, const uint8_t *bytes,
 	now = clock_monotonic();
 	session->active_at = now;
 	if (session->state == SESSION_NEW) {
-		if (frame_read(&frame, bytes, length) == -1 ||
+		if (frame_parse(&frame, bytes, length) == -1 ||
 		    frame.field != FRAME_CONNECT)
 			session_finish(session, RPC_INVALID_ARGUMENT,
 			    "the first frame is not Connect");
@@ -216,7 +216,7 @@ session_message(struct rpc_stream *stream, const uint8_t *bytes,
 	}
 	early = rate_take(&session->frames_due, now,
 	    limits->messages_per_second, CLOCK_SECOND, FAR_AHEAD);
-	if (frame_read(&frame, bytes, length) == -1)
+	if (frame_parse(&frame, bytes, length) == -1)
 		session_bad_frame(session, SPAN_NONE, SPAN_NONE);
 	else if (early > FAR_AHEAD)
 		session_error_id(session, frame.correlation,

@@ -341,6 +341,26 @@ START_TEST(test_restart)
 }
 END_TEST
 
+/* The app was at another node: its chat is new here, not to the peer. */
+START_TEST(test_moved)
+{
+	struct chat_core	 chat;
+	struct ipc_chat_ready	 ready = { .version = 4, .resumed = 1,
+	    .first = 1, .reset = 1, .peer_delivered = 20, .peer_acked = 30 };
+
+	core_init(&chat, WINDOW, 1 << 20);
+	core_offered(&chat, 1);
+	core_ready(&chat, &ready);
+	core_attach(&chat, 1);
+	ck_assert_uint_eq(tell_all(&chat), 0);
+	ck_assert_int_eq(say(&chat, 21), CHAT_ACCEPTED);
+	ck_assert_uint_eq(seal_all(&chat), 21);
+	ck_assert_int_eq(hear(&chat, 31, 1), CHAT_DELIVER);
+	core_delivered(&chat);
+	core_free(&chat);
+}
+END_TEST
+
 START_TEST(test_app_away)
 {
 	struct chat_core	 chat;
@@ -641,6 +661,7 @@ main(void)
 	tcase_add_test(tcase, test_hold_bound);
 	tcase_add_test(tcase, test_suspend_resume);
 	tcase_add_test(tcase, test_restart);
+	tcase_add_test(tcase, test_moved);
 	tcase_add_test(tcase, test_app_away);
 	tcase_add_loop_test(tcase, test_two_parties, 0, 200);
 	suite_add_tcase(suite, tcase);

@@ -73,7 +73,7 @@ START_TEST(test_read_chat_message)
 		message.sequence = sequences[i];
 		message.payload.len = i % 5;
 		length = pack(&frame);
-		ck_assert_int_eq(frame_read(&got, wire, length), 0);
+		ck_assert_int_eq(frame_parse(&got, wire, length), 0);
 		ck_assert_int_eq(got.field, FRAME_CHAT_MESSAGE);
 		ck_assert(span_is(got.correlation, "c-1"));
 		ck_assert_int_eq(frame_read_chat_message(&m, got.body), 0);
@@ -116,7 +116,7 @@ START_TEST(test_read_connect)
 	connect.expires_at = INT64_MAX;
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CONNECT;
 	frame.connect = &connect;
-	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
 	ck_assert_int_eq(got.field, FRAME_CONNECT);
 	ck_assert_int_eq(frame_read_connect(&c, got.body), 0);
 	ck_assert(span_is(c.node_id, "node-a"));
@@ -132,12 +132,12 @@ START_TEST(test_read_connect)
 
 	/* The same key twice is no map. */
 	entries[1].key = k1;
-	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
 	ck_assert_int_eq(frame_read_connect(&c, got.body), -1);
 	/* Nor is a broken text a string. */
 	k2[2] = 'x';
 	entries[1].key = k2;
-	ck_assert_int_eq(frame_read(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
 	ck_assert_int_eq(frame_read_connect(&c, got.body), -1);
 }
 END_TEST
@@ -183,7 +183,7 @@ START_TEST(test_start_chat)
 	/* A private key in field 7: zeros afterwards, and nothing else is. */
 	length = frame_wrapped_size(&body, SPAN_NONE);
 	frame_wrap(wire, &body, SPAN_NONE);
-	ck_assert_int_eq(frame_read(&got, wire, length), 0);
+	ck_assert_int_eq(frame_parse(&got, wire, length), 0);
 	memmove(wire, got.body.bytes, got.body.length);
 	memset(secret, 0x55, sizeof(secret));
 	secret[0] = 7 << 3 | 2;
@@ -291,16 +291,16 @@ START_TEST(test_unknown)
 		0x80, 0x80, 0x80, 0x80, 0x80, 0x01 };
 	uint8_t		long_id[200] = { 0x0a, 0xc5, 0x01 };
 
-	ck_assert_int_eq(frame_read(&frame, NULL, 0), 0);
+	ck_assert_int_eq(frame_parse(&frame, NULL, 0), 0);
 	ck_assert_int_eq(frame.field, FRAME_NONE);
-	ck_assert_int_eq(frame_read(&frame, field_99, 4), 0);
+	ck_assert_int_eq(frame_parse(&frame, field_99, 4), 0);
 	ck_assert_int_eq(frame.field, FRAME_UNKNOWN);
-	ck_assert_int_eq(frame_read(&frame, group, 2), -1);
-	ck_assert_int_eq(frame_read(&frame, zero, 2), -1);
-	ck_assert_int_eq(frame_read(&frame, cut, 3), -1);
-	ck_assert_int_eq(frame_read(&frame, endless, 12), -1);
+	ck_assert_int_eq(frame_parse(&frame, group, 2), -1);
+	ck_assert_int_eq(frame_parse(&frame, zero, 2), -1);
+	ck_assert_int_eq(frame_parse(&frame, cut, 3), -1);
+	ck_assert_int_eq(frame_parse(&frame, endless, 12), -1);
 	memset(long_id + 3, 'a', sizeof(long_id) - 3);
-	ck_assert_int_eq(frame_read(&frame, long_id, sizeof(long_id)), -1);
+	ck_assert_int_eq(frame_parse(&frame, long_id, sizeof(long_id)), -1);
 }
 END_TEST
 
@@ -315,7 +315,7 @@ read_all(const uint8_t *bytes, size_t length)
 	struct frame			frame;
 	int64_t				timestamp;
 
-	if (frame_read(&frame, bytes, length) == -1)
+	if (frame_parse(&frame, bytes, length) == -1)
 		return;
 	(void)frame_read_connect(&connect, frame.body);
 	(void)frame_read_chat_message(&message, frame.body);
