@@ -371,7 +371,7 @@ on_revocation(const struct Nodemesh__V1__Revocation *body)
 
 static int
 take_events(struct peer *peer, struct Nodemesh__V1__MembershipEvent **events,
-    size_t count)
+    size_t count, int synced)
 {
 	size_t i;
 
@@ -380,7 +380,7 @@ take_events(struct peer *peer, struct Nodemesh__V1__MembershipEvent **events,
 		return (0);
 	}
 	for (i = 0; i < count; i++)
-		if (members_event(events[i], peer->node_key) == -1)
+		if (members_event(events[i], peer->node_key, synced) == -1)
 			return (-1);
 	return (0);
 }
@@ -392,7 +392,7 @@ on_probe(struct peer *peer, enum swim_message_type type, uint64_t sequence,
 {
 	struct swim_message message = { .type = type };
 
-	if (take_events(peer, updates, count) == -1)
+	if (take_events(peer, updates, count, 0) == -1)
 		return (-1);
 	message.sequence = sequence;
 	/* A name that is not known is nobody's key. */
@@ -408,7 +408,7 @@ on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 	const struct ipc_revocation *revocation;
 	size_t cursor = 0;
 
-	if (take_events(peer, body->members, body->n_members) == -1)
+	if (take_events(peer, body->members, body->n_members, 1) == -1)
 		return (-1);
 	presence_judge(peer, body);
 	if (!body->reply)
@@ -437,7 +437,7 @@ gossip_take(struct peer *peer,
 		    peer->node_id) == 0 ? 0 : -1);
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP:
 		event = message->membership;
-		result = take_events(peer, &event, 1);
+		result = take_events(peer, &event, 1, 0);
 		members_drain();
 		return (result);
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC:

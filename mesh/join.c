@@ -320,9 +320,9 @@ join_identity(void)
 	if (!join.busy || !join.waiting || !mesh_is_member())
 		return;
 	if (response->self != NULL)
-		(void)members_descriptor(response->self);
+		(void)members_descriptor(response->self, 1);
 	for (i = 0; i < response->n_membership; i++)
-		(void)members_descriptor(response->membership[i]);
+		(void)members_descriptor(response->membership[i], 1);
 	members_drain();
 	if (response->self != NULL && response->self->identity_key.len ==
 	    KEY_SIZE && (peer = peer_find(

@@ -18,6 +18,7 @@
 #include "mesh/members.h"
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
+#include "mesh/presence.h"
 #include "mesh/wire.h"
 
 static struct {
@@ -80,6 +81,8 @@ on_changed(const struct swim_member *member, int was, int now)
 			nodemesh__v1__node_descriptor__free_unpacked(node,
 			    NULL);
 	}
+	if (now == 0)
+		presence_node_ended(peer, 1);
 	/* Forgotten by the core: it was failed, left or revoked for long. */
 	if (now != was)
 		peer_set_state(peer, now == 0 ? NODE_FAILED :
@@ -212,9 +215,9 @@ members_own(const struct Nodemesh__V1__NodeDescriptor *node)
 }
 
 int
-members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node)
+members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node, int synced)
 {
-	struct swim_update update = { .type = SWIM_ALIVE };
+	struct swim_update update = { .type = SWIM_ALIVE, .synced = synced };
 	struct descriptor read;
 
 	if (wire_descriptor_read(&read, node) == -1) {
@@ -250,10 +253,10 @@ members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node)
 }
 
 static int
-event_leave(const struct Nodemesh__V1__MembershipEvent *event)
+event_leave(const struct Nodemesh__V1__MembershipEvent *event, int synced)
 {
 	const uint8_t *key = event->node->identity_key.data;
-	struct swim_update update = { .type = SWIM_LEAVE };
+	struct swim_update update = { .type = SWIM_LEAVE, .synced = synced };
 	uint8_t digest[KEY_SIZE];
 
 	if (!swim_wants(members.swim, SWIM_LEAVE, key, event->incarnation))
@@ -266,6 +269,12 @@ event_leave(const struct Nodemesh__V1__MembershipEvent *event)
 	    event->incarnation, digest, event->signature.data, key) == -1) {
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
 		return (-1);
+	}
+	if (mesh_is_self(key)) {
+		/* Said in an earlier life, or the echo of it just now. */
+		if (!members.leaving)
+			mesh_describe(event->incarnation + 1);
+		return (0);
 	}
 	memcpy(update.key, key, KEY_SIZE);
 	update.incarnation = event->incarnation;
@@ -281,10 +290,10 @@ event_leave(const struct Nodemesh__V1__MembershipEvent *event)
 /* Hearsay; the accused's descriptor comes along in a push-pull. */
 static int
 event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
-    enum swim_update_type type, const uint8_t sender[KEY_SIZE])
+    enum swim_update_type type, const uint8_t sender[KEY_SIZE], int synced)
 {
 	const struct Nodemesh__V1__NodeDescriptor *node = event->node;
-	struct swim_update update = { .type = type };
+	struct swim_update update = { .type = type, .synced = synced };
 	struct descriptor read;
 
 	memcpy(update.key, node->identity_key.data, KEY_SIZE);
@@ -306,7 +315,7 @@ event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
 
 int
 members_event(const struct Nodemesh__V1__MembershipEvent *event,
-    const uint8_t sender[KEY_SIZE])
+    const uint8_t sender[KEY_SIZE], int synced)
 {
 	if (members.swim == NULL)
 		return (0);
@@ -317,13 +326,13 @@ members_event(const struct Nodemesh__V1__MembershipEvent *event,
 	switch (event->type) {
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__JOIN:
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE:
-		return (members_descriptor(event->node));
+		return (members_descriptor(event->node, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__LEAVE:
-		return (event_leave(event));
+		return (event_leave(event, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__SUSPECT:
-		return (event_hearsay(event, SWIM_SUSPECT, sender));
+		return (event_hearsay(event, SWIM_SUSPECT, sender, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__FAIL:
-		return (event_hearsay(event, SWIM_FAIL, sender));
+		return (event_hearsay(event, SWIM_FAIL, sender, synced));
 	default:
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);

@@ -21,12 +21,14 @@ int	members_own(const struct Nodemesh__V1__NodeDescriptor *node);
 struct swim *members_swim(void);
 
 /*
- * An event came (from another node, or in a JoinResponse). 0 when it was
- * taken or was no news; -1 when a signature in it is wrong.
+ * An event came (from another node, or in a JoinResponse); synced: in a
+ * push-pull. 0 when it was taken or was no news; -1 when a signature in it
+ * is wrong.
  */
 int	members_event(const struct Nodemesh__V1__MembershipEvent *event,
-	    const uint8_t sender[KEY_SIZE]);
-int	members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node);
+	    const uint8_t sender[KEY_SIZE], int synced);
+int	members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node,
+	    int synced);
 
 /* After every call into the core but those above. */
 void	members_drain(void);

@@ -145,7 +145,7 @@ on_grace(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	peer->ended = 1;
 	route_ended(peer);
-	presence_node_ended(peer);
+	presence_node_ended(peer, 0);
 }
 
 static void
@@ -344,7 +344,7 @@ peer_revoke(const struct ipc_revocation *revocation)
 	peer->want = 0;
 	peer_cut(peer);
 	route_ended(peer);
-	presence_node_ended(peer);
+	presence_node_ended(peer, 1);
 	return (1);
 }
 

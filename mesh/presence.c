@@ -27,6 +27,7 @@
 #define WATCHES_MAX	262144
 #define EXPIRE_BUDGET	256		/* apps looked at a tick */
 #define REGISTRATIONS_MAX 1024		/* told to a new node at once */
+#define ASK_BEHIND	(3 * CLOCK_SECOND)
 #define REPEAT_ASK	CLOCK_SECOND	/* of a node about itself */
 
 struct watch {
@@ -287,8 +288,10 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 		return (0);
 	verdict = directory_wants(directory, key, sync->sequence,
 	    sync->full);
-	if (verdict == DIRECTORY_GAP)
+	if (verdict == DIRECTORY_GAP) {
+		directory_missed(directory, key, sync->sequence);
 		peer_ask_about_itself(peer);
+	}
 	if (verdict != DIRECTORY_APPLIED) {
 		if (peer == from)
 			presence_answered(from);
@@ -332,7 +335,7 @@ presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
 		nodemesh__v1__app_digest__init(&out[count]);
 		/* protobuf-c has no const; it is only read. */
 		out[count].node_id = (char *)(uintptr_t)name;
-		out[count].sequence = node->sequence;
+		out[count].sequence = directory_digest(node);
 		count++;
 	}
 	return (count);
@@ -351,6 +354,7 @@ judge(struct peer *from, const uint8_t node[KEY_SIZE], uint64_t sequence)
 		else if (order > 0)
 			publish_beyond(directory, sequence);
 	} else if (order > 0 && (peer = peer_find(node)) != NULL) {
+		directory_missed(directory, node, sequence);
 		/* It sends its own when it sees our digest of it. */
 		if (peer == from)
 			from->owes_sync = 1;
@@ -393,9 +397,9 @@ presence_node_changed(struct peer *peer)
 }
 
 void
-presence_node_ended(struct peer *peer)
+presence_node_ended(struct peer *peer, int forget)
 {
-	directory_drop_node(the_directory(), peer->node_key, 1);
+	directory_drop_node(the_directory(), peer->node_key, forget);
 	gossip_forget(peer->node_key);
 	publish_forget(peer);
 }
@@ -555,10 +559,28 @@ presence_router_gone(void)
 	publish_none(the_directory());
 }
 
+/* Questions and answers get lost: ask again. */
+static void
+ask_behind(void)
+{
+	const struct directory_node *node = NULL;
+	struct peer *peer;
+
+	while ((node = directory_behind(the_directory(), node)) != NULL)
+		if ((peer = peer_find(node->key)) != NULL && !peer->ended)
+			peer_ask_about_itself(peer);
+}
+
 void
 presence_tick(int64_t now)
 {
+	static int64_t asked;
 	struct query *query;
+
+	if (now - asked >= ASK_BEHIND) {
+		asked = now;
+		ask_behind();
+	}
 
 	while ((query = TAILQ_FIRST(&presence.queries)) != NULL &&
 	    query->until <= now)

@@ -42,8 +42,9 @@ void	presence_node_changed(struct peer *peer);
 /* This node's identity is new or came back: tell the mesh all again. */
 void	presence_announce(void);
 
-/* Grace is over or it was revoked: its apps are nowhere. */
-void	presence_node_ended(struct peer *peer);
+/* Grace is over or it was revoked: its apps are nowhere. forget: and no
+ * sync of it is remembered. */
+void	presence_node_ended(struct peer *peer, int forget);
 
 /* A push-pull was answered by peer. */
 void	presence_answered(struct peer *peer);
