@@ -265,9 +265,14 @@ directory_sync(struct directory *directory, const uint8_t key[KEY_SIZE],
 	size_t			 i;
 
 	verdict = directory_wants(directory, key, sequence, full);
+	node = table_get(&directory->nodes, key);
+	if (verdict == DIRECTORY_GAP)
+		directory_missed(directory, key, sequence);
+	if (verdict == DIRECTORY_STALE && full && node != NULL &&
+	    sequence == node->sequence)
+		node->missed = 0;
 	if (verdict != DIRECTORY_APPLIED)
 		return (verdict);
-	node = table_get(&directory->nodes, key);
 	if (node == NULL && (node = node_add(directory, key)) == NULL)
 		return (DIRECTORY_FULL);
 	if (full)
@@ -276,6 +281,8 @@ directory_sync(struct directory *directory, const uint8_t key[KEY_SIZE],
 		claim_take(directory, node, &claims[i], wall);
 	node->sequence = sequence;
 	node->lost = 0;
+	if (full)	/* the node's own word of what it has */
+		node->missed = 0;
 	return (DIRECTORY_APPLIED);
 }
 
@@ -329,6 +336,32 @@ directory_expire(struct directory *directory, int64_t wall, size_t budget)
 		TAILQ_INSERT_TAIL(&directory->app_list, app, of_all);
 	}
 	return (removed);
+}
+
+void
+directory_missed(struct directory *directory, const uint8_t key[KEY_SIZE],
+    uint64_t sequence)
+{
+	struct directory_node	*node = table_get(&directory->nodes, key);
+
+	if (node == NULL && (node = node_add(directory, key)) == NULL)
+		return;
+	if (node->lost || sequence > node->sequence)
+		node->missed = sequence;
+}
+
+const struct directory_node *
+directory_behind(const struct directory *directory,
+    const struct directory_node *after)
+{
+	const struct directory_node	*node;
+
+	node = after == NULL ? TAILQ_FIRST(&directory->node_list) :
+	    TAILQ_NEXT(after, entry);
+	while (node != NULL && (node->missed == 0 ||
+	    (!node->lost && node->missed <= node->sequence)))
+		node = TAILQ_NEXT(node, entry);
+	return (node);
 }
 
 int

@@ -40,6 +40,7 @@ TAILQ_HEAD(directory_apps, directory_app);
 struct directory_node {
 	uint8_t				key[KEY_SIZE];
 	uint64_t			sequence;	/* of its last sync */
+	uint64_t			missed;		/* a later one exists */
 	struct directory_apps		apps;
 	uint32_t			count;
 	uint32_t			lost;	/* its apps were dropped: only
@@ -72,7 +73,7 @@ struct directory {
 	uint32_t			max_per_node;
 	uint32_t			max_nodes;
 	uint32_t			zero;
-	uint64_t			refused;	/* claims over a limit */
+	uint64_t			refused;	/* over a limit */
 	directory_changed		changed;
 	void				*arg;
 };
@@ -125,6 +126,18 @@ const struct directory_node *directory_node(const struct directory *directory,
 /* What a push-pull tells of a node: the sequence of its apps as they are
  * known here, 0 when they are not. */
 uint64_t directory_digest(const struct directory_node *node);
+
+/*
+ * A sync up to sequence was missed (GAP, or a digest says so). The node is
+ * asked at once and, because questions and answers get lost, again every few
+ * seconds while directory_behind() names it: the first that is behind, after
+ * the node given or from the start (NULL).
+ */
+void	directory_missed(struct directory *directory,
+	    const uint8_t node[KEY_SIZE], uint64_t sequence);
+const struct directory_node *directory_behind(
+	    const struct directory *directory,
+	    const struct directory_node *after);
 
 /*
  * The digest of another node came. -1: it knows less of node than we (when

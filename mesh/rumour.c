@@ -140,7 +140,8 @@ rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
 	while ((rumour = TAILQ_FIRST(&told)) != NULL) {
 		TAILQ_REMOVE(&told, rumour, entry);
 		rumour->told++;
-		if (rumour->told >= limit || rumour->told >= RUMOUR_TOLD_MAX)
+		if (rumour->told >= limit + RUMOUR_EXTRA ||
+		    rumour->told >= RUMOUR_TOLD_MAX)
 			free(rumour);
 		else
 			rumour_put(rumours, rumour);

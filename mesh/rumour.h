@@ -16,6 +16,7 @@
 #include "common/sign/ids.h"
 
 #define RUMOUR_TOLD_MAX	64	/* most times one is told */
+#define RUMOUR_EXTRA	4
 
 struct rumour {
 	TAILQ_ENTRY(rumour)	entry;
@@ -51,8 +52,9 @@ void	rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE]);
 /*
  * Up to count rumours, together at most bytes long (but always one, when
  * there is one), least told first; each is then told once more, and gone
- * after limit times (swim_retransmits()). emit is called with each. The
- * number emitted.
+ * after limit (swim_retransmits()) + RUMOUR_EXTRA times: of k tellings each,
+ * about exp(-k) of all nodes hear nothing, and only a push-pull helps them.
+ * emit is called with each. The number emitted.
  */
 size_t	rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
 	    uint32_t limit, void (*emit)(void *, const struct rumour *),

@@ -397,6 +397,23 @@ update_accuse(struct swim *swim, const struct swim_update *update, int64_t now)
 	return (swim_confirm(swim, member, update->accuser, shortest, now));
 }
 
+/* An accusation that the accused has answered already, or that is of one
+ * who left: say so again, a little. */
+static void
+update_outdated(struct swim *swim, const struct swim_update *update)
+{
+	struct swim_member	*member = swim_find(swim, update->key);
+
+	if (member == NULL || (member->flags & MEMBER_QUEUED) != 0 ||
+	    update->type != SWIM_SUSPECT)
+		return;
+	if ((member->state == NODE_LEFT &&
+	    member->leave->incarnation >= update->incarnation) ||
+	    (member->state == NODE_ALIVE &&
+	    member->alive->incarnation > update->incarnation))
+		swim_queue_put(swim, member, 1);
+}
+
 int
 swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 {
@@ -420,6 +437,7 @@ swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 	    update->incarnation)) {
 		swim->counts.dropped +=
 		    update->incarnation > SWIM_INCARNATION_MAX;
+		update_outdated(swim, update);
 		return (0);
 	}
 	switch (update->type) {

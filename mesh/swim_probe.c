@@ -249,6 +249,24 @@ receive_push_pull(struct swim *swim, const uint8_t from[KEY_SIZE],
 	swim_send_sync(swim, from, 1);
 }
 
+/*
+ * Who speaks and is unknown, or believed gone, has news: ask for it, at most
+ * once a period whoever it is.
+ */
+static void
+receive_stranger(struct swim *swim, const struct swim_member *member,
+    const uint8_t from[KEY_SIZE], const struct swim_message *message,
+    int64_t now)
+{
+	if (member != NULL && (swim_is_live(member) ||
+	    member->state == NODE_REVOKED))
+		return;
+	if (message->type == SWIM_PUSH_PULL || swim->next_contact > now)
+		return;
+	swim->next_contact = now + swim->config.probe_interval;
+	swim_send_sync(swim, from, 0);
+}
+
 void
 swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
@@ -259,11 +277,7 @@ swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
 		return;
 	if (member != NULL)
 		member->last_seen = now;
-	else if (swim->next_contact <= now) {
-		swim->next_contact = now + swim->config.probe_interval;
-		if (message->type != SWIM_PUSH_PULL)
-			swim_send_sync(swim, from, 0);
-	}
+	receive_stranger(swim, member, from, message, now);
 	if (swim->refuting || swim->refute_due) {
 		swim->refute_to_set = 1;
 		memcpy(swim->refute_to, from, KEY_SIZE);

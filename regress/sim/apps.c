@@ -57,7 +57,7 @@ sim_apps_start(struct sim_node *node)
 	node->sync_sequence = node->incarnation << 32;
 	if (node->sim->apps)
 		sim_event(node->sim, node->sim->now + SECOND,
-		    SIM_EVENT_EXPIRE, node, 0, NULL);
+		    SIM_EVENT_APPS, node, 0, NULL);
 }
 
 void
@@ -226,6 +226,30 @@ apps_ask(struct sim_node *node, uint32_t whom)
 		sim_send(node->sim, apps_message(node, SIM_ASK, whom));
 }
 
+static int
+member_live(const struct sim_node *node, uint32_t index)
+{
+	int	state = sim_view(node, index);
+
+	return (state == NODE_ALIVE || state == NODE_SUSPECT);
+}
+
+/* Questions and answers get lost. */
+void
+sim_apps_tick(struct sim_node *node)
+{
+	const struct directory_node	*behind = NULL;
+	uint32_t			 index;
+
+	(void)directory_expire(&node->directory, SIM_WALL + node->sim->now,
+	    256);
+	while ((behind = directory_behind(&node->directory, behind)) != NULL) {
+		index = sim_index(behind->key);
+		if (member_live(node, index))
+			apps_ask(node, index);
+	}
+}
+
 static void
 apps_send_full(struct sim_node *node, uint32_t to)
 {
@@ -271,14 +295,6 @@ sim_apps_attach(struct sim_node *node, struct sim_message *message)
 	message->digest_count = n;
 }
 
-static int
-member_live(const struct sim_node *node, uint32_t index)
-{
-	int	state = sim_view(node, index);
-
-	return (state == NODE_ALIVE || state == NODE_SUSPECT);
-}
-
 static void
 receive_sync(struct sim_node *node, const struct sim_blob *blob)
 {
@@ -316,8 +332,12 @@ receive_digests(struct sim_node *node, const struct sim_message *message)
 		    node->sim->nodes[digest->node].key, digest->sequence);
 		if (digest->node == node->index)
 			self_seen = order >= 0;
-		else if (order > 0 && member_live(node, digest->node))
+		else if (order > 0 && member_live(node, digest->node)) {
+			directory_missed(&node->directory,
+			    node->sim->nodes[digest->node].key,
+			    digest->sequence);
 			apps_ask(node, digest->node);
+		}
 	}
 	if (!self_seen && node->app_count > 0)
 		apps_send_full(node, message->from);

@@ -264,18 +264,16 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 		node_signed(node, event->number);
 		break;
 	case SIM_EVENT_BOOT:
-		if (node->bootstrap == node->index ||
-		    swim_live(node->swim) > 1)
-			return;
-		swim_contact(node->swim, sim->nodes[node->bootstrap].key,
-		    sim->now);
+		/* Whoever is alone asks whom it was told to ask first. */
+		if (swim_live(node->swim) == 1)
+			swim_contact(node->swim,
+			    sim->nodes[node->bootstrap].key, sim->now);
 		sim_event(sim, sim->now + BOOT_INTERVAL, SIM_EVENT_BOOT, node,
 		    0, NULL);
 		break;
-	case SIM_EVENT_EXPIRE:
-		(void)directory_expire(&node->directory, SIM_WALL + sim->now,
-		    256);
-		sim_event(sim, sim->now + SECOND, SIM_EVENT_EXPIRE, node, 0,
+	case SIM_EVENT_APPS:
+		sim_apps_tick(node);
+		sim_event(sim, sim->now + 2 * SECOND, SIM_EVENT_APPS, node, 0,
 		    NULL);
 		break;
 	}

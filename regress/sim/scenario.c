@@ -331,7 +331,7 @@ scenario_leave(struct sim *sim)
 	SIM_CHECK(sim, failed == 0, "it was called failed");
 	sim_node_start(node, 0);
 	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    30 * SECOND), "it did not come back");
+	    60 * SECOND), "it did not come back");
 	for (i = 0; i < sim->count; i++)
 		SIM_CHECK(sim, swim_update(sim->nodes[i].swim, &old,
 		    sim->now) == 0, "an old LEAVE counts");

@@ -80,7 +80,7 @@ enum sim_event_type {
 	SIM_EVENT_TICK,
 	SIM_EVENT_SIGNED,	/* a descriptor of number is signed */
 	SIM_EVENT_BOOT,		/* contact the bootstrap node again */
-	SIM_EVENT_EXPIRE	/* sweep the directory */
+	SIM_EVENT_APPS	/* what the directory needs */
 };
 
 struct sim_event {
@@ -221,6 +221,7 @@ int	sim_view(const struct sim_node *node, uint32_t about);
 /* apps.c */
 void	sim_apps_start(struct sim_node *node);
 void	sim_apps_stop(struct sim_node *node);
+void	sim_apps_tick(struct sim_node *node);
 void	sim_app_connect(struct sim_node *node, uint32_t app);
 void	sim_app_disconnect(struct sim_node *node, uint32_t app);
 void	sim_apps_receive(struct sim_node *node, struct sim_message *message);
