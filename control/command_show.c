@@ -38,7 +38,7 @@ static void
 command_show_summary(void *arg, const struct ask_answer *answer)
 {
 	struct command	*command = arg;
-	json_t		*summary = report_summary(answer, command->full);
+	json_t		*summary = report_summary(answer);
 
 	command_answered(command);
 	if (summary == NULL)

@@ -185,18 +185,18 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 		{ "node_id", "node", CTL_TEXT },
 		{ "node_key", "node key", CTL_TEXT },
 		{ "mesh_id", "mesh", CTL_TEXT },
-		{ "certificate_not_after", "member until (UTC)", CTL_TIME },
-		{ "authority", "mesh authority", CTL_YES_NO },
-		{ "unlocked", "keyd unlocked", CTL_YES_NO },
+		{ "certificate_not_after", "member until", CTL_TIME },
+		{ "authority", "authority", CTL_YES_NO },
+		{ "unlocked", "unlocked", CTL_YES_NO },
 		{ "draining", "draining", CTL_YES_NO },
 		{ "nodes_alive", "nodes alive", CTL_NUMBER },
 		{ "nodes_suspect", "nodes suspect", CTL_NUMBER },
 		{ "nodes_failed", "nodes failed", CTL_NUMBER },
-		{ "apps", "apps in the mesh", CTL_NUMBER },
-		{ "sessions", "apps connected here", CTL_NUMBER },
+		{ "apps", "apps in mesh", CTL_NUMBER },
+		{ "sessions", "apps here", CTL_NUMBER },
 		{ "chats", "chats", CTL_NUMBER },
-		{ "messages", "messages carried", CTL_NUMBER },
-		{ "up_since", "up since (UTC)", CTL_TIME },
+		{ "messages", "messages", CTL_NUMBER },
+		{ "up_since", "up since", CTL_TIME },
 		{ "version", "version", CTL_TEXT },
 	};
 	json_t	*last, *summary;
@@ -211,7 +211,7 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 	    i < sizeof(lines) / sizeof(lines[0]); i++) {
 		ctl_cell(text, sizeof(text), json_object_get(summary,
 		    lines[i].key), lines[i].kind);
-		(void)printf("%-20s %s\n", lines[i].label, text);
+		(void)printf("%-14s %s\n", lines[i].label, text);
 	}
 	if (status == CTL_OK && !ctl->json)
 		ctl_note_missing(last);

@@ -335,7 +335,7 @@ report_messages(const struct metric_value *values)
 }
 
 json_t *
-report_summary(const struct ask_answer *answer, int full)
+report_summary(const struct ask_answer *answer)
 {
 	const struct ipc_identity	*me = &control.identity;
 	const struct metric_value	*values = answer->metrics;
@@ -347,9 +347,9 @@ report_summary(const struct ask_answer *answer, int full)
 	    "version", HERMES_VERSION,
 	    "node_id", report_text(control.config.node_id, NODE_ID_SIZE, 1),
 	    "node_key", me->unlocked ?
-	    report_id(me->node_key, KEY_SIZE, full) : json_null(),
+	    report_id(me->node_key, KEY_SIZE, 1) : json_null(),
 	    "mesh_id", me->in_mesh ?
-	    report_id(me->mesh_id, KEY_SIZE, full) : json_null(),
+	    report_id(me->mesh_id, KEY_SIZE, 1) : json_null(),
 	    "unlocked", me->unlocked != 0,
 	    "in_mesh", me->in_mesh != 0,
 	    "authority", me->authority != 0,

@@ -23,8 +23,9 @@ json_t	*report_rows(const struct ask_answer *answer, enum show_what what,
 const char	*report_word(enum show_what what);
 enum show_what	 report_find(const char *word);
 
-/* The node at a glance. answer has metrics; may have NODES. */
-json_t	*report_summary(const struct ask_answer *answer, int full);
+/* The node at a glance, from the metrics in answer; its own key and its
+ * mesh's id are whole, to be pinned. */
+json_t	*report_summary(const struct ask_answer *answer);
 
 /* The five processes: name, pid, up, restarts, since. */
 json_t	*report_processes(const struct ask_answer *answer);

@@ -1,0 +1,440 @@
+"""hermesctl(8) and the admin HTTP of real nodes: every command, what it
+prints, how it exits; and what an operator did not allow is not shown."""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import urllib.request
+
+import pytest
+
+from hermes_cli import Cli
+from hermes_node import HERMESCTL, HERMESD, Mesh, Node, until
+
+ANNA, BERT, CARL = "control-anna", "control-bert", "control-carl"
+RATCHET = {"chat_id", "key_version", "send_count", "recv_count",
+           "last_ratchet_at", "local_app_id", "remote_app_id", "derived",
+           "resumed", "expired", "remote_node_id", "previous_epoch_open",
+           "rekeys", "next_rekey_by"}
+# As init leaves it, but for a passphrase that opens at once.
+PLAIN = "\nkeystore {\n\targon2 ops 1\n\targon2 memory 1M\n}\n"
+USAGE, UNREACHABLE, TIMED_OUT, DENIED = 2, 3, 4, 5
+
+
+class Talk:
+    """Anna on the first node and Bert on the second, and two chats of
+    theirs that stay."""
+
+    CHATS = ("control-chat-long", "control-other")
+
+    def __init__(self, mesh):
+        self.clis = []
+        for chat in self.CHATS:
+            # One app has one session: another pair for each chat.
+            anna, bert = f"{ANNA}-{chat}", f"{BERT}-{chat}"
+            self.clis.append(Cli("recv", mesh[1].app, bert, "--chat", chat,
+                                 "--stay", Cli.id(anna)))
+            cli = Cli("send", mesh[0].app, anna, "--chat", chat,
+                      Cli.id(bert))
+            self.clis.append(cli)
+            cli.type("one\ntwo\nthree\n")
+            cli.wait("ACKED", 3)
+
+    @classmethod
+    def app(cls, chat):
+        return Cli.id(f"{ANNA}-{chat}")
+
+    def kill(self):
+        for cli in self.clis:
+            cli.kill()
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with Mesh(2, extra="") as two:
+        talk = Talk(two)
+        yield two
+        talk.kill()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """A node as init makes it, in no mesh."""
+    with Node("plain", defaults=PLAIN) as node:
+        yield node
+
+
+def lines(run):
+    assert run.returncode == 0, run
+    return run.stdout.splitlines()
+
+
+# --- looking ----------------------------------------------------------------
+
+@pytest.mark.parametrize("what,columns", [
+    ("nodes", "NODE STATE KEY APPS RTT SEEN ENDPOINT"),
+    ("apps", "APP NODE LOCAL CONNECTED (UTC)"),
+    ("sessions", "APP CONNECTED (UTC) CHATS IN OUT ADDRESS"),
+    ("chats", "CHAT LOCAL APP PEER APP NODE STATE KEY SENT RCVD"),
+    ("ratchets", "CHAT LOCAL APP PEER APP NODE KEY SENT RCVD REKEYS"),
+    ("tielines", "HANDLE NODE UP SENT RCVD"),
+])
+def test_tables(mesh, what, columns):
+    table = lines(mesh[0].ctl_run("show", what))
+    assert table[0].split() == columns.split()
+    assert len(table) == 1 + len(mesh[0].show(what))
+    assert len(table) > 1
+    assert max(map(len, table)) <= 80
+
+
+@pytest.mark.parametrize("short,long", [
+    ("sh no", "show nodes"), ("show ra", "show ratchets"),
+    ("sh ce", "show certificate"), ("sta", "status"), ("sh", "show summary"),
+])
+def test_words_may_be_shortened(mesh, short, long):
+    def keys(words):
+        return sorted(mesh[0].ctl(*words.split()))
+    assert keys(short) == keys(long)
+
+
+@pytest.mark.parametrize("words,listed", [
+    ("s", {"show", "status", "stop"}),
+    ("show c", {"certificate", "chats"}),
+    ("re", {"rekey", "reload"}),
+    ("mesh x", {"create", "revoke"}),
+    ("mesh", {"create", "revoke"}),
+    ("nothing", {"show", "unlock", "init"}),
+])
+def test_wrong_words_list_what_is_possible(mesh, words, listed):
+    run = mesh[0].ctl_run(*words.split())
+    assert run.returncode == USAGE
+    assert listed <= {line.split()[0] for line in run.stderr.splitlines()
+                      if line.startswith("  ")}
+
+
+@pytest.mark.parametrize("words", [
+    "", "show nodes extra", "show nodes --what", "join", "mesh revoke",
+    "ticket --ttl 1y", "ticket --ttl", "ticket --uses 0", "erase", "rekey",
+    "rekey all what", "join nonsense", "mesh revoke UPPER", "-t 0 status",
+    "-x status",
+])
+def test_wrong_usage(mesh, words):
+    run = mesh[0].ctl_run(*words.split())
+    assert run.returncode == USAGE, run
+    assert run.stderr
+
+
+def test_rows_as_json(mesh):
+    nodes = {row["node_id"]: row for row in mesh[0].show("nodes")}
+    assert nodes["alpha"]["self"] and not nodes["beta"]["self"]
+    assert nodes["beta"]["endpoint"] == mesh[1].mesh
+    assert {row["node_id"] for row in mesh[0].show("apps")} == {
+        "alpha", "beta"}
+    assert all(len(row["app_id"]) == 12 for row in mesh[0].show("apps"))
+    whole = mesh[0].ctl("show", "apps", "--full")["apps"]
+    assert {row["app_id"] for row in whole} >= {
+        Talk.app(chat) for chat in Talk.CHATS}
+    chats = mesh[0].ctl("show", "chats", "--full")["chats"]
+    assert {row["chat_id"] for row in chats} == set(Talk.CHATS)
+    assert all(row["state"] == "ready" and row["remote_node_id"] == "beta" and
+               row["accepted"] == row["acked"] == 3 for row in chats)
+    for row in mesh[0].show("ratchets"):
+        assert set(row) == RATCHET
+        assert row["derived"] and row["remote_node_id"] == "beta"
+        assert len(row["chat_id"]) <= 12
+    until("tielines up", lambda: all(
+        row["up"] for row in mesh[0].show("tielines")))
+    assert len(mesh[0].show("sessions")) == 2
+
+
+def test_summary_status_certificate_metrics(mesh):
+    summary = mesh[0].ctl("show")["summary"]
+    assert summary["node_id"] == "alpha" and summary["unlocked"]
+    assert summary["in_mesh"] and summary["authority"]
+    assert len(summary["mesh_id"]) == len(summary["node_key"]) == 64
+    assert summary["nodes_alive"] == 2 and summary["sessions"] == 2
+    assert not mesh[1].ctl("show")["summary"]["authority"]
+    text = lines(mesh[0].ctl_run("show"))
+    assert max(map(len, text)) <= 80
+    assert any(re.match(r"node +alpha$", line) for line in text)
+    status = mesh[0].ctl("status")
+    assert status["ready"] and status["reasons"] == []
+    assert {p["process"] for p in status["processes"]} == {
+        "parent", "router", "keyd", "mesh", "control"}
+    for process in status["processes"]:
+        os.kill(process["pid"], 0)
+    assert lines(mesh[0].ctl_run("status"))[0] == "ready"
+    pem = mesh[0].ctl_run("show", "certificate").stdout
+    assert pem.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert pem == mesh[0].ctl("show", "certificate")["certificate"]
+    metrics = mesh[0].ctl_run("show", "metrics").stdout
+    assert "\nhermes_sessions_active 2\n" in metrics
+
+
+# --- changing ---------------------------------------------------------------
+
+def version(node, chat):
+    rows = node.ctl("show", "ratchets", "--full")["ratchets"]
+    return next(row["key_version"] for row in rows if row["chat_id"] == chat)
+
+
+def test_rekey(mesh):
+    first, other = Talk.CHATS
+    before, untouched = version(mesh[0], first), version(mesh[0], other)
+    assert mesh[0].ctl("rekey", first, "--wait")["count"] == 1
+    assert version(mesh[0], first) == before + 1
+    assert version(mesh[0], other) == untouched
+    # By the app's id, and by the handle.
+    assert mesh[0].ctl("rekey", Talk.app(other)[:16], "--wait")["ok"]
+    assert version(mesh[0], other) == untouched + 1
+    handle = next(row["handle"] for row in mesh[0].show("chats")
+                  if first.startswith(row["chat_id"]))
+    assert mesh[0].ctl("rekey", handle, "--wait")["ok"]
+    assert version(mesh[0], first) == before + 2
+    # A prefix of both is refused, and both are named.
+    run = mesh[0].ctl_run("rekey", "control-")
+    assert run.returncode == 1
+    assert first in run.stderr and other in run.stderr
+    assert mesh[0].ctl("rekey", "control-", ok=False)["error"] == "ambiguous"
+    assert mesh[0].ctl("rekey", "no-such", ok=False)["error"] == "not_found"
+    assert version(mesh[0], first) == before + 2
+
+
+def test_rekey_all_and_app(mesh):
+    before = [version(mesh[0], chat) for chat in Talk.CHATS]
+    assert mesh[0].ctl("rekey", "all", "--wait")["count"] == 2
+    assert [version(mesh[0], chat) for chat in Talk.CHATS] == [
+        v + 1 for v in before]
+    app = Talk.app(Talk.CHATS[1])
+    assert mesh[0].ctl("rekey", "app", app, "--wait")["count"] == 1
+    assert version(mesh[0], Talk.CHATS[1]) == before[1] + 2
+    # Both nodes see the same keys.
+    assert [version(mesh[1], chat) for chat in Talk.CHATS] == [
+        version(mesh[0], chat) for chat in Talk.CHATS]
+
+
+def test_erase_now(mesh):
+    before = mesh[0].metric("hermes_store_key_rotations_total")
+    assert mesh[0].ctl_run("erase", "--now").returncode == 0
+    assert mesh[0].metric("hermes_store_key_rotations_total") > before
+
+
+def test_ticket_join_and_revoke():
+    with Mesh(1) as mesh, Node("late") as late:
+        ticket = mesh[0].ctl("ticket", "--ttl", "10m", "--uses", "2")
+        assert ticket["ticket"].startswith("hermes1")
+        assert ticket["expires_at"].endswith("Z")
+        # Only the authority makes tickets; a forged one joins nothing.
+        assert late.ctl_run("ticket").returncode == 1
+        forged = ticket["ticket"]
+        forged = forged[:-20] + ("a" if forged[-20] != "a" else "b") + \
+            forged[-19:]
+        assert late.ctl_run("join", forged).returncode in (1, USAGE)
+        run = late.ctl_run("join", "-", stdin=ticket["ticket"] + "\n")
+        assert run.returncode == 0, run
+        until("both alive", lambda: mesh[0].ctl("show")["summary"][
+            "nodes_alive"] == 2)
+        assert mesh[0].ctl_run("mesh", "create").returncode == 1
+        assert mesh[0].ctl_run("mesh", "revoke", "nobody").returncode == 1
+        assert mesh[0].ctl_run("mesh", "revoke", "late").returncode == 0
+        until("late revoked", lambda: any(
+            row["node_id"] == "late" and row["state"] == "revoked"
+            for row in mesh[0].show("nodes")))
+
+
+def test_unlock():
+    with Node("locked", defaults=PLAIN) as node:
+        secret = (node.config.parent / "passphrase").read_text()
+        assert node.stop() == 0
+        text = node.config.read_text()
+        node.config.write_text(re.sub(r"\tpassphrase file .*\n", "", text))
+        node.spawn()
+        until("admin up", lambda: node.http("/readyz")[0] == 503)
+        until("only the lock is in the way", lambda: json.loads(
+            node.http("/readyz")[1])["reasons"] == ["keyd locked"])
+        run = node.ctl_run("status")
+        assert run.returncode == 1 and "keyd locked" in run.stdout
+        assert node.ctl_run("unlock", stdin="wrong\n").returncode == 1
+        assert node.ctl_run("unlock", stdin="").returncode == USAGE
+        assert node.ctl_run("unlock", stdin=secret).returncode == 0
+        node.wait_ready()
+        assert node.ctl_run("unlock", stdin=secret).returncode == 0
+        assert secret.strip() not in node.log()
+
+
+def test_reload(plain):
+    assert plain.ctl_run("reload").returncode == 0
+    good = plain.config.read_text()
+    plain.config.write_text(good + "\nnonsense here\n")
+    run = plain.ctl_run("reload")
+    assert run.returncode == 1
+    assert re.search(r"hermesd\.conf:\d+:", run.stderr), run
+    assert plain.ctl_run("status").returncode == 0
+    plain.config.write_text(good)
+    assert plain.ctl_run("reload").returncode == 0
+
+
+def test_stop_and_not_reachable():
+    with Node("brief", defaults=PLAIN) as node:
+        assert node.ctl_run("stop").returncode == 0
+        assert node.process.wait(30) == 0
+        for words in ("status", "show nodes", "stop"):
+            run = node.ctl_run(*words.split())
+            assert run.returncode == UNREACHABLE
+            assert "running" in run.stderr
+        # -j or not, there is nothing on standard output to be mistaken.
+        assert node.ctl_run("-j", "show").stdout == ""
+
+
+def test_a_process_that_hangs_is_named(plain):
+    import signal
+    pid = plain.pids()["mesh"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = plain.ctl("show", "nodes", ok=False)
+        assert answer["error"] == "timeout"
+        assert answer["missing"] == ["mesh"]
+        assert plain.ctl_run("show", "nodes").returncode == TIMED_OUT
+        status, body = plain.http("/healthz")
+        assert status == 503 and json.loads(body)["missing"] == ["mesh"]
+        assert plain.ctl_run("-t", "1", "status").returncode == TIMED_OUT
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until("healthy again", lambda: plain.http("/healthz")[0] == 200)
+
+
+def test_who_may_do_what(plain):
+    """As root: the group of control may look, others may not connect."""
+    if os.geteuid() != 0:
+        mode = os.stat(plain.socket).st_mode
+        assert mode & 0o007 == 0
+        return
+    group = pwd.getpwnam("_hermes_control").pw_gid
+    nobody = pwd.getpwnam("nobody").pw_uid
+
+    # The program may lie where nobody can read: a copy beside the socket.
+    program = shutil.copy(HERMESCTL, plain.folder / "hermesctl")
+
+    def run(gid, *words):
+        return subprocess.run(
+            [program, "-s", plain.socket, *words], user=nobody, group=gid,
+            extra_groups=[], capture_output=True, text=True, timeout=60)
+    assert run(group, "show").returncode == 0
+    assert run(group, "status").returncode == 0
+    for words in ("reload", "stop", "mesh create", "ticket", "rekey all",
+                  "erase --now"):
+        assert run(group, *words.split()).returncode == DENIED
+    assert run(nobody, "show").returncode == DENIED
+    assert plain.ctl_run("status").returncode == 0
+
+
+# --- init -------------------------------------------------------------------
+
+def test_init(tmp_path):
+    def init(*arguments):
+        return subprocess.run([HERMESCTL, "init", *arguments],
+                              capture_output=True, text=True, timeout=60)
+    folder = tmp_path / "node"
+    run = init("-n", "alpha", "-d", str(folder), "-l", "[::1]:7443")
+    assert run.returncode == 0, run
+    assert "mesh create" in run.stdout and "hermesd -f" in run.stdout
+    config = folder / "hermesd.conf"
+    check = subprocess.run([HERMESD, "-n", "-f", str(config)],
+                           capture_output=True, text=True, timeout=60)
+    assert check.returncode == 0, check
+    assert (folder / "passphrase").stat().st_mode & 0o7777 == 0o600
+    assert (folder / "keystore").stat().st_mode & 0o7777 == 0o700
+    if os.geteuid() == 0:
+        assert (folder / "keystore").stat().st_uid == pwd.getpwnam(
+            "_hermes_keyd").pw_uid
+    before = {p.name: p.read_bytes() for p in folder.iterdir()
+              if p.is_file()}
+    assert init("-n", "beta", "-d", str(folder)).returncode == 1
+    assert before == {p.name: p.read_bytes() for p in folder.iterdir()
+                      if p.is_file()}
+    assert init("-n", "Bad Name", "-d", str(folder)).returncode == USAGE
+    assert init("-l", "nowhere").returncode == USAGE
+
+
+# --- admin HTTP -------------------------------------------------------------
+
+def test_admin_pages(mesh):
+    for path in ("/healthz", "/readyz", "/mesh/members", "/mesh/apps",
+                 "/crypto/ratchets"):
+        status, body = mesh[0].http(path)
+        assert status == 200, (path, body)
+        json.loads(body)
+    assert {row["node_id"] for row in json.loads(
+        mesh[0].http("/mesh/members")[1])} == {"alpha", "beta"}
+    for row in json.loads(mesh[0].http("/crypto/ratchets")[1]):
+        assert set(row) == RATCHET
+        # This mesh says `admin ids full`.
+        assert len(row["local_app_id"]) == 64
+    with urllib.request.urlopen(f"http://{mesh[0].admin}/metrics",
+                                timeout=10) as answer:
+        assert answer.headers["Content-Type"] == \
+            "text/plain; version=0.0.4"
+        text = answer.read().decode()
+    assert 'hermes_process_up{process="keyd"} 1\n' in text
+    for name in ("hermes_sessions_active", "hermes_chats_active",
+                 "hermes_mesh_nodes", "hermes_build_info"):
+        assert f"# TYPE {name} gauge\n" in text
+
+
+def test_L21_admin_shows_little_by_default(plain):
+    assert plain.http("/mesh/apps")[0] == 404
+    with Cli("recv", plain.app, CARL) as carl:
+        carl.wait("CONNECTED")
+        for row in json.loads(plain.http("/mesh/members")[1]):
+            assert len(row["node_key"]) == 12
+        for path in ("/mesh/members", "/crypto/ratchets", "/metrics",
+                     "/readyz", "/healthz"):
+            assert Cli.id(CARL)[:12] not in plain.http(path)[1]
+
+
+def test_L21_admin_listens_on_loopback_only(plain):
+    """Init's default is 127.0.0.1, and no process of the node listens for
+    HTTP anywhere else."""
+    assert "listen admin on 127.0.0.1 port" in plain.config.read_text()
+    port = int(plain.admin.rsplit(":", 1)[1])
+    listening = subprocess.run(["ss", "-Hltn", f"sport = :{port}"],
+                               capture_output=True, text=True, check=True)
+    addresses = {line.split()[3] for line in listening.stdout.splitlines()}
+    assert addresses == {f"127.0.0.1:{port}"}
+
+
+def raw(node, request):
+    host, port = node.admin.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(request)
+        data = b""
+        while chunk := connection.recv(65536):
+            data += chunk
+    return data
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_http_only_reads(plain, method):
+    answer = raw(plain, f"{method} /metrics HTTP/1.1\r\nHost: localhost"
+                 "\r\nContent-Length: 0\r\n\r\n".encode())
+    head, body = answer.split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD" in head
+    assert "error" in json.loads(body)
+
+
+def test_http_refuses_what_it_should(plain):
+    answer = raw(plain, b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ") and \
+        answer.endswith(b"\r\n\r\n")
+    assert b"X-Content-Type-Options: nosniff" in answer
+    answer = raw(plain, b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    answer = raw(plain, b"GET /metrics HTTP/1.1\r\nHost: evil.test\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert raw(plain, b"\x16\x03\x01\r\n\r\n").startswith(b"HTTP/1.1 400 ")
