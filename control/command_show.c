@@ -51,7 +51,11 @@ command_show_summary(void *arg, const struct ask_answer *answer)
 static void
 command_show_certificate(struct command *command)
 {
-	if (control.certificate == NULL)
+	if (control.config.own_certificate)
+		command_fail(command, ERROR_FAILED,
+		    "apps see the operator's own certificate, %s",
+		    control.config.certificate);
+	else if (control.certificate == NULL)
 		command_fail(command, ERROR_FAILED,
 		    "no certificate yet: keyd is locked");
 	else
