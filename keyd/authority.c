@@ -1,0 +1,410 @@
+/*
+ * keyd only. Tickets, issued names, revocations; see authority.h. A ticket's
+ * record is filed under a hash of its secret, so not even an opened store
+ * shows one that works.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/sign/encode.h"
+#include "common/sign/statement.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "keyd/authority.h"
+#include "keyd/store.h"
+
+struct ticket_record {
+	int64_t expires_at;
+	uint64_t uses; /* left */
+};
+
+/* A name that was given to a key. */
+struct name_record {
+	char node_id[NODE_ID_SIZE];
+	uint8_t node_key[KEY_SIZE];
+	uint8_t ticket[KEY_SIZE]; /* hash of its secret */
+	uint64_t serial;
+	int64_t revoked_at; /* 0: it is good */
+};
+
+#define NAME_SIZE (NODE_ID_SIZE + 2 * KEY_SIZE + 8 + 8)
+
+static void
+ticket_hash(const uint8_t secret[TICKET_SECRET_SIZE], uint8_t hash[KEY_SIZE])
+{
+	static const char domain[] = "hermes-ticket-secret-v1";
+
+	(void)crypto_generichash(hash, KEY_SIZE, secret, TICKET_SECRET_SIZE,
+	    (const uint8_t *)domain, sizeof(domain) - 1);
+}
+
+static int
+finish(struct store *store, int result)
+{
+	if (result == 0 && store_commit(store, 1) == 0)
+		return (0);
+	store_abort(store);
+	return (-1);
+}
+
+static int
+put_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
+    const struct ticket_record *record)
+{
+	uint8_t bytes[16];
+	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
+
+	encode_u64(&e, (uint64_t)record->expires_at);
+	encode_u64(&e, record->uses);
+	return (
+	    store_put(store, STORE_TICKET, hash, KEY_SIZE, bytes, e.length));
+}
+
+static int
+decode_ticket(const uint8_t *data, size_t length, struct ticket_record *record)
+{
+	struct decoder d = { .bytes = data, .length = length };
+
+	record->expires_at = (int64_t)decode_u64(&d);
+	record->uses = decode_u64(&d);
+	return (decode_done(&d));
+}
+
+/* 1, 0 when there is no such ticket, -1. */
+static int
+get_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
+    struct ticket_record *record)
+{
+	uint8_t bytes[16];
+	size_t length;
+	int found = store_get(
+	    store, STORE_TICKET, hash, KEY_SIZE, bytes, sizeof(bytes), &length);
+
+	return (found == 1 && decode_ticket(bytes, length, record) == -1
+		    ? -1
+		    : found);
+}
+
+static int
+put_name(struct store *store, const struct name_record *record)
+{
+	uint8_t bytes[NAME_SIZE];
+	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
+
+	encode_bytes(&e, record->node_id, NODE_ID_SIZE);
+	encode_bytes(&e, record->node_key, KEY_SIZE);
+	encode_bytes(&e, record->ticket, KEY_SIZE);
+	encode_u64(&e, record->serial);
+	encode_u64(&e, (uint64_t)record->revoked_at);
+	return (store_put(store, STORE_NAME, record->node_id,
+	    strlen(record->node_id), bytes, e.length));
+}
+
+static int
+decode_name(const uint8_t *data, size_t length, struct name_record *record)
+{
+	struct decoder d = { .bytes = data, .length = length };
+
+	decode_bytes(&d, record->node_id, NODE_ID_SIZE);
+	decode_bytes(&d, record->node_key, KEY_SIZE);
+	decode_bytes(&d, record->ticket, KEY_SIZE);
+	record->serial = decode_u64(&d);
+	record->revoked_at = (int64_t)decode_u64(&d);
+	record->node_id[NODE_ID_SIZE - 1] = '\0';
+	return (decode_done(&d));
+}
+
+/* --- tickets ----------------------------------------------------------------- */
+
+static void
+ticket_add_peer(void *arg, const struct ipc_peer *peer)
+{
+	struct ticket *ticket = arg;
+	struct ticket_endpoint *endpoint;
+
+	if (ticket->endpoint_count >= TICKET_ENDPOINTS ||
+	    peer->endpoint[0] == '\0')
+		return;
+	endpoint = &ticket->endpoints[ticket->endpoint_count++];
+	memcpy(endpoint->node_key, peer->certificate.node_key, KEY_SIZE);
+	memcpy(endpoint->endpoint, peer->endpoint, ENDPOINT_SIZE);
+}
+
+int
+authority_make_ticket(struct identity *identity, struct store *store,
+    const struct ipc_ticket_make *make, const char *own, int64_t now,
+    struct ticket *ticket)
+{
+	struct ticket_record record = { .uses = make->uses };
+	uint8_t bytes[TICKET_ENCODED_MAX], hash[KEY_SIZE];
+	size_t length;
+
+	if (!identity->authority) {
+		errno = EPERM;
+		return (-1);
+	}
+	if (own == NULL || make->uses == 0 || make->lifetime <= 0 ||
+	    make->lifetime > INT64_MAX - now) {
+		errno = EINVAL;
+		return (-1);
+	}
+	memset(ticket, 0, sizeof(*ticket));
+	mesh_id_make(ticket->mesh_id, identity->authority_key);
+	memcpy(ticket->authority, identity->authority_key, KEY_SIZE);
+	randombytes_buf(ticket->secret, TICKET_SECRET_SIZE);
+	/* Whole seconds, so that it reads well. */
+	ticket->expires_at = now + make->lifetime;
+	ticket->expires_at -= ticket->expires_at % CLOCK_SECOND;
+	memcpy(ticket->endpoints[0].node_key, identity->node_key, KEY_SIZE);
+	(void)strlcpy(ticket->endpoints[0].endpoint, own, ENDPOINT_SIZE);
+	ticket->endpoint_count = 1;
+	if (peers_walk(store, ticket_add_peer, ticket) == -1)
+		return (-1);
+	record.expires_at = ticket->expires_at;
+	ticket_hash(ticket->secret, hash);
+	if (finish(store, put_ticket(store, hash, &record)) == -1)
+		return (-1);
+	length = ticket_signed_bytes(ticket, bytes);
+	(void)crypto_sign_detached(ticket->signature, NULL, bytes, length,
+	    identity->secrets->authority);
+	return (0);
+}
+
+struct expiry {
+	int64_t now;
+	uint8_t hashes[32][KEY_SIZE];
+	size_t count;
+};
+
+static int
+collect_expired(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct expiry *expiry = arg;
+	struct ticket_record record;
+
+	if (name_length == KEY_SIZE && expiry->count < 32 &&
+	    decode_ticket(data, length, &record) == 0 &&
+	    record.expires_at < expiry->now)
+		memcpy(expiry->hashes[expiry->count++], name, KEY_SIZE);
+	return (0);
+}
+
+void
+authority_expire(struct store *store, int64_t now)
+{
+	struct expiry expiry = { .now = now };
+	int result;
+	size_t i;
+
+	result = store_walk(store, STORE_TICKET, collect_expired, &expiry);
+	for (i = 0; i < expiry.count && result == 0; i++)
+		result = store_delete(
+		    store, STORE_TICKET, expiry.hashes[i], KEY_SIZE);
+	if (expiry.count > 0 && finish(store, result) == -1)
+		log_warn("ticket_expiry_failed", "count=%zu", expiry.count);
+}
+
+/* --- names --------------------------------------------------------------------- */
+
+/* Whether a name and a key may go together, by what was issued before. */
+struct name_search {
+	const struct ipc_redeem *redeem;
+	enum redeem_result result;
+	int found;
+	struct name_record record; /* of that name */
+};
+
+static int
+search_name(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct name_search *search = arg;
+	struct name_record record;
+	int same_name, same_key;
+
+	(void)name;
+	(void)name_length;
+	if (decode_name(data, length, &record) == -1) {
+		errno = EINVAL;
+		return (-1);
+	}
+	same_name = strcmp(record.node_id, search->redeem->node_id) == 0;
+	same_key =
+	    memcmp(record.node_key, search->redeem->node_key, KEY_SIZE) == 0;
+	if (same_name) {
+		search->found = 1;
+		search->record = record;
+	}
+	if (same_key && record.revoked_at != 0)
+		search->result = REDEEM_REVOKED;
+	else if (same_name != same_key && search->result == REDEEM_OK)
+		search->result = REDEEM_NAME_TAKEN;
+	return (0);
+}
+
+/* REDEEM_OK when name and key may be certified; 0 when the store failed. */
+static enum redeem_result
+name_allowed(const struct identity *identity, struct store *store,
+    struct name_search *search)
+{
+	const struct ipc_redeem *redeem = search->redeem;
+
+	/* Our own name and key were never issued: they are ours. */
+	if (strcmp(redeem->node_id, identity->node_id) == 0 ||
+	    memcmp(redeem->node_key, identity->node_key, KEY_SIZE) == 0)
+		return (REDEEM_NAME_TAKEN);
+	search->result = REDEEM_OK;
+	if (store_walk(store, STORE_NAME, search_name, search) == -1)
+		return (0);
+	return (search->result);
+}
+
+void
+authority_redeem(struct identity *identity, struct store *store,
+    const struct ipc_redeem *redeem, int64_t now, int64_t lifetime,
+    struct ipc_redeemed *out)
+{
+	struct name_search search = { .redeem = redeem };
+	struct name_record *record = &search.record;
+	struct ticket_record ticket;
+	struct certificate certificate;
+	uint8_t hash[KEY_SIZE];
+	int again;
+
+	out->id = redeem->id;
+	out->result = REDEEM_NOT_AUTHORITY;
+	if (!identity->authority)
+		return;
+	out->result = REDEEM_UNKNOWN;
+	ticket_hash(redeem->secret, hash);
+	if (memchr(redeem->node_id, '\0', NODE_ID_SIZE) == NULL ||
+	    !node_id_valid(redeem->node_id, strlen(redeem->node_id)) ||
+	    get_ticket(store, hash, &ticket) != 1 || ticket.expires_at < now)
+		return;
+	out->result = name_allowed(identity, store, &search);
+	if (out->result != REDEEM_OK) {
+		if (out->result == 0)
+			out->result = REDEEM_UNKNOWN;
+		return;
+	}
+	/* The answer to the same use got lost: the use counts once. */
+	again = search.found && memcmp(record->ticket, hash, KEY_SIZE) == 0;
+	if (!again && ticket.uses == 0) {
+		out->result = REDEEM_UNKNOWN;
+		return;
+	}
+	if (!again)
+		ticket.uses--;
+	identity_issue(identity, &certificate, redeem->node_id,
+	    redeem->node_key, now + lifetime);
+	memset(record, 0, sizeof(*record));
+	(void)strlcpy(record->node_id, redeem->node_id, NODE_ID_SIZE);
+	memcpy(record->node_key, redeem->node_key, KEY_SIZE);
+	memcpy(record->ticket, hash, KEY_SIZE);
+	record->serial = certificate.serial;
+	if (put_ticket(store, hash, &ticket) == -1 ||
+	    put_name(store, record) == -1 ||
+	    finish(store, identity_put_counters(identity, store)) == -1) {
+		store_abort(store);
+		out->result = REDEEM_UNKNOWN;
+		return;
+	}
+	out->certificate = certificate;
+	log_info("node_certified", "node=%s serial=%llu", redeem->node_id,
+	    (unsigned long long)certificate.serial);
+}
+
+/* --- revocations ----------------------------------------------------------------- */
+
+static void
+sign_revocation(const struct identity *identity,
+    const struct name_record *record, struct ipc_revocation *revocation)
+{
+	uint8_t at[8], digest[KEY_SIZE];
+	uint8_t bytes[STATEMENT_SIGNED_MAX];
+	struct encoder e = { .bytes = at, .size = sizeof(at) };
+	size_t length;
+
+	memset(revocation, 0, sizeof(*revocation));
+	memcpy(revocation->node_id, record->node_id, NODE_ID_SIZE);
+	memcpy(revocation->node_key, record->node_key, KEY_SIZE);
+	revocation->serial = record->serial;
+	revocation->revoked_at = record->revoked_at;
+	encode_u64(&e, (uint64_t)record->revoked_at);
+	(void)crypto_hash_sha256(digest, at, sizeof(at));
+	length = statement_signed_bytes(STATEMENT_REVOCATION, record->node_id,
+	    record->node_key, record->serial, digest, bytes);
+	(void)crypto_sign_detached(revocation->signature, NULL, bytes, length,
+	    identity->secrets->authority);
+}
+
+int
+authority_revoke(struct identity *identity, struct store *store,
+    const char *node_id, int64_t now, struct ipc_revocation *revocation)
+{
+	struct name_record record;
+	uint8_t bytes[NAME_SIZE];
+	size_t length;
+	int found;
+
+	if (!identity->authority) {
+		errno = EPERM;
+		return (-1);
+	}
+	if (strcmp(node_id, identity->node_id) == 0) {
+		errno = EINVAL;
+		return (-1);
+	}
+	found = store_get(store, STORE_NAME, node_id, strlen(node_id), bytes,
+	    sizeof(bytes), &length);
+	if (found == 0)
+		errno = ENOENT;
+	if (found != 1 || decode_name(bytes, length, &record) == -1)
+		return (-1);
+	if (record.revoked_at == 0) {
+		record.revoked_at = now;
+		if (finish(store, put_name(store, &record)) == -1)
+			return (-1);
+	}
+	sign_revocation(identity, &record, revocation);
+	return (0);
+}
+
+struct revocation_walk {
+	struct identity *identity;
+	void (*visit)(const struct ipc_revocation *revocation);
+};
+
+static int
+visit_revocation(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct revocation_walk *walk = arg;
+	struct name_record record;
+	struct ipc_revocation revocation;
+
+	(void)name;
+	(void)name_length;
+	if (decode_name(data, length, &record) == -1)
+		return (-1);
+	if (record.revoked_at != 0) {
+		sign_revocation(walk->identity, &record, &revocation);
+		walk->visit(&revocation);
+	}
+	return (0);
+}
+
+int
+authority_revocations(struct identity *identity, struct store *store,
+    void (*visit)(const struct ipc_revocation *revocation))
+{
+	struct revocation_walk walk = { identity, visit };
+
+	if (!identity->authority)
+		return (0);
+	return (store_walk(store, STORE_NAME, visit_revocation, &walk));
+}

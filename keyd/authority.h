@@ -1,0 +1,50 @@
+/*
+ * keyd only, of use on the founding node: tickets, the node names issued
+ * against them, revocations. And, on every node, the members to find again
+ * after a start. One transaction each, on disk before it is answered.
+ */
+#ifndef KEYD_AUTHORITY_H
+#define KEYD_AUTHORITY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ipc/messages.h"
+#include "keyd/identity.h"
+
+/*
+ * Make a ticket that may be used so many times until now + lifetime (ns),
+ * naming own (this node's endpoint) and the peers known. 0, or -1 with errno
+ * EPERM (not the authority), EINVAL (no endpoint) or the store's.
+ */
+int authority_make_ticket(struct identity *identity, struct store *store,
+    const struct ipc_ticket_make *make, const char *own, int64_t now,
+    struct ticket *ticket);
+
+/* Count a use of a ticket and certify the node, or say why not. The node
+ * that a use was counted for may ask again. */
+void authority_redeem(struct identity *identity, struct store *store,
+    const struct ipc_redeem *redeem, int64_t now, int64_t lifetime,
+    struct ipc_redeemed *out);
+
+/* Revoke a node by name. 0, or -1 with errno EPERM, ENOENT (no such name),
+ * EINVAL (this node itself) or the store's. */
+int authority_revoke(struct identity *identity, struct store *store,
+    const char *node_id, int64_t now, struct ipc_revocation *revocation);
+
+/* Call visit for every revocation made here. 0 or -1. */
+int authority_revocations(struct identity *identity, struct store *store,
+    void (*visit)(const struct ipc_revocation *revocation));
+
+/* Take expired tickets out. */
+void authority_expire(struct store *store, int64_t now);
+
+/* A member with a certificate of our mesh; no more than limit. 0, or -1 with
+ * errno. */
+int peers_save(const struct identity *identity, struct store *store,
+    const struct ipc_peer *peer, size_t limit, int64_t now);
+int peers_forget(struct store *store, const struct ipc_peer *peer);
+int peers_walk(struct store *store,
+    void (*visit)(void *arg, const struct ipc_peer *peer), void *arg);
+
+#endif

@@ -1,0 +1,344 @@
+/*
+ * keyd only. One function a message: unpack, hand on, answer. Which process
+ * may send what was checked from the table (common/ipc/messages.def); that
+ * the store is open is checked here.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "keyd/authority.h"
+#include "keyd/chats.h"
+#include "keyd/keyd.h"
+#include "keyd/show.h"
+#include "keyd/store.h"
+
+static struct ipc *
+door(void *arg)
+{
+	return (((struct proc_door *)arg)->ipc);
+}
+
+static void
+answer_result(
+    struct ipc *ipc, uint64_t id, int ok, uint64_t count, const char *text)
+{
+	struct ipc_result result = {
+		.id = id, .ok = (uint64_t)ok, .count = count
+	};
+
+	ipc_send(ipc, IPC_RESULT, &result, text, strlen(text));
+}
+
+/* --- the parent and operators -------------------------------------------------- */
+
+static void
+handle_passphrase(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	const struct proc_door *from = arg;
+	const char *error = unlock_with(message->fd);
+
+	/* The parent reads it in the log. */
+	if (from->peer == PROCESS_CONTROL)
+		answer_result(from->ipc, request->id, error == NULL, 0,
+		    error == NULL ? "unlocked" : error);
+}
+
+static void
+handle_show(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_show *show = message->payload;
+	struct ipc_request end = { .id = show->id };
+
+	if (keyd.chats != NULL && show->what == SHOW_RATCHETS) {
+		chats_set_now(keyd.chats, clock_wall());
+		chats_show(keyd.chats, show->id);
+		end.value = chats_count(keyd.chats);
+	}
+	ipc_send(door(arg), IPC_SHOW_END, &end, NULL, 0);
+}
+
+static void
+handle_metrics_get(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	ratchet_show_metrics(door(arg), request->id);
+}
+
+static void
+handle_mesh_create(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	const char *error = NULL;
+
+	if (keyd.chats == NULL)
+		error = "the store is locked";
+	else if (identity_found(&keyd.identity, keyd.store, clock_wall(),
+		     proc_config()->membership_lifetime) == -1)
+		error = errno == EEXIST ? "this node is in a mesh already"
+					: "the store failed";
+	else if (unlock_certificates() == -1)
+		error = "the certificate could not be made";
+	else
+		unlock_tell_all();
+	answer_result(door(arg), request->id, error == NULL, 0,
+	    error == NULL ? "mesh created" : error);
+}
+
+/* Where other nodes find this one. */
+static const char *
+own_endpoint(void)
+{
+	const struct config *config = proc_config();
+	int i;
+
+	if (config->advertise_mesh[0] != '\0')
+		return (config->advertise_mesh);
+	for (i = 0; i < CONFIG_LISTENERS; i++)
+		if (config->listen[LISTEN_MESH][i].address_length != 0)
+			return (config->listen[LISTEN_MESH][i].name);
+	return (NULL);
+}
+
+static void
+handle_ticket_make(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_ticket_make *make = message->payload;
+	static struct ipc_ticket answer;
+	const char *error;
+
+	memset(&answer, 0, sizeof(answer));
+	answer.id = make->id;
+	if (keyd.chats == NULL)
+		error = "the store is locked";
+	else if (authority_make_ticket(&keyd.identity, keyd.store, make,
+		     own_endpoint(), clock_wall(), &answer.ticket) == 0) {
+		ipc_send(door(arg), IPC_TICKET, &answer, NULL, 0);
+		return;
+	} else if (errno == EPERM)
+		error = "only the node that created the mesh makes tickets";
+	else if (errno == EINVAL)
+		error = "no mesh listener to be joined at, or a lifetime or "
+			"number of uses that makes no sense";
+	else
+		error = "the store failed";
+	answer_result(door(arg), make->id, 0, 0, error);
+}
+
+static void
+handle_revoke(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_revoke *revoke = message->payload;
+	struct ipc_revocation revocation;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
+	const char *error = NULL;
+
+	if (keyd.chats == NULL)
+		error = "the store is locked";
+	else if (memchr(revoke->node_id, '\0', NODE_ID_SIZE) == NULL)
+		error = "not a node id";
+	else if (authority_revoke(&keyd.identity, keyd.store, revoke->node_id,
+		     clock_wall(), &revocation) == -1)
+		error = errno == EPERM
+			    ? "only the node that created the mesh revokes"
+			: errno == ENOENT ? "no node of that name was admitted"
+			: errno == EINVAL ? "a node cannot revoke itself"
+					  : "the store failed";
+	else if (mesh != NULL)
+		ipc_send(mesh, IPC_REVOCATION, &revocation, NULL, 0);
+	answer_result(door(arg), revoke->id, error == NULL, 0,
+	    error == NULL ? "revoked" : error);
+}
+
+static void
+handle_rekey(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_rekey *rekey = message->payload;
+	char text[64];
+	size_t count;
+
+	if (keyd.chats == NULL) {
+		answer_result(
+		    door(arg), rekey->id, 0, 0, "the store is locked");
+		return;
+	}
+	chats_set_now(keyd.chats, clock_wall());
+	count = chats_rekey(keyd.chats, rekey->all ? NULL : &rekey->key);
+	(void)snprintf(text, sizeof(text), "%zu chats rekeyed", count);
+	if (count == 0 && !rekey->all)
+		answer_result(door(arg), rekey->id, 0, 0,
+		    "no such chat, or its peer has not accepted it yet");
+	else
+		answer_result(door(arg), rekey->id, 1, count, text);
+}
+
+static void
+handle_erase(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	if (keyd.chats == NULL)
+		answer_result(
+		    door(arg), request->id, 0, 0, "the store is locked");
+	else if (keyd_erase_now() == -1)
+		answer_result(door(arg), request->id, 0, 0,
+		    "the store failed; what was erased may still open");
+	else
+		answer_result(door(arg), request->id, 1, 0,
+		    "what was erased cannot be opened any more");
+}
+
+/* --- identity ------------------------------------------------------------------- */
+
+static void
+handle_sign_digest(void *arg, const struct ipc_message *message)
+{
+	const struct proc_door *from = arg;
+	const struct ipc_sign_digest *digest = message->payload;
+	struct ipc_signed_digest answer = { .length = 0 };
+	const uint8_t *key = NULL;
+
+	/* Each door has one key, whatever it asks for. */
+	if (keyd.chats != NULL && from->peer == PROCESS_MESH)
+		key = keyd.identity.secrets->tls_mesh;
+	else if (keyd.chats != NULL && from->peer == PROCESS_ROUTER)
+		key = keyd.own_key != NULL ? keyd.own_key
+					   : keyd.identity.secrets->tls_app;
+	if (key != NULL)
+		tls_sign_digest(key, digest, &answer);
+	ipc_send(from->ipc, IPC_SIGNED_DIGEST, &answer, NULL, 0);
+}
+
+static void
+handle_challenge(void *arg, const struct ipc_message *message)
+{
+	struct ipc_challenge_signed answer = { .id = 0 };
+
+	if (keyd.chats == NULL)
+		return; /* the router was told that it is locked */
+	identity_challenge(
+	    &keyd.identity, message->payload, keyd.app_spki, &answer);
+	ipc_send(door(arg), IPC_CHALLENGE_SIGNED, &answer, NULL, 0);
+}
+
+static void
+handle_statement(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_statement *statement = message->payload;
+	struct ipc_statement_signed answer = { .id = statement->id };
+
+	if (keyd.chats != NULL)
+		identity_state(&keyd.identity, keyd.store, statement, &answer);
+	ipc_send(door(arg), IPC_STATEMENT_SIGNED, &answer, NULL, 0);
+}
+
+static void
+handle_redeem(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_redeem *redeem = message->payload;
+	struct ipc_redeemed answer = { .id = redeem->id,
+		.result = REDEEM_NOT_AUTHORITY };
+
+	if (keyd.chats != NULL)
+		authority_redeem(&keyd.identity, keyd.store, redeem,
+		    clock_wall(), proc_config()->membership_lifetime, &answer);
+	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+}
+
+static void
+handle_membership(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_membership *membership = message->payload;
+
+	(void)arg;
+	if (keyd.chats == NULL)
+		return;
+	if (identity_join(&keyd.identity, keyd.store, &membership->certificate,
+		membership->authority_key, clock_wall()) == -1) {
+		log_warn("membership_refused", "error=%s", strerror(errno));
+		return;
+	}
+	if (unlock_certificates() == -1)
+		fatal("certificates", "reason=\"cannot make or store them\"");
+	log_info("mesh_joined", "node=%s serial=%llu", keyd.identity.node_id,
+	    (unsigned long long)keyd.identity.certificate.serial);
+	unlock_tell_all();
+}
+
+static void
+handle_peer_save(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	if (keyd.chats != NULL &&
+	    peers_save(&keyd.identity, keyd.store, message->payload,
+		proc_config()->limits.members, clock_wall()) == -1)
+		log_warn("peer_not_saved", "error=%s", strerror(errno));
+}
+
+static void
+handle_peer_forget(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	if (keyd.chats != NULL &&
+	    peers_forget(keyd.store, message->payload) == -1)
+		log_warn("peer_not_forgotten", "error=%s", strerror(errno));
+}
+
+/* --- chats ------------------------------------------------------------------------ */
+
+#define CHATS_HANDLER(name, call)                                              \
+	static void name(void *arg, const struct ipc_message *message)         \
+	{                                                                      \
+		(void)arg;                                                     \
+		if (keyd.chats == NULL)                                        \
+			return;                                                \
+		chats_set_now(keyd.chats, clock_wall());                       \
+		call;                                                          \
+	}                                                                      \
+	struct swallow_semicolon
+
+CHATS_HANDLER(handle_chat_start, chats_start(keyd.chats, message->payload,
+				     message->tail, message->tail_length));
+CHATS_HANDLER(handle_chat_end, chats_end(keyd.chats, message->payload));
+CHATS_HANDLER(
+    handle_chat_progress, chats_progress(keyd.chats, message->payload));
+CHATS_HANDLER(handle_setup_in, chats_setup_in(keyd.chats, message->payload,
+				   message->tail, message->tail_length));
+CHATS_HANDLER(
+    handle_teardown_in, chats_teardown_in(keyd.chats, message->payload));
+CHATS_HANDLER(handle_seal, chats_seal(keyd.chats, message->payload,
+			       message->tail, message->tail_length));
+CHATS_HANDLER(handle_open, chats_open(keyd.chats, message->payload,
+			       message->tail, message->tail_length));
+
+const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
+	[IPC_PASSPHRASE] = handle_passphrase,
+	[IPC_SIGN_DIGEST] = handle_sign_digest,
+	[IPC_CHALLENGE] = handle_challenge,
+	[IPC_STATEMENT] = handle_statement,
+	[IPC_REDEEM] = handle_redeem,
+	[IPC_MEMBERSHIP] = handle_membership,
+	[IPC_PEER_SAVE] = handle_peer_save,
+	[IPC_PEER_FORGET] = handle_peer_forget,
+	[IPC_CHAT_START] = handle_chat_start,
+	[IPC_CHAT_PROGRESS] = handle_chat_progress,
+	[IPC_CHAT_END] = handle_chat_end,
+	[IPC_SETUP_IN] = handle_setup_in,
+	[IPC_TEARDOWN_IN] = handle_teardown_in,
+	[IPC_SEAL] = handle_seal,
+	[IPC_OPEN] = handle_open,
+	[IPC_SHOW] = handle_show,
+	[IPC_METRICS_GET] = handle_metrics_get,
+	[IPC_MESH_CREATE] = handle_mesh_create,
+	[IPC_TICKET_MAKE] = handle_ticket_make,
+	[IPC_REVOKE] = handle_revoke,
+	[IPC_REKEY] = handle_rekey,
+	[IPC_ERASE] = handle_erase,
+};

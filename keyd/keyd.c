@@ -1,0 +1,327 @@
+/*
+ * keyd: the only process that holds keys. Its own user, its own folder, no
+ * network; router, mesh and control reach it through their doors alone. It
+ * trusts none of them: the table says who may send what, and what a message
+ * claims is checked against signatures or its own records.
+ *
+ * All doors are corked. A batch of messages is worked through, what changed
+ * is written in one transaction, and only then do the answers leave.
+ */
+
+#include <string.h>
+
+#include <event2/event.h>
+#include <sodium.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "keyd/authority.h"
+#include "keyd/chats.h"
+#include "keyd/keyd.h"
+#include "keyd/secret.h"
+#include "keyd/store.h"
+
+#define ERASE_STEP       256 /* records re-sealed before others get a turn */
+#define FAILING_MAX      (60 * CLOCK_SECOND)
+#define CHECKPOINT_TICKS 10
+#define EXPIRE_TICKS     600
+#define RENEW_TICKS      3600
+
+struct keyd keyd;
+
+static const enum process neighbours[] = { PROCESS_ROUTER, PROCESS_MESH,
+	PROCESS_CONTROL };
+#define NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))
+
+/* --- the batch ------------------------------------------------------------------ */
+
+/* Read from nobody while commits fail; from the router (mesh) not while the
+ * mesh (router) does not take what its messages become. */
+static void
+keyd_pause(void)
+{
+	struct ipc *router = proc_ipc(PROCESS_ROUTER);
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	int failing = keyd.failing_since != 0;
+
+	if (router != NULL)
+		ipc_pause(
+		    router, failing || (mesh != NULL && ipc_congested(mesh)));
+	if (mesh != NULL)
+		ipc_pause(
+		    mesh, failing || (router != NULL && ipc_congested(router)));
+	if (control != NULL)
+		ipc_pause(control, failing);
+}
+
+void
+keyd_commit(void)
+{
+	int64_t now = clock_monotonic();
+	size_t i;
+
+	if (keyd.chats != NULL && chats_commit(keyd.chats) == -1) {
+		/* Nothing leaves and nothing more comes in until it works. */
+		if (keyd.failing_since == 0)
+			keyd.failing_since = now;
+		if (store_broken(keyd.store) ||
+		    now - keyd.failing_since > FAILING_MAX)
+			fatal("store", "reason=\"cannot write\"");
+		keyd_pause();
+		return;
+	}
+	if (keyd.failing_since != 0)
+		log_info("store_works_again", "after_ms=%lld",
+		    (long long)((now - keyd.failing_since) / CLOCK_MS));
+	keyd.failing_since = 0;
+	for (i = 0; i < NEIGHBOURS; i++)
+		if (proc_ipc(neighbours[i]) != NULL)
+			ipc_flush(proc_ipc(neighbours[i]));
+	keyd_pause();
+}
+
+static void
+on_batch(enum process peer)
+{
+	(void)peer;
+	keyd_commit();
+}
+
+static void
+on_uncongested(enum process peer)
+{
+	(void)peer;
+	keyd_pause();
+}
+
+/* --- erasing ---------------------------------------------------------------------- */
+
+void
+keyd_erased(void)
+{
+	if (keyd.erase_at == 0)
+		keyd.erase_at =
+		    clock_monotonic() + proc_config()->keystore.erase_interval;
+}
+
+static void
+erase_later(void)
+{
+	struct timeval soon = { .tv_usec = 1000 };
+
+	(void)event_add(keyd.erase, &soon);
+}
+
+static void
+on_erase(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	switch (store_rotate_step(keyd.store, ERASE_STEP)) {
+	case 1:
+		erase_later();
+		break;
+	case 0:
+		log_info(
+		    "store_key_rotated", "chats=%zu", chats_count(keyd.chats));
+		break;
+	default:
+		if (store_broken(keyd.store))
+			fatal("store", "reason=\"cannot rotate\"");
+		/* The next tick tries again. */
+		log_warn("store_rotation_failed", "what=step");
+	}
+}
+
+/* Begin a rotation that is due, go on with one that failed. */
+static void
+erase_tick(int64_t now)
+{
+	if (chats_take_erased(keyd.chats))
+		keyd_erased();
+	if (store_rotating(keyd.store)) {
+		if (!event_pending(keyd.erase, EV_TIMEOUT, NULL))
+			erase_later();
+		return;
+	}
+	if (keyd.erase_at == 0 || now < keyd.erase_at)
+		return;
+	if (store_rotate_begin(keyd.store) == -1)
+		return;
+	keyd.erase_at = 0;
+	erase_later();
+}
+
+static int
+rotate_to_end(void)
+{
+	int more;
+
+	while ((more = store_rotate_step(keyd.store, ERASE_STEP)) == 1)
+		;
+	return (more);
+}
+
+int
+keyd_erase_now(void)
+{
+	if (chats_commit(keyd.chats) == -1)
+		return (-1);
+	/* One under way may have passed by what was erased since. */
+	if (store_rotating(keyd.store) && rotate_to_end() == -1)
+		return (-1);
+	if (store_rotate_begin(keyd.store) == -1 || rotate_to_end() == -1)
+		return (-1);
+	(void)chats_take_erased(keyd.chats);
+	keyd.erase_at = 0;
+	return (0);
+}
+
+/* --- time --------------------------------------------------------------------------- */
+
+static void
+tick_membership(void)
+{
+	if (identity_renew(&keyd.identity, keyd.store, clock_wall(),
+		proc_config()->membership_lifetime) == 1 &&
+	    unlock_certificates() == 0)
+		unlock_tell_all();
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (keyd.chats == NULL)
+		return;
+	if (keyd.failing_since == 0) {
+		chats_set_now(keyd.chats, clock_wall());
+		chats_tick(keyd.chats);
+	}
+	keyd_commit();
+	if (keyd.failing_since != 0)
+		return;
+	erase_tick(clock_monotonic());
+	keyd.ticks++;
+	if (keyd.ticks % CHECKPOINT_TICKS == 0)
+		store_checkpoint(keyd.store);
+	if (keyd.ticks % EXPIRE_TICKS == 0)
+		authority_expire(keyd.store, clock_wall());
+	if (keyd.ticks % RENEW_TICKS == 0)
+		tick_membership();
+	keyd_commit();
+}
+
+/* --- the frame's hooks ----------------------------------------------------------------- */
+
+static void
+on_configured(const struct config *config, int reload)
+{
+	enum store_error error;
+
+	if (reload) {
+		/* Names of the listeners may have changed. */
+		if (keyd.chats != NULL && unlock_certificates() == 0) {
+			unlock_tell_all();
+			keyd_commit();
+		}
+		return;
+	}
+	keyd.store = store_open(config->keystore.path, &error);
+	if (keyd.store == NULL)
+		fatal("store", "path=%s reason=\"%s\"", config->keystore.path,
+		    store_error_text(error));
+}
+
+static void
+on_tls_file(int fd)
+{
+	unlock_own_key(fd);
+	keyd_commit();
+}
+
+static void
+on_door_up(enum process peer, struct ipc *ipc)
+{
+	ipc_cork(ipc, 1);
+	if (peer == PROCESS_MESH) {
+		/* What the last mesh process signed must be outdone. */
+		if (keyd.had_mesh && keyd.chats != NULL &&
+		    identity_advance(&keyd.identity, keyd.store) == -1)
+			log_warn("incarnation_not_stored", "peer=mesh");
+		keyd.had_mesh = 1;
+	}
+	unlock_tell(peer);
+	unlock_tell_more(peer);
+	keyd_commit();
+}
+
+static void
+on_door_down(enum process peer)
+{
+	(void)peer;
+	keyd_pause();
+}
+
+static void
+on_go(void)
+{
+	struct timeval second = { .tv_sec = 1 };
+
+	keyd.tick = event_new(proc_base(), -1, EV_PERSIST, on_tick, NULL);
+	keyd.erase = evtimer_new(proc_base(), on_erase, NULL);
+	if (keyd.tick == NULL || keyd.erase == NULL ||
+	    event_add(keyd.tick, &second) == -1)
+		fatal("memory", "what=timer");
+	if (keyd.chats == NULL)
+		log_warn("store_locked", "hint=\"hermesctl unlock\"");
+	keyd_commit();
+}
+
+static void
+on_shutdown(int64_t grace)
+{
+	(void)grace;
+	keyd_commit();
+	if (keyd.chats != NULL) {
+		if (chats_take_erased(keyd.chats))
+			keyd_erased();
+		if ((keyd.erase_at != 0 || store_rotating(keyd.store)) &&
+		    keyd_erase_now() == -1)
+			log_error("erasure_incomplete", "hint=%s",
+			    "\"finished at the next start\"");
+	}
+	chats_free(keyd.chats);
+	keyd.chats = NULL;
+	identity_wipe(&keyd.identity);
+	store_close(keyd.store);
+	keyd.store = NULL;
+	secret_wipe_all();
+	proc_done();
+}
+
+int
+keyd_main(void)
+{
+	static const struct proc_hooks hooks = {
+		.handlers = keyd_handlers,
+		.batch = on_batch,
+		.uncongested = on_uncongested,
+		.configured = on_configured,
+		.tls_file = on_tls_file,
+		.door_up = on_door_up,
+		.door_down = on_door_down,
+		.go = on_go,
+		.shutdown = on_shutdown,
+		.wipe = secret_wipe_all,
+	};
+
+	if (sodium_init() == -1)
+		fatal("sodium", "reason=\"does not start\"");
+	return (proc_run(PROCESS_KEYD, &hooks));
+}

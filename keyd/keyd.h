@@ -1,0 +1,67 @@
+/* keyd only. What the files of the process itself share. */
+#ifndef KEYD_KEYD_H
+#define KEYD_KEYD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ipc/ipc.h"
+#include "common/ipc/messages.h"
+#include "keyd/identity.h"
+#include "keyd/tls.h"
+
+struct chats;
+struct event;
+struct store;
+
+/* The one state of the process. */
+struct keyd {
+	struct store *store;
+	struct identity identity;
+	struct chats *chats; /* NULL: locked */
+	uint8_t *own_key;    /* the operator's; NULL: none */
+	uint8_t app_spki[KEY_SIZE];
+	uint8_t mesh_spki[KEY_SIZE];
+	char app_pem[TLS_PEM_MAX]; /* "" with own_key */
+	char mesh_pem[TLS_PEM_MAX];
+	struct event *tick;    /* once a second */
+	struct event *erase;   /* next step of a rotation */
+	int64_t erase_at;      /* monotonic; 0: nothing erased */
+	int64_t failing_since; /* monotonic; 0: commits work */
+	unsigned ticks;
+	int had_mesh; /* a mesh process came before */
+};
+
+extern struct keyd keyd;
+
+extern const ipc_handler keyd_handlers[IPC_TYPE_COUNT];
+
+/* --- keyd.c ----------------------------------------------------------------- */
+
+/* Write what changed, then let the doors send. */
+void keyd_commit(void);
+
+/* Something that should not stay on disk was erased. */
+void keyd_erased(void);
+/* Destroy the store key now, with all it opened. 0 or -1. */
+int keyd_erase_now(void);
+
+/* --- unlock.c: passphrase, certificates, who this node is ------------------- */
+
+/* Read a passphrase from fd (closed here) and open the store with it. NULL,
+ * or why not. */
+const char *unlock_with(int fd);
+
+/* Make the certificates that are due. 0 or -1. */
+int unlock_certificates(void);
+
+/* Tell a neighbour, or all that are there, who this node is. */
+void unlock_tell(enum process peer);
+void unlock_tell_all(void);
+/* What router or mesh gets besides, once a door: chats; peers. */
+void unlock_tell_more(enum process peer);
+
+/* The operator's TLS key, from its file (closed here). */
+void unlock_own_key(int fd);
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * keyd only. What operators see of it: one row a ratchet, and metrics. No
+ * secret, no payload.
+ */
+
+#include <string.h>
+
+#include "common/proc/proc.h"
+#include "common/util/buffer.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "keyd/chat.h"
+#include "keyd/show.h"
+
+static void
+show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
+{
+	const struct config_rekey *rekey = &chats->config->rekey;
+	struct ipc_row_ratchet row = { .id = id, .key = chat->key };
+
+	memcpy(row.chat_id, chat->chat_id, sizeof(row.chat_id));
+	memcpy(row.local_app, chat->local_app, KEY_SIZE);
+	memcpy(row.peer_app, chat->peer_app, KEY_SIZE);
+	memcpy(row.peer_node, chat->peer_node, KEY_SIZE);
+	row.version = chat->version;
+	row.rekeys = chat->rekeys;
+	row.send_count = chat->sent;
+	row.receive_count = chat->received;
+	row.last_ratchet_at = chat->last_ratchet_at;
+	row.derived = chat->ratchet.version != 0;
+	if (row.derived && rekey->after_time > 0)
+		row.next_rekey_by = chat->last_ratchet_at + rekey->after_time;
+	/* Read from the store, and no new epoch since. */
+	row.resumed = chat->version != 0 && chat->ratchet.version == 0;
+	row.expired = chat->version != 0 && rekey->key_lifetime > 0 &&
+		      chats->now - chat->last_ratchet_at > rekey->key_lifetime;
+	row.previous_epoch_open = chat->ratchet.previous_version != 0;
+	chats->io.send(
+	    chats->io.arg, PROCESS_CONTROL, IPC_ROW_RATCHET, &row, NULL, 0);
+}
+
+void
+chats_show(struct chats *chats, uint64_t id)
+{
+	const struct chat *chat;
+	size_t cursor = 0;
+
+	while ((chat = table_next(&chats->table, &cursor)) != NULL)
+		show_row(chats, chat, id);
+}
+
+static void
+show_queue(enum metric metric, enum process peer)
+{
+	const struct ipc *ipc = proc_ipc(peer);
+
+	metric_set(metric, ipc == NULL ? 0 : ipc_queued(ipc));
+}
+
+void
+ratchet_show_metrics(struct ipc *control, uint64_t id)
+{
+	struct ipc_request answer = { .id = id };
+	struct buffer buffer;
+
+	show_queue(METRIC_QUEUE_DEPTH_KEYD_ROUTER, PROCESS_ROUTER);
+	show_queue(METRIC_QUEUE_DEPTH_KEYD_MESH, PROCESS_MESH);
+	buffer_init(&buffer);
+	if (metrics_pack(&buffer) == -1) {
+		log_warn("metrics_failed", "reason=memory");
+		buffer_free(&buffer);
+		buffer_init(&buffer);
+	}
+	answer.value = METRIC_COUNT;
+	ipc_send(control, IPC_METRICS, &answer, buffer_bytes(&buffer),
+	    buffer_length(&buffer));
+	buffer_free(&buffer);
+}

@@ -1,0 +1,282 @@
+/*
+ * keyd only. From a passphrase to a node that can say who it is: unlocking
+ * the store, loading identity and chats, making certificates, telling the
+ * neighbours.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "common/proc/proc.h"
+#include "common/util/clock.h"
+#include "common/util/log.h"
+#include "keyd/authority.h"
+#include "keyd/chats.h"
+#include "keyd/keyd.h"
+#include "keyd/secret.h"
+#include "keyd/store.h"
+
+#define READ_TIMEOUT_MS 1000 /* for a pipe that is not yet written */
+
+/* --- what the chat engine is given ------------------------------------------- */
+
+static void
+give_message(void *arg, enum process to, enum ipc_type type,
+    const void *payload, const void *tail, size_t tail_length)
+{
+	struct ipc *ipc = proc_ipc(to);
+
+	(void)arg;
+	if (ipc != NULL)
+		ipc_send(ipc, type, payload, tail, tail_length);
+}
+
+static uint8_t *
+give_tail(void *arg, enum process to, enum ipc_type type, const void *payload,
+    size_t tail_length)
+{
+	struct ipc *ipc = proc_ipc(to);
+
+	(void)arg;
+	if (ipc == NULL)
+		return (NULL);
+	return (ipc_send_tail(ipc, type, payload, tail_length));
+}
+
+static void
+give_signature(void *arg, const uint8_t *bytes, size_t length,
+    uint8_t signature[SIGNATURE_SIZE])
+{
+	(void)arg;
+	identity_sign(&keyd.identity, bytes, length, signature);
+}
+
+static void
+give_random(void *arg, void *bytes, size_t length)
+{
+	(void)arg;
+	randombytes_buf(bytes, length);
+}
+
+static const struct chats_io chats_io = {
+	.send = give_message,
+	.send_tail = give_tail,
+	.sign = give_signature,
+	.random = give_random,
+};
+
+/* --- reading secrets --------------------------------------------------------- */
+
+/* Read all of a file or pipe, at most size bytes, into locked memory. The
+ * length, or -1. */
+static ssize_t
+read_secret(int fd, char *out, size_t size)
+{
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	size_t length = 0;
+	ssize_t n;
+
+	for (;;) {
+		if (length == size)
+			return (-1);
+		n = read(fd, out + length, size - length);
+		if (n == 0)
+			return ((ssize_t)length);
+		if (n > 0) {
+			length += (size_t)n;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN || poll(&wait, 1, READ_TIMEOUT_MS) != 1)
+			return (-1);
+	}
+}
+
+void
+unlock_own_key(int fd)
+{
+	char *pem = secret_new(SECRET_MAX);
+	ssize_t length;
+
+	if (pem == NULL)
+		fatal("memory", "what=key");
+	if (keyd.own_key == NULL &&
+	    (keyd.own_key = secret_new(P256_SIZE)) == NULL)
+		fatal("memory", "what=key");
+	length = read_secret(fd, pem, SECRET_MAX);
+	(void)close(fd);
+	if (length <= 0 ||
+	    tls_read_key(pem, (size_t)length, keyd.own_key) == -1) {
+		secret_free(pem, SECRET_MAX);
+		secret_free(keyd.own_key, P256_SIZE);
+		keyd.own_key = NULL;
+		log_error("certificate_key_refused", "file=\"%s\" want=%s",
+		    proc_config()->certificate_key,
+		    "\"a PEM with a P-256 key\"");
+		return;
+	}
+	secret_free(pem, SECRET_MAX);
+	/* After a reload; at start nothing is unlocked yet. */
+	if (keyd.chats != NULL && unlock_certificates() == 0)
+		unlock_tell_all();
+}
+
+/* --- unlocking ---------------------------------------------------------------- */
+
+static const char *
+unlock_store(const char *passphrase, size_t length)
+{
+	const struct config_keystore *config = &proc_config()->keystore;
+	enum store_error error;
+
+	error = store_unlock(keyd.store, passphrase, length, config->argon2_ops,
+	    config->argon2_memory);
+	if (error != STORE_OK)
+		return (store_error_text(error));
+	if (identity_load(&keyd.identity, keyd.store, proc_config()->node_id) ==
+	    -1)
+		return (store_error_text(STORE_DAMAGED));
+	keyd.chats = chats_new(&chats_io, keyd.store, proc_config(),
+	    keyd.identity.node_key, keyd.identity.incarnation, clock_wall());
+	if (keyd.chats == NULL)
+		return (store_error_text(STORE_DAMAGED));
+	return (NULL);
+}
+
+const char *
+unlock_with(int fd)
+{
+	char *passphrase = secret_new(SECRET_MAX);
+	const char *error = NULL;
+	ssize_t length;
+
+	if (passphrase == NULL) {
+		(void)close(fd);
+		return ("no memory");
+	}
+	length = read_secret(fd, passphrase, SECRET_MAX);
+	(void)close(fd);
+	/* One line end, as editors and echo leave it. */
+	if (length > 0 && passphrase[length - 1] == '\n')
+		length--;
+	if (length > 0 && passphrase[length - 1] == '\r')
+		length--;
+	if (keyd.chats != NULL)
+		error = "already unlocked";
+	else if (length <= 0)
+		error = "the passphrase is empty, too long or cannot be read";
+	else
+		error = unlock_store(passphrase, (size_t)length);
+	secret_free(passphrase, SECRET_MAX);
+	if (error != NULL) {
+		log_error("unlock_failed", "reason=\"%s\"", error);
+		return (error);
+	}
+	if (identity_renew(&keyd.identity, keyd.store, clock_wall(),
+		proc_config()->membership_lifetime) == -1 ||
+	    unlock_certificates() == -1)
+		fatal("certificates", "reason=\"cannot make or store them\"");
+	log_info("unlocked", "node=%s incarnation=%llu chats=%zu",
+	    keyd.identity.node_id,
+	    (unsigned long long)keyd.identity.incarnation,
+	    chats_count(keyd.chats));
+	unlock_tell_all();
+	unlock_tell_more(PROCESS_ROUTER);
+	unlock_tell_more(PROCESS_MESH);
+	return (NULL);
+}
+
+int
+unlock_certificates(void)
+{
+	const struct identity *identity = &keyd.identity;
+	int64_t now = clock_wall();
+
+	keyd.app_pem[0] = '\0';
+	if (tls_spki(keyd.own_key != NULL ? keyd.own_key
+					  : identity->secrets->tls_app,
+		keyd.app_spki) == -1 ||
+	    tls_spki(identity->secrets->tls_mesh, keyd.mesh_spki) == -1)
+		return (-1);
+	if (keyd.own_key == NULL && tls_app_certificate(identity, keyd.store,
+					proc_config(), now, keyd.app_pem) == -1)
+		return (-1);
+	return (tls_mesh_certificate(identity, now, keyd.mesh_pem));
+}
+
+/* --- telling ------------------------------------------------------------------- */
+
+static void
+tell_certificate(struct ipc *ipc, enum tls_role role, const char *pem)
+{
+	struct ipc_tls_certificate certificate = { .role = role };
+
+	if (pem[0] != '\0')
+		ipc_send(
+		    ipc, IPC_TLS_CERTIFICATE, &certificate, pem, strlen(pem));
+}
+
+void
+unlock_tell(enum process peer)
+{
+	struct ipc *ipc = proc_ipc(peer);
+	struct ipc_identity message = { .unlocked = 0 };
+
+	if (ipc == NULL)
+		return;
+	(void)strlcpy(
+	    message.node_id, proc_config()->node_id, sizeof(message.node_id));
+	if (keyd.chats != NULL) {
+		identity_fill(&keyd.identity, &message);
+		memcpy(message.app_spki, keyd.app_spki, KEY_SIZE);
+		memcpy(message.mesh_spki, keyd.mesh_spki, KEY_SIZE);
+		if (peer == PROCESS_MESH)
+			tell_certificate(ipc, TLS_MESH, keyd.mesh_pem);
+		else
+			tell_certificate(ipc, TLS_APP, keyd.app_pem);
+	}
+	ipc_send(ipc, IPC_IDENTITY, &message, NULL, 0);
+}
+
+static void
+tell_peer(void *arg, const struct ipc_peer *peer)
+{
+	ipc_send(arg, IPC_PEER, peer, NULL, 0);
+}
+
+static void
+tell_revocation(const struct ipc_revocation *revocation)
+{
+	ipc_send(proc_ipc(PROCESS_MESH), IPC_REVOCATION, revocation, NULL, 0);
+}
+
+/* What a neighbour that has just come gets besides. */
+void
+unlock_tell_more(enum process peer)
+{
+	if (keyd.chats == NULL || proc_ipc(peer) == NULL)
+		return;
+	if (peer == PROCESS_ROUTER)
+		chats_report(keyd.chats);
+	if (peer == PROCESS_MESH &&
+	    (peers_walk(keyd.store, tell_peer, proc_ipc(peer)) == -1 ||
+		authority_revocations(
+		    &keyd.identity, keyd.store, tell_revocation) == -1))
+		log_warn("peers_unread", "error=%s", strerror(errno));
+}
+
+void
+unlock_tell_all(void)
+{
+	static const enum process peers[] = { PROCESS_ROUTER, PROCESS_MESH,
+		PROCESS_CONTROL };
+	size_t i;
+
+	for (i = 0; i < sizeof(peers) / sizeof(peers[0]); i++)
+		unlock_tell(peers[i]);
+}
