@@ -15,31 +15,31 @@
 #include "control/control.h"
 
 /* The largest payload that control sends: JOIN's. */
-#define ASK_PAYLOAD	sizeof(struct ipc_ticket)
+#define ASK_PAYLOAD sizeof(struct ipc_ticket)
 
 struct ask {
-	TAILQ_ENTRY(ask)	 entry;
-	uint64_t		 id;
-	int64_t			 timeout;
-	struct event		*timer;	/* deadline; activated when complete */
-	ask_done		 done;
-	void			*arg;
-	unsigned int		 pending[PROCESS_MESH + 1];	/* answers */
-	struct ask_answer	 answer;
+	TAILQ_ENTRY(ask) entry;
+	uint64_t id;
+	int64_t timeout;
+	struct event *timer; /* deadline; activated when complete */
+	ask_done done;
+	void *arg;
+	unsigned int pending[PROCESS_MESH + 1]; /* answers */
+	struct ask_answer answer;
 };
 
 static struct {
-	TAILQ_HEAD(, ask)	open;
-	uint64_t		last_id;
+	TAILQ_HEAD(, ask) open;
+	uint64_t last_id;
 } asks = { TAILQ_HEAD_INITIALIZER(asks.open), 0 };
 
 static const enum process askable[] = { PROCESS_PARENT, PROCESS_ROUTER,
 	PROCESS_KEYD, PROCESS_MESH };
-#define ASKABLE	(sizeof(askable) / sizeof(askable[0]))
+#define ASKABLE (sizeof(askable) / sizeof(askable[0]))
 
 static const struct {
-	enum ipc_type	row;
-	enum process	owner;
+	enum ipc_type row;
+	enum process owner;
 } kinds[SHOW_TIELINES + 1] = {
 	[SHOW_SESSIONS] = { IPC_ROW_SESSION, PROCESS_ROUTER },
 	[SHOW_CHATS] = { IPC_ROW_CHAT, PROCESS_ROUTER },
@@ -52,7 +52,7 @@ static const struct {
 static void
 ask_free(struct ask *ask)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i <= SHOW_TIELINES; i++)
 		buffer_free(&ask->answer.rows[i]);
@@ -72,8 +72,8 @@ ask_cancel(struct ask *ask)
 static void
 ask_finish(evutil_socket_t fd, short events, void *arg)
 {
-	struct ask	*ask = arg;
-	size_t		 i;
+	struct ask *ask = arg;
+	size_t i;
 
 	(void)fd;
 	(void)events;
@@ -90,8 +90,8 @@ ask_finish(evutil_socket_t fd, short events, void *arg)
 struct ask *
 ask_new(int64_t timeout, ask_done done, void *arg)
 {
-	struct ask	*ask;
-	size_t		 i;
+	struct ask *ask;
+	size_t i;
 
 	if ((ask = calloc(1, sizeof(*ask))) == NULL)
 		return (NULL);
@@ -114,7 +114,7 @@ ask_new(int64_t timeout, ask_done done, void *arg)
 static void
 ask_check(struct ask *ask)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < ASKABLE; i++)
 		if (ask->pending[askable[i]] > 0)
@@ -125,7 +125,7 @@ ask_check(struct ask *ask)
 void
 ask_start(struct ask *ask)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	tv.tv_sec = (time_t)(ask->timeout / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(ask->timeout % CLOCK_SECOND / 1000);
@@ -137,11 +137,11 @@ void
 ask_send(struct ask *ask, enum process process, enum ipc_type type,
     const void *payload, int fd)
 {
-	struct ipc	*ipc = control.door(process);
-	size_t		 size = ipc_payload_size(type);
+	struct ipc *ipc = control.door(process);
+	size_t size = ipc_payload_size(type);
 	union {
-		uint64_t	id;
-		uint8_t		bytes[ASK_PAYLOAD];
+		uint64_t id;
+		uint8_t bytes[ASK_PAYLOAD];
 	} copy;
 
 	if (ipc == NULL || size > sizeof(copy)) {
@@ -163,7 +163,7 @@ ask_send(struct ask *ask, enum process process, enum ipc_type type,
 void
 ask_show(struct ask *ask, enum show_what what)
 {
-	struct ipc_show	show = { 0, what };
+	struct ipc_show show = { 0, what };
 
 	ask_send(ask, kinds[what].owner, IPC_SHOW, &show, -1);
 }
@@ -171,8 +171,8 @@ ask_show(struct ask *ask, enum show_what what)
 void
 ask_metrics(struct ask *ask)
 {
-	struct ipc_request	request = { 0, 0 };
-	size_t			i;
+	struct ipc_request request = { 0, 0 };
+	size_t i;
 
 	ask->answer.metrics = calloc(METRIC_COUNT, sizeof(metrics[0]));
 	if (ask->answer.metrics == NULL)
@@ -186,7 +186,7 @@ const void *
 ask_rows(const struct ask_answer *answer, enum show_what what, size_t *count)
 {
 	*count = buffer_length(&answer->rows[what]) /
-	    ipc_payload_size(kinds[what].row);
+		 ipc_payload_size(kinds[what].row);
 	return (*count == 0 ? NULL : buffer_bytes(&answer->rows[what]));
 }
 
@@ -194,8 +194,8 @@ ask_rows(const struct ask_answer *answer, enum show_what what, size_t *count)
 static int
 ask_row(struct ask *ask, const struct ipc_message *message)
 {
-	size_t	size = ipc_payload_size(message->type);
-	size_t	what;
+	size_t size = ipc_payload_size(message->type);
+	size_t what;
 
 	for (what = SHOW_SESSIONS; what <= SHOW_TIELINES; what++)
 		if (kinds[what].row == message->type)
@@ -204,7 +204,7 @@ ask_row(struct ask *ask, const struct ipc_message *message)
 		return (0);
 	if (buffer_length(&ask->answer.rows[what]) / size >= ASK_ROWS ||
 	    buffer_append(&ask->answer.rows[what], message->payload, size) ==
-	    -1)
+		-1)
 		ask->answer.cut = 1;
 	return (1);
 }
@@ -212,8 +212,8 @@ ask_row(struct ask *ask, const struct ipc_message *message)
 static void
 ask_result(struct ask *ask, const struct ipc_message *message)
 {
-	const struct ipc_result	*result = message->payload;
-	size_t			 length = message->tail_length;
+	const struct ipc_result *result = message->payload;
+	size_t length = message->tail_length;
 
 	if (result->ok)
 		ask->answer.results++;
@@ -229,26 +229,35 @@ ask_result(struct ask *ask, const struct ipc_message *message)
 	ask->answer.text[length] = '\0';
 }
 
+static struct ask *
+ask_find(uint64_t id)
+{
+	struct ask *ask;
+
+	TAILQ_FOREACH(ask, &asks.open, entry)
+	if (ask->id == id)
+		return (ask);
+	return (NULL);
+}
+
 void
 ask_message(enum process from, const struct ipc_message *message)
 {
-	struct ask	*ask;
-	uint64_t	 id;
+	struct ask *ask;
+	uint64_t id;
 
 	/* Every struct that answers begins with the id. */
 	memcpy(&id, message->payload, sizeof(id));
-	TAILQ_FOREACH(ask, &asks.open, entry)
-		if (ask->id == id)
-			break;
+	ask = ask_find(id);
 	if (ask == NULL || from > PROCESS_MESH || ask->pending[from] == 0)
-		return;		/* too late, or not asked */
+		return; /* too late, or not asked */
 	if (ask_row(ask, message))
 		return;
 	switch (message->type) {
 	case IPC_METRICS:
 		if (ask->answer.metrics == NULL ||
 		    metrics_merge(ask->answer.metrics, message->tail,
-		    message->tail_length) == -1)
+			message->tail_length) == -1)
 			ask->answer.missing |= from;
 		break;
 	case IPC_TICKET:
@@ -271,11 +280,12 @@ ask_message(enum process from, const struct ipc_message *message)
 void
 ask_lost(enum process process)
 {
-	struct ask	*ask;
+	struct ask *ask;
 
 	if (process > PROCESS_MESH)
 		return;
-	TAILQ_FOREACH(ask, &asks.open, entry) {
+	TAILQ_FOREACH(ask, &asks.open, entry)
+	{
 		if (ask->pending[process] == 0)
 			continue;
 		ask->pending[process] = 0;

@@ -11,10 +11,10 @@
 #include "control/control.h"
 #include "control/report.h"
 
-static const struct {
-	const char	*name;
-	int		 changes;	/* only for root and the owner */
-	command_run	 run;
+static const struct command_row {
+	const char *name;
+	int changes; /* only for root and the owner */
+	command_run run;
 } commands[] = {
 	{ "show", 0, command_show },
 	{ "status", 0, command_status },
@@ -29,7 +29,6 @@ static const struct {
 	{ "stop", 1, command_stop },
 	{ "reload", 1, command_reload },
 };
-#define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
 static void
 command_free(struct command *command)
@@ -52,7 +51,7 @@ command_cancel(struct command *command)
 static void
 command_end(struct command *command, json_t *last)
 {
-	struct client	*client = command->client;
+	struct client *client = command->client;
 
 	client_line(client, last);
 	command_free(command);
@@ -60,18 +59,18 @@ command_end(struct command *command, json_t *last)
 }
 
 void
-command_ok(struct command *command, json_t *result,
-    const struct ask_answer *answer)
+command_ok(
+    struct command *command, json_t *result, const struct ask_answer *answer)
 {
-	json_t	*last = json_pack("{s:b}", "ok", 1);
+	json_t *last = json_pack("{s:b}", "ok", 1);
 
 	if (result != NULL) {
 		(void)json_object_update(last, result);
 		json_decref(result);
 	}
 	if (answer != NULL && answer->missing != 0)
-		(void)json_object_set_new(last, "missing",
-		    report_process_names(answer->missing));
+		(void)json_object_set_new(
+		    last, "missing", report_process_names(answer->missing));
 	if (answer != NULL && answer->cut)
 		(void)json_object_set_new(last, "cut", json_true());
 	command_end(command, last);
@@ -80,18 +79,18 @@ command_ok(struct command *command, json_t *result,
 static json_t *
 command_error(const char *error, const char *text)
 {
-	json_t	*message = json_string(text);
+	json_t *message = json_string(text);
 
-	return (json_pack("{s:b s:s s:o}", "ok", 0, "error", error,
-	    "message", message == NULL ? json_string("?") : message));
+	return (json_pack("{s:b s:s s:o}", "ok", 0, "error", error, "message",
+	    message == NULL ? json_string("?") : message));
 }
 
 void
-command_fail(struct command *command, const char *error, const char *format,
-    ...)
+command_fail(
+    struct command *command, const char *error, const char *format, ...)
 {
-	char	text[1280];
-	va_list	ap;
+	char text[1280];
+	va_list ap;
 
 	va_start(ap, format);
 	if (vsnprintf(text, sizeof(text), format, ap) < 0)
@@ -103,19 +102,19 @@ command_fail(struct command *command, const char *error, const char *format,
 void
 command_fail_missing(struct command *command, const struct ask_answer *answer)
 {
-	int	 late = answer->late != 0;
-	json_t	*last = command_error(late ? ERROR_TIMEOUT : ERROR_UNAVAILABLE,
+	int late = answer->late != 0;
+	json_t *last = command_error(late ? ERROR_TIMEOUT : ERROR_UNAVAILABLE,
 	    late ? "a process did not answer in time" : "a process is down");
 
-	(void)json_object_set_new(last, "missing",
-	    report_process_names(answer->missing));
+	(void)json_object_set_new(
+	    last, "missing", report_process_names(answer->missing));
 	command_end(command, last);
 }
 
 void
 command_result(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
+	struct command *command = arg;
 
 	command_answered(command);
 	if (answer->missing != 0)
@@ -124,8 +123,11 @@ command_result(void *arg, const struct ask_answer *answer)
 		command_fail(command, ERROR_FAILED, "%s",
 		    answer->text[0] != '\0' ? answer->text : "refused");
 	else
-		command_ok(command, answer->text[0] == '\0' ? NULL :
-		    json_pack("{s:s}", "message", answer->text), answer);
+		command_ok(command,
+		    answer->text[0] == '\0'
+			? NULL
+			: json_pack("{s:s}", "message", answer->text),
+		    answer);
 }
 
 struct ask *
@@ -150,10 +152,10 @@ command_string(const struct command *command, const char *key)
 }
 
 json_int_t
-command_integer(const struct command *command, const char *key,
-    json_int_t otherwise)
+command_integer(
+    const struct command *command, const char *key, json_int_t otherwise)
 {
-	json_t	*value = json_object_get(command->request, key);
+	json_t *value = json_object_get(command->request, key);
 
 	if (value == NULL)
 		return (otherwise);
@@ -166,55 +168,62 @@ command_boolean(const struct command *command, const char *key)
 	return (json_is_true(json_object_get(command->request, key)));
 }
 
-/* The row of commands[] that the request names; COMMANDS for none. */
-static size_t
+/* The row of commands[] that the request names, or NULL. */
+static const struct command_row *
 command_find(const json_t *request)
 {
-	const char	*name;
-	size_t		 i;
+	const char *name;
+	size_t i;
 
 	name = json_string_value(json_object_get(request, "command"));
-	for (i = 0; i < COMMANDS; i++)
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (name != NULL && strcmp(name, commands[i].name) == 0)
-			break;
-	return (i);
+			return (&commands[i]);
+	return (NULL);
+}
+
+/* A request that does not become a command. */
+static void
+command_refuse(struct client *client, json_t *request, int fd,
+    const char *error, const char *text)
+{
+	if (fd != -1)
+		close(fd);
+	json_decref(request);
+	client_line(client, command_error(error, text));
 }
 
 void
 command_start(struct client *client, const char *line, size_t length, int fd,
     int may_change)
 {
-	struct command	*command = NULL;
-	const char	*error = ERROR_USAGE, *text = NULL;
-	json_t		*request;
-	size_t		 i;
+	const struct command_row *row;
+	struct command *command;
+	json_t *request;
 
 	request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
-	i = command_find(request);
-	if (!json_is_object(request))
-		text = "not a JSON object";
-	else if (i == COMMANDS)
-		text = "unknown command";
-	else if (commands[i].changes && !may_change) {
-		error = ERROR_DENIED;
-		text = "only root and the daemon's user may do this";
-	} else if ((command = calloc(1, sizeof(*command))) == NULL) {
-		error = ERROR_FAILED;
-		text = "out of memory";
-	}
-	if (text != NULL) {
-		if (fd != -1)
-			close(fd);
-		json_decref(request);
-		client_line(client, command_error(error, text));
+	if ((row = command_find(request)) == NULL) {
+		command_refuse(client, request, fd, ERROR_USAGE,
+		    json_is_object(request) ? "unknown command"
+					    : "not a JSON object");
 		return;
 	}
-	if (commands[i].changes)
-		log_info("hermesctl", "command=\"%s\"", commands[i].name);
+	if (row->changes && !may_change) {
+		command_refuse(client, request, fd, ERROR_DENIED,
+		    "only root and the daemon's user may do this");
+		return;
+	}
+	if ((command = calloc(1, sizeof(*command))) == NULL) {
+		command_refuse(
+		    client, request, fd, ERROR_FAILED, "out of memory");
+		return;
+	}
+	if (row->changes)
+		log_info("hermesctl", "command=\"%s\"", row->name);
 	command->client = client;
 	command->request = request;
 	command->fd = fd;
 	command->full = command_boolean(command, "full");
 	client_begin(client, command);
-	commands[i].run(command);
+	row->run(command);
 }

@@ -15,34 +15,34 @@
 struct command;
 
 /* What the daemon says in "error" when "ok" is false. */
-#define ERROR_USAGE		"usage"		/* not a valid request */
-#define ERROR_DENIED		"denied"	/* this user may only look */
-#define ERROR_TIMEOUT		"timeout"	/* a process did not answer */
-#define ERROR_UNAVAILABLE	"unavailable"	/* a process is down */
-#define ERROR_FAILED		"failed"	/* refused; message says why */
-#define ERROR_AMBIGUOUS		"ambiguous"	/* several match */
-#define ERROR_NOT_FOUND		"not_found"	/* none matches */
+#define ERROR_USAGE       "usage"       /* not a valid request */
+#define ERROR_DENIED      "denied"      /* this user may only look */
+#define ERROR_TIMEOUT     "timeout"     /* a process did not answer */
+#define ERROR_UNAVAILABLE "unavailable" /* a process is down */
+#define ERROR_FAILED      "failed"      /* refused; message says why */
+#define ERROR_AMBIGUOUS   "ambiguous"   /* several match */
+#define ERROR_NOT_FOUND   "not_found"   /* none matches */
 
 /*
  * Carry out one line. fd, owned from here, came with it or is -1. A command
  * that runs is announced with client_begin() and ends, now or later, with
  * client_done().
  */
-void	command_start(struct client *client, const char *line, size_t length,
-	    int fd, int may_change);
+void command_start(struct client *client, const char *line, size_t length,
+    int fd, int may_change);
 
 /* The client went away: answer nobody. */
-void	command_cancel(struct command *command);
+void command_cancel(struct command *command);
 
 /* --- for the files that implement commands ------------------------------- */
 
 struct command {
-	struct client	*client;
-	json_t		*request;
-	struct ask	*ask;		/* the open question, or NULL */
-	int		 fd;		/* came with the request, or -1 */
-	enum show_what	 what;
-	int		 full;		/* ids whole */
+	struct client *client;
+	json_t *request;
+	struct ask *ask; /* the open question, or NULL */
+	int fd;          /* came with the request, or -1 */
+	enum show_what what;
+	int full; /* ids whole */
 };
 
 typedef void (*command_run)(struct command *command);
@@ -51,44 +51,43 @@ typedef void (*command_run)(struct command *command);
  * Begin a question. command->ask is it, or NULL after the command was failed
  * and freed. done's arg is the command; it calls command_answered() first.
  */
-struct ask *command_ask(struct command *command, int64_t timeout,
-	    ask_done done);
-void	command_answered(struct command *command);
+struct ask *command_ask(
+    struct command *command, int64_t timeout, ask_done done);
+void command_answered(struct command *command);
 
 /* The end of a command, which is freed. result is an object, its reference
  * is taken; "ok" and, if any, "missing" are added. */
-void	command_ok(struct command *command, json_t *result,
-	    const struct ask_answer *answer);
-void	command_fail(struct command *command, const char *error,
-	    const char *format, ...) __attribute__((format(printf, 3, 4)));
+void command_ok(
+    struct command *command, json_t *result, const struct ask_answer *answer);
+void command_fail(struct command *command, const char *error,
+    const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* As command_fail() with the missing processes named. */
-void	command_fail_missing(struct command *command,
-	    const struct ask_answer *answer);
+void command_fail_missing(
+    struct command *command, const struct ask_answer *answer);
 /* ask_done for commands that end with one RESULT. */
-void	command_result(void *arg, const struct ask_answer *answer);
+void command_result(void *arg, const struct ask_answer *answer);
 
 /* A member of the request. An integer that is none reads as -1. */
-const char	*command_string(const struct command *command,
-		    const char *key);		/* NULL: absent */
-json_int_t	 command_integer(const struct command *command,
-		    const char *key, json_int_t otherwise);
-int		 command_boolean(const struct command *command,
-		    const char *key);
+const char *command_string(
+    const struct command *command, const char *key); /* NULL: absent */
+json_int_t command_integer(
+    const struct command *command, const char *key, json_int_t otherwise);
+int command_boolean(const struct command *command, const char *key);
 
 /* command_show.c */
-void	command_show(struct command *command);
-void	command_status(struct command *command);
-void	command_metrics(struct command *command);
+void command_show(struct command *command);
+void command_status(struct command *command);
+void command_metrics(struct command *command);
 /* command_change.c */
-void	command_mesh_create(struct command *command);
-void	command_mesh_revoke(struct command *command);
-void	command_ticket(struct command *command);
-void	command_join(struct command *command);
-void	command_erase(struct command *command);
-void	command_unlock(struct command *command);
-void	command_stop(struct command *command);
-void	command_reload(struct command *command);
+void command_mesh_create(struct command *command);
+void command_mesh_revoke(struct command *command);
+void command_ticket(struct command *command);
+void command_join(struct command *command);
+void command_erase(struct command *command);
+void command_unlock(struct command *command);
+void command_stop(struct command *command);
+void command_reload(struct command *command);
 /* command_rekey.c */
-void	command_rekey(struct command *command);
+void command_rekey(struct command *command);
 
 #endif

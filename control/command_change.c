@@ -10,15 +10,15 @@
 #include "control/control.h"
 #include "control/report.h"
 
-#define TICKET_TTL_MAX	(366LL * 24 * 3600)	/* seconds */
-#define TICKET_USES_MAX	1000000
+#define TICKET_TTL_MAX  (366LL * 24 * 3600) /* seconds */
+#define TICKET_USES_MAX 1000000
 
 /* Ask one process one thing that ends with RESULT. */
 static void
 command_request(struct command *command, enum process process,
     enum ipc_type type, const void *payload, ask_done done)
 {
-	int	fd = command->fd;
+	int fd = command->fd;
 
 	if (command_ask(command, ASK_LONG, done) == NULL)
 		return;
@@ -27,12 +27,12 @@ command_request(struct command *command, enum process process,
 	ask_start(command->ask);
 }
 
-static const struct ipc_request	plain = { 0, 0 };
+static const struct ipc_request plain = { 0, 0 };
 
 static void
 command_mesh_created(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
+	struct command *command = arg;
 
 	/* keyd says who it is now before it says that all is done. */
 	if (answer->results == 0 || !control.identity.in_mesh) {
@@ -40,8 +40,10 @@ command_mesh_created(void *arg, const struct ask_answer *answer)
 		return;
 	}
 	command_answered(command);
-	command_ok(command, json_pack("{s:o}", "mesh_id",
-	    report_id(control.identity.mesh_id, KEY_SIZE, 1)), answer);
+	command_ok(command,
+	    json_pack("{s:o}", "mesh_id",
+		report_id(control.identity.mesh_id, KEY_SIZE, 1)),
+	    answer);
 }
 
 void
@@ -54,8 +56,8 @@ command_mesh_create(struct command *command)
 void
 command_mesh_revoke(struct command *command)
 {
-	const char		*node = command_string(command, "node");
-	struct ipc_revoke	 revoke;
+	const char *node = command_string(command, "node");
+	struct ipc_revoke revoke;
 
 	if (node == NULL || !node_id_valid(node, strlen(node))) {
 		command_fail(command, ERROR_USAGE, "not a node id");
@@ -63,15 +65,15 @@ command_mesh_revoke(struct command *command)
 	}
 	memset(&revoke, 0, sizeof(revoke));
 	memcpy(revoke.node_id, node, strlen(node));
-	command_request(command, PROCESS_KEYD, IPC_REVOKE, &revoke,
-	    command_result);
+	command_request(
+	    command, PROCESS_KEYD, IPC_REVOKE, &revoke, command_result);
 }
 
 static void
 command_ticket_made(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	char		 text[TICKET_TEXT_MAX];
+	struct command *command = arg;
+	char text[TICKET_TEXT_MAX];
 
 	if (!answer->have_ticket) {
 		command_result(arg, answer);
@@ -79,36 +81,39 @@ command_ticket_made(void *arg, const struct ask_answer *answer)
 	}
 	command_answered(command);
 	ticket_to_text(&answer->ticket.ticket, text);
-	command_ok(command, json_pack("{s:s s:o}", "ticket", text,
-	    "expires_at", report_time(answer->ticket.ticket.expires_at)),
+	command_ok(command,
+	    json_pack("{s:s s:o}", "ticket", text, "expires_at",
+		report_time(answer->ticket.ticket.expires_at)),
 	    answer);
 }
 
 void
 command_ticket(struct command *command)
 {
-	json_int_t		ttl = command_integer(command, "ttl", 3600);
-	json_int_t		uses = command_integer(command, "uses", 1);
-	struct ipc_ticket_make	make;
+	json_int_t ttl = command_integer(command, "ttl", 3600);
+	json_int_t uses = command_integer(command, "uses", 1);
+	struct ipc_ticket_make make;
 
 	if (ttl < 1 || ttl > TICKET_TTL_MAX || uses < 1 ||
 	    uses > TICKET_USES_MAX) {
-		command_fail(command, ERROR_USAGE, "ttl is 1 to %lld seconds, "
-		    "uses 1 to %d", TICKET_TTL_MAX, TICKET_USES_MAX);
+		command_fail(command, ERROR_USAGE,
+		    "ttl is 1 to %lld seconds, "
+		    "uses 1 to %d",
+		    TICKET_TTL_MAX, TICKET_USES_MAX);
 		return;
 	}
 	memset(&make, 0, sizeof(make));
 	make.lifetime = (int64_t)ttl * CLOCK_SECOND;
 	make.uses = (uint64_t)uses;
-	command_request(command, PROCESS_KEYD, IPC_TICKET_MAKE, &make,
-	    command_ticket_made);
+	command_request(
+	    command, PROCESS_KEYD, IPC_TICKET_MAKE, &make, command_ticket_made);
 }
 
 void
 command_join(struct command *command)
 {
-	const char		*text = command_string(command, "ticket");
-	struct ipc_ticket	 join;
+	const char *text = command_string(command, "ticket");
+	struct ipc_ticket join;
 
 	memset(&join, 0, sizeof(join));
 	if (text == NULL || ticket_from_text(&join.ticket, text) == -1) {
@@ -117,19 +122,18 @@ command_join(struct command *command)
 	}
 	if (ticket_verify(&join.ticket, clock_wall()) == -1) {
 		command_fail(command, ERROR_FAILED, "%s",
-		    errno == ETIME ? "the ticket has expired" :
-		    "the ticket is damaged or forged");
+		    errno == ETIME ? "the ticket has expired"
+				   : "the ticket is damaged or forged");
 		return;
 	}
-	command_request(command, PROCESS_MESH, IPC_JOIN, &join,
-	    command_result);
+	command_request(command, PROCESS_MESH, IPC_JOIN, &join, command_result);
 }
 
 void
 command_erase(struct command *command)
 {
-	command_request(command, PROCESS_KEYD, IPC_ERASE, &plain,
-	    command_result);
+	command_request(
+	    command, PROCESS_KEYD, IPC_ERASE, &plain, command_result);
 }
 
 /*
@@ -139,12 +143,12 @@ command_erase(struct command *command)
 void
 command_unlock(struct command *command)
 {
-	struct stat	st;
-	int		flags;
+	struct stat st;
+	int flags;
 
 	if (control.identity.unlocked) {
-		command_ok(command, json_pack("{s:s}", "message",
-		    "already unlocked"), NULL);
+		command_ok(command,
+		    json_pack("{s:s}", "message", "already unlocked"), NULL);
 		return;
 	}
 	if (command->fd == -1 || fstat(command->fd, &st) == -1 ||
@@ -156,20 +160,20 @@ command_unlock(struct command *command)
 		    "unlock wants a pipe or file to read with it");
 		return;
 	}
-	command_request(command, PROCESS_KEYD, IPC_PASSPHRASE, &plain,
-	    command_result);
+	command_request(
+	    command, PROCESS_KEYD, IPC_PASSPHRASE, &plain, command_result);
 }
 
 void
 command_stop(struct command *command)
 {
-	command_request(command, PROCESS_PARENT, IPC_STOP, &plain,
-	    command_result);
+	command_request(
+	    command, PROCESS_PARENT, IPC_STOP, &plain, command_result);
 }
 
 void
 command_reload(struct command *command)
 {
-	command_request(command, PROCESS_PARENT, IPC_RELOAD, &plain,
-	    command_result);
+	command_request(
+	    command, PROCESS_PARENT, IPC_RELOAD, &plain, command_result);
 }

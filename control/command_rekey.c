@@ -10,43 +10,43 @@
 #include "control/command.h"
 #include "control/report.h"
 
-#define REKEY_PREFIX	4	/* fewest hex digits that name something */
-#define REKEY_NAMED	20	/* candidates listed when it is ambiguous */
+#define REKEY_PREFIX 4  /* fewest hex digits that name something */
+#define REKEY_NAMED  20 /* candidates listed when it is ambiguous */
 
 /* What the operator's word has to do with a row; higher is closer. */
 enum match {
 	MATCH_NONE,
-	MATCH_PREFIX,		/* of chat id, handle or app id */
+	MATCH_PREFIX, /* of chat id, handle or app id */
 	MATCH_CHAT_ID
 };
 
 static int
 rekey_hex_prefix(const uint8_t bytes[KEY_SIZE], const char *word)
 {
-	char	text[2 * KEY_SIZE + 1];
+	char text[2 * KEY_SIZE + 1];
 
 	hex_encode(text, bytes, KEY_SIZE);
 	return (strlen(word) >= REKEY_PREFIX &&
-	    strncmp(text, word, strlen(word)) == 0);
+		strncmp(text, word, strlen(word)) == 0);
 }
 
 static int
 rekey_app_matches(const struct ipc_row_ratchet *row, const char *word)
 {
 	return (rekey_hex_prefix(row->local_app, word) ||
-	    rekey_hex_prefix(row->peer_app, word));
+		rekey_hex_prefix(row->peer_app, word));
 }
 
 static enum match
 rekey_match(const struct ipc_row_ratchet *row, const char *word)
 {
-	char	chat_id[sizeof(row->chat_id) + 1] = "";
+	char chat_id[sizeof(row->chat_id) + 1] = "";
 
 	memcpy(chat_id, row->chat_id, sizeof(row->chat_id));
 	if (strcmp(chat_id, word) == 0)
 		return (MATCH_CHAT_ID);
 	if ((strlen(word) >= REKEY_PREFIX &&
-	    strncmp(chat_id, word, strlen(word)) == 0) ||
+		strncmp(chat_id, word, strlen(word)) == 0) ||
 	    rekey_hex_prefix(row->key.handle, word) ||
 	    rekey_app_matches(row, word))
 		return (MATCH_PREFIX);
@@ -56,11 +56,11 @@ rekey_match(const struct ipc_row_ratchet *row, const char *word)
 /* Mark in chosen[] the rows that word names; the number of chats these are
  * (both sides of a chat within this node count once). */
 static size_t
-rekey_choose(const struct ipc_row_ratchet *rows, size_t count,
-    const char *word, char *chosen)
+rekey_choose(const struct ipc_row_ratchet *rows, size_t count, const char *word,
+    char *chosen)
 {
-	enum match	best = MATCH_NONE, match;
-	size_t		i, first = count, chats = 0;
+	enum match best = MATCH_NONE, match;
+	size_t i, first = count, chats = 0;
 
 	for (i = 0; i < count; i++)
 		if ((match = rekey_match(&rows[i], word)) > best)
@@ -74,7 +74,7 @@ rekey_choose(const struct ipc_row_ratchet *rows, size_t count,
 		if (first == count)
 			first = i;
 		if (i == first || memcmp(rows[i].key.handle,
-		    rows[first].key.handle, KEY_SIZE) != 0)
+				      rows[first].key.handle, KEY_SIZE) != 0)
 			chats++;
 	}
 	return (chats);
@@ -82,33 +82,33 @@ rekey_choose(const struct ipc_row_ratchet *rows, size_t count,
 
 /* The chosen rows as the operator may name them. */
 static json_t *
-rekey_list(const struct ipc_row_ratchet *rows, size_t count,
-    const char *chosen, size_t most)
+rekey_list(const struct ipc_row_ratchet *rows, size_t count, const char *chosen,
+    size_t most)
 {
-	json_t	*array = json_array();
-	size_t	 i;
+	json_t *array = json_array();
+	size_t i;
 
 	for (i = 0; i < count && json_array_size(array) < most; i++)
 		if (chosen[i])
 			(void)json_array_append_new(array,
-			    json_pack("{s:o s:o s:o s:o s:I}",
-			    "chat_id", report_text(rows[i].chat_id,
-			    sizeof(rows[i].chat_id), 1),
-			    "handle",
-			    report_id(rows[i].key.handle, KEY_SIZE, 1),
-			    "local_app_id",
-			    report_id(rows[i].local_app, KEY_SIZE, 1),
-			    "remote_app_id",
-			    report_id(rows[i].peer_app, KEY_SIZE, 1),
-			    "key_version", (json_int_t)rows[i].version));
+			    json_pack("{s:o s:o s:o s:o s:I}", "chat_id",
+				report_text(rows[i].chat_id,
+				    sizeof(rows[i].chat_id), 1),
+				"handle",
+				report_id(rows[i].key.handle, KEY_SIZE, 1),
+				"local_app_id",
+				report_id(rows[i].local_app, KEY_SIZE, 1),
+				"remote_app_id",
+				report_id(rows[i].peer_app, KEY_SIZE, 1),
+				"key_version", (json_int_t)rows[i].version));
 	return (array);
 }
 
 static void
 rekey_done(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	json_t		*chats = json_object_get(command->request, "chats");
+	struct command *command = arg;
+	json_t *chats = json_object_get(command->request, "chats");
 
 	command_answered(command);
 	if (answer->missing != 0)
@@ -117,9 +117,10 @@ rekey_done(void *arg, const struct ask_answer *answer)
 		command_fail(command, ERROR_FAILED, "%s",
 		    answer->text[0] != '\0' ? answer->text : "refused");
 	else
-		command_ok(command, json_pack("{s:I s:O}",
-		    "count", (json_int_t)answer->count,
-		    "chats", chats), answer);
+		command_ok(command,
+		    json_pack("{s:I s:O}", "count", (json_int_t)answer->count,
+			"chats", chats),
+		    answer);
 }
 
 /* Tell keyd; list says which chats, and at which version they were. */
@@ -127,12 +128,12 @@ static void
 rekey_tell(struct command *command, const struct ipc_row_ratchet *rows,
     size_t count, const char *chosen, int all)
 {
-	struct ipc_rekey	rekey;
-	size_t			i;
+	struct ipc_rekey rekey;
+	size_t i;
 
 	/* Kept with the request until keyd has answered. */
-	(void)json_object_set_new(command->request, "chats",
-	    rekey_list(rows, count, chosen, count));
+	(void)json_object_set_new(
+	    command->request, "chats", rekey_list(rows, count, chosen, count));
 	if (command_ask(command, ASK_LONG, rekey_done) == NULL)
 		return;
 	memset(&rekey, 0, sizeof(rekey));
@@ -154,19 +155,19 @@ static size_t
 rekey_select(struct command *command, const struct ipc_row_ratchet *rows,
     size_t count, char *chosen)
 {
-	const char	*chat = command_string(command, "chat");
-	const char	*app = command_string(command, "app");
-	json_t		*matches;
-	size_t		 i, chats = 0;
+	const char *chat = command_string(command, "chat");
+	const char *app = command_string(command, "app");
+	json_t *matches;
+	size_t i, chats = 0;
 
 	if (chat != NULL) {
 		chats = rekey_choose(rows, count, chat, chosen);
 		if (chats > 1) {
 			matches = rekey_list(rows, count, chosen, REKEY_NAMED);
-			client_line(command->client, json_pack("{s:o}",
-			    "matches", matches));
-			command_fail(command, ERROR_AMBIGUOUS,
-			    "%zu chats match", chats);
+			client_line(command->client,
+			    json_pack("{s:o}", "matches", matches));
+			command_fail(
+			    command, ERROR_AMBIGUOUS, "%zu chats match", chats);
 			return (0);
 		}
 	} else
@@ -183,11 +184,11 @@ rekey_select(struct command *command, const struct ipc_row_ratchet *rows,
 static void
 rekey_found(void *arg, const struct ask_answer *answer)
 {
-	struct command			*command = arg;
-	const struct ipc_row_ratchet	*rows;
-	size_t				 count;
-	int				 all;
-	char				*chosen;
+	struct command *command = arg;
+	const struct ipc_row_ratchet *rows;
+	size_t count;
+	int all;
+	char *chosen;
 
 	command_answered(command);
 	if (answer->missing != 0) {
@@ -208,13 +209,13 @@ rekey_found(void *arg, const struct ask_answer *answer)
 void
 command_rekey(struct command *command)
 {
-	int	given = (command_string(command, "chat") != NULL) +
+	int given = (command_string(command, "chat") != NULL) +
 		    (command_string(command, "app") != NULL) +
 		    command_boolean(command, "all");
 
 	if (given != 1) {
-		command_fail(command, ERROR_USAGE,
-		    "rekey wants one of chat, app, all");
+		command_fail(
+		    command, ERROR_USAGE, "rekey wants one of chat, app, all");
 		return;
 	}
 	if (command_ask(command, ASK_SHORT, rekey_found) == NULL)

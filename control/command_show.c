@@ -10,11 +10,12 @@
 static void
 command_show_rows(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	json_t		*rows, *row;
-	size_t		 i;
+	struct command *command = arg;
+	json_t *rows, *row;
+	size_t i;
 	/* Without mesh, ratchets are shown, but their nodes not named. */
-	unsigned int	 needed = answer->missing &
+	unsigned int needed =
+	    answer->missing &
 	    (command->what == SHOW_RATCHETS ? PROCESS_KEYD : ~0U);
 
 	command_answered(command);
@@ -28,24 +29,23 @@ command_show_rows(void *arg, const struct ask_answer *answer)
 		return;
 	}
 	json_array_foreach(rows, i, row)
-		client_line(command->client, json_pack("{s:O}", "row", row));
+	    client_line(command->client, json_pack("{s:O}", "row", row));
 	json_decref(rows);
-	command_ok(command, json_pack("{s:I}", "count", (json_int_t)i),
-	    answer);
+	command_ok(command, json_pack("{s:I}", "count", (json_int_t)i), answer);
 }
 
 static void
 command_show_summary(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	json_t		*summary = report_summary(answer);
+	struct command *command = arg;
+	json_t *summary = report_summary(answer);
 
 	command_answered(command);
 	if (summary == NULL)
 		command_fail(command, ERROR_FAILED, "out of memory");
 	else
-		command_ok(command, json_pack("{s:o}", "summary", summary),
-		    answer);
+		command_ok(
+		    command, json_pack("{s:o}", "summary", summary), answer);
 }
 
 static void
@@ -59,14 +59,15 @@ command_show_certificate(struct command *command)
 		command_fail(command, ERROR_FAILED,
 		    "no certificate yet: keyd is locked");
 	else
-		command_ok(command, json_pack("{s:s}", "certificate",
-		    control.certificate), NULL);
+		command_ok(command,
+		    json_pack("{s:s}", "certificate", control.certificate),
+		    NULL);
 }
 
 void
 command_show(struct command *command)
 {
-	const char	*what = command_string(command, "what");
+	const char *what = command_string(command, "what");
 
 	if (what == NULL || strcmp(what, "summary") == 0) {
 		if (command_ask(command, ASK_SHORT, command_show_summary) ==
@@ -82,8 +83,8 @@ command_show(struct command *command)
 	}
 	command->what = report_find(what);
 	if (command->what == 0) {
-		command_fail(command, ERROR_USAGE,
-		    "nothing of that name to show");
+		command_fail(
+		    command, ERROR_USAGE, "nothing of that name to show");
 		return;
 	}
 	if (command_ask(command, ASK_SHORT, command_show_rows) == NULL)
@@ -97,18 +98,18 @@ command_show(struct command *command)
 static void
 command_status_done(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	json_t		*reasons = readiness_reasons(answer);
+	struct command *command = arg;
+	json_t *reasons = readiness_reasons(answer);
 
 	command_answered(command);
 	if (reasons == NULL) {
 		command_fail(command, ERROR_FAILED, "out of memory");
 		return;
 	}
-	command_ok(command, json_pack("{s:b s:o s:o}",
-	    "ready", json_array_size(reasons) == 0,
-	    "reasons", reasons,
-	    "processes", report_processes(answer)), answer);
+	command_ok(command,
+	    json_pack("{s:b s:o s:o}", "ready", json_array_size(reasons) == 0,
+		"reasons", reasons, "processes", report_processes(answer)),
+	    answer);
 }
 
 void
@@ -123,16 +124,17 @@ command_status(struct command *command)
 static void
 command_metrics_done(void *arg, const struct ask_answer *answer)
 {
-	struct command	*command = arg;
-	struct buffer	 text;
+	struct command *command = arg;
+	struct buffer text;
 
 	command_answered(command);
 	buffer_init(&text);
 	if (report_metrics(answer, &text) == -1)
 		command_fail(command, ERROR_FAILED, "out of memory");
 	else
-		command_ok(command, json_pack("{s:s%}", "metrics",
-		    (char *)buffer_bytes(&text), buffer_length(&text)),
+		command_ok(command,
+		    json_pack("{s:s%}", "metrics", (char *)buffer_bytes(&text),
+			buffer_length(&text)),
 		    answer);
 	buffer_free(&text);
 }

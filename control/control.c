@@ -17,7 +17,7 @@
 #include "control/http.h"
 #include "control/socket.h"
 
-struct control	control;
+struct control control;
 
 void
 control_init(struct event_base *base, struct ipc *(*door)(enum process))
@@ -34,7 +34,7 @@ control_init(struct event_base *base, struct ipc *(*door)(enum process))
 static void
 control_answer(void *arg, const struct ipc_message *message)
 {
-	struct proc_door	*door = arg;
+	struct proc_door *door = arg;
 
 	ask_message(door->peer, message);
 }
@@ -49,8 +49,8 @@ control_identity(void *arg, const struct ipc_message *message)
 static void
 control_certificate(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_tls_certificate	*certificate = message->payload;
-	char					*text;
+	const struct ipc_tls_certificate *certificate = message->payload;
+	char *text;
 
 	(void)arg;
 	if (certificate->role != TLS_APP)
@@ -65,7 +65,7 @@ control_certificate(void *arg, const struct ipc_message *message)
 static void
 control_process_state(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_process_state	*state = message->payload;
+	const struct ipc_process_state *state = message->payload;
 
 	(void)arg;
 	if (state->process <= PROCESS_CONTROL)
@@ -101,7 +101,7 @@ control_configured(const struct config *config, int reload)
 static void
 control_listener(enum listener_kind kind, uint32_t index, int fd)
 {
-	int	error = -1;
+	int error = -1;
 
 	if (kind == LISTEN_CONTROL)
 		error = socket_listen(fd);
@@ -110,8 +110,7 @@ control_listener(enum listener_kind kind, uint32_t index, int fd)
 	else
 		close(fd);
 	if (error == -1)
-		log_error("listener_unusable", "kind=%d index=%u", kind,
-		    index);
+		log_error("listener_unusable", "kind=%d index=%u", kind, index);
 }
 
 static void
@@ -141,7 +140,7 @@ control_shutdown(int64_t grace)
 int
 control_main(void)
 {
-	static const struct proc_hooks	hooks = {
+	static const struct proc_hooks hooks = {
 		.handlers = control_handlers,
 		.configured = control_configured,
 		.listener = control_listener,

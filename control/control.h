@@ -14,16 +14,16 @@
 struct event_base;
 
 struct control {
-	struct event_base	*base;
+	struct event_base *base;
 	/* The door to a process, NULL while it is down. */
-	struct ipc		*(*door)(enum process process);
-	struct config		 config;
-	struct ipc_identity	 identity;	/* as keyd last said */
-	char			*certificate;	/* PEM shown to apps, or NULL */
+	struct ipc *(*door)(enum process process);
+	struct config config;
+	struct ipc_identity identity; /* as keyd last said */
+	char *certificate;            /* PEM shown to apps, or NULL */
 	/* By enum process; as the parent last said. */
 	struct ipc_process_state states[PROCESS_CONTROL + 1];
-	int			 draining;
-	int64_t			 started_at;	/* ns since the epoch */
+	int draining;
+	int64_t started_at; /* ns since the epoch */
 };
 
 extern struct control control;
@@ -33,7 +33,7 @@ extern struct control control;
 extern const ipc_handler control_handlers[];
 
 /* Forget everything and start on base with these doors. */
-void	control_init(struct event_base *base,
-	    struct ipc *(*door)(enum process process));
+void control_init(
+    struct event_base *base, struct ipc *(*door)(enum process process));
 
 #endif

@@ -13,8 +13,8 @@
 
 #include <jansson.h>
 
-#define CTL_SOCKET	"/run/hermes/hermesd.sock"
-#define CTL_TIMEOUT	60	/* seconds; longer than any of the daemon's */
+#define CTL_SOCKET  "/run/hermes/hermesd.sock"
+#define CTL_TIMEOUT 60 /* seconds; longer than any of the daemon's */
 
 /* Exit codes, as hermesctl(8) lists them. */
 enum ctl_exit {
@@ -27,40 +27,38 @@ enum ctl_exit {
 };
 
 struct ctl {
-	const char	*socket;
-	int		 json;		/* print JSON */
-	int		 full;		/* ids whole */
-	int		 timeout;	/* seconds */
-	int		 fd;		/* connected, or -1 */
+	const char *socket;
+	int json;    /* print JSON */
+	int full;    /* ids whole */
+	int timeout; /* seconds */
+	int fd;      /* connected, or -1 */
 };
 
 /* --- words (ctl_words.c) ------------------------------------------------- */
 
 /* A keyword that may be shortened. Tables end with a NULL word. */
 struct ctl_word {
-	const char		*word;
-	const char		*arguments;	/* for usage; "" none */
+	const char *word;
+	const char *arguments; /* for usage; "" none */
 	/* Arguments begin after the word. Returns enum ctl_exit. */
-	int			 (*run)(struct ctl *ctl, int argc,
-				    char *argv[]);
-	const struct ctl_word	*next;		/* second words, or NULL */
+	int (*run)(struct ctl *ctl, int argc, char *argv[]);
+	const struct ctl_word *next; /* second words, or NULL */
 };
 
 /* The word that arg is or uniquely begins; NULL when it is none or
  * several: *matches says how many. */
-const struct ctl_word *ctl_word_find(const struct ctl_word *words,
-	    const char *arg, size_t *matches);
+const struct ctl_word *ctl_word_find(
+    const struct ctl_word *words, const char *arg, size_t *matches);
 
 /* Complain about arg and list what it may be. Returns CTL_USAGE. */
-int	ctl_word_error(const struct ctl_word *words, const char *arg,
-	    FILE *out);
+int ctl_word_error(const struct ctl_word *words, const char *arg, FILE *out);
 
 /* --- arguments (ctl_args.c) ---------------------------------------------- */
 
 struct ctl_option {
-	const char	*name;		/* "--ttl"; "-n"; NULL ends */
-	const char	**value;	/* takes one, or NULL */
-	int		*flag;		/* set to 1, or NULL */
+	const char *name;   /* "--ttl"; "-n"; NULL ends */
+	const char **value; /* takes one, or NULL */
+	int *flag;          /* set to 1, or NULL */
 };
 
 /*
@@ -68,14 +66,14 @@ struct ctl_option {
  * the other arguments at its start. Their number, at least least and at
  * most most; -1 after a complaint.
  */
-int	ctl_options(struct ctl *ctl, const struct ctl_option *options,
-	    int argc, char *argv[], int least, int most);
+int ctl_options(struct ctl *ctl, const struct ctl_option *options, int argc,
+    char *argv[], int least, int most);
 
 /* "90", "90s", "15m", "1h", "7d" as seconds; -1 for anything else or 0. */
-int64_t	ctl_duration(const char *text);
+int64_t ctl_duration(const char *text);
 
 /* "a:1", "[::1]:1" as address and port; both hold size bytes. 0 or -1. */
-int	ctl_address(const char *text, char *address, size_t size, int *port);
+int ctl_address(const char *text, char *address, size_t size, int *port);
 
 /* --- the daemon (ctl_client.c) ------------------------------------------- */
 
@@ -88,17 +86,16 @@ typedef void (*ctl_row)(void *arg, json_t *row);
  * a complaint. Returns enum ctl_exit: CTL_OK only if the daemon said ok; if
  * not, the daemon's complaint was shown.
  */
-int	ctl_request(struct ctl *ctl, json_t *request, int fd, ctl_row row,
-	    void *arg, json_t **last);
+int ctl_request(struct ctl *ctl, json_t *request, int fd, ctl_row row,
+    void *arg, json_t **last);
 
 /* Wait until the daemon closes the connection. Returns enum ctl_exit. */
-int	ctl_wait_closed(struct ctl *ctl);
+int ctl_wait_closed(struct ctl *ctl);
 
-void	ctl_disconnect(struct ctl *ctl);
+void ctl_disconnect(struct ctl *ctl);
 
 /* "hermesctl: " and a line on standard error. */
-void	ctl_warn(const char *format, ...)
-	    __attribute__((format(printf, 1, 2)));
+void ctl_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- output (ctl_table.c) ------------------------------------------------ */
 
@@ -106,42 +103,41 @@ enum ctl_kind {
 	CTL_TEXT,
 	CTL_NUMBER,
 	CTL_YES_NO,
-	CTL_TIME,		/* RFC 3339, shown to the minute */
-	CTL_SECONDS		/* as ms, s, ... */
+	CTL_TIME,   /* RFC 3339, shown to the minute */
+	CTL_SECONDS /* as ms, s, ... */
 };
 
 struct ctl_column {
-	const char	*head;		/* NULL ends */
-	const char	*key;
-	enum ctl_kind	 kind;
-	size_t		 width;		/* longest shown; 0: any */
+	const char *head; /* NULL ends */
+	const char *key;
+	enum ctl_kind kind;
+	size_t width; /* longest shown; 0: any */
 };
 
 /* Print an array of objects as aligned columns; whole lifts the widths. */
-void	ctl_table(FILE *out, const struct ctl_column *columns,
-	    const json_t *rows, int whole);
+void ctl_table(
+    FILE *out, const struct ctl_column *columns, const json_t *rows, int whole);
 
 /* One value as the table shows it, in text[size]. */
-void	ctl_cell(char *text, size_t size, const json_t *value,
-	    enum ctl_kind kind);
+void ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind);
 
 /* An object on standard output, indented. The reference is not taken. */
-void	ctl_print_json(const json_t *value);
+void ctl_print_json(const json_t *value);
 
 /* --- commands ------------------------------------------------------------ */
 
-extern const struct ctl_word	ctl_show_words[];	/* ctl_show.c */
-int	ctl_show(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_status(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_mesh_create(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_mesh_revoke(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_ticket(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_join(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_erase(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_stop(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_reload(struct ctl *ctl, int argc, char *argv[]);
-int	ctl_rekey(struct ctl *ctl, int argc, char *argv[]);	/* ctl_rekey.c */
-int	ctl_init(struct ctl *ctl, int argc, char *argv[]);	/* ctl_init.c */
+extern const struct ctl_word ctl_show_words[]; /* ctl_show.c */
+int ctl_show(struct ctl *ctl, int argc, char *argv[]);
+int ctl_status(struct ctl *ctl, int argc, char *argv[]);
+int ctl_mesh_create(struct ctl *ctl, int argc, char *argv[]);
+int ctl_mesh_revoke(struct ctl *ctl, int argc, char *argv[]);
+int ctl_ticket(struct ctl *ctl, int argc, char *argv[]);
+int ctl_join(struct ctl *ctl, int argc, char *argv[]);
+int ctl_erase(struct ctl *ctl, int argc, char *argv[]);
+int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
+int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
+int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
+int ctl_rekey(struct ctl *ctl, int argc, char *argv[]); /* ctl_rekey.c */
+int ctl_init(struct ctl *ctl, int argc, char *argv[]);  /* ctl_init.c */
 
 #endif

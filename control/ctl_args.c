@@ -10,8 +10,8 @@
 static const struct ctl_option *
 ctl_option_find(const struct ctl_option *options, const char *arg)
 {
-	const struct ctl_option	*option;
-	size_t			 length = strcspn(arg, "=");
+	const struct ctl_option *option;
+	size_t length = strcspn(arg, "=");
 
 	for (option = options; option->name != NULL; option++)
 		if (strlen(option->name) == length &&
@@ -25,15 +25,15 @@ static int
 ctl_option_take(struct ctl *ctl, const struct ctl_option *options, int argc,
     char *argv[], int *i)
 {
-	const struct ctl_option	 common[] = {
+	const struct ctl_option common[] = {
 		{ "-j", NULL, &ctl->json },
 		{ "--json", NULL, &ctl->json },
 		{ "--full", NULL, &ctl->full },
 		{ NULL, NULL, NULL },
 	};
-	const struct ctl_option	*option;
-	const char		*arg = argv[*i];
-	const char		*equal = strchr(arg, '=');
+	const struct ctl_option *option;
+	const char *arg = argv[*i];
+	const char *equal = strchr(arg, '=');
 
 	if ((option = ctl_option_find(common, arg)) == NULL)
 		option = ctl_option_find(options, arg);
@@ -60,16 +60,16 @@ int
 ctl_options(struct ctl *ctl, const struct ctl_option *options, int argc,
     char *argv[], int least, int most)
 {
-	static const struct ctl_option	none[] = { { NULL, NULL, NULL } };
-	int				i, count = 0, only = 0;
+	static const struct ctl_option none[] = { { NULL, NULL, NULL } };
+	int i, count = 0, only = 0;
 
 	for (i = 0; i < argc; i++) {
 		if (only || argv[i][0] != '-' || argv[i][1] == '\0')
 			argv[count++] = argv[i];
 		else if (strcmp(argv[i], "--") == 0)
 			only = 1;
-		else if (ctl_option_take(ctl, options == NULL ? none :
-		    options, argc, argv, &i) == -1)
+		else if (ctl_option_take(ctl, options == NULL ? none : options,
+			     argc, argv, &i) == -1)
 			return (-1);
 	}
 	if (count < least) {
@@ -87,14 +87,14 @@ int64_t
 ctl_duration(const char *text)
 {
 	static const struct {
-		char	unit;
-		int64_t	seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 },
-		{ 'd', 86400 }, { 'w', 7 * 86400 } };
-	char		digits[16];
-	const char	*error;
-	int64_t		number, factor = 1;
-	size_t		i, length = strspn(text, "0123456789");
+		char unit;
+		int64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 },
+		{ 'w', 7 * 86400 } };
+	char digits[16];
+	const char *error;
+	int64_t number, factor = 1;
+	size_t i, length = strspn(text, "0123456789");
 
 	if (length == 0 || length >= sizeof(digits))
 		return (-1);
@@ -115,8 +115,8 @@ ctl_duration(const char *text)
 int
 ctl_address(const char *text, char *address, size_t size, int *port)
 {
-	const char	*colon = strrchr(text, ':'), *error, *end = colon;
-	size_t		 i, length;
+	const char *colon = strrchr(text, ':'), *error, *end = colon;
+	size_t i, length;
 
 	if (colon == NULL || colon == text)
 		return (-1);
@@ -135,7 +135,8 @@ ctl_address(const char *text, char *address, size_t size, int *port)
 	/* It goes into a file between quotes or bare: addresses and names. */
 	for (i = 0; i < length; i++)
 		if (strchr("0123456789abcdefghijklmnopqrstuvwxyz"
-		    "ABCDEFGHIJKLMNOPQRSTUVWXYZ.:-%_*", text[i]) == NULL)
+			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ.:-%_*",
+			text[i]) == NULL)
 			return (-1);
 	memcpy(address, text, length);
 	address[length] = '\0';

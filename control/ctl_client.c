@@ -17,7 +17,7 @@
 void
 ctl_warn(const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	(void)fprintf(stderr, "hermesctl: ");
 	va_start(ap, format);
@@ -37,24 +37,24 @@ ctl_disconnect(struct ctl *ctl)
 static int
 ctl_connect(struct ctl *ctl)
 {
-	struct sockaddr_un	address;
+	struct sockaddr_un address;
 
 	if (ctl->fd != -1)
 		return (CTL_OK);
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
-	if (strlcpy(address.sun_path, ctl->socket,
-	    sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
+	if (strlcpy(address.sun_path, ctl->socket, sizeof(address.sun_path)) >=
+	    sizeof(address.sun_path)) {
 		ctl_warn("%s: too long for a socket", ctl->socket);
 		return (CTL_USAGE);
 	}
 	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (ctl->fd == -1 || connect(ctl->fd, (struct sockaddr *)&address,
-	    sizeof(address)) == -1) {
-		int	denied = errno == EACCES || errno == EPERM;
+				 sizeof(address)) == -1) {
+		int denied = errno == EACCES || errno == EPERM;
 
-		ctl_warn("%s: %s%s", ctl->socket, strerror(errno), denied ?
-		    "" : " (is hermesd running?)");
+		ctl_warn("%s: %s%s", ctl->socket, strerror(errno),
+		    denied ? "" : " (is hermesd running?)");
 		ctl_disconnect(ctl);
 		return (denied ? CTL_DENIED : CTL_UNREACHABLE);
 	}
@@ -65,9 +65,9 @@ ctl_connect(struct ctl *ctl)
 static int
 ctl_poll(struct ctl *ctl, short events, int64_t until)
 {
-	struct pollfd	poll_fd = { ctl->fd, events, 0 };
-	int64_t		left = until - clock_monotonic();
-	int		n;
+	struct pollfd poll_fd = { ctl->fd, events, 0 };
+	int64_t left = until - clock_monotonic();
+	int n;
 
 	n = left <= 0 ? 0 : poll(&poll_fd, 1, (int)(left / CLOCK_MS) + 1);
 	if (n == -1 && errno == EINTR)
@@ -81,17 +81,17 @@ ctl_poll(struct ctl *ctl, short events, int64_t until)
 
 /* Write text; the descriptor goes with the first byte. */
 static int
-ctl_send(struct ctl *ctl, const char *text, size_t length, int fd,
-    int64_t until)
+ctl_send(
+    struct ctl *ctl, const char *text, size_t length, int fd, int64_t until)
 {
 	union {
-		struct cmsghdr	header;
-		char		space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec	 iov;
-	struct msghdr	 message;
-	ssize_t		 n;
-	int		 status;
+	struct iovec iov;
+	struct msghdr message;
+	ssize_t n;
+	int status;
 
 	while (length > 0) {
 		memset(&message, 0, sizeof(message));
@@ -129,12 +129,13 @@ static json_t *
 ctl_receive(struct ctl *ctl, struct buffer *in, size_t *seen, int64_t until,
     int *status)
 {
-	json_t	*value;
-	uint8_t	*to, *end;
-	ssize_t	 n;
+	json_t *value;
+	uint8_t *to, *end;
+	ssize_t n;
 
-	while (buffer_length(in) == *seen || (end = memchr(buffer_bytes(in) +
-	    *seen, '\n', buffer_length(in) - *seen)) == NULL) {
+	while (buffer_length(in) == *seen ||
+	       (end = memchr(buffer_bytes(in) + *seen, '\n',
+		    buffer_length(in) - *seen)) == NULL) {
 		*seen = buffer_length(in);
 		*status = ctl_poll(ctl, POLLIN, until);
 		if (*status != CTL_OK)
@@ -154,8 +155,7 @@ ctl_receive(struct ctl *ctl, struct buffer *in, size_t *seen, int64_t until,
 		buffer_commit(in, (size_t)n);
 	}
 	n = end - buffer_bytes(in);
-	value = json_loadb((const char *)buffer_bytes(in), (size_t)n, 0,
-	    NULL);
+	value = json_loadb((const char *)buffer_bytes(in), (size_t)n, 0, NULL);
 	buffer_consume(in, (size_t)n + 1);
 	*seen = 0;
 	if (value == NULL) {
@@ -170,16 +170,16 @@ static int
 ctl_complain(const struct ctl *ctl, const json_t *last)
 {
 	static const struct {
-		const char	*error;
-		int		 status;
+		const char *error;
+		int status;
 	} codes[] = {
 		{ "usage", CTL_USAGE },
 		{ "denied", CTL_DENIED },
 		{ "timeout", CTL_TIMED_OUT },
 	};
-	const char	*error, *message, *name;
-	json_t		*missing, *process;
-	size_t		 i;
+	const char *error, *message, *name;
+	json_t *missing, *process;
+	size_t i;
 
 	error = json_string_value(json_object_get(last, "error"));
 	message = json_string_value(json_object_get(last, "message"));
@@ -187,9 +187,9 @@ ctl_complain(const struct ctl *ctl, const json_t *last)
 	if (ctl->json)
 		ctl_print_json(last);
 	ctl_warn("%s", message != NULL ? message : "failed");
-	json_array_foreach(missing, i, process)
-		if ((name = json_string_value(process)) != NULL)
-			ctl_warn("no answer from %s", name);
+	json_array_foreach(missing, i,
+	    process) if ((name = json_string_value(process)) != NULL)
+	    ctl_warn("no answer from %s", name);
 	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (error != NULL && strcmp(error, codes[i].error) == 0)
 			return (codes[i].status);
@@ -198,13 +198,13 @@ ctl_complain(const struct ctl *ctl, const json_t *last)
 
 /* Read lines up to the one with "ok". */
 static int
-ctl_answer(struct ctl *ctl, ctl_row row, void *arg, json_t **last,
-    int64_t until)
+ctl_answer(
+    struct ctl *ctl, ctl_row row, void *arg, json_t **last, int64_t until)
 {
-	struct buffer	 in;
-	size_t		 seen = 0, i;
-	int		 status = CTL_OK;
-	json_t		*line, *one, *matches;
+	struct buffer in;
+	size_t seen = 0, i;
+	int status = CTL_OK;
+	json_t *line, *one, *matches;
 
 	buffer_init(&in);
 	while ((line = ctl_receive(ctl, &in, &seen, until, &status)) != NULL) {
@@ -214,9 +214,8 @@ ctl_answer(struct ctl *ctl, ctl_row row, void *arg, json_t **last,
 		one = json_object_get(line, "row");
 		if (row != NULL && one != NULL)
 			row(arg, one);
-		json_array_foreach(matches, i, one)
-			if (row != NULL)
-				row(arg, one);
+		json_array_foreach(matches, i, one) if (row != NULL)
+		    row(arg, one);
 		json_decref(line);
 	}
 	buffer_free(&in);
@@ -230,9 +229,9 @@ int
 ctl_request(struct ctl *ctl, json_t *request, int fd, ctl_row row, void *arg,
     json_t **last)
 {
-	int64_t	 until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
-	char	*text;
-	int	 status;
+	int64_t until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
+	char *text;
+	int status;
 
 	*last = NULL;
 	if (ctl->full)
@@ -255,10 +254,10 @@ ctl_request(struct ctl *ctl, json_t *request, int fd, ctl_row row, void *arg,
 int
 ctl_wait_closed(struct ctl *ctl)
 {
-	int64_t	until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
-	char	byte;
-	int	status;
-	ssize_t	n;
+	int64_t until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
+	char byte;
+	int status;
+	ssize_t n;
 
 	for (;;) {
 		if ((status = ctl_poll(ctl, POLLIN, until)) != CTL_OK)

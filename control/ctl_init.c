@@ -21,17 +21,17 @@
 #include "common/util/hex.h"
 #include "control/ctl.h"
 
-#define INIT_ADDRESS	128
-#define INIT_KEYD_USER	"_hermes_keyd"	/* owns the key store */
+#define INIT_ADDRESS   128
+#define INIT_KEYD_USER "_hermes_keyd" /* owns the key store */
 
 struct init {
-	char	node[NODE_ID_SIZE];
-	char	config[PATH_MAX];
-	char	keystore[PATH_MAX];
-	char	passphrase[PATH_MAX];
-	char	socket[PATH_MAX];
-	char	addresses[3][INIT_ADDRESS];	/* app, mesh, admin */
-	int	ports[3];			/* 0: no admin listener */
+	char node[NODE_ID_SIZE];
+	char config[PATH_MAX];
+	char keystore[PATH_MAX];
+	char passphrase[PATH_MAX];
+	char socket[PATH_MAX];
+	char addresses[3][INIT_ADDRESS]; /* app, mesh, admin */
+	int ports[3];                    /* 0: no admin listener */
 };
 
 /* --- what to write ------------------------------------------------------- */
@@ -40,14 +40,15 @@ struct init {
 static void
 init_host_name(char node[NODE_ID_SIZE])
 {
-	char	name[256];
-	size_t	i, length = 0;
+	char name[256];
+	size_t i, length = 0;
 
 	if (gethostname(name, sizeof(name)) == -1)
 		name[0] = '\0';
 	name[sizeof(name) - 1] = '\0';
-	for (i = 0; name[i] != '\0' && name[i] != '.' &&
-	    length < NODE_ID_SIZE - 1; i++) {
+	for (i = 0;
+	     name[i] != '\0' && name[i] != '.' && length < NODE_ID_SIZE - 1;
+	     i++) {
 		name[i] = (char)tolower((unsigned char)name[i]);
 		if (node_id_valid(&name[i], 1))
 			node[length++] = name[i];
@@ -61,16 +62,15 @@ init_host_name(char node[NODE_ID_SIZE])
 static int
 init_paths(struct init *init, const char *dir)
 {
-	static const char *const	names[] = { "hermesd.conf", "keystore",
+	static const char *const names[] = { "hermesd.conf", "keystore",
 		"passphrase", "hermesd.sock" };
-	char *const	paths[] = { init->config, init->keystore,
-		init->passphrase, init->socket };
-	static const char *const	system_paths[] = {
-		"/etc/hermes/hermesd.conf", "/var/lib/hermes/keyd",
-		"/etc/hermes/passphrase", CTL_SOCKET };
-	char		whole[PATH_MAX];
-	size_t		i;
-	int		n;
+	char *const paths[] = { init->config, init->keystore, init->passphrase,
+		init->socket };
+	static const char *const system_paths[] = { "/etc/hermes/hermesd.conf",
+		"/var/lib/hermes/keyd", "/etc/hermes/passphrase", CTL_SOCKET };
+	char whole[PATH_MAX];
+	size_t i;
+	int n;
 
 	if (dir != NULL && mkdir(dir, 0755) == -1 && errno != EEXIST) {
 		ctl_warn("%s: %s", dir, strerror(errno));
@@ -82,13 +82,12 @@ init_paths(struct init *init, const char *dir)
 	}
 	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		if (dir == NULL)
-			n = snprintf(paths[i], PATH_MAX, "%s",
-			    system_paths[i]);
+			n = snprintf(paths[i], PATH_MAX, "%s", system_paths[i]);
 		else
-			n = snprintf(paths[i], PATH_MAX, "%s/%s", whole,
-			    names[i]);
-		if (n < 0 || n >= PATH_MAX || strpbrk(paths[i], "\"\n\\$") !=
-		    NULL) {
+			n = snprintf(
+			    paths[i], PATH_MAX, "%s/%s", whole, names[i]);
+		if (n < 0 || n >= PATH_MAX ||
+		    strpbrk(paths[i], "\"\n\\$") != NULL) {
 			ctl_warn("%s: no path for a configuration", whole);
 			return (-1);
 		}
@@ -99,26 +98,22 @@ init_paths(struct init *init, const char *dir)
 static int
 init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 {
-	const char		*node = NULL, *dir = NULL;
-	const char		*listen[3] = { "127.0.0.1:7443",
-		"127.0.0.1:7444", "127.0.0.1:8080" };
-	const struct ctl_option	 options[] = {
-		{ "-n", &node, NULL },
-		{ "-d", &dir, NULL },
-		{ "-l", &listen[0], NULL },
-		{ "-m", &listen[1], NULL },
-		{ "-a", &listen[2], NULL },
-		{ NULL, NULL, NULL }
-	};
-	int			 i;
+	const char *node = NULL, *dir = NULL;
+	const char *listen[3] = { "127.0.0.1:7443", "127.0.0.1:7444",
+		"127.0.0.1:8080" };
+	const struct ctl_option options[] = { { "-n", &node, NULL },
+		{ "-d", &dir, NULL }, { "-l", &listen[0], NULL },
+		{ "-m", &listen[1], NULL }, { "-a", &listen[2], NULL },
+		{ NULL, NULL, NULL } };
+	int i;
 
 	if (ctl_options(ctl, options, argc, argv, 0, 0) == -1)
 		return (-1);
 	if (node == NULL)
 		init_host_name(init->node);
 	else if (!node_id_valid(node, strlen(node))) {
-		ctl_warn("-n %s: a node is called by 1 to 63 of a-z, 0-9, -",
-		    node);
+		ctl_warn(
+		    "-n %s: a node is called by 1 to 63 of a-z, 0-9, -", node);
 		return (-1);
 	} else
 		(void)strlcpy(init->node, node, sizeof(init->node));
@@ -126,7 +121,7 @@ init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 		if (i == 2 && strcmp(listen[i], "none") == 0)
 			init->ports[i] = 0;
 		else if (ctl_address(listen[i], init->addresses[i],
-		    INIT_ADDRESS, &init->ports[i]) == -1) {
+			     INIT_ADDRESS, &init->ports[i]) == -1) {
 			ctl_warn("%s: not address:port", listen[i]);
 			return (-1);
 		}
@@ -136,8 +131,8 @@ init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 static void
 init_write_listen(FILE *out, const struct init *init, int i)
 {
-	static const char *const	kinds[] = { "app", "mesh", "admin" };
-	const char			*quote;
+	static const char *const kinds[] = { "app", "mesh", "admin" };
+	const char *quote;
 
 	quote = strchr(init->addresses[i], ':') != NULL ? "\"" : "";
 	(void)fprintf(out, "listen %s on %s%s%s port %d\n", kinds[i], quote,
@@ -153,8 +148,8 @@ init_write_config(FILE *out, const struct init *init)
 	    "# The name of this node, unique in its mesh. It cannot change\n"
 	    "# once the node is a member.\n"
 	    "node \"%s\"\n\n"
-	    "# Where apps connect (gRPC over TLS).\n", init->config,
-	    init->node);
+	    "# Where apps connect (gRPC over TLS).\n",
+	    init->config, init->node);
 	init_write_listen(out, init, 0);
 	(void)fprintf(out,
 	    "\n# Where other nodes connect. They must be able to reach it.\n");
@@ -165,8 +160,7 @@ init_write_config(FILE *out, const struct init *init)
 	if (init->ports[2] != 0)
 		init_write_listen(out, init, 2);
 	else
-		(void)fprintf(out,
-		    "# listen admin on 127.0.0.1 port 8080\n");
+		(void)fprintf(out, "# listen admin on 127.0.0.1 port 8080\n");
 	(void)fprintf(out,
 	    "\n# hermesctl(8) talks to the daemon here.\n"
 	    "control socket \"%s\"\n\n"
@@ -176,7 +170,8 @@ init_write_config(FILE *out, const struct init *init)
 	    "keystore {\n"
 	    "\tpath \"%s\"\n"
 	    "\tpassphrase file \"%s\"\n"
-	    "}\n", init->socket, init->keystore, init->passphrase);
+	    "}\n",
+	    init->socket, init->keystore, init->passphrase);
 }
 
 /* --- writing it ---------------------------------------------------------- */
@@ -185,8 +180,8 @@ init_write_config(FILE *out, const struct init *init)
 static int
 init_parent(const char *path, mode_t mode)
 {
-	char	folder[PATH_MAX];
-	char	*slash;
+	char folder[PATH_MAX];
+	char *slash;
 
 	(void)strlcpy(folder, path, sizeof(folder));
 	if ((slash = strrchr(folder, '/')) == NULL || slash == folder)
@@ -203,9 +198,9 @@ init_parent(const char *path, mode_t mode)
 static FILE *
 init_create(const char *path, mode_t mode)
 {
-	int	 fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-		    O_CLOEXEC, mode);
-	FILE	*file = fd == -1 ? NULL : fdopen(fd, "w");
+	int fd = open(
+	    path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	FILE *file = fd == -1 ? NULL : fdopen(fd, "w");
 
 	if (file == NULL) {
 		ctl_warn("%s: %s", path, strerror(errno));
@@ -218,7 +213,7 @@ init_create(const char *path, mode_t mode)
 static int
 init_finish(FILE *file, const char *path)
 {
-	int	bad = fflush(file) == EOF || fsync(fileno(file)) == -1;
+	int bad = fflush(file) == EOF || fsync(fileno(file)) == -1;
 
 	if (fclose(file) == EOF || bad) {
 		ctl_warn("%s: %s", path, strerror(errno));
@@ -232,7 +227,7 @@ init_finish(FILE *file, const char *path)
 static int
 init_keystore(const struct init *init)
 {
-	const struct passwd	*user = getpwnam(INIT_KEYD_USER);
+	const struct passwd *user = getpwnam(INIT_KEYD_USER);
 
 	if (init_parent(init->keystore, 0755) == -1)
 		return (-1);
@@ -255,9 +250,9 @@ init_keystore(const struct init *init)
 static int
 init_passphrase(const struct init *init)
 {
-	uint8_t	 secret[32];
-	char	 text[2 * sizeof(secret) + 1];
-	FILE	*file;
+	uint8_t secret[32];
+	char text[2 * sizeof(secret) + 1];
+	FILE *file;
 
 	if ((file = init_create(init->passphrase, 0600)) == NULL)
 		return (-1);
@@ -275,7 +270,7 @@ init_passphrase(const struct init *init)
 static int
 init_config(const struct init *init)
 {
-	FILE	*file = init_create(init->config, 0644);
+	FILE *file = init_create(init->config, 0644);
 
 	if (file == NULL)
 		return (-1);
@@ -293,19 +288,19 @@ init_socket(const struct init *init)
 static void
 init_report(const struct ctl *ctl, const struct init *init)
 {
-	json_t	*made;
+	json_t *made;
 
 	if (ctl->json) {
-		made = json_pack("{s:b s:s s:s s:s s:s s:s}", "ok", 1,
-		    "node", init->node, "config", init->config,
-		    "keystore", init->keystore,
-		    "passphrase_file", init->passphrase,
+		made = json_pack("{s:b s:s s:s s:s s:s s:s}", "ok", 1, "node",
+		    init->node, "config", init->config, "keystore",
+		    init->keystore, "passphrase_file", init->passphrase,
 		    "socket", init->socket);
 		ctl_print_json(made);
 		json_decref(made);
 		return;
 	}
-	(void)printf("made %s\n     %s\n     %s\n\n"
+	(void)printf(
+	    "made %s\n     %s\n     %s\n\n"
 	    "next: hermesd -f %s\n"
 	    "then: hermesctl%s%s mesh create    (the first node of a mesh)\n"
 	    "  or: hermesctl%s%s join TICKET    (TICKET: from a member's "
@@ -320,8 +315,8 @@ init_report(const struct ctl *ctl, const struct init *init)
 int
 ctl_init(struct ctl *ctl, int argc, char *argv[])
 {
-	struct init	init;
-	struct stat	st;
+	struct init init;
+	struct stat st;
 
 	memset(&init, 0, sizeof(init));
 	if (init_options(&init, ctl, argc, argv) == -1)
@@ -335,8 +330,8 @@ ctl_init(struct ctl *ctl, int argc, char *argv[])
 	/* All or nothing: the configuration is written last. */
 	if (lstat(init.config, &st) == 0 || lstat(init.passphrase, &st) == 0) {
 		ctl_warn("%s: exists already; nothing was changed",
-		    lstat(init.config, &st) == 0 ? init.config :
-		    init.passphrase);
+		    lstat(init.config, &st) == 0 ? init.config
+						 : init.passphrase);
 		return (CTL_FAILED);
 	}
 	if (init_parent(init.config, 0755) == -1 ||

@@ -7,16 +7,14 @@
 #include "common/util/clock.h"
 #include "control/ctl.h"
 
-#define REKEY_POLL	(200 * CLOCK_MS)
+#define REKEY_POLL (200 * CLOCK_MS)
 
-static const struct ctl_column	columns_matches[] = {
-	{ "CHAT", "chat_id", CTL_TEXT, 0 },
+static const struct ctl_column columns_matches[] = { { "CHAT", "chat_id",
+							 CTL_TEXT, 0 },
 	{ "HANDLE", "handle", CTL_TEXT, 12 },
 	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
 	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
-	{ "KEY", "key_version", CTL_NUMBER, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "KEY", "key_version", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
 
 static void
 rekey_collect(void *arg, json_t *row)
@@ -34,46 +32,47 @@ rekey_same(const json_t *a, const json_t *b, const char *key)
 static int
 rekey_is_old(const json_t *chat, const json_t *ratchets)
 {
-	json_t	*ratchet;
-	size_t	 i;
+	json_t *ratchet;
+	size_t i;
 
-	json_array_foreach(ratchets, i, ratchet)
-		if (rekey_same(chat, ratchet, "chat_id") &&
-		    rekey_same(chat, ratchet, "local_app_id") &&
-		    rekey_same(chat, ratchet, "remote_app_id"))
-			return (json_integer_value(json_object_get(ratchet,
-			    "key_version")) <= json_integer_value(
-			    json_object_get(chat, "key_version")));
-	return (0);	/* gone */
+	json_array_foreach(ratchets, i, ratchet) if (
+	    rekey_same(chat, ratchet, "chat_id") &&
+	    rekey_same(chat, ratchet, "local_app_id") &&
+	    rekey_same(chat, ratchet,
+		"remote_app_id")) return (json_integer_value(json_object_get(ratchet,
+					      "key_version")) <=
+					  json_integer_value(json_object_get(
+					      chat, "key_version")));
+	return (0); /* gone */
 }
 
 static size_t
 rekey_waiting(const json_t *chats, const json_t *ratchets)
 {
-	json_t	*chat;
-	size_t	 i, waiting = 0;
+	json_t *chat;
+	size_t i, waiting = 0;
 
-	json_array_foreach(chats, i, chat)
-		if (rekey_is_old(chat, ratchets))
-			waiting++;
+	json_array_foreach(chats, i, chat) if (rekey_is_old(chat, ratchets))
+	    waiting++;
 	return (waiting);
 }
 
 static int
 rekey_wait(struct ctl *ctl, const json_t *chats)
 {
-	const struct timespec	 pause = { 0, (long)REKEY_POLL };
-	int64_t			 until;
-	json_t			*ratchets, *last;
-	size_t			 waiting;
-	int			 status;
+	const struct timespec pause = { 0, (long)REKEY_POLL };
+	int64_t until;
+	json_t *ratchets, *last;
+	size_t waiting;
+	int status;
 
 	until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
 	for (;;) {
 		ratchets = json_array();
-		status = ctl_request(ctl, json_pack("{s:s s:s s:b}",
-		    "command", "show", "what", "ratchets", "full", 1), -1,
-		    rekey_collect, ratchets, &last);
+		status = ctl_request(ctl,
+		    json_pack("{s:s s:s s:b}", "command", "show", "what",
+			"ratchets", "full", 1),
+		    -1, rekey_collect, ratchets, &last);
 		waiting = rekey_waiting(chats, ratchets);
 		json_decref(ratchets);
 		json_decref(last);
@@ -93,11 +92,11 @@ static json_t *
 rekey_request(int count, char *argv[])
 {
 	if (count == 2 && strcmp(argv[0], "app") == 0)
-		return (json_pack("{s:s s:s}", "command", "rekey", "app",
-		    argv[1]));
+		return (
+		    json_pack("{s:s s:s}", "command", "rekey", "app", argv[1]));
 	if (count == 2 && strcmp(argv[0], "chat") == 0)
-		return (json_pack("{s:s s:s}", "command", "rekey", "chat",
-		    argv[1]));
+		return (json_pack(
+		    "{s:s s:s}", "command", "rekey", "chat", argv[1]));
 	if (count == 2) {
 		ctl_warn("%s: neither chat nor app", argv[0]);
 		return (NULL);
@@ -110,12 +109,10 @@ rekey_request(int count, char *argv[])
 int
 ctl_rekey(struct ctl *ctl, int argc, char *argv[])
 {
-	int			 wait = 0, status, count;
-	const struct ctl_option	 options[] = {
-		{ "--wait", NULL, &wait },
-		{ NULL, NULL, NULL }
-	};
-	json_t			*request, *matches, *last, *chats;
+	int wait = 0, status, count;
+	const struct ctl_option options[] = { { "--wait", NULL, &wait },
+		{ NULL, NULL, NULL } };
+	json_t *request, *matches, *last, *chats;
 
 	if ((count = ctl_options(ctl, options, argc, argv, 1, 2)) == -1 ||
 	    (request = rekey_request(count, argv)) == NULL)
@@ -130,8 +127,9 @@ ctl_rekey(struct ctl *ctl, int argc, char *argv[])
 	if (status == CTL_OK && ctl->json)
 		ctl_print_json(last);
 	else if (status == CTL_OK)
-		(void)printf("%lld chats %s\n", (long long)json_integer_value(
-		    json_object_get(last, "count")),
+		(void)printf("%lld chats %s\n",
+		    (long long)json_integer_value(
+			json_object_get(last, "count")),
 		    wait ? "rekeyed" : "begin to rekey");
 	json_decref(matches);
 	json_decref(last);

@@ -6,76 +6,60 @@
 #include "control/ctl.h"
 
 /* Widths are such that a table fits 80 columns. */
-static const struct ctl_column	columns_nodes[] = {
-	{ "NODE", "node_id", CTL_TEXT, 16 },
-	{ "STATE", "state", CTL_TEXT, 7 },
-	{ "KEY", "node_key", CTL_TEXT, 12 },
-	{ "APPS", "apps", CTL_NUMBER, 0 },
+static const struct ctl_column columns_nodes[] = {
+	{ "NODE", "node_id", CTL_TEXT, 16 }, { "STATE", "state", CTL_TEXT, 7 },
+	{ "KEY", "node_key", CTL_TEXT, 12 }, { "APPS", "apps", CTL_NUMBER, 0 },
 	{ "RTT", "rtt_seconds", CTL_SECONDS, 0 },
 	{ "SEEN", "last_seen_seconds", CTL_SECONDS, 0 },
-	{ "ENDPOINT", "endpoint", CTL_TEXT, 21 },
-	{ NULL, NULL, CTL_TEXT, 0 }
+	{ "ENDPOINT", "endpoint", CTL_TEXT, 21 }, { NULL, NULL, CTL_TEXT, 0 }
 };
 
-static const struct ctl_column	columns_apps[] = {
-	{ "APP", "app_id", CTL_TEXT, 12 },
-	{ "NODE", "node_id", CTL_TEXT, 24 },
+static const struct ctl_column columns_apps[] = {
+	{ "APP", "app_id", CTL_TEXT, 12 }, { "NODE", "node_id", CTL_TEXT, 24 },
 	{ "LOCAL", "local", CTL_YES_NO, 0 },
 	{ "CONNECTED (UTC)", "connected_at", CTL_TIME, 0 },
 	{ NULL, NULL, CTL_TEXT, 0 }
 };
 
-static const struct ctl_column	columns_sessions[] = {
-	{ "APP", "app_id", CTL_TEXT, 12 },
+static const struct ctl_column columns_sessions[] = { { "APP", "app_id",
+							  CTL_TEXT, 12 },
 	{ "CONNECTED (UTC)", "connected_at", CTL_TIME, 0 },
 	{ "CHATS", "chats", CTL_NUMBER, 0 },
 	{ "IN", "messages_in", CTL_NUMBER, 0 },
 	{ "OUT", "messages_out", CTL_NUMBER, 0 },
-	{ "ADDRESS", "address", CTL_TEXT, 21 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "ADDRESS", "address", CTL_TEXT, 21 }, { NULL, NULL, CTL_TEXT, 0 } };
 
-static const struct ctl_column	columns_chats[] = {
-	{ "CHAT", "chat_id", CTL_TEXT, 12 },
+static const struct ctl_column columns_chats[] = { { "CHAT", "chat_id",
+						       CTL_TEXT, 12 },
 	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
 	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
 	{ "NODE", "remote_node_id", CTL_TEXT, 8 },
 	{ "STATE", "state", CTL_TEXT, 9 },
 	{ "KEY", "key_version", CTL_NUMBER, 0 },
 	{ "SENT", "accepted", CTL_NUMBER, 0 },
-	{ "RCVD", "delivered", CTL_NUMBER, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "RCVD", "delivered", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
 
-static const struct ctl_column	columns_ratchets[] = {
-	{ "CHAT", "chat_id", CTL_TEXT, 12 },
+static const struct ctl_column columns_ratchets[] = { { "CHAT", "chat_id",
+							  CTL_TEXT, 12 },
 	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
 	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
 	{ "NODE", "remote_node_id", CTL_TEXT, 8 },
 	{ "KEY", "key_version", CTL_NUMBER, 0 },
 	{ "SENT", "send_count", CTL_NUMBER, 0 },
 	{ "RCVD", "recv_count", CTL_NUMBER, 0 },
-	{ "REKEYS", "rekeys", CTL_NUMBER, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "REKEYS", "rekeys", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
 
-static const struct ctl_column	columns_tielines[] = {
-	{ "HANDLE", "handle", CTL_TEXT, 12 },
-	{ "NODE", "node_id", CTL_TEXT, 24 },
-	{ "UP", "up", CTL_YES_NO, 0 },
+static const struct ctl_column columns_tielines[] = { { "HANDLE", "handle",
+							  CTL_TEXT, 12 },
+	{ "NODE", "node_id", CTL_TEXT, 24 }, { "UP", "up", CTL_YES_NO, 0 },
 	{ "SENT", "sent", CTL_NUMBER, 0 },
-	{ "RCVD", "received", CTL_NUMBER, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "RCVD", "received", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
 
-static const struct ctl_column	columns_processes[] = {
-	{ "PROCESS", "process", CTL_TEXT, 0 },
-	{ "UP", "up", CTL_YES_NO, 0 },
-	{ "PID", "pid", CTL_NUMBER, 0 },
+static const struct ctl_column columns_processes[] = { { "PROCESS", "process",
+							   CTL_TEXT, 0 },
+	{ "UP", "up", CTL_YES_NO, 0 }, { "PID", "pid", CTL_NUMBER, 0 },
 	{ "RESTARTS", "restarts", CTL_NUMBER, 0 },
-	{ "SINCE (UTC)", "since", CTL_TIME, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
-};
+	{ "SINCE (UTC)", "since", CTL_TIME, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
 
 static void
 ctl_collect(void *arg, json_t *row)
@@ -87,11 +71,11 @@ ctl_collect(void *arg, json_t *row)
 static void
 ctl_note_missing(const json_t *last)
 {
-	json_t	*process;
-	size_t	 i;
+	json_t *process;
+	size_t i;
 
 	json_array_foreach(json_object_get(last, "missing"), i, process)
-		ctl_warn("no answer from %s", json_string_value(process));
+	    ctl_warn("no answer from %s", json_string_value(process));
 	if (json_is_true(json_object_get(last, "cut")))
 		ctl_warn("there is more than could be listed");
 }
@@ -100,14 +84,15 @@ static int
 ctl_show_rows(struct ctl *ctl, int argc, char *argv[], const char *what,
     const struct ctl_column *columns)
 {
-	json_t	*rows, *last;
-	int	 status;
+	json_t *rows, *last;
+	int status;
 
 	if (ctl_options(ctl, NULL, argc, argv, 0, 0) == -1)
 		return (CTL_USAGE);
 	rows = json_array();
-	status = ctl_request(ctl, json_pack("{s:s s:s}", "command", "show",
-	    "what", what), -1, ctl_collect, rows, &last);
+	status = ctl_request(ctl,
+	    json_pack("{s:s s:s}", "command", "show", "what", what), -1,
+	    ctl_collect, rows, &last);
 	if (status == CTL_OK && ctl->json) {
 		(void)json_object_set(last, what, rows);
 		ctl_print_json(last);
@@ -158,10 +143,10 @@ ctl_show_tielines(struct ctl *ctl, int argc, char *argv[])
 
 /* Ask for one object; JSON is printed here, else *last is the caller's. */
 static int
-ctl_show_one(struct ctl *ctl, int argc, char *argv[], json_t *request,
-    json_t **last)
+ctl_show_one(
+    struct ctl *ctl, int argc, char *argv[], json_t *request, json_t **last)
 {
-	int	status;
+	int status;
 
 	*last = NULL;
 	if (ctl_options(ctl, NULL, argc, argv, 0, 0) == -1) {
@@ -178,9 +163,9 @@ static int
 ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 {
 	static const struct {
-		const char	*key;
-		const char	*label;
-		enum ctl_kind	 kind;
+		const char *key;
+		const char *label;
+		enum ctl_kind kind;
 	} lines[] = {
 		{ "node_id", "node", CTL_TEXT },
 		{ "node_key", "node key", CTL_TEXT },
@@ -199,18 +184,20 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 		{ "up_since", "up since", CTL_TIME },
 		{ "version", "version", CTL_TEXT },
 	};
-	json_t	*last, *summary;
-	char	 text[256];
-	size_t	 i;
-	int	 status;
+	json_t *last, *summary;
+	char text[256];
+	size_t i;
+	int status;
 
-	status = ctl_show_one(ctl, argc, argv, json_pack("{s:s s:s}",
-	    "command", "show", "what", "summary"), &last);
+	status = ctl_show_one(ctl, argc, argv,
+	    json_pack("{s:s s:s}", "command", "show", "what", "summary"),
+	    &last);
 	summary = json_object_get(last, "summary");
 	for (i = 0; status == CTL_OK && !ctl->json &&
-	    i < sizeof(lines) / sizeof(lines[0]); i++) {
-		ctl_cell(text, sizeof(text), json_object_get(summary,
-		    lines[i].key), lines[i].kind);
+		    i < sizeof(lines) / sizeof(lines[0]);
+	     i++) {
+		ctl_cell(text, sizeof(text),
+		    json_object_get(summary, lines[i].key), lines[i].kind);
 		(void)printf("%-14s %s\n", lines[i].label, text);
 	}
 	if (status == CTL_OK && !ctl->json)
@@ -221,12 +208,12 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 
 /* Text that the daemon made for programs: printed as it is. */
 static int
-ctl_show_text(struct ctl *ctl, int argc, char *argv[], json_t *request,
-    const char *key)
+ctl_show_text(
+    struct ctl *ctl, int argc, char *argv[], json_t *request, const char *key)
 {
-	json_t		*last;
-	const char	*text;
-	int		 status;
+	json_t *last;
+	const char *text;
+	int status;
 
 	status = ctl_show_one(ctl, argc, argv, request, &last);
 	text = json_string_value(json_object_get(last, key));
@@ -239,19 +226,19 @@ ctl_show_text(struct ctl *ctl, int argc, char *argv[], json_t *request,
 static int
 ctl_show_certificate(struct ctl *ctl, int argc, char *argv[])
 {
-	return (ctl_show_text(ctl, argc, argv, json_pack("{s:s s:s}",
-	    "command", "show", "what", "certificate"), "certificate"));
+	return (ctl_show_text(ctl, argc, argv,
+	    json_pack("{s:s s:s}", "command", "show", "what", "certificate"),
+	    "certificate"));
 }
 
 static int
 ctl_show_metrics(struct ctl *ctl, int argc, char *argv[])
 {
-	return (ctl_show_text(ctl, argc, argv, json_pack("{s:s}", "command",
-	    "metrics"), "metrics"));
+	return (ctl_show_text(ctl, argc, argv,
+	    json_pack("{s:s}", "command", "metrics"), "metrics"));
 }
 
-const struct ctl_word	ctl_show_words[] = {
-	{ "apps", "", ctl_show_apps, NULL },
+const struct ctl_word ctl_show_words[] = { { "apps", "", ctl_show_apps, NULL },
 	{ "certificate", "", ctl_show_certificate, NULL },
 	{ "chats", "", ctl_show_chats, NULL },
 	{ "metrics", "", ctl_show_metrics, NULL },
@@ -260,8 +247,7 @@ const struct ctl_word	ctl_show_words[] = {
 	{ "sessions", "", ctl_show_sessions, NULL },
 	{ "summary", "", ctl_show_summary, NULL },
 	{ "tielines", "", ctl_show_tielines, NULL },
-	{ NULL, NULL, NULL, NULL }
-};
+	{ NULL, NULL, NULL, NULL } };
 
 /* "show" alone, or with options only. */
 int
@@ -273,20 +259,19 @@ ctl_show(struct ctl *ctl, int argc, char *argv[])
 int
 ctl_status(struct ctl *ctl, int argc, char *argv[])
 {
-	json_t	*last, *reason;
-	size_t	 i;
-	int	 status, ready;
+	json_t *last, *reason;
+	size_t i;
+	int status, ready;
 
-	status = ctl_show_one(ctl, argc, argv, json_pack("{s:s}", "command",
-	    "status"), &last);
+	status = ctl_show_one(
+	    ctl, argc, argv, json_pack("{s:s}", "command", "status"), &last);
 	if (status == CTL_OK) {
 		ready = json_is_true(json_object_get(last, "ready"));
 		if (!ctl->json) {
 			(void)printf("%s\n", ready ? "ready" : "not ready");
-			json_array_foreach(json_object_get(last, "reasons"),
-			    i, reason)
-				(void)printf("  %s\n",
-				    json_string_value(reason));
+			json_array_foreach(
+			    json_object_get(last, "reasons"), i, reason)(void)
+			    printf("  %s\n", json_string_value(reason));
 			ctl_table(stdout, columns_processes,
 			    json_object_get(last, "processes"), ctl->full);
 		}

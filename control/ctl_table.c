@@ -5,8 +5,8 @@
 
 #include "control/ctl.h"
 
-#define CTL_CELL	512
-#define CTL_COLUMNS	16
+#define CTL_CELL    512
+#define CTL_COLUMNS 16
 
 /* Chat ids are anybody's text: nothing but printable ASCII is shown. */
 static void
@@ -20,20 +20,20 @@ ctl_clean(char *text)
 void
 ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind)
 {
-	double	seconds = json_number_value(value);
-	char	*t;
+	double seconds = json_number_value(value);
+	char *t;
 
 	if (value == NULL || json_is_null(value))
 		(void)snprintf(text, size, "-");
 	else if (json_is_boolean(value))
-		(void)snprintf(text, size, "%s",
-		    json_is_true(value) ? "yes" : "no");
+		(void)snprintf(
+		    text, size, "%s", json_is_true(value) ? "yes" : "no");
 	else if (kind == CTL_SECONDS && json_is_number(value))
 		(void)snprintf(text, size, seconds < 1 ? "%.1fms" : "%.1fs",
 		    seconds < 1 ? seconds * 1000 : seconds);
 	else if (json_is_integer(value))
-		(void)snprintf(text, size, "%lld",
-		    (long long)json_integer_value(value));
+		(void)snprintf(
+		    text, size, "%lld", (long long)json_integer_value(value));
 	else if (json_is_string(value))
 		(void)snprintf(text, size, "%s", json_string_value(value));
 	else
@@ -51,11 +51,11 @@ ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind)
 
 /* The cell of a row, cut to the column's width unless whole. */
 static void
-ctl_fit(char text[CTL_CELL], const struct ctl_column *column,
-    const json_t *row, int whole)
+ctl_fit(char text[CTL_CELL], const struct ctl_column *column, const json_t *row,
+    int whole)
 {
-	ctl_cell(text, CTL_CELL, json_object_get(row, column->key),
-	    column->kind);
+	ctl_cell(
+	    text, CTL_CELL, json_object_get(row, column->key), column->kind);
 	if (!whole && column->width != 0 && strlen(text) > column->width) {
 		text[column->width - 1] = '~';
 		text[column->width] = '\0';
@@ -66,12 +66,12 @@ static void
 ctl_line(FILE *out, const struct ctl_column *columns, const size_t *widths,
     const json_t *row, int whole)
 {
-	char	text[CTL_CELL];
-	size_t	i;
+	char text[CTL_CELL];
+	size_t i;
 
 	for (i = 0; columns[i].head != NULL; i++) {
-		const char	*cell = columns[i].head;
-		int		 width = (int)widths[i];
+		const char *cell = columns[i].head;
+		int width = (int)widths[i];
 
 		if (row != NULL) {
 			ctl_fit(text, &columns[i], row, whole);
@@ -89,16 +89,17 @@ ctl_line(FILE *out, const struct ctl_column *columns, const size_t *widths,
 }
 
 void
-ctl_table(FILE *out, const struct ctl_column *columns, const json_t *rows,
-    int whole)
+ctl_table(
+    FILE *out, const struct ctl_column *columns, const json_t *rows, int whole)
 {
-	size_t	 widths[CTL_COLUMNS], i, j;
-	char	 text[CTL_CELL];
-	json_t	*row;
+	size_t widths[CTL_COLUMNS], i, j;
+	char text[CTL_CELL];
+	json_t *row;
 
 	for (i = 0; columns[i].head != NULL && i < CTL_COLUMNS; i++) {
 		widths[i] = strlen(columns[i].head);
-		json_array_foreach(rows, j, row) {
+		json_array_foreach(rows, j, row)
+		{
 			ctl_fit(text, &columns[i], row, whole);
 			if (strlen(text) > widths[i])
 				widths[i] = strlen(text);
@@ -106,14 +107,14 @@ ctl_table(FILE *out, const struct ctl_column *columns, const json_t *rows,
 	}
 	ctl_line(out, columns, widths, NULL, whole);
 	json_array_foreach(rows, j, row)
-		ctl_line(out, columns, widths, row, whole);
+	    ctl_line(out, columns, widths, row, whole);
 }
 
 void
 ctl_print_json(const json_t *value)
 {
 	/* Escaped to ASCII: safe on a terminal, the same JSON. */
-	(void)json_dumpf(value, stdout, JSON_INDENT(2) |
-	    JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
+	(void)json_dumpf(value, stdout,
+	    JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
 	(void)putchar('\n');
 }

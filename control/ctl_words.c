@@ -7,8 +7,8 @@
 const struct ctl_word *
 ctl_word_find(const struct ctl_word *words, const char *arg, size_t *matches)
 {
-	const struct ctl_word	*found = NULL;
-	size_t			 length = strlen(arg);
+	const struct ctl_word *found = NULL;
+	size_t length = strlen(arg);
 
 	*matches = 0;
 	for (; words->word != NULL; words++) {
@@ -27,7 +27,7 @@ ctl_word_find(const struct ctl_word *words, const char *arg, size_t *matches)
 int
 ctl_word_error(const struct ctl_word *words, const char *arg, FILE *out)
 {
-	size_t	matches, length = strlen(arg);
+	size_t matches, length = strlen(arg);
 
 	(void)ctl_word_find(words, arg, &matches);
 	if (length == 0)

@@ -11,35 +11,33 @@
 
 #include "control/ctl.h"
 
-static const struct ctl_word	mesh_words[] = {
+static const struct ctl_word mesh_words[] = {
 	{ "create", "", ctl_mesh_create, NULL },
-	{ "revoke", "NODE", ctl_mesh_revoke, NULL },
-	{ NULL, NULL, NULL, NULL }
+	{ "revoke", "NODE", ctl_mesh_revoke, NULL }, { NULL, NULL, NULL, NULL }
 };
 
-static const struct ctl_word	words[] = {
-	{ "erase", "--now", ctl_erase, NULL },
-	{ "init", "[-n node] [-d dir] [-l addr:port] [-m addr:port] "
-	    "[-a addr:port]", ctl_init, NULL },
+static const struct ctl_word words[] = { { "erase", "--now", ctl_erase, NULL },
+	{ "init",
+	    "[-n node] [-d dir] [-l addr:port] [-m addr:port] "
+	    "[-a addr:port]",
+	    ctl_init, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
 	{ "mesh", "create | revoke NODE", NULL, mesh_words },
 	{ "rekey", "CHAT | app APP | all [--wait]", ctl_rekey, NULL },
 	{ "reload", "", ctl_reload, NULL },
-	{ "show", "[apps | certificate | chats | metrics | nodes | "
+	{ "show",
+	    "[apps | certificate | chats | metrics | nodes | "
 	    "ratchets |\n      sessions | summary | tielines] [--full]",
 	    ctl_show, ctl_show_words },
-	{ "status", "", ctl_status, NULL },
-	{ "stop", "", ctl_stop, NULL },
+	{ "status", "", ctl_status, NULL }, { "stop", "", ctl_stop, NULL },
 	{ "ticket", "[--ttl 1h] [--uses N]", ctl_ticket, NULL },
-	{ "unlock", "", ctl_unlock, NULL },
-	{ NULL, NULL, NULL, NULL }
-};
+	{ "unlock", "", ctl_unlock, NULL }, { NULL, NULL, NULL, NULL } };
 
 static int
 usage(void)
 {
 	(void)fprintf(stderr, "usage: hermesctl [-j] [-s socket] "
-	    "[-t seconds] command [argument ...]\n");
+			      "[-t seconds] command [argument ...]\n");
 	(void)ctl_word_error(words, "", stderr);
 	return (CTL_USAGE);
 }
@@ -48,8 +46,8 @@ usage(void)
 static int
 run(struct ctl *ctl, int argc, char *argv[])
 {
-	const struct ctl_word	*word, *second;
-	size_t			 matches;
+	const struct ctl_word *word, *second;
+	size_t matches;
 
 	word = ctl_word_find(words, argv[0], &matches);
 	if (word == NULL)
@@ -72,9 +70,9 @@ run(struct ctl *ctl, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-	struct ctl	 ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1 };
-	const char	*error;
-	int		 option, status;
+	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1 };
+	const char *error;
+	int option, status;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	while ((option = getopt(argc, argv, "+js:t:")) != -1)

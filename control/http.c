@@ -21,27 +21,27 @@
 #include "control/control.h"
 #include "control/http.h"
 
-#define HTTP_BACKLOG	64
+#define HTTP_BACKLOG 64
 
 struct http {
-	TAILQ_ENTRY(http)	 entry;
-	int			 fd;
-	int			 loopback;
-	int			 answered;
-	int			 head_only;
-	int			 eof;		/* the client says no more */
-	struct event		*readable;
-	struct event		*writable;
-	struct event		*deadline;
-	struct buffer		 in;
-	struct buffer		 out;
-	struct ask		*ask;		/* open question, or NULL */
+	TAILQ_ENTRY(http) entry;
+	int fd;
+	int loopback;
+	int answered;
+	int head_only;
+	int eof; /* the client says no more */
+	struct event *readable;
+	struct event *writable;
+	struct event *deadline;
+	struct buffer in;
+	struct buffer out;
+	struct ask *ask; /* open question, or NULL */
 };
 
 static struct {
-	TAILQ_HEAD(, http)	 open;
-	unsigned int		 count;
-	struct evconnlistener	*listeners[CONFIG_LISTENERS];
+	TAILQ_HEAD(, http) open;
+	unsigned int count;
+	struct evconnlistener *listeners[CONFIG_LISTENERS];
 } server = { TAILQ_HEAD_INITIALIZER(server.open), 0, { NULL } };
 
 static void
@@ -69,8 +69,8 @@ http_free(struct http *http)
 static int
 http_host_local(const char *value, size_t length)
 {
-	static const char *const	names[] = { "localhost", "127.", "[::1]" };
-	size_t				i, n;
+	static const char *const names[] = { "localhost", "127.", "[::1]" };
+	size_t i, n;
 
 	while (length > 0 && (*value == ' ' || *value == '\t')) {
 		value++;
@@ -80,7 +80,7 @@ http_host_local(const char *value, size_t length)
 		n = strlen(names[i]);
 		if (length < n || strncasecmp(value, names[i], n) != 0)
 			continue;
-		if (i == 1)	/* 127.a.b.c */
+		if (i == 1) /* 127.a.b.c */
 			n += strspn(value + n, "0123456789.");
 		if (n >= length || value[n] == ':' || value[n] == ' ' ||
 		    value[n] == '\t')
@@ -93,7 +93,7 @@ http_host_local(const char *value, size_t length)
 static enum http_request
 http_headers(const char *at, const char *end, int loopback)
 {
-	const char	*line_end, *colon;
+	const char *line_end, *colon;
 
 	for (; at < end; at = line_end + 2) {
 		line_end = memmem(at, (size_t)(end - at), "\r\n", 2);
@@ -104,20 +104,19 @@ http_headers(const char *at, const char *end, int loopback)
 			return (HTTP_BAD);
 		if (loopback && colon - at == 4 &&
 		    strncasecmp(at, "host", 4) == 0 &&
-		    !http_host_local(colon + 1,
-		    (size_t)(line_end - colon - 1)))
+		    !http_host_local(colon + 1, (size_t)(line_end - colon - 1)))
 			return (HTTP_HOST);
 	}
 	return (HTTP_OK);
 }
 
 enum http_request
-http_parse(struct http_head *head, const char *bytes, size_t length,
-    int loopback)
+http_parse(
+    struct http_head *head, const char *bytes, size_t length, int loopback)
 {
-	const char	*end = memmem(bytes, length, "\r\n\r\n", 4);
-	const char	*line_end, *method_end, *path, *path_end;
-	size_t		 n;
+	const char *end = memmem(bytes, length, "\r\n\r\n", 4);
+	const char *line_end, *method_end, *path, *path_end;
+	size_t n;
 
 	memset(head, 0, sizeof(*head));
 	if (end == NULL)
@@ -132,11 +131,11 @@ http_parse(struct http_head *head, const char *bytes, size_t length,
 	path_end = memchr(path, ' ', (size_t)(line_end - path));
 	if (path_end == NULL || *path != '/' || line_end - path_end != 9 ||
 	    (memcmp(path_end, " HTTP/1.1", 9) != 0 &&
-	    memcmp(path_end, " HTTP/1.0", 9) != 0))
+		memcmp(path_end, " HTTP/1.0", 9) != 0))
 		return (HTTP_BAD);
 	n = strcspn(path, "? ");
 	if (n < sizeof(head->path))
-		memcpy(head->path, path, n);	/* longer: none of ours */
+		memcpy(head->path, path, n); /* longer: none of ours */
 	head->head = method_end - bytes == 4 && memcmp(bytes, "HEAD", 4) == 0;
 	if (!head->head &&
 	    (method_end - bytes != 3 || memcmp(bytes, "GET", 3) != 0))
@@ -168,11 +167,11 @@ http_reason(int status)
 }
 
 void
-http_answer(struct http *http, int status, const char *type,
-    const void *body, size_t length)
+http_answer(struct http *http, int status, const char *type, const void *body,
+    size_t length)
 {
-	char	head[640];
-	int	n;
+	char head[640];
+	int n;
 
 	if (http->answered)
 		return;
@@ -194,8 +193,7 @@ http_answer(struct http *http, int status, const char *type,
 	    status == 405 ? "Allow: GET, HEAD\r\n" : "");
 	if (n < 0 || (size_t)n >= sizeof(head) ||
 	    buffer_append(&http->out, head, (size_t)n) == -1 ||
-	    (!http->head_only &&
-	    buffer_append(&http->out, body, length) == -1))
+	    (!http->head_only && buffer_append(&http->out, body, length) == -1))
 		buffer_consume(&http->out, buffer_length(&http->out));
 	(void)event_add(http->writable, NULL);
 }
@@ -203,11 +201,11 @@ http_answer(struct http *http, int status, const char *type,
 static void
 http_error(struct http *http, int status, const char *text)
 {
-	char	body[128];
-	int	n = snprintf(body, sizeof(body), "{\"error\":\"%s\"}\n", text);
+	char body[128];
+	int n = snprintf(body, sizeof(body), "{\"error\":\"%s\"}\n", text);
 
-	http_answer(http, status, "application/json", body,
-	    n > 0 ? (size_t)n : 0);
+	http_answer(
+	    http, status, "application/json", body, n > 0 ? (size_t)n : 0);
 }
 
 void
@@ -229,8 +227,8 @@ http_expired(evutil_socket_t fd, short events, void *arg)
 static void
 http_write(evutil_socket_t fd, short events, void *arg)
 {
-	struct http	*http = arg;
-	ssize_t		 n;
+	struct http *http = arg;
+	ssize_t n;
 
 	(void)events;
 	while (buffer_length(&http->out) > 0) {
@@ -257,8 +255,8 @@ http_write(evutil_socket_t fd, short events, void *arg)
 static void
 http_request(struct http *http)
 {
-	struct http_head	head;
-	enum http_request	verdict;
+	struct http_head head;
+	enum http_request verdict;
 
 	verdict = http_parse(&head, (const char *)buffer_bytes(&http->in),
 	    buffer_length(&http->in), http->loopback);
@@ -288,10 +286,10 @@ http_request(struct http *http)
 static void
 http_read(evutil_socket_t fd, short events, void *arg)
 {
-	struct http	*http = arg;
-	uint8_t		*to;
-	size_t		 room;
-	ssize_t		 n;
+	struct http *http = arg;
+	uint8_t *to;
+	size_t room;
+	ssize_t n;
 
 	(void)events;
 	room = HTTP_REQUEST - buffer_length(&http->in);
@@ -316,7 +314,7 @@ http_read(evutil_socket_t fd, short events, void *arg)
 		return;
 	}
 	if (http->answered || http->ask != NULL)
-		return;		/* a second request or a body: not read */
+		return; /* a second request or a body: not read */
 	buffer_commit(&http->in, (size_t)n);
 	http_request(http);
 }
@@ -325,25 +323,26 @@ http_read(evutil_socket_t fd, short events, void *arg)
 static int
 http_is_loopback(int fd)
 {
-	struct sockaddr_storage	 address;
-	socklen_t		 length = sizeof(address);
-	struct sockaddr_in	*v4 = (struct sockaddr_in *)&address;
-	struct sockaddr_in6	*v6 = (struct sockaddr_in6 *)&address;
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
 
+	memset(&address, 0, sizeof(address));
 	if (getsockname(fd, (struct sockaddr *)&address, &length) == -1)
 		return (1);
 	if (address.ss_family == AF_INET)
 		return (ntohl(v4->sin_addr.s_addr) >> 24 == 127);
 	return (address.ss_family == AF_INET6 &&
-	    IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr));
+		IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr));
 }
 
 static void
 http_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct sockaddr *address, int length, void *arg)
 {
-	static const struct timeval	 limit = { HTTP_SECONDS, 0 };
-	struct http			*http;
+	static const struct timeval limit = { HTTP_SECONDS, 0 };
+	struct http *http;
 
 	(void)listener;
 	(void)address;
@@ -361,10 +360,10 @@ http_accept(struct evconnlistener *listener, evutil_socket_t fd,
 	buffer_init(&http->out);
 	TAILQ_INSERT_TAIL(&server.open, http, entry);
 	server.count++;
-	http->readable = event_new(control.base, fd, EV_READ | EV_PERSIST,
-	    http_read, http);
-	http->writable = event_new(control.base, fd, EV_WRITE, http_write,
-	    http);
+	http->readable =
+	    event_new(control.base, fd, EV_READ | EV_PERSIST, http_read, http);
+	http->writable =
+	    event_new(control.base, fd, EV_WRITE, http_write, http);
 	http->deadline = evtimer_new(control.base, http_expired, http);
 	if (http->readable == NULL || http->writable == NULL ||
 	    http->deadline == NULL || event_add(http->readable, NULL) == -1 ||
@@ -375,7 +374,7 @@ http_accept(struct evconnlistener *listener, evutil_socket_t fd,
 int
 http_listen(int fd)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < CONFIG_LISTENERS; i++)
 		if (server.listeners[i] == NULL)
@@ -397,7 +396,7 @@ http_listen(int fd)
 void
 http_listeners_close(void)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < CONFIG_LISTENERS; i++)
 		if (server.listeners[i] != NULL) {
@@ -409,7 +408,7 @@ http_listeners_close(void)
 void
 http_close_all(void)
 {
-	struct http	*http;
+	struct http *http;
 
 	http_listeners_close();
 	while ((http = TAILQ_FIRST(&server.open)) != NULL)

@@ -10,30 +10,30 @@
 
 #include "common/util/buffer.h"
 
-#define HTTP_CONNECTIONS	64
-#define HTTP_REQUEST		8192	/* bytes of request line and headers */
-#define HTTP_SECONDS		15	/* from accept to the last byte */
+#define HTTP_CONNECTIONS 64
+#define HTTP_REQUEST     8192 /* bytes of request line and headers */
+#define HTTP_SECONDS     15   /* from accept to the last byte */
 
 struct http;
 
 /* Serve clients of a bound TCP socket, owned from here. 0 or -1. */
-int	http_listen(int fd);
-void	http_listeners_close(void);	/* requests being answered go on */
-void	http_close_all(void);
+int http_listen(int fd);
+void http_listeners_close(void); /* requests being answered go on */
+void http_close_all(void);
 
 /* What a request line says. */
 enum http_request {
 	HTTP_OK,
-	HTTP_INCOMPLETE,	/* more bytes are needed */
-	HTTP_BAD,		/* 400 */
-	HTTP_METHOD,		/* 405 */
-	HTTP_HOST		/* 403: see http_parse() */
+	HTTP_INCOMPLETE, /* more bytes are needed */
+	HTTP_BAD,        /* 400 */
+	HTTP_METHOD,     /* 405 */
+	HTTP_HOST        /* 403: see http_parse() */
 };
 
-#define HTTP_PATH	128
+#define HTTP_PATH 128
 struct http_head {
-	char	path[HTTP_PATH];	/* without query */
-	int	head;			/* HEAD: no body in the answer */
+	char path[HTTP_PATH]; /* without query */
+	int head;             /* HEAD: no body in the answer */
 };
 
 /*
@@ -41,12 +41,12 @@ struct http_head {
  * Host that is one too, so that no web page can reach it through a name of
  * its own that resolves to 127.0.0.1.
  */
-enum http_request http_parse(struct http_head *head, const char *bytes,
-	    size_t length, int loopback);
+enum http_request http_parse(
+    struct http_head *head, const char *bytes, size_t length, int loopback);
 
 /* Answer and close. The body is copied. */
-void	http_answer(struct http *http, int status, const char *type,
-	    const void *body, size_t length);
+void http_answer(struct http *http, int status, const char *type,
+    const void *body, size_t length);
 
 /* --- http_pages.c -------------------------------------------------------- */
 
@@ -55,6 +55,6 @@ void	http_answer(struct http *http, int status, const char *type,
 struct ask *http_page(struct http *http, const char *path);
 
 /* The question of http was answered: nothing to cancel any more. */
-void	http_asked(struct http *http);
+void http_asked(struct http *http);
 
 #endif

@@ -13,14 +13,14 @@
 #include "control/readiness.h"
 #include "control/report.h"
 
-#define TYPE_JSON	"application/json"
-#define TYPE_METRICS	"text/plain; version=0.0.4"
+#define TYPE_JSON    "application/json"
+#define TYPE_METRICS "text/plain; version=0.0.4"
 
 /* Answer with value, whose reference is taken. */
 static void
 page_json(struct http *http, int status, json_t *value)
 {
-	char	*text = NULL;
+	char *text = NULL;
 
 	if (value != NULL)
 		text = json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
@@ -35,15 +35,15 @@ page_json(struct http *http, int status, json_t *value)
 static void
 page_missing(struct http *http, const struct ask_answer *answer)
 {
-	page_json(http, 503, json_pack("{s:s s:o}", "error",
-	    "a process does not answer", "missing",
-	    report_process_names(answer->missing)));
+	page_json(http, 503,
+	    json_pack("{s:s s:o}", "error", "a process does not answer",
+		"missing", report_process_names(answer->missing)));
 }
 
 static void
 page_health(void *arg, const struct ask_answer *answer)
 {
-	struct http	*http = arg;
+	struct http *http = arg;
 
 	http_asked(http);
 	if (answer->missing != 0)
@@ -55,21 +55,22 @@ page_health(void *arg, const struct ask_answer *answer)
 static void
 page_ready(void *arg, const struct ask_answer *answer)
 {
-	struct http	*http = arg;
-	json_t		*reasons = readiness_reasons(answer);
-	int		 ready;
+	struct http *http = arg;
+	json_t *reasons = readiness_reasons(answer);
+	int ready;
 
 	http_asked(http);
 	ready = reasons != NULL && json_array_size(reasons) == 0;
-	page_json(http, ready ? 200 : 503, json_pack("{s:b s:o}", "ready",
-	    ready, "reasons", reasons != NULL ? reasons : json_array()));
+	page_json(http, ready ? 200 : 503,
+	    json_pack("{s:b s:o}", "ready", ready, "reasons",
+		reasons != NULL ? reasons : json_array()));
 }
 
 static void
 page_metrics(void *arg, const struct ask_answer *answer)
 {
-	struct http	*http = arg;
-	struct buffer	 text;
+	struct http *http = arg;
+	struct buffer text;
 
 	http_asked(http);
 	buffer_init(&text);
@@ -89,8 +90,9 @@ page_rows(struct http *http, const struct ask_answer *answer,
 	if (answer->missing & owner)
 		page_missing(http, answer);
 	else
-		page_json(http, 200, report_rows(answer, what,
-		    control.config.admin_full_ids != 0));
+		page_json(http, 200,
+		    report_rows(
+			answer, what, control.config.admin_full_ids != 0));
 }
 
 static void
@@ -131,9 +133,9 @@ ask_ratchets(struct ask *ask)
 }
 
 static const struct {
-	const char	*path;
-	void		(*ask)(struct ask *);
-	ask_done	 done;
+	const char *path;
+	void (*ask)(struct ask *);
+	ask_done done;
 } pages[] = {
 	{ "/healthz", ask_metrics, page_health },
 	{ "/readyz", readiness_ask, page_ready },
@@ -142,21 +144,21 @@ static const struct {
 	{ "/mesh/apps", ask_apps, page_apps },
 	{ "/crypto/ratchets", ask_ratchets, page_ratchets },
 };
-#define PAGES	(sizeof(pages) / sizeof(pages[0]))
+#define PAGES (sizeof(pages) / sizeof(pages[0]))
 
 struct ask *
 http_page(struct http *http, const char *path)
 {
-	struct ask	*ask;
-	size_t		 i;
+	struct ask *ask;
+	size_t i;
 
 	for (i = 0; i < PAGES; i++)
 		if (strcmp(path, pages[i].path) == 0)
 			break;
 	if (i == PAGES ||
 	    (pages[i].ask == ask_apps && !control.config.admin_apps)) {
-		page_json(http, 404, json_pack("{s:s}", "error",
-		    "no such page"));
+		page_json(
+		    http, 404, json_pack("{s:s}", "error", "no such page"));
 		return (NULL);
 	}
 	ask = ask_new(ASK_SHORT, pages[i].done, http);

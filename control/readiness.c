@@ -14,8 +14,8 @@ readiness_ask(struct ask *ask)
 static int
 readiness_alone(const struct ask_answer *answer)
 {
-	const struct ipc_row_node	*nodes;
-	size_t				 i, count, peers = 0;
+	const struct ipc_row_node *nodes;
+	size_t i, count, peers = 0;
 
 	nodes = ask_rows(answer, SHOW_NODES, &count);
 	for (i = 0; i < count; i++) {
@@ -33,17 +33,17 @@ json_t *
 readiness_reasons(const struct ask_answer *answer)
 {
 	static const struct {
-		enum process	 process;
-		const char	*text;
+		enum process process;
+		const char *text;
 	} silent[] = {
 		{ PROCESS_PARENT, "parent not answering" },
 		{ PROCESS_ROUTER, "router not answering" },
 		{ PROCESS_KEYD, "keyd not answering" },
 		{ PROCESS_MESH, "mesh not answering" },
 	};
-	const struct metric_value	*values = answer->metrics;
-	json_t				*reasons = json_array();
-	size_t				 i;
+	const struct metric_value *values = answer->metrics;
+	json_t *reasons = json_array();
+	size_t i;
 
 	if (values == NULL) {
 		json_decref(reasons);
@@ -51,21 +51,21 @@ readiness_reasons(const struct ask_answer *answer)
 	}
 	for (i = 0; i < sizeof(silent) / sizeof(silent[0]); i++)
 		if (answer->missing & silent[i].process)
-			(void)json_array_append_new(reasons,
-			    json_string(silent[i].text));
+			(void)json_array_append_new(
+			    reasons, json_string(silent[i].text));
 	if (!control.identity.unlocked)
-		(void)json_array_append_new(reasons,
-		    json_string("keyd locked"));
+		(void)json_array_append_new(
+		    reasons, json_string("keyd locked"));
 	if (values[METRIC_STORE_FAILED].value != 0)
-		(void)json_array_append_new(reasons,
-		    json_string("store not writable"));
+		(void)json_array_append_new(
+		    reasons, json_string("store not writable"));
 	if (values[METRIC_STORE_DISK_USED].value >= READINESS_DISK)
-		(void)json_array_append_new(reasons,
-		    json_string("disk nearly full"));
+		(void)json_array_append_new(
+		    reasons, json_string("disk nearly full"));
 	if (control.draining || values[METRIC_DRAINING].value != 0)
 		(void)json_array_append_new(reasons, json_string("draining"));
 	if (readiness_alone(answer))
-		(void)json_array_append_new(reasons,
-		    json_string("no mesh member reachable"));
+		(void)json_array_append_new(
+		    reasons, json_string("no mesh member reachable"));
 	return (reasons);
 }

@@ -29,7 +29,7 @@ report_word(enum show_what what)
 enum show_what
 report_find(const char *word)
 {
-	size_t	what;
+	size_t what;
 
 	for (what = SHOW_SESSIONS; what <= SHOW_TIELINES; what++)
 		if (strcmp(word, words[what]) == 0)
@@ -42,9 +42,9 @@ report_find(const char *word)
 json_t *
 report_time(int64_t when)
 {
-	char		text[40];
-	struct tm	tm;
-	time_t		seconds = (time_t)(when / CLOCK_SECOND);
+	char text[40];
+	struct tm tm;
+	time_t seconds = (time_t)(when / CLOCK_SECOND);
 
 	if (when <= 0 || gmtime_r(&seconds, &tm) == NULL ||
 	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
@@ -55,7 +55,7 @@ report_time(int64_t when)
 json_t *
 report_id(const uint8_t *bytes, size_t length, int full)
 {
-	char	text[2 * SIGNATURE_SIZE + 1];
+	char text[2 * SIGNATURE_SIZE + 1];
 
 	if (length > SIGNATURE_SIZE)
 		length = SIGNATURE_SIZE;
@@ -69,7 +69,7 @@ report_id(const uint8_t *bytes, size_t length, int full)
 static size_t
 report_characters(const char *text, size_t length, size_t count)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < length; i++)
 		if (((unsigned char)text[i] & 0xc0) != 0x80 && count-- == 0)
@@ -80,8 +80,8 @@ report_characters(const char *text, size_t length, size_t count)
 json_t *
 report_text(const char *text, size_t size, int full)
 {
-	size_t	 length = strnlen(text, size);
-	json_t	*string;
+	size_t length = strnlen(text, size);
+	json_t *string;
 
 	if (!full)
 		length = report_characters(text, length, REPORT_SHORT);
@@ -103,24 +103,22 @@ report_seconds(int64_t ns)
 static json_t *
 report_session(const void *data, int full)
 {
-	const struct ipc_row_session	*row = data;
+	const struct ipc_row_session *row = data;
 
-	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:b}",
-	    "app_id", report_id(row->app, KEY_SIZE, full),
-	    "session_id",
+	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:b}", "app_id",
+	    report_id(row->app, KEY_SIZE, full), "session_id",
 	    report_text(row->session_id, sizeof(row->session_id), full),
 	    "address", report_text(row->address, sizeof(row->address), 1),
-	    "connected_at", report_time(row->connected_at),
-	    "messages_in", (json_int_t)row->messages_in,
-	    "messages_out", (json_int_t)row->messages_out,
-	    "chats", (json_int_t)row->chats,
+	    "connected_at", report_time(row->connected_at), "messages_in",
+	    (json_int_t)row->messages_in, "messages_out",
+	    (json_int_t)row->messages_out, "chats", (json_int_t)row->chats,
 	    "v1", row->v1 != 0));
 }
 
 static json_t *
 report_chat(const void *data, int full)
 {
-	static const char *const	 states[] = {
+	static const char *const states[] = {
 		[CHAT_STATE_NONE] = "none",
 		[CHAT_STATE_OFFERED] = "offered",
 		[CHAT_STATE_READY] = "ready",
@@ -128,7 +126,7 @@ report_chat(const void *data, int full)
 		[CHAT_STATE_SUSPENDED] = "suspended",
 		[CHAT_STATE_GONE] = "gone",
 	};
-	const struct ipc_row_chat	*row = data;
+	const struct ipc_row_chat *row = data;
 
 	return (json_pack("{s:o s:o s:o s:o s:o s:s s:I s:I s:I s:I s:I}",
 	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
@@ -138,109 +136,105 @@ report_chat(const void *data, int full)
 	    "remote_node_id",
 	    report_text(row->peer_node_id, sizeof(row->peer_node_id), 1),
 	    "state", row->state <= CHAT_STATE_GONE ? states[row->state] : "?",
-	    "key_version", (json_int_t)row->version,
-	    "accepted", (json_int_t)row->accepted,
-	    "acked", (json_int_t)row->acked,
-	    "delivered", (json_int_t)row->delivered,
-	    "parked", (json_int_t)row->parked));
+	    "key_version", (json_int_t)row->version, "accepted",
+	    (json_int_t)row->accepted, "acked", (json_int_t)row->acked,
+	    "delivered", (json_int_t)row->delivered, "parked",
+	    (json_int_t)row->parked));
 }
 
 static json_t *
 report_ratchet(const void *data, const char *node_id, int full)
 {
-	const struct ipc_row_ratchet	*row = data;
+	const struct ipc_row_ratchet *row = data;
 
 	return (json_pack("{s:o s:I s:I s:I s:o s:o s:o s:b s:b s:b s:o s:b "
-	    "s:I s:o}",
+			  "s:I s:o}",
 	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
-	    "key_version", (json_int_t)row->version,
-	    "send_count", (json_int_t)row->send_count,
-	    "recv_count", (json_int_t)row->receive_count,
-	    "last_ratchet_at", report_time(row->last_ratchet_at),
-	    "local_app_id", report_id(row->local_app, KEY_SIZE, full),
-	    "remote_app_id", report_id(row->peer_app, KEY_SIZE, full),
-	    "derived", row->derived != 0,
-	    "resumed", row->resumed != 0,
-	    "expired", row->expired != 0,
-	    "remote_node_id", report_text(node_id, NODE_ID_SIZE, 1),
-	    "previous_epoch_open", row->previous_epoch_open != 0,
-	    "rekeys", (json_int_t)row->rekeys,
+	    "key_version", (json_int_t)row->version, "send_count",
+	    (json_int_t)row->send_count, "recv_count",
+	    (json_int_t)row->receive_count, "last_ratchet_at",
+	    report_time(row->last_ratchet_at), "local_app_id",
+	    report_id(row->local_app, KEY_SIZE, full), "remote_app_id",
+	    report_id(row->peer_app, KEY_SIZE, full), "derived",
+	    row->derived != 0, "resumed", row->resumed != 0, "expired",
+	    row->expired != 0, "remote_node_id",
+	    report_text(node_id, NODE_ID_SIZE, 1), "previous_epoch_open",
+	    row->previous_epoch_open != 0, "rekeys", (json_int_t)row->rekeys,
 	    "next_rekey_by", report_time(row->next_rekey_by)));
 }
 
 static json_t *
 report_node(const void *data, int full)
 {
-	static const char *const	 states[] = {
+	static const char *const states[] = {
 		[NODE_ALIVE] = "alive",
 		[NODE_SUSPECT] = "suspect",
 		[NODE_FAILED] = "failed",
 		[NODE_LEFT] = "left",
 		[NODE_REVOKED] = "revoked",
 	};
-	const struct ipc_row_node	*row = data;
+	const struct ipc_row_node *row = data;
 
 	return (json_pack("{s:o s:o s:o s:s s:b s:I s:o s:o s:o s:I s:b}",
 	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
-	    "node_key", report_id(row->node_key, KEY_SIZE, full),
-	    "endpoint", report_text(row->endpoint, sizeof(row->endpoint), 1),
-	    "state", row->state >= NODE_ALIVE && row->state <= NODE_REVOKED ?
-	    states[row->state] : "?",
-	    "self", row->self != 0,
-	    "incarnation", (json_int_t)row->incarnation,
-	    "rtt_seconds", report_seconds(row->rtt),
-	    "last_seen_seconds", row->self ? json_null() :
-	    json_real((double)row->last_seen / (double)CLOCK_SECOND),
-	    "certificate_not_after", report_time(row->not_after),
-	    "apps", (json_int_t)row->apps,
-	    "connected", row->connected != 0));
+	    "node_key", report_id(row->node_key, KEY_SIZE, full), "endpoint",
+	    report_text(row->endpoint, sizeof(row->endpoint), 1), "state",
+	    row->state >= NODE_ALIVE && row->state <= NODE_REVOKED
+		? states[row->state]
+		: "?",
+	    "self", row->self != 0, "incarnation", (json_int_t)row->incarnation,
+	    "rtt_seconds", report_seconds(row->rtt), "last_seen_seconds",
+	    row->self
+		? json_null()
+		: json_real((double)row->last_seen / (double)CLOCK_SECOND),
+	    "certificate_not_after", report_time(row->not_after), "apps",
+	    (json_int_t)row->apps, "connected", row->connected != 0));
 }
 
 static json_t *
 report_app(const void *data, int full)
 {
-	const struct ipc_row_app	*row = data;
+	const struct ipc_row_app *row = data;
 
-	return (json_pack("{s:o s:o s:o s:b}",
-	    "app_id", report_id(row->app, KEY_SIZE, full),
-	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
-	    "connected_at", report_time(row->connected_at),
-	    "local", row->local != 0));
+	return (json_pack("{s:o s:o s:o s:b}", "app_id",
+	    report_id(row->app, KEY_SIZE, full), "node_id",
+	    report_text(row->node_id, sizeof(row->node_id), 1), "connected_at",
+	    report_time(row->connected_at), "local", row->local != 0));
 }
 
 static json_t *
 report_tieline(const void *data, int full)
 {
-	const struct ipc_row_tieline	*row = data;
+	const struct ipc_row_tieline *row = data;
 
-	return (json_pack("{s:o s:o s:b s:I s:I}",
-	    "handle", report_id(row->key.handle, KEY_SIZE, full),
-	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
-	    "up", row->up != 0,
-	    "sent", (json_int_t)row->sent,
-	    "received", (json_int_t)row->received));
+	return (json_pack("{s:o s:o s:b s:I s:I}", "handle",
+	    report_id(row->key.handle, KEY_SIZE, full), "node_id",
+	    report_text(row->node_id, sizeof(row->node_id), 1), "up",
+	    row->up != 0, "sent", (json_int_t)row->sent, "received",
+	    (json_int_t)row->received));
 }
 
 /* Ratchets name their peer's node by its key; the rows of nodes name it. */
 static json_t *
 report_ratchets(const struct ask_answer *answer, int full)
 {
-	const struct ipc_row_ratchet	*rows;
-	const struct ipc_row_node	*nodes, *node;
-	json_t				*array = json_array();
-	struct table			 names;
-	size_t				 i, count, node_count;
+	const struct ipc_row_ratchet *rows;
+	const struct ipc_row_node *nodes, *node;
+	json_t *array = json_array();
+	struct table names;
+	size_t i, count, node_count;
 
 	nodes = ask_rows(answer, SHOW_NODES, &node_count);
 	rows = ask_rows(answer, SHOW_RATCHETS, &count);
 	table_init(&names, KEY_SIZE);
 	for (i = 0; i < node_count; i++)
-		(void)table_put(&names, nodes[i].node_key,
-		    (void *)(uintptr_t)&nodes[i]);
+		(void)table_put(
+		    &names, nodes[i].node_key, (void *)(uintptr_t)&nodes[i]);
 	for (i = 0; i < count; i++) {
 		node = table_get(&names, rows[i].peer_node);
-		if (json_array_append_new(array, report_ratchet(&rows[i],
-		    node != NULL ? node->node_id : "", full)) == -1) {
+		if (json_array_append_new(array,
+			report_ratchet(&rows[i],
+			    node != NULL ? node->node_id : "", full)) == -1) {
 			json_decref(array);
 			array = NULL;
 			break;
@@ -254,8 +248,8 @@ json_t *
 report_rows(const struct ask_answer *answer, enum show_what what, int full)
 {
 	static const struct {
-		json_t	*(*row)(const void *, int);
-		size_t	 size;
+		json_t *(*row)(const void *, int);
+		size_t size;
 	} kinds[] = {
 		[SHOW_SESSIONS] = { report_session,
 		    sizeof(struct ipc_row_session) },
@@ -266,17 +260,18 @@ report_rows(const struct ask_answer *answer, enum show_what what, int full)
 		[SHOW_TIELINES] = { report_tieline,
 		    sizeof(struct ipc_row_tieline) },
 	};
-	const uint8_t	*rows;
-	json_t		*array;
-	size_t		 i, count;
+	const uint8_t *rows;
+	json_t *array;
+	size_t i, count;
 
-	if (what == SHOW_RATCHETS)
+	if (kinds[what].row == NULL)
 		return (report_ratchets(answer, full));
 	array = json_array();
 	rows = ask_rows(answer, what, &count);
 	for (i = 0; i < count; i++)
-		if (json_array_append_new(array, kinds[what].row(
-		    rows + i * kinds[what].size, full)) == -1) {
+		if (json_array_append_new(array,
+			kinds[what].row(rows + i * kinds[what].size, full)) ==
+		    -1) {
 			json_decref(array);
 			return (NULL);
 		}
@@ -288,8 +283,8 @@ report_rows(const struct ask_answer *answer, enum show_what what, int full)
 json_t *
 report_process_names(unsigned int processes)
 {
-	json_t		*array = json_array();
-	unsigned int	 bit;
+	json_t *array = json_array();
+	unsigned int bit;
 
 	for (bit = PROCESS_PARENT; bit <= PROCESS_CONTROL; bit <<= 1)
 		if (processes & bit)
@@ -301,25 +296,24 @@ report_process_names(unsigned int processes)
 json_t *
 report_processes(const struct ask_answer *answer)
 {
-	json_t		*array = json_array();
-	unsigned int	 bit;
+	json_t *array = json_array();
+	unsigned int bit;
 
 	for (bit = PROCESS_PARENT; bit <= PROCESS_CONTROL; bit <<= 1) {
 		const struct ipc_process_state *state = &control.states[bit];
-		json_int_t	pid = (json_int_t)state->pid;
+		json_int_t pid = (json_int_t)state->pid;
 
 		if (bit == PROCESS_CONTROL)
 			pid = getpid();
 		else if (bit == PROCESS_PARENT)
 			pid = getppid();
 		(void)json_array_append_new(array,
-		    json_pack("{s:s s:I s:b s:I s:o}",
-		    "process", process_name((enum process)bit),
-		    "pid", pid,
-		    "up", (answer->missing & bit) == 0,
-		    "restarts", (json_int_t)state->restarts,
-		    "since", report_time(bit == PROCESS_CONTROL ?
-		    control.started_at : state->since)));
+		    json_pack("{s:s s:I s:b s:I s:o}", "process",
+			process_name((enum process)bit), "pid", pid, "up",
+			(answer->missing & bit) == 0, "restarts",
+			(json_int_t)state->restarts, "since",
+			report_time(bit == PROCESS_CONTROL ? control.started_at
+							   : state->since)));
 	}
 	return (array);
 }
@@ -329,43 +323,38 @@ static json_int_t
 report_messages(const struct metric_value *values)
 {
 	return ((json_int_t)(values[METRIC_MESSAGES_IN_LOCAL].value +
-	    values[METRIC_MESSAGES_IN_MESH].value +
-	    values[METRIC_MESSAGES_OUT_LOCAL].value +
-	    values[METRIC_MESSAGES_OUT_MESH].value));
+			     values[METRIC_MESSAGES_IN_MESH].value +
+			     values[METRIC_MESSAGES_OUT_LOCAL].value +
+			     values[METRIC_MESSAGES_OUT_MESH].value));
 }
 
 json_t *
 report_summary(const struct ask_answer *answer)
 {
-	const struct ipc_identity	*me = &control.identity;
-	const struct metric_value	*values = answer->metrics;
+	const struct ipc_identity *me = &control.identity;
+	const struct metric_value *values = answer->metrics;
 
 	if (values == NULL)
 		return (NULL);
 	return (json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
-	    "s:I s:I s:I s:I s:I s:I s:I}",
-	    "version", HERMES_VERSION,
-	    "node_id", report_text(control.config.node_id, NODE_ID_SIZE, 1),
-	    "node_key", me->unlocked ?
-	    report_id(me->node_key, KEY_SIZE, 1) : json_null(),
-	    "mesh_id", me->in_mesh ?
-	    report_id(me->mesh_id, KEY_SIZE, 1) : json_null(),
-	    "unlocked", me->unlocked != 0,
-	    "in_mesh", me->in_mesh != 0,
-	    "authority", me->authority != 0,
-	    "draining", control.draining != 0 ||
-	    values[METRIC_DRAINING].value != 0,
-	    "certificate_not_after", me->in_mesh ?
-	    report_time(me->certificate.not_after) : json_null(),
+			  "s:I s:I s:I s:I s:I s:I s:I}",
+	    "version", HERMES_VERSION, "node_id",
+	    report_text(control.config.node_id, NODE_ID_SIZE, 1), "node_key",
+	    me->unlocked ? report_id(me->node_key, KEY_SIZE, 1) : json_null(),
+	    "mesh_id",
+	    me->in_mesh ? report_id(me->mesh_id, KEY_SIZE, 1) : json_null(),
+	    "unlocked", me->unlocked != 0, "in_mesh", me->in_mesh != 0,
+	    "authority", me->authority != 0, "draining",
+	    control.draining != 0 || values[METRIC_DRAINING].value != 0,
+	    "certificate_not_after",
+	    me->in_mesh ? report_time(me->certificate.not_after) : json_null(),
 	    "up_since", report_time(control.states[PROCESS_KEYD].since),
 	    "sessions", (json_int_t)values[METRIC_SESSIONS_ACTIVE].value,
-	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value,
-	    "messages", report_messages(values),
-	    "apps", (json_int_t)values[METRIC_MESH_APPS].value,
-	    "nodes_alive", (json_int_t)values[METRIC_MESH_NODES_ALIVE].value,
-	    "nodes_suspect",
-	    (json_int_t)values[METRIC_MESH_NODES_SUSPECT].value,
-	    "nodes_failed",
+	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value, "messages",
+	    report_messages(values), "apps",
+	    (json_int_t)values[METRIC_MESH_APPS].value, "nodes_alive",
+	    (json_int_t)values[METRIC_MESH_NODES_ALIVE].value, "nodes_suspect",
+	    (json_int_t)values[METRIC_MESH_NODES_SUSPECT].value, "nodes_failed",
 	    (json_int_t)values[METRIC_MESH_NODES_FAILED].value));
 }
 
@@ -373,8 +362,8 @@ int
 report_metrics(const struct ask_answer *answer, struct buffer *out)
 {
 	static const struct {
-		enum process	process;
-		enum metric	up;
+		enum process process;
+		enum metric up;
 	} ups[] = {
 		{ PROCESS_PARENT, METRIC_PROCESS_UP_PARENT },
 		{ PROCESS_ROUTER, METRIC_PROCESS_UP_ROUTER },
@@ -382,8 +371,8 @@ report_metrics(const struct ask_answer *answer, struct buffer *out)
 		{ PROCESS_MESH, METRIC_PROCESS_UP_MESH },
 		{ PROCESS_CONTROL, METRIC_PROCESS_UP_CONTROL },
 	};
-	struct metric_value	*values = answer->metrics;
-	size_t			 i;
+	struct metric_value *values = answer->metrics;
+	size_t i;
 
 	if (values == NULL)
 		return (-1);

@@ -12,36 +12,36 @@
 
 #include "control/ask.h"
 
-#define REPORT_SHORT	12	/* characters of an id that is shortened */
+#define REPORT_SHORT 12 /* characters of an id that is shortened */
 
 /* All rows of a kind as an array; ids whole when full. New reference, NULL
  * when memory is out. RATCHETS wants NODES in the answer, for their names. */
-json_t	*report_rows(const struct ask_answer *answer, enum show_what what,
-	    int full);
+json_t *report_rows(
+    const struct ask_answer *answer, enum show_what what, int full);
 
 /* What a kind is called on the command line; 0 for another word. */
-const char	*report_word(enum show_what what);
-enum show_what	 report_find(const char *word);
+const char *report_word(enum show_what what);
+enum show_what report_find(const char *word);
 
 /* The node at a glance, from the metrics in answer; its own key and its
  * mesh's id are whole, to be pinned. */
-json_t	*report_summary(const struct ask_answer *answer);
+json_t *report_summary(const struct ask_answer *answer);
 
 /* The five processes: name, pid, up, restarts, since. */
-json_t	*report_processes(const struct ask_answer *answer);
+json_t *report_processes(const struct ask_answer *answer);
 
 /* The metrics of all processes in the Prometheus text format, with what
  * control knows of processes filled in. 0, or -1 when memory is out. */
-int	report_metrics(const struct ask_answer *answer, struct buffer *out);
+int report_metrics(const struct ask_answer *answer, struct buffer *out);
 
 /* Names of the processes in a set of bits. */
-json_t	*report_process_names(unsigned int processes);
+json_t *report_process_names(unsigned int processes);
 
 /* Parts of rows. time: ns since the epoch as RFC 3339 in UTC, null for 0.
  * id: the hex digits of length bytes, shortened unless full. text: at most
  * size bytes up to a NUL. */
-json_t	*report_time(int64_t when);
-json_t	*report_id(const uint8_t *bytes, size_t length, int full);
-json_t	*report_text(const char *text, size_t size, int full);
+json_t *report_time(int64_t when);
+json_t *report_id(const uint8_t *bytes, size_t length, int full);
+json_t *report_text(const char *text, size_t size, int full);
 
 #endif

@@ -21,30 +21,30 @@
 #include "control/control.h"
 #include "control/socket.h"
 
-#define SOCKET_LISTENERS	CONFIG_LISTENERS
-#define SOCKET_BACKLOG		16
+#define SOCKET_LISTENERS CONFIG_LISTENERS
+#define SOCKET_BACKLOG   16
 
 struct client {
-	TAILQ_ENTRY(client)	 entry;
-	int			 fd;
-	int			 passed_fd;	/* not yet used, or -1 */
-	int			 may_change;
-	int			 eof;		/* it will ask no more */
-	struct event		*readable;
-	struct event		*writable;
-	struct buffer		 in;
-	struct buffer		 out;
-	struct command		*command;	/* running, or NULL */
-	int			 busy;		/* inside client_next() */
+	TAILQ_ENTRY(client) entry;
+	int fd;
+	int passed_fd; /* not yet used, or -1 */
+	int may_change;
+	int eof; /* it will ask no more */
+	struct event *readable;
+	struct event *writable;
+	struct buffer in;
+	struct buffer out;
+	struct command *command; /* running, or NULL */
+	int busy;                /* inside client_next() */
 };
 
 static struct {
-	TAILQ_HEAD(, client)	 clients;
-	unsigned int		 count;
-	struct evconnlistener	*listeners[SOCKET_LISTENERS];
+	TAILQ_HEAD(, client) clients;
+	unsigned int count;
+	struct evconnlistener *listeners[SOCKET_LISTENERS];
 } sockets = { TAILQ_HEAD_INITIALIZER(sockets.clients), 0, { NULL } };
 
-static const struct timeval	idle = { SOCKET_IDLE, 0 };
+static const struct timeval idle = { SOCKET_IDLE, 0 };
 
 static void
 client_free(struct client *client)
@@ -68,12 +68,14 @@ client_free(struct client *client)
 void
 client_line(struct client *client, json_t *value)
 {
-	char	*text = value == NULL ? NULL :
-	    json_dumps(value, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	char *text = value == NULL ? NULL
+				   : json_dumps(value,
+					 JSON_COMPACT | JSON_PRESERVE_ORDER);
 
 	json_decref(value);
-	if (text == NULL || buffer_append(&client->out, text,
-	    strlen(text)) == -1 || buffer_append(&client->out, "\n", 1) == -1)
+	if (text == NULL ||
+	    buffer_append(&client->out, text, strlen(text)) == -1 ||
+	    buffer_append(&client->out, "\n", 1) == -1)
 		log_warn("hermesctl_answer_lost", "reason=memory");
 	free(text);
 	(void)event_add(client->writable, &idle);
@@ -83,10 +85,10 @@ client_line(struct client *client, json_t *value)
 static int
 client_take(struct client *client)
 {
-	char	*line = (char *)buffer_bytes(&client->in);
-	char	*end;
-	size_t	 length = buffer_length(&client->in);
-	int	 fd = client->passed_fd;
+	char *line = (char *)buffer_bytes(&client->in);
+	char *end;
+	size_t length = buffer_length(&client->in);
+	int fd = client->passed_fd;
 
 	if (client->command != NULL || length == 0 ||
 	    (end = memchr(line, '\n', length)) == NULL)
@@ -131,8 +133,8 @@ client_done(struct client *client)
 static void
 client_write(evutil_socket_t fd, short events, void *arg)
 {
-	struct client	*client = arg;
-	ssize_t		 n;
+	struct client *client = arg;
+	ssize_t n;
 
 	if (events & EV_TIMEOUT) {
 		client_free(client);
@@ -160,13 +162,13 @@ static ssize_t
 client_receive(struct client *client, uint8_t *to, size_t size)
 {
 	union {
-		struct cmsghdr	header;
-		char		space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
 	} control_data;
-	struct iovec	 iov = { to, size };
-	struct msghdr	 message;
-	struct cmsghdr	*header;
-	ssize_t		 n;
+	struct iovec iov = { to, size };
+	struct msghdr message;
+	struct cmsghdr *header;
+	ssize_t n;
 
 	memset(&message, 0, sizeof(message));
 	message.msg_iov = &iov;
@@ -190,10 +192,10 @@ client_receive(struct client *client, uint8_t *to, size_t size)
 static void
 client_read(evutil_socket_t fd, short events, void *arg)
 {
-	struct client	*client = arg;
-	size_t		 room = SOCKET_LINE - buffer_length(&client->in);
-	uint8_t		*to = buffer_reserve(&client->in, room);
-	ssize_t		 n;
+	struct client *client = arg;
+	size_t room = SOCKET_LINE - buffer_length(&client->in);
+	uint8_t *to = buffer_reserve(&client->in, room);
+	ssize_t n;
 
 	(void)fd;
 	if ((events & EV_TIMEOUT) || to == NULL || room == 0) {
@@ -219,9 +221,9 @@ static void
 socket_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct sockaddr *address, int length, void *arg)
 {
-	struct client	*client = NULL;
-	uid_t		 uid;
-	gid_t		 gid;
+	struct client *client = NULL;
+	uid_t uid;
+	gid_t gid;
 
 	(void)listener;
 	(void)address;
@@ -242,10 +244,10 @@ socket_accept(struct evconnlistener *listener, evutil_socket_t fd,
 	buffer_init(&client->out);
 	TAILQ_INSERT_TAIL(&sockets.clients, client, entry);
 	sockets.count++;
-	client->readable = event_new(control.base, fd, EV_READ, client_read,
-	    client);
-	client->writable = event_new(control.base, fd, EV_WRITE, client_write,
-	    client);
+	client->readable =
+	    event_new(control.base, fd, EV_READ, client_read, client);
+	client->writable =
+	    event_new(control.base, fd, EV_WRITE, client_write, client);
 	if (client->readable == NULL || client->writable == NULL ||
 	    event_add(client->readable, &idle) == -1)
 		client_free(client);
@@ -254,7 +256,7 @@ socket_accept(struct evconnlistener *listener, evutil_socket_t fd,
 int
 socket_listen(int fd)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < SOCKET_LISTENERS; i++)
 		if (sockets.listeners[i] == NULL)
@@ -264,8 +266,8 @@ socket_listen(int fd)
 		return (-1);
 	}
 	sockets.listeners[i] = evconnlistener_new(control.base, socket_accept,
-	    NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-	    SOCKET_BACKLOG, fd);
+	    NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, SOCKET_BACKLOG,
+	    fd);
 	if (sockets.listeners[i] == NULL) {
 		close(fd);
 		return (-1);
@@ -276,7 +278,7 @@ socket_listen(int fd)
 void
 socket_listeners_close(void)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < SOCKET_LISTENERS; i++)
 		if (sockets.listeners[i] != NULL) {
@@ -288,7 +290,7 @@ socket_listeners_close(void)
 void
 socket_close_all(void)
 {
-	struct client	*client;
+	struct client *client;
 
 	socket_listeners_close();
 	while ((client = TAILQ_FIRST(&sockets.clients)) != NULL)

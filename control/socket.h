@@ -9,22 +9,22 @@
 
 #include <jansson.h>
 
-#define SOCKET_CLIENTS	32
-#define SOCKET_LINE	8192	/* bytes of a request, a ticket fits */
-#define SOCKET_IDLE	60	/* seconds without a request, or stuck */
+#define SOCKET_CLIENTS 32
+#define SOCKET_LINE    8192 /* bytes of a request, a ticket fits */
+#define SOCKET_IDLE    60   /* seconds without a request, or stuck */
 
 struct client;
 struct command;
 
 /* Serve clients of a bound unix socket, owned from here. 0 or -1. */
-int	socket_listen(int fd);
-void	socket_listeners_close(void);	/* clients stay */
-void	socket_close_all(void);		/* clients too, at once */
+int socket_listen(int fd);
+void socket_listeners_close(void); /* clients stay */
+void socket_close_all(void);       /* clients too, at once */
 
 /* For commands: one line of an answer; the reference to value is taken. */
-void	client_line(struct client *client, json_t *value);
-void	client_begin(struct client *client, struct command *command);
+void client_line(struct client *client, json_t *value);
+void client_begin(struct client *client, struct command *command);
 /* The command is done, its last line written: take the next one. */
-void	client_done(struct client *client);
+void client_done(struct client *client);
 
 #endif

@@ -31,37 +31,37 @@
 #include "control/http.h"
 #include "control/socket.h"
 
-#define BOUND	(20 * CLOCK_SECOND)	/* a test waits no longer */
+#define BOUND (20 * CLOCK_SECOND) /* a test waits no longer */
 
 /* A neighbour: control's end of its door, and the test's end. */
 struct fake {
-	enum process		 process;
-	struct proc_door	 door;		/* control's */
-	struct ipc		*end;		/* the test's, NULL: dead */
-	int			 silent;	/* hears and says nothing */
-	unsigned int		 asked[IPC_TYPE_COUNT];
-	uint8_t			 last[8192];	/* payload received last */
-	char			 secret[64];	/* read from a descriptor */
+	enum process process;
+	struct proc_door door; /* control's */
+	struct ipc *end;       /* the test's, NULL: dead */
+	int silent;            /* hears and says nothing */
+	unsigned int asked[IPC_TYPE_COUNT];
+	uint8_t last[8192]; /* payload received last */
+	char secret[64];    /* read from a descriptor */
 };
 
 static struct fixture {
-	struct event_base	*base;
-	struct fake		 fakes[PROCESS_MESH + 1];
-	char			 dir[32];
-	struct sockaddr_un	 unix_address;
-	struct sockaddr_in	 http_address;
+	struct event_base *base;
+	struct fake fakes[PROCESS_MESH + 1];
+	char dir[32];
+	struct sockaddr_un unix_address;
+	struct sockaddr_in http_address;
 	/* What the fakes answer with. */
-	struct ipc_row_node	 nodes[4];
-	size_t			 node_count;
-	struct ipc_row_ratchet	 ratchets[4];
-	size_t			 ratchet_count;
-	struct ipc_row_app	 app;
-	struct ipc_row_chat	 chat;
-	struct ipc_row_session	 session;
-	struct ipc_row_tieline	 tieline;
-	struct ipc_ticket	 ticket;
-	struct metric_value	 values[METRIC_COUNT];	/* keyd's metrics */
-	const char		*refusal;	/* RESULT's, NULL: ok */
+	struct ipc_row_node nodes[4];
+	size_t node_count;
+	struct ipc_row_ratchet ratchets[4];
+	size_t ratchet_count;
+	struct ipc_row_app app;
+	struct ipc_row_chat chat;
+	struct ipc_row_session session;
+	struct ipc_row_tieline tieline;
+	struct ipc_ticket ticket;
+	struct metric_value values[METRIC_COUNT]; /* keyd's metrics */
+	const char *refusal;                      /* RESULT's, NULL: ok */
 } fixture;
 
 static struct ipc *
@@ -76,29 +76,28 @@ static void
 fake_rows(struct fake *fake, enum ipc_type type, void *rows, size_t count,
     uint64_t id)
 {
-	size_t	i, size = ipc_payload_size(type);
+	size_t i, size = ipc_payload_size(type);
 
 	for (i = 0; i < count; i++) {
 		memcpy((uint8_t *)rows + i * size, &id, sizeof(id));
-		ipc_send(fake->end, type, (uint8_t *)rows + i * size, NULL,
-		    0);
+		ipc_send(fake->end, type, (uint8_t *)rows + i * size, NULL, 0);
 	}
 }
 
 static void
 fake_show(void *arg, const struct ipc_message *message)
 {
-	struct fake		*fake = arg;
-	const struct ipc_show	*show = message->payload;
-	struct ipc_request	 end = { show->id, 0 };
+	struct fake *fake = arg;
+	const struct ipc_show *show = message->payload;
+	struct ipc_request end = { show->id, 0 };
 
 	fake->asked[message->type]++;
 	if (fake->silent)
 		return;
 	switch (show->what) {
 	case SHOW_NODES:
-		fake_rows(fake, IPC_ROW_NODE, fixture.nodes,
-		    fixture.node_count, show->id);
+		fake_rows(fake, IPC_ROW_NODE, fixture.nodes, fixture.node_count,
+		    show->id);
 		break;
 	case SHOW_RATCHETS:
 		fake_rows(fake, IPC_ROW_RATCHET, fixture.ratchets,
@@ -111,12 +110,10 @@ fake_show(void *arg, const struct ipc_message *message)
 		fake_rows(fake, IPC_ROW_CHAT, &fixture.chat, 1, show->id);
 		break;
 	case SHOW_SESSIONS:
-		fake_rows(fake, IPC_ROW_SESSION, &fixture.session, 1,
-		    show->id);
+		fake_rows(fake, IPC_ROW_SESSION, &fixture.session, 1, show->id);
 		break;
 	case SHOW_TIELINES:
-		fake_rows(fake, IPC_ROW_TIELINE, &fixture.tieline, 1,
-		    show->id);
+		fake_rows(fake, IPC_ROW_TIELINE, &fixture.tieline, 1, show->id);
 		break;
 	}
 	ipc_send(fake->end, IPC_SHOW_END, &end, NULL, 0);
@@ -125,11 +122,11 @@ fake_show(void *arg, const struct ipc_message *message)
 static void
 fake_metrics(void *arg, const struct ipc_message *message)
 {
-	struct fake			*fake = arg;
-	const struct ipc_request	*request = message->payload;
-	struct ipc_request		 answer = { request->id, 0 };
-	struct metric_value		 saved[METRIC_COUNT];
-	struct buffer			 packed;
+	struct fake *fake = arg;
+	const struct ipc_request *request = message->payload;
+	struct ipc_request answer = { request->id, 0 };
+	struct metric_value saved[METRIC_COUNT];
+	struct buffer packed;
 
 	fake->asked[message->type]++;
 	if (fake->silent)
@@ -151,11 +148,11 @@ fake_metrics(void *arg, const struct ipc_message *message)
 static void
 fake_request(void *arg, const struct ipc_message *message)
 {
-	struct fake		*fake = arg;
-	struct ipc_result	 result;
-	size_t			 size = ipc_payload_size(message->type);
-	const char		*text = fixture.refusal;
-	ssize_t			 n;
+	struct fake *fake = arg;
+	struct ipc_result result;
+	size_t size = ipc_payload_size(message->type);
+	const char *text = fixture.refusal;
+	ssize_t n;
 
 	fake->asked[message->type]++;
 	ck_assert_uint_le(size, sizeof(fake->last));
@@ -179,7 +176,7 @@ fake_request(void *arg, const struct ipc_message *message)
 static void
 fake_ticket(void *arg, const struct ipc_message *message)
 {
-	struct fake	*fake = arg;
+	struct fake *fake = arg;
 
 	if (fixture.refusal != NULL) {
 		fake_request(arg, message);
@@ -191,7 +188,7 @@ fake_ticket(void *arg, const struct ipc_message *message)
 	ipc_send(fake->end, IPC_TICKET, &fixture.ticket, NULL, 0);
 }
 
-static const ipc_handler	fake_handlers[IPC_TYPE_COUNT] = {
+static const ipc_handler fake_handlers[IPC_TYPE_COUNT] = {
 	[IPC_SHOW] = fake_show,
 	[IPC_METRICS_GET] = fake_metrics,
 	[IPC_MESH_CREATE] = fake_request,
@@ -208,7 +205,7 @@ static const ipc_handler	fake_handlers[IPC_TYPE_COUNT] = {
 static void
 fake_gone(void *arg, const char *reason)
 {
-	struct fake	*fake = arg;
+	struct fake *fake = arg;
 
 	(void)reason;
 	fake->end = NULL;
@@ -218,7 +215,7 @@ fake_gone(void *arg, const char *reason)
 static void
 door_gone(void *arg, const char *reason)
 {
-	struct proc_door	*door = arg;
+	struct proc_door *door = arg;
 
 	(void)reason;
 	door->ipc = NULL;
@@ -228,21 +225,21 @@ door_gone(void *arg, const char *reason)
 static void
 fake_start(enum process process)
 {
-	static const struct ipc_callbacks	theirs = {
-		.handlers = fake_handlers, .closed = fake_gone };
-	static const struct ipc_callbacks	ours = {
-		.handlers = control_handlers, .closed = door_gone };
-	struct fake				*fake;
-	int					 fds[2];
+	static const struct ipc_callbacks theirs = { .handlers = fake_handlers,
+		.closed = fake_gone };
+	static const struct ipc_callbacks ours = { .handlers = control_handlers,
+		.closed = door_gone };
+	struct fake *fake;
+	int fds[2];
 
 	fake = &fixture.fakes[process];
 	fake->process = process;
 	fake->door.peer = process;
 	ck_assert_int_eq(ipc_pair(fds), 0);
-	fake->door.ipc = ipc_new(fixture.base, fds[0], PROCESS_CONTROL,
-	    process, &ours, &fake->door);
-	fake->end = ipc_new(fixture.base, fds[1], process, PROCESS_CONTROL,
-	    &theirs, fake);
+	fake->door.ipc = ipc_new(
+	    fixture.base, fds[0], PROCESS_CONTROL, process, &ours, &fake->door);
+	fake->end = ipc_new(
+	    fixture.base, fds[1], process, PROCESS_CONTROL, &theirs, fake);
 	ck_assert_ptr_nonnull(fake->door.ipc);
 	ck_assert_ptr_nonnull(fake->end);
 }
@@ -262,7 +259,7 @@ fake_kill(enum process process)
 static void
 fixture_listen_unix(void)
 {
-	int	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	strcpy(fixture.dir, "/tmp/hermes-ctl-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(fixture.dir));
@@ -271,7 +268,8 @@ fixture_listen_unix(void)
 	snprintf(fixture.unix_address.sun_path,
 	    sizeof(fixture.unix_address.sun_path), "%s/s", fixture.dir);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&fixture.unix_address,
-	    sizeof(fixture.unix_address)), 0);
+			     sizeof(fixture.unix_address)),
+	    0);
 	(void)chmod(fixture.unix_address.sun_path, 0666);
 	ck_assert_int_eq(socket_listen(fd), 0);
 }
@@ -279,24 +277,25 @@ fixture_listen_unix(void)
 static void
 fixture_listen_http(void)
 {
-	socklen_t	length = sizeof(fixture.http_address);
-	int		fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t length = sizeof(fixture.http_address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	memset(&fixture.http_address, 0, sizeof(fixture.http_address));
 	fixture.http_address.sin_family = AF_INET;
 	fixture.http_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&fixture.http_address,
-	    length), 0);
-	ck_assert_int_eq(getsockname(fd,
-	    (struct sockaddr *)&fixture.http_address, &length), 0);
+	ck_assert_int_eq(
+	    bind(fd, (struct sockaddr *)&fixture.http_address, length), 0);
+	ck_assert_int_eq(
+	    getsockname(fd, (struct sockaddr *)&fixture.http_address, &length),
+	    0);
 	ck_assert_int_eq(http_listen(fd), 0);
 }
 
 static void
-fixture_row_ratchet(size_t i, const char *chat_id, uint8_t local,
-    uint8_t peer, uint8_t side)
+fixture_row_ratchet(
+    size_t i, const char *chat_id, uint8_t local, uint8_t peer, uint8_t side)
 {
-	struct ipc_row_ratchet	*row = &fixture.ratchets[i];
+	struct ipc_row_ratchet *row = &fixture.ratchets[i];
 
 	memset(row, 0, sizeof(*row));
 	snprintf(row->chat_id, sizeof(row->chat_id), "%s", chat_id);
@@ -315,10 +314,10 @@ fixture_row_ratchet(size_t i, const char *chat_id, uint8_t local,
 }
 
 static void
-fixture_row_node(size_t i, const char *node_id, uint8_t key,
-    enum node_state state, int self)
+fixture_row_node(
+    size_t i, const char *node_id, uint8_t key, enum node_state state, int self)
 {
-	struct ipc_row_node	*row = &fixture.nodes[i];
+	struct ipc_row_node *row = &fixture.nodes[i];
 
 	memset(row, 0, sizeof(*row));
 	snprintf(row->node_id, sizeof(row->node_id), "%s", node_id);
@@ -367,13 +366,14 @@ fixture_teardown(void)
 static inline int
 fixture_connect(int http)
 {
-	int	fd = socket(http ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(http ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
 
-	ck_assert_int_eq(http ? connect(fd,
-	    (struct sockaddr *)&fixture.http_address,
-	    sizeof(fixture.http_address)) : connect(fd,
-	    (struct sockaddr *)&fixture.unix_address,
-	    sizeof(fixture.unix_address)), 0);
+	ck_assert_int_eq(
+	    http ? connect(fd, (struct sockaddr *)&fixture.http_address,
+		       sizeof(fixture.http_address))
+		 : connect(fd, (struct sockaddr *)&fixture.unix_address,
+		       sizeof(fixture.unix_address)),
+	    0);
 	return (fd);
 }
 
@@ -382,10 +382,10 @@ fixture_connect(int http)
 static inline char *
 fixture_read(int fd, const char *text, int *eof)
 {
-	int64_t		 until = clock_monotonic() + BOUND;
-	struct buffer	 got;
-	uint8_t		*to;
-	ssize_t		 n;
+	int64_t until = clock_monotonic() + BOUND;
+	struct buffer got;
+	uint8_t *to;
+	ssize_t n;
 
 	buffer_init(&got);
 	*eof = 0;
@@ -414,12 +414,12 @@ fixture_read(int fd, const char *text, int *eof)
 static inline json_t *
 ask_control(const char *line, json_t **rows)
 {
-	int	 fd = fixture_connect(0), eof;
-	char	*text, *next, *at;
-	json_t	*object, *last = NULL, *found = json_array();
+	int fd = fixture_connect(0), eof;
+	char *text, *next, *at;
+	json_t *object, *last = NULL, *found = json_array();
 
-	ck_assert_int_eq(send(fd, line, strlen(line), 0),
-	    (ssize_t)strlen(line));
+	ck_assert_int_eq(
+	    send(fd, line, strlen(line), 0), (ssize_t)strlen(line));
 	text = fixture_read(fd, "\"ok\":", &eof);
 	close(fd);
 	ck_assert(!eof);
@@ -429,8 +429,8 @@ ask_control(const char *line, json_t **rows)
 		json_decref(last);
 		last = object;
 		if (json_object_get(object, "row") != NULL)
-			json_array_append(found,
-			    json_object_get(object, "row"));
+			json_array_append(
+			    found, json_object_get(object, "row"));
 		json_array_extend(found, json_object_get(object, "matches"));
 	}
 	free(text);
@@ -451,7 +451,7 @@ is_ok(const json_t *last)
 static inline const char *
 member(const json_t *object, const char *key)
 {
-	const char	*text = json_string_value(json_object_get(object, key));
+	const char *text = json_string_value(json_object_get(object, key));
 
 	return (text == NULL ? "" : text);
 }
@@ -460,8 +460,8 @@ member(const json_t *object, const char *key)
 static inline char *
 ask_http(const char *request)
 {
-	int	 fd = fixture_connect(1), eof;
-	char	*text;
+	int fd = fixture_connect(1), eof;
+	char *text;
 
 	(void)send(fd, request, strlen(request), MSG_NOSIGNAL);
 	text = fixture_read(fd, NULL, &eof);
@@ -473,15 +473,17 @@ ask_http(const char *request)
 static inline json_t *
 get_json(const char *path, int *status)
 {
-	char	 request[256], *text, *body;
-	json_t	*value;
+	char request[256], *text, *body;
+	json_t *value;
 
-	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n"
-	    "Host: 127.0.0.1\r\n\r\n", path);
+	snprintf(request, sizeof(request),
+	    "GET %s HTTP/1.1\r\n"
+	    "Host: 127.0.0.1\r\n\r\n",
+	    path);
 	text = ask_http(request);
 	ck_assert_int_eq(sscanf(text, "HTTP/1.1 %d ", status), 1);
-	ck_assert_ptr_nonnull(strstr(text,
-	    "Content-Type: application/json\r\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "Content-Type: application/json\r\n"));
 	ck_assert_ptr_nonnull(body = strstr(text, "\r\n\r\n"));
 	value = json_loads(body + 4, JSON_DECODE_ANY, NULL);
 	ck_assert_msg(value != NULL, "not JSON: %s", body);

@@ -13,48 +13,47 @@ parse(const char *text, int loopback, struct http_head *head)
 
 START_TEST(test_parse)
 {
-	struct http_head	head;
+	struct http_head head;
 
-	ck_assert_int_eq(parse("GET /a?b=c HTTP/1.1\r\n\r\n", 1, &head),
-	    HTTP_OK);
+	ck_assert_int_eq(
+	    parse("GET /a?b=c HTTP/1.1\r\n\r\n", 1, &head), HTTP_OK);
 	ck_assert_str_eq(head.path, "/a");
 	ck_assert_int_eq(head.head, 0);
-	ck_assert_int_eq(parse("HEAD / HTTP/1.0\r\nA: b\r\n\r\n", 1, &head),
-	    HTTP_OK);
+	ck_assert_int_eq(
+	    parse("HEAD / HTTP/1.0\r\nA: b\r\n\r\n", 1, &head), HTTP_OK);
 	ck_assert_int_eq(head.head, 1);
-	ck_assert_int_eq(parse("GET / HTTP/1.1\r\n", 1, &head),
-	    HTTP_INCOMPLETE);
+	ck_assert_int_eq(
+	    parse("GET / HTTP/1.1\r\n", 1, &head), HTTP_INCOMPLETE);
 	ck_assert_int_eq(parse("", 1, &head), HTTP_INCOMPLETE);
-	ck_assert_int_eq(parse("POST / HTTP/1.1\r\n\r\n", 1, &head),
-	    HTTP_METHOD);
-	ck_assert_int_eq(parse("get / HTTP/1.1\r\n\r\n", 1, &head),
-	    HTTP_METHOD);
+	ck_assert_int_eq(
+	    parse("POST / HTTP/1.1\r\n\r\n", 1, &head), HTTP_METHOD);
+	ck_assert_int_eq(
+	    parse("get / HTTP/1.1\r\n\r\n", 1, &head), HTTP_METHOD);
 	ck_assert_int_eq(parse("\r\n\r\n", 1, &head), HTTP_BAD);
 	ck_assert_int_eq(parse("GET /\r\n\r\n", 1, &head), HTTP_BAD);
 	ck_assert_int_eq(parse("GET a HTTP/1.1\r\n\r\n", 1, &head), HTTP_BAD);
 	ck_assert_int_eq(parse("GET / HTTP/2.0\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET / HTTP/1.1 \r\n\r\n", 1, &head),
-	    HTTP_BAD);
-	ck_assert_int_eq(parse("GET / HTTP/1.1\r\nnocolon\r\n\r\n", 1,
-	    &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET / HTTP/1.1\r\n: x\r\n\r\n", 1, &head),
-	    HTTP_BAD);
-	ck_assert_int_eq(http_parse(&head, "GET /\0 HTTP/1.1\r\n\r\n", 20,
-	    1), HTTP_BAD);
+	ck_assert_int_eq(parse("GET / HTTP/1.1 \r\n\r\n", 1, &head), HTTP_BAD);
+	ck_assert_int_eq(
+	    parse("GET / HTTP/1.1\r\nnocolon\r\n\r\n", 1, &head), HTTP_BAD);
+	ck_assert_int_eq(
+	    parse("GET / HTTP/1.1\r\n: x\r\n\r\n", 1, &head), HTTP_BAD);
+	ck_assert_int_eq(
+	    http_parse(&head, "GET /\0 HTTP/1.1\r\n\r\n", 20, 1), HTTP_BAD);
 }
 END_TEST
 
 /* A web page whose name resolves to 127.0.0.1 reads nothing. */
 START_TEST(test_host)
 {
-	static const char *const	local[] = { "localhost", "127.0.0.1",
+	static const char *const local[] = { "localhost", "127.0.0.1",
 		"127.0.0.1:8080", "LocalHost:1", "[::1]", "[::1]:80" };
-	static const char *const	others[] = { "evil.example",
+	static const char *const others[] = { "evil.example",
 		"localhost.evil.example", "127.0.0.1.evil.example",
 		"127.evil.example", "", "10.0.0.1" };
-	struct http_head		head;
-	char				text[128];
-	size_t				i;
+	struct http_head head;
+	char text[128];
+	size_t i;
 
 	for (i = 0; i < 6; i++) {
 		snprintf(text, sizeof(text),
@@ -70,8 +69,8 @@ END_TEST
 
 START_TEST(test_health)
 {
-	json_t	*value;
-	int	 status;
+	json_t *value;
+	int status;
 
 	value = get_json("/healthz", &status);
 	ck_assert_int_eq(status, 200);
@@ -80,7 +79,8 @@ START_TEST(test_health)
 	value = get_json("/healthz", &status);
 	ck_assert_int_eq(status, 503);
 	ck_assert_str_eq(json_string_value(json_array_get(
-	    json_object_get(value, "missing"), 0)), "mesh");
+			     json_object_get(value, "missing"), 0)),
+	    "mesh");
 	json_decref(value);
 }
 END_TEST
@@ -89,18 +89,20 @@ END_TEST
 static const char *
 reason(void)
 {
-	static char	 text[128];
-	json_t		*value, *reasons;
-	int		 status;
+	static char text[128];
+	json_t *value, *reasons;
+	int status;
 
 	value = get_json("/readyz", &status);
 	reasons = json_object_get(value, "reasons");
 	ck_assert_uint_le(json_array_size(reasons), 1);
 	ck_assert_int_eq(status, json_array_size(reasons) == 0 ? 200 : 503);
-	ck_assert_int_eq(json_is_true(json_object_get(value, "ready")),
-	    status == 200);
-	snprintf(text, sizeof(text), "%s", json_array_size(reasons) == 0 ?
-	    "" : json_string_value(json_array_get(reasons, 0)));
+	ck_assert_int_eq(
+	    json_is_true(json_object_get(value, "ready")), status == 200);
+	snprintf(text, sizeof(text), "%s",
+	    json_array_size(reasons) == 0
+		? ""
+		: json_string_value(json_array_get(reasons, 0)));
 	json_decref(value);
 	return (text);
 }
@@ -123,7 +125,7 @@ START_TEST(test_readiness)
 	ck_assert_str_eq(reason(), "");
 	fixture.nodes[1].state = NODE_FAILED;
 	ck_assert_str_eq(reason(), "no mesh member reachable");
-	fixture.nodes[1].state = NODE_LEFT;	/* no peer is known any more */
+	fixture.nodes[1].state = NODE_LEFT; /* no peer is known any more */
 	ck_assert_str_eq(reason(), "");
 	fixture.node_count = 1;
 	ck_assert_str_eq(reason(), "");
@@ -134,40 +136,40 @@ END_TEST
 
 START_TEST(test_metrics)
 {
-	char	*text;
+	char *text;
 
 	fixture.values[METRIC_STORE_KEY_ROTATIONS].value = 42;
 	control.states[PROCESS_MESH].restarts = 3;
 	text = ask_http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
 	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 200 OK\r\n"));
-	ck_assert_ptr_nonnull(strstr(text,
-	    "Content-Type: text/plain; version=0.0.4\r\n"));
-	ck_assert_ptr_nonnull(strstr(text,
-	    "\nhermes_store_key_rotations_total 42\n"));
-	ck_assert_ptr_nonnull(strstr(text,
-	    "\nhermes_process_up{process=\"keyd\"} 1\n"));
-	ck_assert_ptr_nonnull(strstr(text,
-	    "\nhermes_process_restarts_total{process=\"mesh\"} 3\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "Content-Type: text/plain; version=0.0.4\r\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\nhermes_store_key_rotations_total 42\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\nhermes_process_up{process=\"keyd\"} 1\n"));
+	ck_assert_ptr_nonnull(strstr(
+	    text, "\nhermes_process_restarts_total{process=\"mesh\"} 3\n"));
 	ck_assert_ptr_nonnull(strstr(text, "\nhermes_build_info{version="));
 	free(text);
 	fake_kill(PROCESS_ROUTER);
 	text = ask_http("GET /metrics HTTP/1.1\r\n\r\n");
-	ck_assert_ptr_nonnull(strstr(text,
-	    "\nhermes_process_up{process=\"router\"} 0\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\nhermes_process_up{process=\"router\"} 0\n"));
 	free(text);
 }
 END_TEST
 
 START_TEST(test_ratchets)
 {
-	static const char *const	 keys[] = { "chat_id", "key_version",
+	static const char *const keys[] = { "chat_id", "key_version",
 		"send_count", "recv_count", "last_ratchet_at", "local_app_id",
 		"remote_app_id", "derived", "resumed", "expired",
 		"remote_node_id", "previous_epoch_open", "rekeys",
 		"next_rekey_by" };
-	json_t				*value, *row;
-	size_t				 i;
-	int				 status;
+	json_t *value, *row;
+	size_t i;
+	int status;
 
 	value = get_json("/crypto/ratchets", &status);
 	ck_assert_int_eq(status, 200);
@@ -180,8 +182,8 @@ START_TEST(test_ratchets)
 	ck_assert_str_eq(member(row, "local_app_id"), "111111111111");
 	ck_assert_str_eq(member(row, "remote_app_id"), "222222222222");
 	ck_assert_str_eq(member(row, "remote_node_id"), "beta");
-	ck_assert_str_eq(member(row, "last_ratchet_at"),
-	    "2023-11-14T22:13:20Z");
+	ck_assert_str_eq(
+	    member(row, "last_ratchet_at"), "2023-11-14T22:13:20Z");
 	ck_assert(json_is_null(json_object_get(row, "next_rekey_by")));
 	json_decref(value);
 
@@ -196,8 +198,8 @@ START_TEST(test_ratchets)
 	fake_kill(PROCESS_MESH);
 	value = get_json("/crypto/ratchets", &status);
 	ck_assert_int_eq(status, 200);
-	ck_assert_str_eq(member(json_array_get(value, 0), "remote_node_id"),
-	    "");
+	ck_assert_str_eq(
+	    member(json_array_get(value, 0), "remote_node_id"), "");
 	json_decref(value);
 	fake_kill(PROCESS_KEYD);
 	json_decref(get_json("/crypto/ratchets", &status));
@@ -207,16 +209,16 @@ END_TEST
 
 START_TEST(test_L21_apps_only_when_allowed)
 {
-	json_t	*value;
-	int	 status;
+	json_t *value;
+	int status;
 
 	json_decref(get_json("/mesh/apps", &status));
 	ck_assert_int_eq(status, 404);
 	control.config.admin_apps = 1;
 	value = get_json("/mesh/apps", &status);
 	ck_assert_int_eq(status, 200);
-	ck_assert_str_eq(member(json_array_get(value, 0), "app_id"),
-	    "333333333333");
+	ck_assert_str_eq(
+	    member(json_array_get(value, 0), "app_id"), "333333333333");
 	json_decref(value);
 	value = get_json("/mesh/members", &status);
 	ck_assert_int_eq(status, 200);
@@ -230,12 +232,12 @@ END_TEST
 /* Rows of a hostile process: text without an end, not UTF-8, no such state. */
 START_TEST(test_hostile_rows)
 {
-	json_t	*value, *row;
-	int	 status;
+	json_t *value, *row;
+	int status;
 
 	memset(fixture.nodes[1].node_id, 'x', sizeof(fixture.nodes[1].node_id));
-	memset(fixture.nodes[1].endpoint, 0xff,
-	    sizeof(fixture.nodes[1].endpoint));
+	memset(
+	    fixture.nodes[1].endpoint, 0xff, sizeof(fixture.nodes[1].endpoint));
 	fixture.nodes[1].state = 0x80000000;
 	fixture.nodes[1].not_after = INT64_MIN;
 	fixture.nodes[0].not_after = INT64_MAX;
@@ -250,14 +252,16 @@ END_TEST
 
 START_TEST(test_read_only)
 {
-	static const char *const	 methods[] = { "POST", "PUT", "DELETE",
+	static const char *const methods[] = { "POST", "PUT", "DELETE",
 		"OPTIONS", "PATCH", "TRACE" };
-	char				 request[128], *text;
-	size_t				 i;
+	char request[128], *text;
+	size_t i;
 
 	for (i = 0; i < 6; i++) {
-		snprintf(request, sizeof(request), "%s /metrics HTTP/1.1\r\n"
-		    "Content-Length: 2\r\n\r\n{}", methods[i]);
+		snprintf(request, sizeof(request),
+		    "%s /metrics HTTP/1.1\r\n"
+		    "Content-Length: 2\r\n\r\n{}",
+		    methods[i]);
 		text = ask_http(request);
 		ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 405 "));
 		ck_assert_ptr_nonnull(strstr(text, "\r\nAllow: GET, HEAD\r\n"));
@@ -267,8 +271,8 @@ START_TEST(test_read_only)
 	text = ask_http("HEAD /healthz HTTP/1.1\r\n\r\n");
 	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 200 "));
 	ck_assert_str_eq(strstr(text, "\r\n\r\n"), "\r\n\r\n");
-	ck_assert_ptr_nonnull(strstr(text,
-	    "\r\nX-Content-Type-Options: nosniff\r\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\r\nX-Content-Type-Options: nosniff\r\n"));
 	ck_assert_ptr_nonnull(strstr(text, "\r\nCache-Control: no-store\r\n"));
 	free(text);
 }
@@ -276,8 +280,8 @@ END_TEST
 
 START_TEST(test_errors)
 {
-	char	 large[HTTP_REQUEST + 1], *text;
-	int	 status;
+	char large[HTTP_REQUEST + 1], *text;
+	int status;
 
 	json_decref(get_json("/nothing", &status));
 	ck_assert_int_eq(status, 404);
@@ -300,10 +304,10 @@ END_TEST
  * the cap. A client that leaves in the middle harms nobody. */
 START_TEST(test_connections)
 {
-	int	fds[HTTP_CONNECTIONS], i, eof, status;
-	int64_t	until;
-	char	byte;
-	char	*text;
+	int fds[HTTP_CONNECTIONS], i, eof, status;
+	int64_t until;
+	char byte;
+	char *text;
 
 	for (i = 0; i < HTTP_CONNECTIONS; i++) {
 		fds[i] = fixture_connect(1);
@@ -342,10 +346,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("control_http");
-	TCase	*tests = tcase_create("control_http");
-	SRunner	*runner = srunner_create(suite);
-	int	 failed;
+	Suite *suite = suite_create("control_http");
+	TCase *tests = tcase_create("control_http");
+	SRunner *runner = srunner_create(suite);
+	int failed;
 
 	tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
 	tcase_set_timeout(tests, 60);
