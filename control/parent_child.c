@@ -72,14 +72,16 @@ child_environment(void)
 	    "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=",
 	    "GCOV_PREFIX=", "LLVM_PROFILE_FILE=" };
 	static char			*out[8];
-	size_t				 i, j, n = 0;
+	size_t				 i, j, n = 0, length;
 
-	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		length = strlen(kept[i]);
 		for (j = 0; environ[j] != NULL; j++)
-			if (strncmp(environ[j], kept[i], strlen(kept[i])) == 0) {
+			if (strncmp(environ[j], kept[i], length) == 0) {
 				out[n++] = environ[j];
 				break;
 			}
+	}
 	out[n] = NULL;
 	return (out);
 }

@@ -64,7 +64,7 @@ struct ipc {
 	/* Replies of each type that nobody waits for any more. */
 	uint16_t		 late[IPC_TYPE_COUNT];
 
-	int			 out_dead;	/* nobody reads at the other end */
+	int			 out_dead;	/* nobody reads any more */
 	int			 corked;
 	int			 paused;
 	int			 congested;

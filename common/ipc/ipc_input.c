@@ -102,7 +102,6 @@ ipc_input_check(struct ipc *ipc)
 	size_t			 have, size, i;
 	unsigned int		 least, most;
 
-	least = most = 0;
 	for (;;) {
 		at = buffer_bytes(&ipc->in) + ipc->checked;
 		have = buffer_length(&ipc->in) - ipc->checked;

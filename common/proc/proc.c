@@ -36,7 +36,7 @@ static struct {
 	const struct proc_hooks	*hooks;
 	struct event_base	*base;
 	struct event		*down;		/* runs due door_downs */
-	ipc_handler		 own[IPC_TYPE_COUNT];	/* on neighbours' doors */
+	ipc_handler		 own[IPC_TYPE_COUNT];	/* neighbours' */
 	ipc_handler		 parents[IPC_TYPE_COUNT];
 	struct neighbour	 neighbours[5];
 	struct config		 config;

@@ -337,6 +337,20 @@ def test_open_passphrase_file(cold):
     assert "No such file" in refused(cold)
 
 
+def test_credential_of_the_service_manager(cold):
+    """No passphrase file is named, but systemd gave a credential."""
+    line = re.search(r'.*passphrase file "(.*)"\n', cold.config.read_text())
+    folder = cold.folder / "credentials"
+    folder.mkdir()
+    os.rename(line.group(1), folder / "hermes-passphrase")
+    change(cold, line.group(0), "")
+    cold.environment["CREDENTIALS_DIRECTORY"] = str(folder)
+    cold.start()
+    # Ready is unlocked. After a reload it still is the same node.
+    reload(cold, "reloaded")
+    cold.wait_ready()
+
+
 def test_errors_name_file_and_line(cold):
     with open(cold.config, "a") as out:
         out.write("sesions 5\nrekey { limit 0 }\n")

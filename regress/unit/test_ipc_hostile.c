@@ -217,7 +217,7 @@ START_TEST(test_missing_descriptor)
 	put(bytes, size);
 	expect_broken("missing descriptor");
 	close_all();
-	/* Not with the header either: it would have come with its first byte. */
+	/* Nor with the header: it would have come with the first byte. */
 	open_raw(PROCESS_CONTROL);
 	put(bytes, sizeof(struct ipc_header));
 	expect_broken("missing descriptor");

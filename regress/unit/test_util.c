@@ -58,8 +58,8 @@ END_TEST
 
 START_TEST(test_hex)
 {
-	static const char *const	bad[] = { "", "00", "000102f", "000102fff",
-		"000102f ", "000102FF", "000102g0", "0x0102ff", "000102ff\n" };
+	static const char *const	bad[] = { "", "00", "000102f",
+		"000102fff", "000102f ", "000102FF", "000102g0", "0x0102ff", "000102ff\n" };
 	uint8_t				bytes[4] = { 0, 1, 2, 0xff }, back[4];
 	char				text[9], small[HEX_SHORT_SIZE];
 	size_t				i;
