@@ -108,7 +108,8 @@ sealed_loop(struct tieline_side *side, const struct ipc_sealed *sealed,
 	open.key = other_side(&sealed->key);
 	room = ipc_send_tail(proc_ipc(PROCESS_KEYD), IPC_OPEN, &open,
 	    message->tail_length);
-	memcpy(room, message->tail, message->tail_length);
+	if (message->tail_length > 0)
+		memcpy(room, message->tail, message->tail_length);
 }
 
 void
@@ -217,6 +218,7 @@ relay_in(struct peer *peer, const struct frame *frame)
 	struct ipc_sealed open = { 0 };
 	struct tieline *tieline;
 	struct tieline_side *side;
+	uint8_t *room;
 
 	if ((side = side_from(peer, frame, &tieline, &open.key)) == NULL)
 		return;
@@ -228,9 +230,10 @@ relay_in(struct peer *peer, const struct frame *frame)
 	open.counter = frame->counter;
 	open.version = frame->version;
 	side->received++;
-	memcpy(ipc_send_tail(proc_ipc(PROCESS_KEYD), IPC_OPEN, &open,
-	    frame->payload.length), frame->payload.bytes,
+	room = ipc_send_tail(proc_ipc(PROCESS_KEYD), IPC_OPEN, &open,
 	    frame->payload.length);
+	if (frame->payload.length > 0)
+		memcpy(room, frame->payload.bytes, frame->payload.length);
 	if (ipc_congested(proc_ipc(PROCESS_KEYD)))
 		mesh_congested();
 }
