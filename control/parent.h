@@ -57,6 +57,7 @@ struct parent {
 	int			 foreground;
 	int			 verbose;
 	int			 root;
+	int64_t			 since;		/* wall clock, of our start */
 	struct config_file	 file;		/* as written */
 	struct config		 config;	/* ports and names filled in */
 	int			 listeners[LISTEN_KINDS][CONFIG_LISTENERS];

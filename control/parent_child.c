@@ -338,9 +338,10 @@ parent_send_certificate(struct parent *parent, struct child *child)
 static void
 child_go(struct parent *parent, struct child *child)
 {
-	struct ipc_request	request = { 0, 0 };
-	struct ipc_empty	empty = { 0 };
-	size_t			i;
+	struct ipc_process_state	own;
+	struct ipc_request		request = { 0, 0 };
+	struct ipc_empty		empty = { 0 };
+	size_t				i;
 
 	parent_send_listeners(parent, child);
 	parent_send_certificate(parent, child);
@@ -356,6 +357,11 @@ child_go(struct parent *parent, struct child *child)
 	}
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		parent_state(parent, &parent->children[i]);
+	memset(&own, 0, sizeof(own));
+	own.process = PROCESS_PARENT;
+	own.pid = (uint32_t)getpid();
+	own.since = parent->since;
+	ipc_send(child->ipc, IPC_PROCESS_STATE, &own, NULL, 0);
 }
 
 static void
@@ -383,6 +389,7 @@ parent_start(struct parent *parent)
 	size_t		 i, j;
 
 	metric_set(METRIC_PROCESS_UP_PARENT, 1);
+	parent->since = clock_wall();
 	for (i = 0; i < PARENT_CHILDREN; i++) {
 		child = &parent->children[i];
 		child->timer = event_new(parent->base, -1, 0, child_on_timer,
