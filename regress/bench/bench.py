@@ -19,9 +19,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 import hermes_node  # noqa: E402
 import nats  # noqa: E402
 
+UNLIMITED = "limits {\n\tmessages per second 0\n\tstarts per minute 100000\n}\n"
 BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
 PROGRAMS = BUILD / "regress" / "bench"
-CONFIG = "log level info\n"
+hermes_node.DEFAULTS = hermes_node.DEFAULTS.replace("debug", "info")
 ROUNDS = 3
 
 
@@ -34,7 +35,7 @@ def cpu(node):
 
 
 def run_hermes(chats, messages, size):
-    with hermes_node.Mesh(2, extra=CONFIG) as mesh:
+    with hermes_node.Mesh(2, extra=UNLIMITED) as mesh:
         before = [cpu(node) for node in mesh.nodes]
         out = subprocess.run(
             [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, str(chats),

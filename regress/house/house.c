@@ -5,6 +5,7 @@
 
 #include <err.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "common/proc/privileges.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "regress/house/house.h"
@@ -481,8 +483,16 @@ exec_keyd(struct house *house, int fd)
 {
 	char *const	 none[] = { NULL };
 	char *const	*environment = house->environment;
+	const struct passwd *user;
+	const char	*what;
 	char		*argv[5];
 	int		 keep;
+
+	/* As root, what the parent does: a user of its own, no capability. */
+	if (geteuid() == 0 && ((user = getpwnam("_hermes_keyd")) == NULL ||
+	    chown(house->config.keystore.path, user->pw_uid, user->pw_gid) ==
+	    -1 || privileges_drop(user->pw_uid, user->pw_gid, &what) == -1))
+		_exit(126);
 
 	argv[0] = (char *)house->program;
 	argv[1] = (char *)"-d";

@@ -279,7 +279,7 @@ main(int argc, char **argv)
 	(void)snprintf(folder_a, sizeof(folder_a), "%s/a", argv[3]);
 	(void)snprintf(folder_b, sizeof(folder_b), "%s/b", argv[3]);
 	table_init(&sweep.used, sizeof(struct used));
-	(void)mkdir(argv[3], 0700);
+	(void)mkdir(argv[3], 0755);
 	(void)mkdir(folder_b, 0700);
 	house_init(&sweep.b, event_base_new(), argv[1], "b", folder_b,
 	    "b passphrase", "sweep-app-b");
