@@ -240,6 +240,19 @@ ask_find(uint64_t id)
 	return (NULL);
 }
 
+/* keyd says unasked whether its store can be written: while it cannot, keyd
+ * answers nothing. */
+static void
+ask_unasked(const struct ipc_message *message)
+{
+	struct metric_value *values = calloc(METRIC_COUNT, sizeof(*values));
+
+	if (values != NULL &&
+	    metrics_merge(values, message->tail, message->tail_length) == 0)
+		control.store_failed = values[METRIC_STORE_FAILED].value != 0;
+	free(values);
+}
+
 void
 ask_message(enum process from, const struct ipc_message *message)
 {
@@ -248,6 +261,8 @@ ask_message(enum process from, const struct ipc_message *message)
 
 	/* Every struct that answers begins with the id. */
 	memcpy(&id, message->payload, sizeof(id));
+	if (id == 0 && from == PROCESS_KEYD && message->type == IPC_METRICS)
+		ask_unasked(message);
 	ask = ask_find(id);
 	if (ask == NULL || from > PROCESS_MESH || ask->pending[from] == 0)
 		return; /* too late, or not asked */

@@ -56,7 +56,7 @@ readiness_reasons(const struct ask_answer *answer)
 	if (!control.identity.unlocked)
 		(void)json_array_append_new(
 		    reasons, json_string("keyd locked"));
-	if (values[METRIC_STORE_FAILED].value != 0)
+	if (control.store_failed || values[METRIC_STORE_FAILED].value != 0)
 		(void)json_array_append_new(
 		    reasons, json_string("store not writable"));
 	if (values[METRIC_STORE_DISK_USED].value >= READINESS_DISK)

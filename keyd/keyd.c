@@ -16,10 +16,12 @@
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "common/util/metrics.h"
 #include "keyd/authority.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
 #include "keyd/secret.h"
+#include "keyd/show.h"
 #include "keyd/store.h"
 
 #define ERASE_STEP       256 /* records re-sealed before others get a turn */
@@ -56,6 +58,21 @@ keyd_pause(void)
 		ipc_pause(control, failing);
 }
 
+/* Control must know why keyd says nothing. Answers that wait for the commit
+ * stay where they are. */
+static void
+keyd_report(int failing)
+{
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+
+	if (metrics[METRIC_STORE_FAILED].value == (uint64_t)failing ||
+	    control == NULL || ipc_queued(control) > 0)
+		return;
+	metric_set(METRIC_STORE_FAILED, (uint64_t)failing);
+	ratchet_show_metrics(control, 0);
+	ipc_flush(control);
+}
+
 void
 keyd_commit(void)
 {
@@ -69,6 +86,7 @@ keyd_commit(void)
 		if (store_broken(keyd.store) ||
 		    now - keyd.failing_since > FAILING_MAX)
 			fatal("store", "reason=\"cannot write\"");
+		keyd_report(1);
 		keyd_pause();
 		return;
 	}
@@ -79,6 +97,7 @@ keyd_commit(void)
 	for (i = 0; i < NEIGHBOURS; i++)
 		if (proc_ipc(neighbours[i]) != NULL)
 			ipc_flush(proc_ipc(neighbours[i]));
+	keyd_report(0);
 	keyd_pause();
 }
 

@@ -3,6 +3,8 @@
  * secret, no payload.
  */
 
+#include <sys/statvfs.h>
+
 #include <string.h>
 
 #include "common/proc/proc.h"
@@ -57,12 +59,29 @@ show_queue(enum metric metric, enum process peer)
 	metric_set(metric, ipc == NULL ? 0 : ipc_queued(ipc));
 }
 
+/* How full the store's file system is, in per cent as df(1) counts. */
+static void
+show_disk(void)
+{
+	struct statvfs fs;
+	uint64_t used;
+
+	if (statvfs(proc_config()->keystore.path, &fs) == -1)
+		return;
+	used = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree;
+	if (used + fs.f_bavail > 0)
+		metric_set(METRIC_STORE_DISK_USED,
+		    (used * 100 + used + fs.f_bavail - 1) /
+			(used + fs.f_bavail));
+}
+
 void
 ratchet_show_metrics(struct ipc *control, uint64_t id)
 {
 	struct ipc_request answer = { .id = id };
 	struct buffer buffer;
 
+	show_disk();
 	show_queue(METRIC_QUEUE_DEPTH_KEYD_ROUTER, PROCESS_ROUTER);
 	show_queue(METRIC_QUEUE_DEPTH_KEYD_MESH, PROCESS_MESH);
 	buffer_init(&buffer);

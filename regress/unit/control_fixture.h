@@ -119,18 +119,13 @@ fake_show(void *arg, const struct ipc_message *message)
 	ipc_send(fake->end, IPC_SHOW_END, &end, NULL, 0);
 }
 
-static void
-fake_metrics(void *arg, const struct ipc_message *message)
+static inline void
+fake_send_metrics(struct fake *fake, uint64_t id)
 {
-	struct fake *fake = arg;
-	const struct ipc_request *request = message->payload;
-	struct ipc_request answer = { request->id, 0 };
+	struct ipc_request answer = { id, 0 };
 	struct metric_value saved[METRIC_COUNT];
 	struct buffer packed;
 
-	fake->asked[message->type]++;
-	if (fake->silent)
-		return;
 	/* control's own are of this process too: keep them apart. */
 	buffer_init(&packed);
 	memcpy(saved, metrics, sizeof(saved));
@@ -142,6 +137,17 @@ fake_metrics(void *arg, const struct ipc_message *message)
 	ipc_send(fake->end, IPC_METRICS, &answer, buffer_bytes(&packed),
 	    buffer_length(&packed));
 	buffer_free(&packed);
+}
+
+static void
+fake_metrics(void *arg, const struct ipc_message *message)
+{
+	struct fake *fake = arg;
+	const struct ipc_request *request = message->payload;
+
+	fake->asked[message->type]++;
+	if (!fake->silent)
+		fake_send_metrics(fake, request->id);
 }
 
 /* Anything that ends with RESULT; a passphrase is read. */

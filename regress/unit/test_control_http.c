@@ -134,6 +134,31 @@ START_TEST(test_readiness)
 }
 END_TEST
 
+/* While it cannot write, keyd says so once and then nothing. */
+START_TEST(test_store_not_writable)
+{
+	json_t *value, *reasons;
+	int status;
+
+	fixture.values[METRIC_STORE_FAILED].value = 1;
+	fake_send_metrics(&fixture.fakes[PROCESS_KEYD], 0);
+	fixture.fakes[PROCESS_KEYD].silent = 1;
+	value = get_json("/readyz", &status);
+	ck_assert_int_eq(status, 503);
+	reasons = json_object_get(value, "reasons");
+	ck_assert_uint_eq(json_array_size(reasons), 2);
+	ck_assert_str_eq(json_string_value(json_array_get(reasons, 0)),
+	    "keyd not answering");
+	ck_assert_str_eq(json_string_value(json_array_get(reasons, 1)),
+	    "store not writable");
+	json_decref(value);
+	fixture.fakes[PROCESS_KEYD].silent = 0;
+	fixture.values[METRIC_STORE_FAILED].value = 0;
+	fake_send_metrics(&fixture.fakes[PROCESS_KEYD], 0);
+	ck_assert_str_eq(reason(), "");
+}
+END_TEST
+
 START_TEST(test_metrics)
 {
 	char *text;
@@ -357,6 +382,7 @@ main(void)
 	tcase_add_test(tests, test_host);
 	tcase_add_test(tests, test_health);
 	tcase_add_test(tests, test_readiness);
+	tcase_add_test(tests, test_store_not_writable);
 	tcase_add_test(tests, test_metrics);
 	tcase_add_test(tests, test_ratchets);
 	tcase_add_test(tests, test_L21_apps_only_when_allowed);
