@@ -72,6 +72,16 @@ ready_record(const struct ipc_chat_record *record)
 
 /* --- offers -------------------------------------------------------------- */
 
+/* Told, and the chat exists: nobody needs to hear it again. */
+static void
+offer_forget(struct side *side)
+{
+	if (!side_established(side) || side->offer_session == 0)
+		return;
+	free(side->offer);
+	side->offer = NULL;
+}
+
 void
 ready_tell_offer(struct side *side)
 {
@@ -94,6 +104,7 @@ ready_tell_offer(struct side *side)
 	body->length = side->offer->length;
 	memcpy(body->bytes, side->offer->bytes, side->offer->length);
 	session_send(session, body, SPAN_NONE);
+	offer_forget(side);
 }
 
 /*
@@ -122,6 +133,8 @@ offer_keep(struct side *side, const uint8_t *tail, size_t length)
 	memcpy(offer->bytes, body->bytes, body->length);
 	free(side->offer);
 	side->offer = offer;
+	if (side->app->session == NULL)
+		side->offer_session = 0;
 	return (0);
 }
 
@@ -248,6 +261,7 @@ ready_came(const struct ipc_chat_ready *ready)
 	old_version = side->core.version;
 	core_ready(&side->core, ready);
 	side->known = 1;
+	offer_forget(side);
 	if (ready->resumed || ready->first) {
 		side->tries = 0;
 		start_schedule(side, 0);

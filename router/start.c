@@ -244,7 +244,6 @@ ask_new(const struct frame_start_chat *start, const char *source)
 	struct frame_body	*body = &session_body;
 	struct ask		*ask;
 
-	body->length = 0;
 	frame_begin(body, FRAME_START_CHAT);
 	if (start != NULL)
 		frame_put_start_chat(body, start, source);
@@ -260,7 +259,8 @@ ask_new(const struct frame_start_chat *start, const char *source)
 		ask->flags |= CHAT_HAS_KEY;
 		memcpy(ask->app_key, start->key.bytes, KEY_SIZE);
 	}
-	memcpy(ask->hint, start->hint.bytes, start->hint.length);
+	if (start->hint.length > 0)
+		memcpy(ask->hint, start->hint.bytes, start->hint.length);
 	return (ask);
 }
 
