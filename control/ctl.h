@@ -101,6 +101,7 @@ void ctl_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 enum ctl_kind {
 	CTL_TEXT,
+	CTL_ID, /* as text; cut without a mark, to be copied */
 	CTL_NUMBER,
 	CTL_YES_NO,
 	CTL_TIME,   /* RFC 3339, shown to the minute */

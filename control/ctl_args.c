@@ -60,7 +60,9 @@ int
 ctl_options(struct ctl *ctl, const struct ctl_option *options, int argc,
     char *argv[], int least, int most)
 {
-	static const struct ctl_option none[] = { { NULL, NULL, NULL } };
+	static const struct ctl_option none[] = {
+		{ NULL, NULL, NULL },
+	};
 	int i, count = 0, only = 0;
 
 	for (i = 0; i < argc; i++) {

@@ -64,8 +64,11 @@ int
 ctl_ticket(struct ctl *ctl, int argc, char *argv[])
 {
 	const char *ttl = "1h", *uses = "1", *error;
-	const struct ctl_option options[] = { { "--ttl", &ttl, NULL },
-		{ "--uses", &uses, NULL }, { NULL, NULL, NULL } };
+	const struct ctl_option options[] = {
+		{ "--ttl", &ttl, NULL },
+		{ "--uses", &uses, NULL },
+		{ NULL, NULL, NULL },
+	};
 	int64_t seconds;
 	long long count;
 
@@ -112,8 +115,10 @@ int
 ctl_erase(struct ctl *ctl, int argc, char *argv[])
 {
 	int now = 0;
-	const struct ctl_option options[] = { { "--now", NULL, &now },
-		{ NULL, NULL, NULL } };
+	const struct ctl_option options[] = {
+		{ "--now", NULL, &now },
+		{ NULL, NULL, NULL },
+	};
 
 	if (ctl_options(ctl, options, argc, argv, 0, 0) == -1)
 		return (CTL_USAGE);

@@ -101,10 +101,14 @@ init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 	const char *node = NULL, *dir = NULL;
 	const char *listen[3] = { "127.0.0.1:7443", "127.0.0.1:7444",
 		"127.0.0.1:8080" };
-	const struct ctl_option options[] = { { "-n", &node, NULL },
-		{ "-d", &dir, NULL }, { "-l", &listen[0], NULL },
-		{ "-m", &listen[1], NULL }, { "-a", &listen[2], NULL },
-		{ NULL, NULL, NULL } };
+	const struct ctl_option options[] = {
+		{ "-n", &node, NULL },
+		{ "-d", &dir, NULL },
+		{ "-l", &listen[0], NULL },
+		{ "-m", &listen[1], NULL },
+		{ "-a", &listen[2], NULL },
+		{ NULL, NULL, NULL },
+	};
 	int i;
 
 	if (ctl_options(ctl, options, argc, argv, 0, 0) == -1)

@@ -9,12 +9,14 @@
 
 #define REKEY_POLL (200 * CLOCK_MS)
 
-static const struct ctl_column columns_matches[] = { { "CHAT", "chat_id",
-							 CTL_TEXT, 0 },
-	{ "HANDLE", "handle", CTL_TEXT, 12 },
-	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
-	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
-	{ "KEY", "key_version", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
+static const struct ctl_column columns_matches[] = {
+	{ "CHAT", "chat_id", CTL_TEXT, 0 },
+	{ "HANDLE", "handle", CTL_ID, 12 },
+	{ "LOCAL APP", "local_app_id", CTL_ID, 12 },
+	{ "PEER APP", "remote_app_id", CTL_ID, 12 },
+	{ "KEY", "key_version", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
 static void
 rekey_collect(void *arg, json_t *row)
@@ -110,8 +112,10 @@ int
 ctl_rekey(struct ctl *ctl, int argc, char *argv[])
 {
 	int wait = 0, status, count;
-	const struct ctl_option options[] = { { "--wait", NULL, &wait },
-		{ NULL, NULL, NULL } };
+	const struct ctl_option options[] = {
+		{ "--wait", NULL, &wait },
+		{ NULL, NULL, NULL },
+	};
 	json_t *request, *matches, *last, *chats;
 
 	if ((count = ctl_options(ctl, options, argc, argv, 1, 2)) == -1 ||
@@ -121,7 +125,7 @@ ctl_rekey(struct ctl *ctl, int argc, char *argv[])
 	status = ctl_request(ctl, request, -1, rekey_collect, matches, &last);
 	chats = json_object_get(last, "chats");
 	if (status != CTL_OK && json_array_size(matches) > 0)
-		ctl_table(stderr, columns_matches, matches, 1);
+		ctl_table(stderr, columns_matches, matches, ctl->full);
 	if (status == CTL_OK && wait)
 		status = rekey_wait(ctl, chats);
 	if (status == CTL_OK && ctl->json)

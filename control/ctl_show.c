@@ -7,59 +7,75 @@
 
 /* Widths are such that a table fits 80 columns. */
 static const struct ctl_column columns_nodes[] = {
-	{ "NODE", "node_id", CTL_TEXT, 16 }, { "STATE", "state", CTL_TEXT, 7 },
-	{ "KEY", "node_key", CTL_TEXT, 12 }, { "APPS", "apps", CTL_NUMBER, 0 },
+	{ "NODE", "node_id", CTL_TEXT, 16 },
+	{ "STATE", "state", CTL_TEXT, 7 },
+	{ "KEY", "node_key", CTL_TEXT, 12 },
+	{ "APPS", "apps", CTL_NUMBER, 0 },
 	{ "RTT", "rtt_seconds", CTL_SECONDS, 0 },
 	{ "SEEN", "last_seen_seconds", CTL_SECONDS, 0 },
-	{ "ENDPOINT", "endpoint", CTL_TEXT, 21 }, { NULL, NULL, CTL_TEXT, 0 }
+	{ "ENDPOINT", "endpoint", CTL_TEXT, 21 },
+	{ NULL, NULL, CTL_TEXT, 0 },
 };
 
 static const struct ctl_column columns_apps[] = {
-	{ "APP", "app_id", CTL_TEXT, 12 }, { "NODE", "node_id", CTL_TEXT, 24 },
+	{ "APP", "app_id", CTL_TEXT, 12 },
+	{ "NODE", "node_id", CTL_TEXT, 24 },
 	{ "LOCAL", "local", CTL_YES_NO, 0 },
 	{ "CONNECTED (UTC)", "connected_at", CTL_TIME, 0 },
-	{ NULL, NULL, CTL_TEXT, 0 }
+	{ NULL, NULL, CTL_TEXT, 0 },
 };
 
-static const struct ctl_column columns_sessions[] = { { "APP", "app_id",
-							  CTL_TEXT, 12 },
+static const struct ctl_column columns_sessions[] = {
+	{ "APP", "app_id", CTL_TEXT, 12 },
 	{ "CONNECTED (UTC)", "connected_at", CTL_TIME, 0 },
 	{ "CHATS", "chats", CTL_NUMBER, 0 },
 	{ "IN", "messages_in", CTL_NUMBER, 0 },
 	{ "OUT", "messages_out", CTL_NUMBER, 0 },
-	{ "ADDRESS", "address", CTL_TEXT, 21 }, { NULL, NULL, CTL_TEXT, 0 } };
+	{ "ADDRESS", "address", CTL_TEXT, 21 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
-static const struct ctl_column columns_chats[] = { { "CHAT", "chat_id",
-						       CTL_TEXT, 12 },
+static const struct ctl_column columns_chats[] = {
+	{ "CHAT", "chat_id", CTL_TEXT, 12 },
 	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
 	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
 	{ "NODE", "remote_node_id", CTL_TEXT, 8 },
 	{ "STATE", "state", CTL_TEXT, 9 },
 	{ "KEY", "key_version", CTL_NUMBER, 0 },
 	{ "SENT", "accepted", CTL_NUMBER, 0 },
-	{ "RCVD", "delivered", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
+	{ "RCVD", "delivered", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
-static const struct ctl_column columns_ratchets[] = { { "CHAT", "chat_id",
-							  CTL_TEXT, 12 },
+static const struct ctl_column columns_ratchets[] = {
+	{ "CHAT", "chat_id", CTL_TEXT, 12 },
 	{ "LOCAL APP", "local_app_id", CTL_TEXT, 12 },
 	{ "PEER APP", "remote_app_id", CTL_TEXT, 12 },
 	{ "NODE", "remote_node_id", CTL_TEXT, 8 },
 	{ "KEY", "key_version", CTL_NUMBER, 0 },
 	{ "SENT", "send_count", CTL_NUMBER, 0 },
 	{ "RCVD", "recv_count", CTL_NUMBER, 0 },
-	{ "REKEYS", "rekeys", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
+	{ "REKEYS", "rekeys", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
-static const struct ctl_column columns_tielines[] = { { "HANDLE", "handle",
-							  CTL_TEXT, 12 },
-	{ "NODE", "node_id", CTL_TEXT, 24 }, { "UP", "up", CTL_YES_NO, 0 },
+static const struct ctl_column columns_tielines[] = {
+	{ "HANDLE", "handle", CTL_TEXT, 12 },
+	{ "NODE", "node_id", CTL_TEXT, 24 },
+	{ "UP", "up", CTL_YES_NO, 0 },
 	{ "SENT", "sent", CTL_NUMBER, 0 },
-	{ "RCVD", "received", CTL_NUMBER, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
+	{ "RCVD", "received", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
-static const struct ctl_column columns_processes[] = { { "PROCESS", "process",
-							   CTL_TEXT, 0 },
-	{ "UP", "up", CTL_YES_NO, 0 }, { "PID", "pid", CTL_NUMBER, 0 },
+static const struct ctl_column columns_processes[] = {
+	{ "PROCESS", "process", CTL_TEXT, 0 },
+	{ "UP", "up", CTL_YES_NO, 0 },
+	{ "PID", "pid", CTL_NUMBER, 0 },
 	{ "RESTARTS", "restarts", CTL_NUMBER, 0 },
-	{ "SINCE (UTC)", "since", CTL_TIME, 0 }, { NULL, NULL, CTL_TEXT, 0 } };
+	{ "SINCE (UTC)", "since", CTL_TIME, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
 
 static void
 ctl_collect(void *arg, json_t *row)
@@ -238,7 +254,8 @@ ctl_show_metrics(struct ctl *ctl, int argc, char *argv[])
 	    json_pack("{s:s}", "command", "metrics"), "metrics"));
 }
 
-const struct ctl_word ctl_show_words[] = { { "apps", "", ctl_show_apps, NULL },
+const struct ctl_word ctl_show_words[] = {
+	{ "apps", "", ctl_show_apps, NULL },
 	{ "certificate", "", ctl_show_certificate, NULL },
 	{ "chats", "", ctl_show_chats, NULL },
 	{ "metrics", "", ctl_show_metrics, NULL },
@@ -247,7 +264,8 @@ const struct ctl_word ctl_show_words[] = { { "apps", "", ctl_show_apps, NULL },
 	{ "sessions", "", ctl_show_sessions, NULL },
 	{ "summary", "", ctl_show_summary, NULL },
 	{ "tielines", "", ctl_show_tielines, NULL },
-	{ NULL, NULL, NULL, NULL } };
+	{ NULL, NULL, NULL, NULL },
+};
 
 /* "show" alone, or with options only. */
 int

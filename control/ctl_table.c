@@ -57,7 +57,8 @@ ctl_fit(char text[CTL_CELL], const struct ctl_column *column, const json_t *row,
 	ctl_cell(
 	    text, CTL_CELL, json_object_get(row, column->key), column->kind);
 	if (!whole && column->width != 0 && strlen(text) > column->width) {
-		text[column->width - 1] = '~';
+		if (column->kind != CTL_ID)
+			text[column->width - 1] = '~';
 		text[column->width] = '\0';
 	}
 }

@@ -13,10 +13,12 @@
 
 static const struct ctl_word mesh_words[] = {
 	{ "create", "", ctl_mesh_create, NULL },
-	{ "revoke", "NODE", ctl_mesh_revoke, NULL }, { NULL, NULL, NULL, NULL }
+	{ "revoke", "NODE", ctl_mesh_revoke, NULL },
+	{ NULL, NULL, NULL, NULL },
 };
 
-static const struct ctl_word words[] = { { "erase", "--now", ctl_erase, NULL },
+static const struct ctl_word words[] = {
+	{ "erase", "--now", ctl_erase, NULL },
 	{ "init",
 	    "[-n node] [-d dir] [-l addr:port] [-m addr:port] "
 	    "[-a addr:port]",
@@ -29,9 +31,12 @@ static const struct ctl_word words[] = { { "erase", "--now", ctl_erase, NULL },
 	    "[apps | certificate | chats | metrics | nodes | "
 	    "ratchets |\n      sessions | summary | tielines] [--full]",
 	    ctl_show, ctl_show_words },
-	{ "status", "", ctl_status, NULL }, { "stop", "", ctl_stop, NULL },
+	{ "status", "", ctl_status, NULL },
+	{ "stop", "", ctl_stop, NULL },
 	{ "ticket", "[--ttl 1h] [--uses N]", ctl_ticket, NULL },
-	{ "unlock", "", ctl_unlock, NULL }, { NULL, NULL, NULL, NULL } };
+	{ "unlock", "", ctl_unlock, NULL },
+	{ NULL, NULL, NULL, NULL },
+};
 
 static int
 usage(void)

@@ -199,6 +199,8 @@ def test_rekey(mesh):
     run = mesh[0].ctl_run("rekey", "control-")
     assert run.returncode == 1
     assert first in run.stderr and other in run.stderr
+    assert f" {handle} " in run.stderr
+    assert max(map(len, run.stderr.splitlines())) <= 80
     assert mesh[0].ctl("rekey", "control-", ok=False)["error"] == "ambiguous"
     assert mesh[0].ctl("rekey", "no-such", ok=False)["error"] == "not_found"
     assert version(mesh[0], first) == before + 2
