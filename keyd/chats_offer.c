@@ -128,11 +128,11 @@ chat_send_pending(struct chats *chats, struct chat *chat)
 
 	if (chat->version != 0 && !chat->confirmed)
 		chat_send_present(chats, chat, 1, 0);
-	if (chat->resuming || chat->pending_cause == CAUSE_RESUME ||
+	if (chat->pending_cause == CAUSE_RESUME ||
 	    chat->pending_cause == CAUSE_RECOVERY)
 		flags = CHAT_RESUME;
 	else
-		flags = CHAT_REKEY;
+		flags = CHAT_REKEY | (chat->resuming ? CHAT_RESUME : 0);
 	if (chat->version == 0)
 		flags = 0;
 	chat->offered_at = chats->now;

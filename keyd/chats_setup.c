@@ -247,7 +247,9 @@ setup_repeat(struct arriving *a, struct chat *chat)
 	struct chats *chats = a->chats;
 	uint32_t resume = a->setup->flags & CHAT_RESUME;
 
-	chat_confirm(chats, chat);
+	/* Offered again it need not be derived there; an answer is. */
+	if (a->setup->answer)
+		chat_confirm(chats, chat);
 	chat_count_rekey(METRIC_REKEYS_RESUME_APP, CAUSE_RESUME);
 	if (!a->setup->answer) {
 		if (chat->pending.version == 0 && chat->ratchet.version == 0)
@@ -255,7 +257,7 @@ setup_repeat(struct arriving *a, struct chat *chat)
 			    CAUSE_RESUME, NULL);
 		if (chat->pending.version != 0) {
 			/* It lacks our present offer: that one first. */
-			chat_send_present(chats, chat, 1, 0);
+			chat->confirmed = 0;
 			chat->resuming |= resume != 0;
 			chat_send_pending(chats, chat);
 			return;

@@ -1,0 +1,1130 @@
+/*
+ * Two chat engines of keyd against each other: set-up, resume, rekey,
+ * recovery, deletion, and what a hostile peer or process may not do.
+ */
+
+#include "common/ipc/codes.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "regress/unit/chat_pair.h"
+
+static struct pair pair;
+static struct node *const a = &pair.nodes[0];
+static struct node *const b = &pair.nodes[1];
+
+static void
+setup(void)
+{
+	pair_setup(&pair);
+}
+
+static void
+teardown(void)
+{
+	pair_teardown(&pair);
+}
+
+/* Both at version, one message each way works. */
+static void
+assert_works(uint32_t version)
+{
+	uint64_t to_a = a->delivered, to_b = b->delivered;
+
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+	ck_assert_ptr_nonnull(pair_chat(&pair, 1));
+	ck_assert_uint_eq(pair_chat(&pair, 0)->version, version);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, version);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->pending.version, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->pending.version, 0);
+	pair_say(&pair, 0);
+	pair_say(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, to_b + 1);
+	ck_assert_uint_eq(a->delivered, to_a + 1);
+	ck_assert_uint_eq(a->acked, a->next - 1);
+	ck_assert_uint_eq(b->acked, b->next - 1);
+	ck_assert_uint_eq(a->gaps + b->gaps, 0);
+}
+
+/* --- set-up --------------------------------------------------------------- */
+
+START_TEST(one_starts_the_other_accepts)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->readies, 0);
+	ck_assert_int_eq(b->offers, 1);
+	ck_assert_uint_eq(b->last_offer.version, 1);
+	ck_assert_str_eq(b->last_offer.chat_id, pair.chat_id);
+	ck_assert_mem_eq(b->last_offer.peer_app, a->app, KEY_SIZE);
+	ck_assert_mem_eq(b->offer_tail, "start of 0", 10);
+	pair_start(&pair, 1, 1, 0);
+	ck_assert_int_eq(b->readies, 1);
+	ck_assert_uint_eq(b->last_ready.first, 1);
+	ck_assert_uint_eq(b->last_ready.resumed, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->readies, 1);
+	ck_assert_uint_eq(a->last_ready.first, 1);
+	/* The peer's StartChat gets to the one who began, too. */
+	ck_assert_int_eq(a->offers, 1);
+	ck_assert_mem_eq(a->offer_tail, "start of 1", 10);
+	assert_works(1);
+	ck_assert_int_eq(a->readies + b->readies, 2);
+}
+END_TEST
+
+START_TEST(both_start_at_once)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_ge(a->readies, 1);
+	ck_assert_int_ge(b->readies, 1);
+	assert_works(1);
+}
+END_TEST
+
+START_TEST(both_sides_on_one_node)
+{
+	/* The mesh loops everything back: both sides in one engine. */
+	struct ipc_chat_start start;
+	struct chat_key lo = pair_key(&pair, 0);
+	struct chat_key hi = pair_key(&pair, 1);
+	struct ipc_setup setup;
+	struct ipc_seal seal = { .key = lo, .sequence = 1 };
+	struct frame frame;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		pair_start_fill(&pair, i, &start);
+		memcpy(b->key, a->key, KEY_SIZE);
+		pair_attest(a, pair.now, i == 0 ? &start.local : &start.peer);
+		pair_attest(b, pair.now, i == 0 ? &start.peer : &start.local);
+		chats_set_now(a->chats, pair.now);
+		chats_start(a->chats, &start, NULL, 0);
+		ck_assert_int_eq(chats_commit(a->chats), 0);
+		ck_assert_int_eq(a->errors, 0);
+		ck_assert_uint_eq(a->out_count, 1);
+		setup = a->out[0].setup;
+		a->out_count = 0;
+		setup.key.side ^= 1;
+		pair_attest(i == 0 ? a : b, pair.now, &setup.peer);
+		chats_setup_in(a->chats, &setup, NULL, 0);
+		ck_assert_int_eq(chats_commit(a->chats), 0);
+	}
+	ck_assert_int_eq(a->readies, 2);
+	chats_seal(a->chats, &seal, (const uint8_t *)"hello", 5);
+	ck_assert_int_eq(chats_commit(a->chats), 0);
+	frame = a->out[0];
+	frame.sealed.key.side ^= 1;
+	ck_assert_mem_eq(&frame.sealed.key, &hi, sizeof(hi));
+	chats_open(a->chats, &frame.sealed, frame.tail, frame.tail_length);
+	ck_assert_uint_eq(a->opened_length, 5);
+	ck_assert_mem_eq(a->opened, "hello", 5);
+}
+END_TEST
+
+START_TEST(versions_of_a_new_chat)
+{
+	pair_start(&pair, 0, 2, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	ck_assert_uint_eq(a->last_error.expected, 1);
+	pair_start(&pair, 0, UINT32_MAX, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	pair_start(&pair, 0, 1, 0);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+}
+END_TEST
+
+START_TEST(an_answer_lost_is_made_up_for)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_drop(&pair); /* b is at 1, a is not */
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	assert_works(1);
+}
+END_TEST
+
+START_TEST(an_answer_lost_and_the_answerer_killed)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_drop(&pair);
+	pair_restart(&pair, 1);
+	pair_resume(&pair, 1);
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+/* --- resume --------------------------------------------------------------- */
+
+START_TEST(a_broken_stream_keeps_the_epoch)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_say(&pair, 0);
+	pair_say(&pair, 0);
+	pair_drop(&pair);
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 3);
+	assert_works(1);
+	ck_assert_uint_eq(a->last_ready.resumed, 1);
+	ck_assert_uint_eq(a->last_ready.first, 0);
+}
+END_TEST
+
+START_TEST(l40_retries_after_a_kill_are_idempotent)
+{
+	int kill = _i;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_say(&pair, 0); /* accepted, then lost */
+	pair_drop(&pair);
+	pair_restart(&pair, kill);
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 2);
+	assert_works(2);
+	ck_assert_int_eq(a->ends + b->ends, 0);
+}
+END_TEST
+
+START_TEST(after_a_restart_no_old_key_is_there)
+{
+	struct chat *chat;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_restart(&pair, 0);
+	chat = pair_chat(&pair, 0);
+	ck_assert_uint_eq(chat->version, 1);
+	ck_assert_uint_eq(chat->accepted, 1);
+	ck_assert_uint_eq(chat->ratchet.version, 0);
+	ck_assert(sodium_is_zero(chat->ratchet.secrets->send, KEY_SIZE));
+	ck_assert(sodium_is_zero(chat->ratchet.secrets->receive, KEY_SIZE));
+	/* Sealing waits for the next epoch. */
+	pair_say_sequence(&pair, 0, 2);
+	ck_assert_uint_eq(b->count, 0);
+	/* Only the other side resumes: that is enough. */
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	assert_works(2);
+	ck_assert_uint_eq(b->last_ready.cause, CAUSE_RESUME);
+	ck_assert_uint_eq(b->last_ready.resumed, 1);
+	ck_assert_int_eq(a->last_ready.cause, CAUSE_RESUME);
+}
+END_TEST
+
+START_TEST(router_restart_gets_every_chat)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	b->offers = 0;
+	b->offer_tail_length = 0;
+	chats_report(a->chats);
+	ck_assert_int_eq(a->records, 1);
+	chats_report(b->chats);
+	ck_assert_int_eq(b->records, 0);
+	ck_assert_int_eq(b->offers, 1);
+	ck_assert_uint_eq(b->offer_tail_length, 10);
+	chats_show(a->chats, 7);
+	ck_assert_int_eq(a->rows, 1);
+}
+END_TEST
+
+/* --- rekey ---------------------------------------------------------------- */
+
+START_TEST(a_rekey_loses_nothing_on_its_way)
+{
+	int i;
+
+	pair_ready(&pair);
+	for (i = 0; i < 3; i++)
+		pair_say(&pair, i % 2);
+	pair_start(&pair, 0, 2, CHAT_REKEY);
+	for (i = 0; i < 6; i++)
+		pair_say(&pair, i % 2);
+	pair_step(&pair, 1);
+	pair_step(&pair, 1);
+	for (i = 0; i < 6; i++)
+		pair_say(&pair, i % 2);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, a->next - 1);
+	ck_assert_uint_eq(a->delivered, b->next - 1);
+	ck_assert_uint_eq(a->doubles + b->doubles, 0);
+	ck_assert_uint_eq(a->gaps + b->gaps, 0);
+	ck_assert_uint_eq(a->last_ready.cause, CAUSE_APP);
+	ck_assert_uint_eq(a->last_ready.resumed, 0);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(l09_both_rekey_at_the_same_instant)
+{
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_say(&pair, 0);
+	pair_say(&pair, 1);
+	pair_run(&pair);
+	assert_works(2);
+	ck_assert_int_eq(pair_chat(&pair, 0)->rekeys, 1);
+	ck_assert_int_eq(pair_chat(&pair, 1)->rekeys, 1);
+	ck_assert_uint_eq(a->doubles + b->doubles, 0);
+}
+END_TEST
+
+START_TEST(rekey_versions_are_checked)
+{
+	pair_ready(&pair);
+	pair_start(&pair, 0, 1, CHAT_REKEY);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_uint_eq(a->last_error.expected, 2);
+	pair_start(&pair, 0, 3, CHAT_REKEY);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	ck_assert_uint_eq(a->last_error.expected, 2);
+	pair_start(&pair, 0, UINT32_MAX, CHAT_REKEY); /* L10 */
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	pair_start(&pair, 0, 2, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	ck_assert_int_eq(a->errors, 4);
+	pair_start(&pair, 0, 2, CHAT_REKEY);
+	pair_run(&pair);
+	assert_works(2);
+	pair_start(&pair, 0, 1, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+}
+END_TEST
+
+START_TEST(rekeys_are_throttled_in_a_sliding_window)
+{
+	int i;
+
+	pair_ready(&pair);
+	for (i = 0; i < 3; i++) {
+		pair_start(&pair, 0, 0, CHAT_REKEY);
+		pair_run(&pair);
+		pair.now += INT64_C(5000000000);
+	}
+	ck_assert_int_eq(a->errors, 0);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	ck_assert_uint_eq(a->last_error.code, CODE_REKEY_THROTTLED);
+	ck_assert_int_eq(a->last_error.retry_after, INT64_C(15000000000));
+	/* The other app has a window of its own. */
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_int_eq(b->errors, 0);
+	pair.now += INT64_C(15000000000);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_int_eq(a->errors, 1);
+	assert_works(6);
+}
+END_TEST
+
+START_TEST(app_keys_are_told_apart)
+{
+	struct ipc_chat_start start;
+
+	pair_start_fill(&pair, 0, &start);
+	start.flags = CHAT_HAS_KEY;
+	memset(start.app_key, 1, KEY_SIZE);
+	pair_start_message(&pair, 0, &start);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_offer.flags, CHAT_HAS_KEY);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	start.app_key[0] = 2;
+	start.version = 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_KEY_MISMATCH);
+	start.app_key[0] = 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_int_eq(a->errors, 1);
+	pair_run(&pair);
+	/* The same key material again is no rekey. */
+	start.flags = CHAT_HAS_KEY | CHAT_REKEY;
+	start.version = 2;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+	start.app_key[0] = 2;
+	pair_start_message(&pair, 0, &start);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_offer.flags, CHAT_HAS_KEY | CHAT_REKEY);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(age_count_and_operators_rekey)
+{
+	struct chat_key key = pair_key(&pair, 1);
+
+	a->config.rekey.after_messages = 4;
+	b->config.rekey.after_time = 3600 * INT64_C(1000000000);
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	pair_say(&pair, 0);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.cause, CAUSE_COUNT);
+	assert_works(2);
+	pair.now += 3600 * INT64_C(1000000000);
+	pair_tick(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_ready.cause, CAUSE_AGE);
+	assert_works(3);
+	ck_assert_uint_eq(chats_rekey(b->chats, &key), 1);
+	pair_commit(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_ready.cause, CAUSE_OPERATOR);
+	assert_works(4);
+	ck_assert_uint_eq(chats_rekey(a->chats, NULL), 1);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	assert_works(5);
+	key.handle[0] ^= 1;
+	ck_assert_uint_eq(chats_rekey(b->chats, &key), 0);
+}
+END_TEST
+
+START_TEST(previous_epoch_closes_after_its_grace)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.previous_version, 1);
+	pair_tick(&pair, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.previous_version, 1);
+	pair.now += b->config.rekey.grace;
+	pair_tick(&pair, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.previous_version, 0);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(an_offer_nobody_answered_is_sent_again)
+{
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	pair.now += INT64_C(11000000000);
+	pair_tick(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+/* --- ends ----------------------------------------------------------------- */
+
+START_TEST(l07_a_deleted_chat_leaves_its_floor)
+{
+	struct ipc_setup old;
+
+	pair_start(&pair, 0, 0, 0);
+	old = a->last_setup;
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	assert_works(2);
+	pair_end(&pair, 0, STATUS_DELETED);
+	ck_assert_uint_eq(a->last_end.status, STATUS_DELETED);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+	/* Both remember, also after a restart. */
+	pair_restart(&pair, 0);
+	pair_restart(&pair, 1);
+	pair_start(&pair, 0, 1, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_uint_eq(a->last_error.expected, 3);
+	pair_start(&pair, 1, 2, 0);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	b->offers = 0;
+	pair_take_setup(&pair, 1, &old, NULL, 0);
+	pair_commit(&pair, 1);
+	ck_assert_int_eq(b->offers, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_refused.code, CODE_REPLAYED_KEY);
+	ck_assert_uint_eq(a->last_refused.expected, 3);
+	a->next = b->next = 1;
+	a->acked = b->acked = a->delivered = b->delivered = 0;
+	pair_start(&pair, 0, 3, 0);
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	assert_works(3);
+}
+END_TEST
+
+START_TEST(tombstones_end_with_the_key_lifetime)
+{
+	pair_ready(&pair);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	pair.now += a->config.rekey.key_lifetime + 1;
+	pair_tick(&pair, 0);
+	ck_assert_uint_eq(a->chats->tombstones.count, 0);
+	pair_restart(&pair, 0);
+	ck_assert_uint_eq(a->chats->tombstones.count, 0);
+	pair_start(&pair, 0, 1, 0);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+}
+END_TEST
+
+START_TEST(a_deletion_that_was_missed_is_told_on_resume)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_drop(&pair);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+	ck_assert_uint_eq(tombstone_floor(b->chats, &a->last_end.key), 0);
+}
+END_TEST
+
+START_TEST(a_deletion_that_was_missed_gives_way_to_a_new_chat)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_drop(&pair);
+	a->next = 1;
+	a->acked = a->delivered = 0;
+	b->offers = 0;
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_int_eq(b->offers, 1);
+	b->next = 1;
+	b->acked = b->delivered = 0;
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(an_app_may_refuse_an_offer)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	pair_end(&pair, 1, STATUS_DELETED);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	/* And the offerer may take it back. */
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->chats->waiting.count, 1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->chats->waiting.count, 0);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+}
+END_TEST
+
+START_TEST(l16_only_the_peers_node_tears_down)
+{
+	struct ipc_teardown teardown = { .status = STATUS_DELETED };
+
+	pair_ready(&pair);
+	teardown.key = pair_key(&pair, 0);
+	teardown.version = 1;
+	memset(teardown.node, 7, KEY_SIZE);
+	chats_teardown_in(a->chats, &teardown);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+	/* One of an earlier chat of that name does not count. */
+	memcpy(teardown.node, b->key, KEY_SIZE);
+	teardown.version = 0;
+	chats_teardown_in(a->chats, &teardown);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+	assert_works(1);
+}
+END_TEST
+
+START_TEST(lifetime_and_idleness_end_chats)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair.now += a->config.rekey.key_lifetime + 1;
+	pair_tick(&pair, 0);
+	ck_assert_uint_eq(a->last_end.status, STATUS_REKEY_REQUIRED);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_REKEY_REQUIRED);
+	a->config.keystore.chat_idle = 60 * INT64_C(1000000000);
+	pair_ready(&pair);
+	pair.now += a->config.keystore.chat_idle + 1;
+	pair_tick(&pair, 0);
+	ck_assert_uint_eq(a->last_end.status, STATUS_EXPIRED);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_EXPIRED);
+}
+END_TEST
+
+/* --- divergence ------------------------------------------------------------ */
+
+static void
+spoil(int index)
+{
+	pair_chat(&pair, index)->ratchet.secrets->send[0] ^= 1;
+}
+
+START_TEST(divergence_is_recovered_by_a_rekey)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	spoil(0);
+	pair_say(&pair, 0);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	/* Both messages came through, after a rekey, told to both. */
+	ck_assert_uint_eq(b->delivered, 3);
+	ck_assert_uint_eq(b->last_ready.cause, CAUSE_RECOVERY);
+	ck_assert_uint_eq(a->last_ready.resumed, 1);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(divergence_without_end_fails_closed)
+{
+	int i;
+
+	pair_ready(&pair);
+	for (i = 0; i < 4; i++) {
+		spoil(0);
+		pair_say_sequence(&pair, 0, 1);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(b->last_end.status, STATUS_RATCHET_DESYNC);
+	ck_assert_uint_eq(a->last_end.status, STATUS_RATCHET_DESYNC);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+}
+END_TEST
+
+START_TEST(l05_a_ciphertext_opens_once_and_only_where_it_belongs)
+{
+	struct frame frame;
+
+	pair_ready(&pair);
+	pair_say(&pair, 0);
+	frame = b->wire[b->first];
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 1);
+	/* A replay does nothing at all. */
+	frame.sealed.key.side ^= 1;
+	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
+	ck_assert_uint_eq(b->doubles, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->pending.version, 0);
+	/* Unknown chats are no reason to panic. */
+	frame.sealed.key.handle[3] ^= 1;
+	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
+	frame.sealed.key.side = 9;
+	chats_open(b->chats, &frame.sealed, frame.tail, 3);
+	assert_works(1);
+}
+END_TEST
+
+START_TEST(sequences_have_no_gap)
+{
+	pair_ready(&pair);
+	pair_say_sequence(&pair, 0, 2);
+	pair_say_sequence(&pair, 0, 0);
+	ck_assert_uint_eq(b->count, 0);
+	pair_say(&pair, 0);
+	pair_say_sequence(&pair, 0, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 1);
+	ck_assert_uint_eq(b->doubles, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->accepted, 1);
+}
+END_TEST
+
+/* --- backups ---------------------------------------------------------------- */
+
+/* b goes back to what it was rekeys versions ago. */
+START_TEST(l13_a_restored_store_ends_in_a_reset_not_in_old_keys)
+{
+	char backup[] = "/tmp/hermes-backup-XXXXXX";
+	int i, rekeys = _i;
+
+	ck_assert_ptr_nonnull(mkdtemp(backup));
+	pair_ready(&pair);
+	assert_works(1);
+	pair_stop(&pair, 1);
+	pair_copy_folder(b->folder, backup);
+	pair_start_node(&pair, 1);
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	for (i = 0; i < rekeys; i++) {
+		pair.now += INT64_C(20000000000);
+		pair_start(&pair, 0, 0, CHAT_REKEY);
+		pair_run(&pair);
+		assert_works((uint32_t)(3 + i));
+	}
+	pair_stop(&pair, 1);
+	pair_copy_folder(backup, b->folder);
+	pair_start_node(&pair, 1);
+	if (_i % 2 == 0) {
+		pair_resume(&pair, 0);
+		pair_run(&pair);
+	}
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_int_ge(a->resets, 1);
+	ck_assert_int_ge(b->resets, 1);
+	ck_assert_uint_eq(a->last_ready.resumed, 1);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+	assert_works(pair_chat(&pair, 0)->version);
+	ck_assert_uint_gt(pair_chat(&pair, 0)->version, 2 + (unsigned)rekeys);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_run(&pair);
+	assert_works(pair_chat(&pair, 0)->version);
+	pair_remove_folder(backup, 1);
+}
+END_TEST
+
+/* --- hostile neighbours ------------------------------------------------------ */
+
+START_TEST(chat_start_is_not_believed)
+{
+	struct ipc_chat_start start, good;
+
+	pair_start_fill(&pair, 0, &good);
+	start = good;
+	start.key.handle[0] ^= 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	start = good;
+	memset(start.chat_id, 'x', sizeof(start.chat_id));
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_INVALID_FRAME);
+	start = good;
+	start.local.signature[0] ^= 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	start = good;
+	start.peer.signature[0] ^= 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	/* An app of another node. */
+	start = good;
+	memcpy(a->key, b->key, KEY_SIZE);
+	pair_attest(a, pair.now, &start.local);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	/* An attestation of yesterday, one of contract v1. */
+	start = good;
+	pair_attest(b, pair.now - ATTESTATION_MAX_AGE - 2 * ATTESTATION_SKEW,
+	    &start.peer);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	start = good;
+	start.peer.kind = ATTESTATION_V1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	ck_assert_int_eq(a->errors, 7);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	ck_assert_int_eq(a->setups, 0);
+}
+END_TEST
+
+/* A set-up for b, as its mesh got it from a's node. */
+static void
+setup_arrives(struct ipc_setup *setup)
+{
+	chats_set_now(b->chats, pair.now);
+	chats_setup_in(b->chats, setup, NULL, 0);
+	pair_commit(&pair, 1);
+	pair_step(&pair, 0);
+}
+
+static void
+sign_again(struct ipc_setup *setup, const struct node *by)
+{
+	uint8_t bytes[OFFER_SIGNED];
+
+	offer_signed_bytes(&setup->offer, bytes);
+	(void)crypto_sign_detached(
+	    setup->offer.signature, NULL, bytes, sizeof(bytes), by->secret);
+}
+
+START_TEST(setup_in_is_not_believed)
+{
+	struct ipc_setup setup, good;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_drop(&pair);
+	good = a->last_setup;
+	good.key.side ^= 1;
+	memcpy(good.node, a->key, KEY_SIZE);
+	pair_attest(a, pair.now, &good.peer);
+
+	setup = good;
+	setup.offer.signature[3] ^= 1;
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_AUTH_FAILED);
+	/* Another node repeats it as its own. */
+	setup = good;
+	memcpy(setup.node, b->key, KEY_SIZE);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_AUTH_FAILED);
+	/* A node that the app is not at. */
+	setup = good;
+	memset(setup.peer.signature, 0, SIGNATURE_SIZE);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_AUTH_FAILED);
+	/* Meant for a third node. */
+	setup = good;
+	memset(setup.offer.node_hi, 9, KEY_SIZE);
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_AUTH_FAILED);
+	/* Another chat's name on it; the wrong side. */
+	setup = good;
+	setup.chat_id[0] ^= 1;
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
+	setup = good;
+	setup.key.side = CHAT_LO;
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
+	setup = good;
+	setup.offer.version = 1 + POLICY_FLOOR_STEP + 1;
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
+	ck_assert_int_eq(a->refusals, 7);
+	ck_assert_int_eq(b->offers, 0);
+	setup_arrives(&good);
+	ck_assert_int_eq(b->offers, 1);
+}
+END_TEST
+
+START_TEST(l10_a_peer_cannot_burn_the_versions)
+{
+	struct ipc_setup setup;
+
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	setup = a->last_setup;
+	setup.key.side ^= 1;
+	memcpy(setup.node, a->key, KEY_SIZE);
+	pair_attest(a, pair.now, &setup.peer);
+	setup.offer.version = UINT32_MAX;
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
+	ck_assert_uint_eq(a->last_refused.expected, 2);
+	setup.offer.flags |= OFFER_RESET;
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	ck_assert_int_eq(a->refusals, 2);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, 1);
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(stale_and_repeated_offers_change_nothing)
+{
+	struct ipc_setup first, second;
+
+	pair_start(&pair, 0, 0, 0);
+	first = a->last_setup;
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	second = a->last_setup;
+	pair_run(&pair);
+	assert_works(2);
+	pair_take_setup(&pair, 1, &first, NULL, 0);
+	pair_commit(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_refused.code, CODE_REPLAYED_KEY);
+	pair_take_setup(&pair, 1, &second, NULL, 0);
+	pair_commit(&pair, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends + b->ends, 0);
+	assert_works(2);
+	/* The same ephemeral under a new version. */
+	second.offer.version = 3;
+	memcpy(second.offer.link_commitment,
+	    pair_chat(&pair, 0)->own.link_commitment, KEY_SIZE);
+	sign_again(&second, a);
+	pair_take_setup(&pair, 1, &second, NULL, 0);
+	pair_commit(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_refused.code, CODE_REPLAYED_KEY);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(offers_that_wait_are_bounded)
+{
+	struct ipc_chat_start start;
+	int i;
+
+	for (i = 0; i < WAITING_APP_MAX + 3; i++) {
+		snprintf(pair.chat_id, sizeof(pair.chat_id), "chat %d", i);
+		pair_start_fill(&pair, 0, &start);
+		pair_start_message(&pair, 0, &start);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
+	ck_assert_uint_eq(a->last_refused.code, CODE_LIMIT_REACHED);
+	ck_assert_int_eq(a->refusals, 3);
+	pair.now += WAITING_LIFETIME + 1;
+	pair_tick(&pair, 1);
+	ck_assert_uint_eq(b->chats->waiting.count, 0);
+}
+END_TEST
+
+/* --- an app that moves --------------------------------------------------------- */
+
+START_TEST(an_app_moves_to_another_node)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	/* b's node is a new one now: other identity, empty store. */
+	pair_stop(&pair, 1);
+	pair_remove_folder(b->folder, 0);
+	(void)crypto_sign_keypair(b->key, b->secret);
+	pair_start_node(&pair, 1);
+	b->next = 1;
+	b->acked = b->delivered = 0;
+	b->offers = 0;
+	pair.now += INT64_C(1000000000);
+	if (_i == 0) {
+		/* The peer that stayed hears of it first. */
+		pair_resume(&pair, 0);
+		pair_run(&pair);
+		ck_assert_int_eq(b->offers, 1);
+		pair_start(&pair, 1, 0, 0);
+	} else
+		pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_uint_eq(b->last_ready.resumed, 1);
+	/* It goes on where it was. */
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(b->next, 3);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+START_TEST(an_older_word_does_not_move_a_chat)
+{
+	struct ipc_chat_start start;
+	struct ipc_setup setup;
+	struct node third = *b;
+
+	pair_ready(&pair);
+	pair_start_fill(&pair, 0, &start);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	pair_attest(&third, pair.now - 1, &start.peer);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_AUTH_FAILED);
+	ck_assert_mem_eq(pair_chat(&pair, 0)->peer_node, b->key, KEY_SIZE);
+	setup = b->last_setup;
+	setup.key.side ^= 1;
+	memcpy(setup.node, third.key, KEY_SIZE);
+	memcpy(setup.offer.node_hi, third.key, KEY_SIZE);
+	sign_again(&setup, &third);
+	pair_attest(&third, pair.now - 1, &setup.peer);
+	chats_setup_in(a->chats, &setup, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_refused.code, CODE_AUTH_FAILED);
+	assert_works(1);
+}
+END_TEST
+
+/* --- anything in any order ----------------------------------------------------- */
+
+static uint64_t chaos_state;
+
+static uint32_t
+chaos_random(void)
+{
+	/* xorshift: a seed gives the same run again. */
+	chaos_state ^= chaos_state << 13;
+	chaos_state ^= chaos_state >> 7;
+	chaos_state ^= chaos_state << 17;
+	return ((uint32_t)(chaos_state >> 32));
+}
+
+/*
+ * Rekeys, messages, lost streams, doubled frames, kills, in random order:
+ * in the end both are at one version and every message came once.
+ */
+static void
+chaos_event(int step)
+{
+	int who = (int)(chaos_random() % 2);
+	struct node *node = &pair.nodes[who];
+	struct frame frame;
+
+	(void)step;
+	switch (chaos_random() % 24) {
+	case 0:
+		pair_start(&pair, who, 0, CHAT_REKEY);
+		break;
+	case 1:
+		pair_drop(&pair);
+		pair_resume(&pair, who);
+		pair_resume(&pair, 1 - who);
+		break;
+	case 2:
+		pair_restart(&pair, who);
+		pair_drop(&pair);
+		pair_resume(&pair, who);
+		pair_resume(&pair, 1 - who);
+		break;
+	case 3:
+		/* The frame at the head comes again, at the end. */
+		if (node->count > 0 && node->count < PAIR_WIRE / 2 &&
+		    node->wire[node->first].kind == FRAME_SETUP) {
+			frame = node->wire[node->first];
+			node->wire[(node->first + node->count++) % PAIR_WIRE] =
+			    frame;
+		}
+		break;
+	case 4:
+		pair.now += INT64_C(4000000000);
+		pair_tick(&pair, who);
+		break;
+	case 5:
+	case 6:
+	case 7:
+	case 8:
+		if (node->ready && node->again == 0)
+			pair_say(&pair, who);
+		break;
+	default:
+		(void)pair_step(&pair, who);
+		(void)pair_say_again(&pair, who);
+	}
+}
+
+START_TEST(l41_anything_in_any_order_converges)
+{
+	int round, step;
+
+	chaos_state = 88172645463325252u + (uint64_t)_i * 7919;
+	for (round = 0; round < 4; round++) {
+		pair_ready(&pair);
+		for (step = 0; step < 300; step++)
+			chaos_event(step);
+		pair.now += INT64_C(40000000000);
+		pair_drop(&pair);
+		pair_resume(&pair, 0);
+		pair_resume(&pair, 1);
+		pair_run(&pair);
+		ck_assert_int_eq(a->ends + b->ends, 0);
+		ck_assert_uint_eq(b->delivered, a->next - 1);
+		ck_assert_uint_eq(a->delivered, b->next - 1);
+		assert_works(pair_chat(&pair, 0)->version);
+		ck_assert_uint_eq(
+		    metrics[METRIC_RATCHET_RECOVERIES_ATTEMPT].value, 0);
+		pair_end(&pair, 0, STATUS_DELETED);
+		pair_run(&pair);
+		a->ends = b->ends = 0;
+		a->next = b->next = 1;
+		a->acked = b->acked = a->delivered = b->delivered = 0;
+	}
+}
+END_TEST
+
+static void
+add_tests(TCase *tcase)
+{
+	tcase_add_test(tcase, one_starts_the_other_accepts);
+	tcase_add_test(tcase, both_start_at_once);
+	tcase_add_test(tcase, both_sides_on_one_node);
+	tcase_add_test(tcase, versions_of_a_new_chat);
+	tcase_add_test(tcase, an_answer_lost_is_made_up_for);
+	tcase_add_test(tcase, an_answer_lost_and_the_answerer_killed);
+	tcase_add_test(tcase, a_broken_stream_keeps_the_epoch);
+	tcase_add_loop_test(
+	    tcase, l40_retries_after_a_kill_are_idempotent, 0, 2);
+	tcase_add_test(tcase, after_a_restart_no_old_key_is_there);
+	tcase_add_test(tcase, router_restart_gets_every_chat);
+	tcase_add_test(tcase, a_rekey_loses_nothing_on_its_way);
+	tcase_add_test(tcase, l09_both_rekey_at_the_same_instant);
+	tcase_add_test(tcase, rekey_versions_are_checked);
+	tcase_add_test(tcase, rekeys_are_throttled_in_a_sliding_window);
+	tcase_add_test(tcase, app_keys_are_told_apart);
+	tcase_add_test(tcase, age_count_and_operators_rekey);
+	tcase_add_test(tcase, previous_epoch_closes_after_its_grace);
+	tcase_add_test(tcase, an_offer_nobody_answered_is_sent_again);
+	tcase_add_test(tcase, l07_a_deleted_chat_leaves_its_floor);
+	tcase_add_test(tcase, tombstones_end_with_the_key_lifetime);
+	tcase_add_test(tcase, a_deletion_that_was_missed_is_told_on_resume);
+	tcase_add_test(
+	    tcase, a_deletion_that_was_missed_gives_way_to_a_new_chat);
+	tcase_add_test(tcase, an_app_may_refuse_an_offer);
+	tcase_add_test(tcase, l16_only_the_peers_node_tears_down);
+	tcase_add_test(tcase, lifetime_and_idleness_end_chats);
+	tcase_add_test(tcase, divergence_is_recovered_by_a_rekey);
+	tcase_add_test(tcase, divergence_without_end_fails_closed);
+	tcase_add_test(
+	    tcase, l05_a_ciphertext_opens_once_and_only_where_it_belongs);
+	tcase_add_test(tcase, sequences_have_no_gap);
+	tcase_add_loop_test(
+	    tcase, l13_a_restored_store_ends_in_a_reset_not_in_old_keys, 0, 6);
+	tcase_add_test(tcase, chat_start_is_not_believed);
+	tcase_add_test(tcase, setup_in_is_not_believed);
+	tcase_add_test(tcase, l10_a_peer_cannot_burn_the_versions);
+	tcase_add_test(tcase, stale_and_repeated_offers_change_nothing);
+	tcase_add_test(tcase, offers_that_wait_are_bounded);
+	tcase_add_loop_test(tcase, an_app_moves_to_another_node, 0, 2);
+	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
+	tcase_add_loop_test(tcase, l41_anything_in_any_order_converges, 0, 6);
+}
+
+int
+main(void)
+{
+	Suite *suite = suite_create("keyd_chats");
+	TCase *tcase = tcase_create("keyd_chats");
+	SRunner *runner;
+	int failed;
+
+	if (sodium_init() == -1)
+		return (1);
+	log_set_level(LOG_LEVEL_ERROR);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	add_tests(tcase);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return (failed == 0 ? 0 : 1);
+}
