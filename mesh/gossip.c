@@ -16,6 +16,8 @@
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
+#include "mesh/query.h"
+#include "mesh/revoke.h"
 #include "mesh/rumour.h"
 #include "mesh/wire.h"
 
@@ -282,91 +284,6 @@ gossip_forget(const uint8_t node[KEY_SIZE])
 	rumours_drop(all_rumours(), node);
 }
 
-/* --- revocations --------------------------------------------------------- */
-
-static void
-send_revocation(struct peer *peer, const struct ipc_revocation *revocation)
-{
-	struct Nodemesh__V1__GossipMessage message =
-	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
-	struct Nodemesh__V1__Revocation body = NODEMESH__V1__REVOCATION__INIT;
-	struct ipc_revocation copy = *revocation;
-	uint8_t *packed;
-	size_t length;
-
-	body.node_id = copy.node_id;
-	body.identity_key.data = copy.node_key;
-	body.identity_key.len = KEY_SIZE;
-	body.serial = copy.serial;
-	body.revoked_at_nanos = copy.revoked_at;
-	body.signature.data = copy.signature;
-	body.signature.len = SIGNATURE_SIZE;
-	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION;
-	message.revocation = &body;
-	if (peer != NULL) {
-		gossip_send(peer, &message);
-		return;
-	}
-	length = nodemesh__v1__gossip_message__get_packed_size(&message);
-	if ((packed = malloc(length)) == NULL)
-		return;
-	nodemesh__v1__gossip_message__pack(&message, packed);
-	gossip_tell_all(copy.node_key, packed, length, 1, 1);
-	free(packed);
-}
-
-static void
-revoke(const struct ipc_revocation *revocation)
-{
-	if (peer_revoke(revocation) != 1)
-		return;
-	members_revoke(revocation->node_key);
-	send_revocation(NULL, revocation);
-	if (mesh_is_self(revocation->node_key))
-		log_error("revoked", "node=%s this node is no member any more",
-		    mesh.identity.node_id);
-}
-
-void
-gossip_on_revocation(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_revocation *revocation = message->payload;
-
-	(void)arg;
-	if (memchr(revocation->node_id, '\0', NODE_ID_SIZE) != NULL)
-		revoke(revocation);
-}
-
-static int
-on_revocation(const struct Nodemesh__V1__Revocation *body)
-{
-	struct ipc_revocation revocation = { 0 };
-	uint8_t digest[KEY_SIZE];
-
-	if (body->identity_key.len != KEY_SIZE ||
-	    body->signature.len != SIGNATURE_SIZE ||
-	    wire_text(revocation.node_id, sizeof(revocation.node_id),
-	    body->node_id) == -1) {
-		metric_add(METRIC_MESH_REFUSED_FORM, 1);
-		return (0);
-	}
-	memcpy(revocation.node_key, body->identity_key.data, KEY_SIZE);
-	if (peer_is_revoked(revocation.node_key))
-		return (0);
-	revocation.serial = body->serial;
-	revocation.revoked_at = body->revoked_at_nanos;
-	memcpy(revocation.signature, body->signature.data, SIGNATURE_SIZE);
-	wire_revocation_digest(revocation.revoked_at, digest);
-	if (statement_verify(STATEMENT_REVOCATION, revocation.node_id,
-	    revocation.node_key, revocation.serial, digest,
-	    revocation.signature, mesh.identity.authority_key) == -1) {
-		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
-		return (-1);
-	}
-	revoke(&revocation);
-	return (0);
-}
-
 /* --- receiving ----------------------------------------------------------- */
 
 static int
@@ -405,19 +322,16 @@ static int
 on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 {
 	struct swim_message message = { .type = SWIM_PUSH_PULL };
-	const struct ipc_revocation *revocation;
-	size_t cursor = 0;
 
 	if (take_events(peer, body->members, body->n_members, 1) == -1)
 		return (-1);
 	presence_judge(peer, body);
 	if (!body->reply)
-		while ((revocation = peer_revocation_next(&cursor)) != NULL)
-			send_revocation(peer, revocation);
+		revoke_tell(peer);
 	message.reply = body->reply;
 	members_receive(peer, &message);
 	if (body->reply)
-		presence_answered(peer);
+		query_answered(peer);
 	return (0);
 }
 
@@ -461,7 +375,7 @@ gossip_take(struct peer *peer,
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL:
 		return (on_push_pull(peer, message->push_pull));
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION:
-		return (on_revocation(message->revocation));
+		return (revoke_take(message->revocation));
 	default:
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);

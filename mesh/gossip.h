@@ -48,9 +48,6 @@ void	gossip_tell_all(const uint8_t node[KEY_SIZE], const uint8_t *bytes,
 /* Nothing more is told of node. */
 void	gossip_forget(const uint8_t node[KEY_SIZE]);
 
-/* The authority revoked a node (keyd's message). */
-void	gossip_on_revocation(void *arg, const struct ipc_message *message);
-
 /* Half close every stream. */
 void	gossip_close_all(void);
 

@@ -36,6 +36,7 @@ static struct join {
 	uint8_t			 nonce[KEY_SIZE];
 	int			 answered;	/* the call brought a response */
 	int			 waiting;	/* for keyd's IDENTITY */
+	struct certificate	 certificate;	/* that it should bring */
 	struct event		*timer;
 	struct Nodemesh__V1__JoinResponse *response;
 	char			 error[192];	/* of the last endpoint */
@@ -138,6 +139,7 @@ on_response(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 	    response_check(join.response, &membership) == -1)
 		return;		/* said when the call is closed */
 	join.answered = 1;
+	join.certificate = membership.certificate;
 	join.waiting = 1;
 	join.timer = evtimer_new(proc_base(), on_timeout, NULL);
 	if (join.timer != NULL)
@@ -283,6 +285,16 @@ join_try(void)
 	    "the ticket names no node that can be dialled");
 }
 
+/* With a ticket of its own mesh, a member whose certificate runs out gets a
+ * new one. */
+static int
+may_renew(const struct ticket *ticket)
+{
+	return (memcmp(ticket->mesh_id, mesh.identity.mesh_id,
+	    KEY_SIZE) == 0 && mesh.identity.certificate.not_after -
+	    clock_wall() < proc_config()->membership_lifetime / 3);
+}
+
 void
 join_on_join(void *arg, const struct ipc_message *message)
 {
@@ -294,7 +306,7 @@ join_on_join(void *arg, const struct ipc_message *message)
 		no = "a join is under way";
 	else if (!mesh.identity.unlocked || mesh.descriptor == NULL)
 		no = "the key store is locked";
-	else if (mesh.identity.in_mesh)
+	else if (mesh.identity.in_mesh && !may_renew(&order->ticket))
 		no = "this node is in a mesh already";
 	else if (ticket_verify(&order->ticket, clock_wall()) == -1)
 		no = "the ticket is broken or expired";
@@ -317,7 +329,9 @@ join_identity(void)
 	struct peer *peer;
 	size_t i;
 
-	if (!join.busy || !join.waiting || !mesh_is_member())
+	if (!join.busy || !join.waiting || !mesh_is_member() ||
+	    memcmp(&mesh.identity.certificate, &join.certificate,
+	    sizeof(join.certificate)) != 0)
 		return;
 	if (response->self != NULL)
 		(void)members_descriptor(response->self, 1);

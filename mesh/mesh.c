@@ -20,6 +20,8 @@
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
+#include "mesh/query.h"
+#include "mesh/revoke.h"
 #include "mesh/route.h"
 #include "mesh/show.h"
 #include "mesh/tieline.h"
@@ -110,11 +112,11 @@ described(struct Nodemesh__V1__NodeDescriptor *node)
 		log_error("descriptor", "error=\"not taken\"");
 		return;
 	}
-	if (!first)
-		return;
-	listener_health(1);
-	presence_announce();
-	peer_start_all();
+	if (first) {
+		listener_health(1);
+		presence_announce();
+		peer_start_all();
+	}
 	join_identity();
 }
 
@@ -200,8 +202,10 @@ on_identity(void *arg, const struct ipc_message *message)
 	if (!mesh.identity.unlocked)
 		return;
 	listener_start();
-	if (!before.unlocked)
+	if (!before.unlocked) {
 		route_tell_router();
+		presence_identity();
+	}
 	if (!before.unlocked || memcmp(&before, &mesh.identity,
 	    sizeof(before)) != 0)
 		describe_again();
@@ -333,12 +337,12 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = {
 	[IPC_STATEMENT_SIGNED] = sign_on_signed,
 	[IPC_REDEEMED] = join_on_redeemed,
 	[IPC_PEER] = peer_on_peer,
-	[IPC_REVOCATION] = gossip_on_revocation,
+	[IPC_REVOCATION] = revoke_on_revocation,
 	[IPC_APP_UP] = presence_on_app_up,
 	[IPC_APP_DOWN] = presence_on_app_down,
-	[IPC_FIND] = presence_on_find,
-	[IPC_WATCH] = presence_on_watch,
-	[IPC_UNWATCH] = presence_on_unwatch,
+	[IPC_FIND] = query_on_find,
+	[IPC_WATCH] = query_on_watch,
+	[IPC_UNWATCH] = query_on_unwatch,
 	[IPC_RELAY_ACK] = tieline_on_relay_ack,
 	[IPC_CREDIT] = tieline_on_credit,
 	[IPC_SETUP_OUT] = tieline_on_setup_out,

@@ -1,7 +1,6 @@
 /*
  * mesh, unprivileged; node bytes are hostile. Presence: other nodes' apps
- * checked and kept, and the router's questions answered, after asking the
- * mesh when the directory does not know. See presence.h.
+ * checked and kept, this node's handed to publish.c. See presence.h.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,6 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
-#include "common/util/table.h"
 #include "mesh/directory.h"
 #include "mesh/gossip.h"
 #include "mesh/members.h"
@@ -18,44 +16,34 @@
 #include "mesh/peer.h"
 #include "mesh/presence.h"
 #include "mesh/publish.h"
+#include "mesh/query.h"
 #include "mesh/tieline.h"
 #include "mesh/wire.h"
 
-#define ASKED_MAX	16		/* nodes asked about one app */
-#define ASK_FOR		CLOCK_SECOND
-#define QUERIES_MAX	4096
-#define WATCHES_MAX	262144
+#define HELD_MAX	65536
 #define EXPIRE_BUDGET	256		/* apps looked at a tick */
 #define REGISTRATIONS_MAX 1024		/* told to a new node at once */
 #define ASK_BEHIND	(3 * CLOCK_SECOND)
 #define REPEAT_ASK	CLOCK_SECOND	/* of a node about itself */
 
-struct watch {
-	uint8_t	app[KEY_SIZE];
-};
-
-/* A FIND or a WATCH that waits for the mesh's answer. */
-struct query {
-	TAILQ_ENTRY(query)	 entry;
-	uint64_t		 id;
-	int			 find;		/* 0: WATCH */
-	uint8_t			 app[KEY_SIZE];
-	int64_t			 until;		/* monotonic ns */
-	struct peer		*asked[ASKED_MAX];
-	unsigned		 left;		/* of them to answer */
+/* An APP_UP that came before keyd said who this node is. */
+struct held {
+	TAILQ_ENTRY(held)	 entry;
+	struct ipc_app_up	 up;
+	size_t			 tail_length;
+	uint8_t			 tail[];
 };
 
 static struct {
 	struct directory	 directory;
 	int			 ready;
-	struct table		 watches;
-	TAILQ_HEAD(, query)	 queries;
-	unsigned		 query_count;
+	TAILQ_HEAD(, held)	 held;
+	unsigned		 held_count;
 	/* Apps that another node took over; published after the call. */
 	uint8_t			(*lost)[KEY_SIZE];
 	size_t			 lost_count;
 	size_t			 lost_size;
-} presence = { .queries = TAILQ_HEAD_INITIALIZER(presence.queries) };
+} presence = { .held = TAILQ_HEAD_INITIALIZER(presence.held) };
 
 static void	on_changed(void *, const uint8_t *, const uint8_t *,
 		    const uint8_t *);
@@ -68,7 +56,6 @@ the_directory(void)
 	if (!presence.ready) {
 		directory_init(&presence.directory, limits->apps,
 		    limits->apps, limits->members + 1, on_changed, NULL);
-		table_init(&presence.watches, KEY_SIZE);
 		presence.ready = 1;
 	}
 	return (&presence.directory);
@@ -96,75 +83,6 @@ presence_find(const uint8_t app[KEY_SIZE], struct attestation *attestation,
 	return (at == NULL ? PRESENCE_LOCAL : PRESENCE_FOUND);
 }
 
-/* --- telling the router -------------------------------------------------- */
-
-static void
-tell_presence(const uint8_t app[KEY_SIZE])
-{
-	struct ipc *router = proc_ipc(PROCESS_ROUTER);
-	struct ipc_presence message = { 0 };
-	struct peer *peer;
-
-	if (router == NULL)
-		return;
-	memcpy(message.app, app, KEY_SIZE);
-	message.status = presence_find(app, &message.attestation, &peer);
-	if (message.status == PRESENCE_LOCAL) {
-		message.reachable = 1;
-		memcpy(message.node_id, mesh.identity.node_id, NODE_ID_SIZE);
-	} else if (message.status == PRESENCE_FOUND) {
-		message.reachable = peer->state == NODE_ALIVE ||
-		    peer->state == NODE_SUSPECT;
-		memcpy(message.node_id, peer->node_id, NODE_ID_SIZE);
-	}
-	ipc_send(router, IPC_PRESENCE, &message, NULL, 0);
-}
-
-static void
-tell_found(uint64_t id, const uint8_t app[KEY_SIZE])
-{
-	struct ipc *router = proc_ipc(PROCESS_ROUTER);
-	struct ipc_found message = { 0 };
-	struct peer *peer;
-
-	if (router == NULL)
-		return;
-	message.id = id;
-	memcpy(message.app, app, KEY_SIZE);
-	message.status = presence_find(app, NULL, &peer);
-	if (message.status == PRESENCE_LOCAL)
-		memcpy(message.node_id, mesh.identity.node_id, NODE_ID_SIZE);
-	else if (message.status == PRESENCE_FOUND)
-		memcpy(message.node_id, peer->node_id, NODE_ID_SIZE);
-	ipc_send(router, IPC_FOUND, &message, NULL, 0);
-}
-
-static void
-query_end(struct query *query, int tell)
-{
-	TAILQ_REMOVE(&presence.queries, query, entry);
-	presence.query_count--;
-	if (tell && query->find)
-		tell_found(query->id, query->app);
-	else if (tell && table_get(&presence.watches, query->app) != NULL)
-		tell_presence(query->app);
-	free(query);
-}
-
-static void
-queries_found(const uint8_t app[KEY_SIZE])
-{
-	struct query *query, *next;
-
-	for (query = TAILQ_FIRST(&presence.queries); query != NULL;
-	    query = next) {
-		next = TAILQ_NEXT(query, entry);
-		/* Watchers are told by on_changed(). */
-		if (memcmp(query->app, app, KEY_SIZE) == 0)
-			query_end(query, query->find);
-	}
-}
-
 static void
 note_lost(const uint8_t app[KEY_SIZE])
 {
@@ -186,12 +104,9 @@ on_changed(void *arg, const uint8_t *app, const uint8_t *was,
     const uint8_t *now)
 {
 	(void)arg;
-	if (table_get(&presence.watches, app) != NULL)
-		tell_presence(app);
-	if (now != NULL) {
-		queries_found(app);
+	query_changed(app, now != NULL);
+	if (now != NULL)
 		tieline_presence(app);
-	}
 	if (was != NULL && now != NULL && mesh_is_self(was) &&
 	    !mesh_is_self(now))
 		note_lost(app);
@@ -294,7 +209,7 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 	}
 	if (verdict != DIRECTORY_APPLIED) {
 		if (peer == from)
-			presence_answered(from);
+			query_answered(from);
 		return (0);
 	}
 	if (sync_verify(sync, peer) == -1) {
@@ -315,7 +230,7 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 	publish_lost();
 	if (peer == from) {
 		peer->owes_sync = 0;
-		presence_answered(from);
+		query_answered(from);
 	}
 	return (0);
 }
@@ -391,9 +306,7 @@ presence_node_changed(struct peer *peer)
 	if (node == NULL)
 		return;
 	TAILQ_FOREACH(app, &node->apps, of_node)
-		if (table_get(&presence.watches,
-		    app->attestation.app_key) != NULL)
-			tell_presence(app->attestation.app_key);
+		query_changed(app->attestation.app_key, 0);
 }
 
 void
@@ -410,113 +323,52 @@ presence_announce(void)
 	publish_full(the_directory(), NULL);
 }
 
-/* --- the router's questions ---------------------------------------------- */
+/* --- the router's apps --------------------------------------------------- */
 
-void
-presence_answered(struct peer *peer)
+static void
+held_free(void)
 {
-	struct query *query, *next;
-	unsigned i;
+	struct held *held;
 
-	if (peer->owes_sync)
-		return;
-	for (query = TAILQ_FIRST(&presence.queries); query != NULL;
-	    query = next) {
-		next = TAILQ_NEXT(query, entry);
-		for (i = 0; i < ASKED_MAX; i++)
-			if (query->asked[i] == peer) {
-				query->asked[i] = NULL;
-				query->left--;
-			}
-		if (query->left == 0)
-			query_end(query, 1);
+	while ((held = TAILQ_FIRST(&presence.held)) != NULL) {
+		TAILQ_REMOVE(&presence.held, held, entry);
+		free(held);
 	}
+	presence.held_count = 0;
 }
 
 static void
-query_ask(struct query *query)
+hold(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 {
-	struct peer *peer;
-	size_t cursor = 0;
-	unsigned i;
+	struct held *held;
 
-	while (query->left < ASKED_MAX &&
-	    (peer = peer_next(&cursor)) != NULL)
-		if (peer->state == NODE_ALIVE)
-			query->asked[query->left++] = peer;
-	for (i = 0; i < ASKED_MAX; i++)
-		if (query->asked[i] != NULL)
-			gossip_ask(query->asked[i]);
-}
-
-/* The directory does not know: ask the mesh before saying so. */
-static void
-query_start(const uint8_t app[KEY_SIZE], int find, uint64_t id)
-{
-	struct query *query;
-
-	if (members_swim() == NULL || swim_live(members_swim()) < 2 ||
-	    presence.query_count >= QUERIES_MAX ||
-	    (query = calloc(1, sizeof(*query))) == NULL) {
-		if (find)
-			tell_found(id, app);
-		else
-			tell_presence(app);
+	if (presence.held_count >= HELD_MAX ||
+	    (held = malloc(sizeof(*held) + tail_length)) == NULL)
 		return;
-	}
-	query->id = id;
-	query->find = find;
-	memcpy(query->app, app, KEY_SIZE);
-	query->until = clock_monotonic() + ASK_FOR;
-	TAILQ_INSERT_TAIL(&presence.queries, query, entry);
-	presence.query_count++;
-	query_ask(query);
+	held->up = *up;
+	held->tail_length = tail_length;
+	if (tail_length > 0)
+		memcpy(held->tail, tail, tail_length);
+	TAILQ_INSERT_TAIL(&presence.held, held, entry);
+	presence.held_count++;
+}
+
+static void
+app_came(const struct ipc_app_up *up, const uint8_t *tail,
+    size_t tail_length)
+{
+	if (mesh_is_self(up->attestation.node_key))
+		publish_up(the_directory(), up, tail, tail_length);
 }
 
 void
-presence_on_find(void *arg, const struct ipc_message *message)
+presence_identity(void)
 {
-	const struct ipc_find *find = message->payload;
+	struct held *held;
 
-	(void)arg;
-	if (presence_find(find->app, NULL, NULL) != PRESENCE_UNKNOWN)
-		tell_found(find->id, find->app);
-	else
-		query_start(find->app, 1, find->id);
-}
-
-void
-presence_on_watch(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_app *app = message->payload;
-	struct watch *watch;
-
-	(void)arg;
-	(void)the_directory();
-	if (table_get(&presence.watches, app->app) == NULL) {
-		if (presence.watches.count >= WATCHES_MAX ||
-		    (watch = calloc(1, sizeof(*watch))) == NULL)
-			return;
-		memcpy(watch->app, app->app, KEY_SIZE);
-		if (table_put(&presence.watches, watch->app, watch) == -1) {
-			free(watch);
-			return;
-		}
-	}
-	if (presence_find(app->app, NULL, NULL) != PRESENCE_UNKNOWN)
-		tell_presence(app->app);
-	else
-		query_start(app->app, 0, 0);
-}
-
-void
-presence_on_unwatch(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_app *app = message->payload;
-
-	(void)arg;
-	(void)the_directory();
-	free(table_remove(&presence.watches, app->app));
+	TAILQ_FOREACH(held, &presence.held, entry)
+		app_came(&held->up, held->tail, held->tail_length);
+	held_free();
 }
 
 void
@@ -527,10 +379,25 @@ presence_on_app_up(void *arg, const struct ipc_message *message)
 	(void)arg;
 	memcpy(&up, message->payload, sizeof(up));
 	up.session_id[sizeof(up.session_id) - 1] = '\0';
-	if (!mesh_is_self(up.attestation.node_key))
-		return;
-	publish_up(the_directory(), &up, message->tail,
-	    message->tail_length);
+	if (mesh.identity.unlocked)
+		app_came(&up, message->tail, message->tail_length);
+	else
+		hold(&up, message->tail, message->tail_length);
+}
+
+static void
+unhold(const uint8_t app[KEY_SIZE])
+{
+	struct held *held, *next;
+
+	for (held = TAILQ_FIRST(&presence.held); held != NULL; held = next) {
+		next = TAILQ_NEXT(held, entry);
+		if (memcmp(held->up.attestation.app_key, app, KEY_SIZE) != 0)
+			continue;
+		TAILQ_REMOVE(&presence.held, held, entry);
+		presence.held_count--;
+		free(held);
+	}
 }
 
 void
@@ -539,23 +406,16 @@ presence_on_app_down(void *arg, const struct ipc_message *message)
 	const struct ipc_app *app = message->payload;
 
 	(void)arg;
-	publish_down(the_directory(), app->app);
+	unhold(app->app);
+	if (mesh.identity.unlocked)
+		publish_down(the_directory(), app->app);
 }
 
 void
 presence_router_gone(void)
 {
-	struct query *query;
-	struct watch *watch;
-	size_t cursor = 0;
-
-	(void)the_directory();
-	while ((query = TAILQ_FIRST(&presence.queries)) != NULL)
-		query_end(query, 0);
-	while ((watch = table_next(&presence.watches, &cursor)) != NULL) {
-		(void)table_remove(&presence.watches, watch->app);
-		free(watch);
-	}
+	query_forget_all();
+	held_free();
 	publish_none(the_directory());
 }
 
@@ -575,16 +435,13 @@ void
 presence_tick(int64_t now)
 {
 	static int64_t asked;
-	struct query *query;
 
 	if (now - asked >= ASK_BEHIND) {
 		asked = now;
 		ask_behind();
 	}
 
-	while ((query = TAILQ_FIRST(&presence.queries)) != NULL &&
-	    query->until <= now)
-		query_end(query, 1);
+	query_tick(now);
 	(void)directory_expire(the_directory(), clock_wall(), EXPIRE_BUDGET);
 	publish_tick(the_directory());
 	metric_set(METRIC_MESH_APPS, presence.directory.apps.count);

@@ -46,8 +46,8 @@ void	presence_announce(void);
  * sync of it is remembered. */
 void	presence_node_ended(struct peer *peer, int forget);
 
-/* A push-pull was answered by peer. */
-void	presence_answered(struct peer *peer);
+/* keyd said who this node is: apps that came before are its own. */
+void	presence_identity(void);
 
 /* Apps known here, for a node that joins: an array on the heap. */
 size_t	presence_registrations(
@@ -62,9 +62,6 @@ uint64_t presence_count(const struct peer *peer);	/* NULL: own */
 /* The router's messages; a new router starts with nothing. */
 void	presence_on_app_up(void *arg, const struct ipc_message *message);
 void	presence_on_app_down(void *arg, const struct ipc_message *message);
-void	presence_on_find(void *arg, const struct ipc_message *message);
-void	presence_on_watch(void *arg, const struct ipc_message *message);
-void	presence_on_unwatch(void *arg, const struct ipc_message *message);
 void	presence_router_gone(void);
 
 #endif

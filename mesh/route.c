@@ -22,6 +22,8 @@
 #define QUEUE_MAX	(64U * 1024 * 1024)	/* on one stream */
 /* Two nodes that open a stream at the same time do so within this. */
 #define SAME_TIME	(5 * CLOCK_SECOND)
+#define YIELD		(300 * CLOCK_MS)
+#define SHORT_LIFE	CLOCK_SECOND	/* of a stream that was refused */
 #define CLOSING_MAX	(5 * CLOCK_SECOND)
 
 static void	route_choose(struct peer *);
@@ -127,8 +129,12 @@ route_down(struct peer *peer)
 	if (peer->route.announced)
 		tell(IPC_TIELINE_DOWN, peer->node_key, 0);
 	peer->route.announced = 0;
-	if (peer->route.tielines > 0)
-		peer_want(peer, WANT_ROUTE);
+	/* Lost while we already thought the node dead. */
+	if (peer->ended)
+		route_ended(peer);
+	/* The smaller key opens first; the other only if it does not. */
+	peer->route.not_before = clock_monotonic() +
+	    (own_wins(peer) ? 0 : YIELD);
 }
 
 /* --- streams ------------------------------------------------------------- */
@@ -210,6 +216,7 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 {
 	struct route_stream *rs = arg;
 	struct peer *peer;
+	int short_lived;
 
 	(void)stream;
 	(void)text;
@@ -218,13 +225,18 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 	peer = rs->peer;
 	log_debug("route_closed", "node=%s own=%u status=%d", peer->node_id,
 	    rs->own, (int)status);
+	short_lived = rs->own && !rs->closing &&
+	    clock_monotonic() - rs->since < SHORT_LIFE;
 	if (peer->route.own == rs)
 		peer->route.own = NULL;
 	if (peer->route.theirs == rs)
 		peer->route.theirs = NULL;
 	free(rs);
-	if (!mesh.stopping)
-		route_choose(peer);
+	if (mesh.stopping)
+		return;
+	route_choose(peer);
+	if (short_lived)
+		peer->route.not_before = clock_monotonic() + SHORT_LIFE;
 }
 
 const struct rpc_stream_callbacks route_server_callbacks = {
@@ -304,7 +316,8 @@ route_trunk_up(struct peer *peer)
 static void
 route_open(struct peer *peer)
 {
-	if (peer->route.own != NULL || peer->route.theirs != NULL)
+	if (peer->route.own != NULL || peer->route.theirs != NULL ||
+	    clock_monotonic() < peer->route.not_before)
 		return;
 	peer_want(peer, WANT_ROUTE);
 	route_trunk_up(peer);
@@ -348,11 +361,14 @@ route_unneed(struct peer *peer)
 void
 route_ended(struct peer *peer)
 {
+	/* Believed dead and yet connected: its chats go on while it is. */
+	if (peer->route.active != NULL && peer->state != NODE_REVOKED)
+		return;
 	waiting_clear(&peer->route);
 	tieline_forget_peer(peer);
 	peer_unwant(peer, WANT_ROUTE);
-	if (peer->route.active == NULL)
-		tell(IPC_TIELINE_DOWN, peer->node_key, 1);
+	peer->route.announced = 0;
+	tell(IPC_TIELINE_DOWN, peer->node_key, 1);
 }
 
 void
@@ -367,8 +383,8 @@ route_tick(int64_t now)
 		if (own != NULL && own->closing &&
 		    now - own->since > CLOSING_MAX)
 			rpc_stream_cancel(own->stream);
-		if (peer->route.tielines > 0 && own == NULL &&
-		    peer->route.theirs == NULL && !peer->ended)
+		if ((peer->route.tielines > 0 ||
+		    peer->route.waiting_count > 0) && !peer->ended)
 			route_open(peer);
 	}
 }

@@ -41,6 +41,7 @@ struct route {
 	uint32_t		 waiting_count;
 	uint32_t		 tielines;	/* chats that need it */
 	uint32_t		 announced;	/* TIELINE_UP was sent */
+	int64_t			 not_before;	/* monotonic, of an opening */
 };
 
 /* Streams, mesh/route.c. */

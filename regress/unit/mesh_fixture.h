@@ -62,6 +62,7 @@ struct node {
 	struct certificate	 certificate;
 	int			 in_mesh;
 	int			 authority;
+	int			 mute;		/* keyd says nothing at first */
 	pid_t			 pid;
 	struct ipc		*parent, *keyd, *router, *control;
 	int			 fd;			/* listening */
@@ -662,7 +663,8 @@ node_start(struct node *node)
 	ipc_send_fd(node->parent, IPC_LISTENER, &listener,
 	    fcntl(node->fd, F_DUPFD_CLOEXEC, 3));
 	ipc_send(node->parent, IPC_GO, &empty, NULL, 0);
-	keyd_identify(node);
+	if (!node->mute)
+		keyd_identify(node);
 }
 
 /* A node of the world, named and keyed, not started. */

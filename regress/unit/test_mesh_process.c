@@ -419,6 +419,93 @@ START_TEST(five_come_and_go)
 }
 END_TEST
 
+/* A node that stands still for long is given up, and comes back with its
+ * chats when it goes on. */
+START_TEST(partition_heals)
+{
+	struct node *n = world.nodes;
+	struct ipc_setup out, back;
+	struct keys x, y;
+	unsigned i;
+
+	keys_make(&x);
+	keys_make(&y);
+	for (i = 0; i < 3; i++)
+		(void)node_new(i, i == 0 ? "one" : i == 1 ? "two" : "three");
+	node_certify(&n[0], 1);
+	for (i = 0; i < 3; i++)
+		node_start(&n[i]);
+	UNTIL(n[0].ready && n[1].ready && n[2].ready);
+	node_join(&n[1], &n[0]);
+	node_join(&n[2], &n[0]);
+	UNTIL(all_alive(3));
+	chat_make(&n[0], &x, &n[2], &y, &out, &back);
+	ck_assert_int_eq(kill(n[2].pid, SIGSTOP), 0);
+	UNTIL(node_state_of(&n[0], &n[2]) == NODE_FAILED);
+	UNTIL(node_state_of(&n[1], &n[2]) == NODE_FAILED);
+	UNTIL(!n[0].presence.reachable);
+	ck_assert_uint_eq(n[0].presence.status, PRESENCE_FOUND);
+	ck_assert_uint_eq(n[0].ended[2], 0);
+	ck_assert_int_eq(kill(n[2].pid, SIGCONT), 0);
+	UNTIL(all_alive(3));
+	UNTIL(n[0].presence.status == PRESENCE_FOUND &&
+	    n[0].presence.reachable);
+	/* The chat's road is open again, both ways. */
+	n[0].opens = n[2].opens = 0;
+	UNTIL((chat_seal(&n[0], &out, 1, 1), turn(), n[2].opens > 0));
+	UNTIL((chat_seal(&n[2], &back, 1, 1), turn(), n[0].opens > 0));
+}
+END_TEST
+
+/* The router of a new mesh process may speak before keyd does. */
+START_TEST(apps_before_identity)
+{
+	struct node *a = node_new(0, "alpha");
+	struct keys app, gone;
+
+	keys_make(&app);
+	keys_make(&gone);
+	node_certify(a, 1);
+	a->mute = 1;
+	node_start(a);
+	UNTIL(a->ready);
+	app_up(a, &app);
+	app_up(a, &gone);
+	app_down(a, &gone);
+	app_watch(a, &app);
+	(void)node_state_of(a, a);	/* some turns go by */
+	keyd_identify(a);
+	UNTIL(a->presence.status == PRESENCE_LOCAL);
+	app_watch(a, &gone);
+	UNTIL(memcmp(a->presence.app, gone.public, KEY_SIZE) == 0);
+	ck_assert_uint_eq(a->presence.status, PRESENCE_UNKNOWN);
+}
+END_TEST
+
+/* A name in an endpoint is looked up. */
+START_TEST(endpoint_by_name)
+{
+	struct node *a = node_new(0, "alpha"), *b = node_new(1, "beta");
+	struct ipc_ticket order;
+	uint8_t bytes[TICKET_ENCODED_MAX];
+	size_t length;
+
+	node_certify(a, 1);
+	node_start(a);
+	node_start(b);
+	UNTIL(a->ready && b->ready);
+	ticket_make(a, &order);
+	(void)snprintf(order.ticket.endpoints[0].endpoint, ENDPOINT_SIZE,
+	    "localhost%s", strchr(a->endpoint, ':'));
+	length = ticket_signed_bytes(&order.ticket, bytes);
+	crypto_sign_detached(order.ticket.signature, NULL, bytes, length,
+	    world.authority.secret);
+	ipc_send(b->control, IPC_JOIN, &order, NULL, 0);
+	UNTIL(b->results == 1);
+	ck_assert_msg(b->result.ok == 1, "%s", b->result_text);
+}
+END_TEST
+
 START_TEST(revoked_is_out)
 {
 	struct node *a, *b;
@@ -470,6 +557,9 @@ process_suite(void)
 	tcase_add_test(tcase, mesh_process_dies_and_resumes);
 	tcase_add_test(tcase, local_chat_outside_a_mesh);
 	tcase_add_test(tcase, five_come_and_go);
+	tcase_add_test(tcase, partition_heals);
+	tcase_add_test(tcase, apps_before_identity);
+	tcase_add_test(tcase, endpoint_by_name);
 	tcase_add_test(tcase, revoked_is_out);
 	suite_add_tcase(suite, tcase);
 	return (suite);
