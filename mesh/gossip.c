@@ -21,15 +21,15 @@
 #include "mesh/rumour.h"
 #include "mesh/wire.h"
 
-#define GOSSIP_PATH	"/nodemesh.v1.NodeMesh/Gossip"
-#define OUTBOX_MAX	(256U * 1024)		/* bytes waiting for a dial */
-#define QUEUE_MAX	(8U * 1024 * 1024)	/* bytes on one stream */
-#define EVENTS_MAX	512			/* in one message */
-#define DIGESTS_MAX	4096
-#define RUMOURS_MAX	1024
-#define RUMOUR_BYTES	(8U * 1024 * 1024)
-#define RUMOURS_TELL	32			/* with one GOSSIP */
-#define RUMOURS_TELL_BYTES	(256U * 1024)
+#define GOSSIP_PATH        "/nodemesh.v1.NodeMesh/Gossip"
+#define OUTBOX_MAX         (256U * 1024)      /* bytes waiting for a dial */
+#define QUEUE_MAX          (8U * 1024 * 1024) /* bytes on one stream */
+#define EVENTS_MAX         512                /* in one message */
+#define DIGESTS_MAX        4096
+#define RUMOURS_MAX        1024
+#define RUMOUR_BYTES       (8U * 1024 * 1024)
+#define RUMOURS_TELL       32 /* with one GOSSIP */
+#define RUMOURS_TELL_BYTES (256U * 1024)
 
 static struct rumours rumours;
 static int rumours_ready;
@@ -51,8 +51,8 @@ gossip_trunk(struct peer *peer)
 	struct trunk *trunk;
 
 	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-		if (trunk->gossip != NULL)
-			return (trunk);
+	if (trunk->gossip != NULL)
+		return (trunk);
 	return (NULL);
 }
 
@@ -71,9 +71,9 @@ gossip_reserve(struct peer *peer, struct trunk *trunk, size_t length)
 		return (rpc_stream_reserve(trunk->gossip, length));
 	}
 	if (buffer_length(&peer->outbox) + sizeof(prefix) + length >
-	    OUTBOX_MAX ||
-	    (room = buffer_reserve(&peer->outbox,
-	    sizeof(prefix) + length)) == NULL)
+		OUTBOX_MAX ||
+	    (room = buffer_reserve(&peer->outbox, sizeof(prefix) + length)) ==
+		NULL)
 		return (NULL);
 	memcpy(room, &prefix, sizeof(prefix));
 	return (room + sizeof(prefix));
@@ -104,8 +104,8 @@ gossip_send_raw(struct peer *peer, const uint8_t *bytes, size_t length)
 }
 
 void
-gossip_send(struct peer *peer,
-    const struct Nodemesh__V1__GossipMessage *message)
+gossip_send(
+    struct peer *peer, const struct Nodemesh__V1__GossipMessage *message)
 {
 	struct trunk *trunk = gossip_trunk(peer);
 	size_t length;
@@ -179,25 +179,24 @@ send_push_pull(struct peer *peer, const struct swim_message *swim,
 }
 
 /* Ping, PingReq and Ack are one layout in three types. */
-#define PROBE(type, TYPE, member)					\
-static void								\
-send_##member(struct peer *peer, const struct swim_message *swim,	\
-    char *target, struct Nodemesh__V1__MembershipEvent **events,	\
-    size_t count)							\
-{									\
-	struct Nodemesh__V1__GossipMessage message =			\
-	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;				\
-	struct Nodemesh__V1__##type body =				\
-	    NODEMESH__V1__##TYPE##__INIT;				\
-									\
-	body.sequence = swim->sequence;					\
-	body.target = target;						\
-	body.updates = events;						\
-	body.n_updates = count;						\
-	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_##TYPE;	\
-	message.member = &body;						\
-	gossip_send(peer, &message);					\
-}
+#define PROBE(type, TYPE, member)                                              \
+	static void send_##member(struct peer *peer,                           \
+	    const struct swim_message *swim, char *target,                     \
+	    struct Nodemesh__V1__MembershipEvent **events, size_t count)       \
+	{                                                                      \
+		struct Nodemesh__V1__GossipMessage message =                   \
+		    NODEMESH__V1__GOSSIP_MESSAGE__INIT;                        \
+		struct Nodemesh__V1__##type body =                             \
+		    NODEMESH__V1__##TYPE##__INIT;                              \
+                                                                               \
+		body.sequence = swim->sequence;                                \
+		body.target = target;                                          \
+		body.updates = events;                                         \
+		body.n_updates = count;                                        \
+		message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_##TYPE; \
+		message.member = &body;                                        \
+		gossip_send(peer, &message);                                   \
+	}
 PROBE(Ping, PING, ping)
 PROBE(PingReq, PING_REQ, ping_req)
 PROBE(Ack, ACK, ack)
@@ -347,8 +346,9 @@ gossip_take(struct peer *peer,
 	switch (message->body_case) {
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_HEARTBEAT:
 		/* Contract v1; its time is the sender's and not believed. */
-		return (strcmp(message->heartbeat->node_id,
-		    peer->node_id) == 0 ? 0 : -1);
+		return (strcmp(message->heartbeat->node_id, peer->node_id) == 0
+			    ? 0
+			    : -1);
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP:
 		event = message->membership;
 		result = take_events(peer, &event, 1, 0);
@@ -363,8 +363,7 @@ gossip_take(struct peer *peer,
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_PING_REQ:
 		return (on_probe(peer, SWIM_PING_REQ,
 		    message->ping_req->sequence, message->ping_req->target,
-		    message->ping_req->updates,
-		    message->ping_req->n_updates));
+		    message->ping_req->updates, message->ping_req->n_updates));
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_ACK:
 		return (on_probe(peer, SWIM_ACK, message->ack->sequence,
 		    message->ack->target, message->ack->updates,
@@ -385,8 +384,8 @@ gossip_take(struct peer *peer,
 /* --- streams ------------------------------------------------------------- */
 
 static void
-on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
-    void *arg)
+on_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
 	struct trunk *trunk = arg;
 	struct Nodemesh__V1__GossipMessage *message;
@@ -395,8 +394,8 @@ on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 	rpc_stream_consume(stream, length);
 	if (trunk_admit(trunk) == -1)
 		result = -1;
-	else if ((message = nodemesh__v1__gossip_message__unpack(NULL,
-	    length, bytes)) == NULL)
+	else if ((message = nodemesh__v1__gossip_message__unpack(
+		      NULL, length, bytes)) == NULL)
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 	else {
 		result = gossip_take(trunk->peer, message, bytes, length);
@@ -421,8 +420,8 @@ on_server_finished(struct rpc_stream *stream, void *arg)
 }
 
 static void
-on_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+on_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
 	struct trunk *trunk = arg;
 
@@ -435,15 +434,13 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 		members_connected(trunk->peer, 0);
 }
 
-const struct rpc_stream_callbacks gossip_server_callbacks = {
-	.message = on_message,
+const struct rpc_stream_callbacks gossip_server_callbacks = { .message =
+								  on_message,
 	.finished = on_server_finished,
-	.closed = on_closed
-};
+	.closed = on_closed };
 
 static const struct rpc_stream_callbacks client_callbacks = {
-	.message = on_message,
-	.closed = on_closed
+	.message = on_message, .closed = on_closed
 };
 
 static void
@@ -482,8 +479,8 @@ gossip_trunk_up(struct peer *peer, struct trunk *trunk)
 {
 	if (trunk == NULL || gossip_trunk(peer) != NULL)
 		return;
-	trunk->gossip = rpc_call(trunk->connection, GOSSIP_PATH, 0,
-	    &client_callbacks, trunk);
+	trunk->gossip = rpc_call(
+	    trunk->connection, GOSSIP_PATH, 0, &client_callbacks, trunk);
 	if (trunk->gossip == NULL) {
 		trunk_close(trunk);
 		return;
@@ -504,13 +501,13 @@ gossip_close_all(void)
 	size_t cursor = 0;
 
 	while ((peer = peer_next(&cursor)) != NULL)
-		TAILQ_FOREACH(trunk, &peer->trunks, entry) {
+		TAILQ_FOREACH(trunk, &peer->trunks, entry)
+		{
 			if (trunk->gossip == NULL)
 				continue;
 			if (trunk->owner != NULL)
 				rpc_stream_half_close(trunk->gossip);
 			else
-				rpc_stream_finish(trunk->gossip, RPC_OK,
-				    NULL);
+				rpc_stream_finish(trunk->gossip, RPC_OK, NULL);
 		}
 }

@@ -18,37 +18,35 @@ struct peer;
 struct trunk;
 
 extern const struct rpc_stream_callbacks gossip_server_callbacks;
-enum rpc_status	gossip_opened(struct rpc_stream *stream, void *arg);
+enum rpc_status gossip_opened(struct rpc_stream *stream, void *arg);
 
 /* A trunk that we dialled is up: open the stream, send what waits. */
-void	gossip_trunk_up(struct peer *peer, struct trunk *trunk);
+void gossip_trunk_up(struct peer *peer, struct trunk *trunk);
 
 /* Send a message; dials when there is no trunk (the message may be lost). */
-void	gossip_send(struct peer *peer,
-	    const struct Nodemesh__V1__GossipMessage *message);
-void	gossip_send_raw(struct peer *peer, const uint8_t *bytes,
-	    size_t length);
+void gossip_send(
+    struct peer *peer, const struct Nodemesh__V1__GossipMessage *message);
+void gossip_send_raw(struct peer *peer, const uint8_t *bytes, size_t length);
 
 /* What the core wants sent. */
-void	gossip_send_swim(struct peer *peer,
-	    const struct swim_message *message,
-	    const struct swim_update *updates, size_t count);
+void gossip_send_swim(struct peer *peer, const struct swim_message *message,
+    const struct swim_update *updates, size_t count);
 
 /* Ask peer for what it knows that we do not. */
-void	gossip_ask(struct peer *peer);
+void gossip_ask(struct peer *peer);
 
 /*
  * Tell everybody a packed GossipMessage about node: at once to those with an
  * open stream when it is our own word, and as a rumour. fresh: it replaces
  * earlier ones of that node.
  */
-void	gossip_tell_all(const uint8_t node[KEY_SIZE], const uint8_t *bytes,
-	    size_t length, int fresh, int own);
+void gossip_tell_all(const uint8_t node[KEY_SIZE], const uint8_t *bytes,
+    size_t length, int fresh, int own);
 
 /* Nothing more is told of node. */
-void	gossip_forget(const uint8_t node[KEY_SIZE]);
+void gossip_forget(const uint8_t node[KEY_SIZE]);
 
 /* Half close every stream. */
-void	gossip_close_all(void);
+void gossip_close_all(void);
 
 #endif

@@ -21,28 +21,28 @@
 #include "mesh/trunk.h"
 #include "mesh/wire.h"
 
-#define JOIN_PATH	"/nodemesh.v1.NodeMesh/Join"
-#define CALL_TIMEOUT	(10 * CLOCK_SECOND)
-#define KEYD_TIMEOUT	10		/* s, for the new identity */
+#define JOIN_PATH    "/nodemesh.v1.NodeMesh/Join"
+#define CALL_TIMEOUT (10 * CLOCK_SECOND)
+#define KEYD_TIMEOUT 10 /* s, for the new identity */
 
 /* At most one at a time. */
 static struct join {
-	int			 busy;
-	uint64_t		 id;		/* control's */
-	struct ticket		 ticket;
-	uint32_t		 next;		/* endpoint to try */
-	struct trunk		*trunk;
-	struct rpc_stream	*stream;
-	uint8_t			 nonce[KEY_SIZE];
-	int			 answered;	/* the call brought a response */
-	int			 waiting;	/* for keyd's IDENTITY */
-	struct certificate	 certificate;	/* that it should bring */
-	struct event		*timer;
+	int busy;
+	uint64_t id; /* control's */
+	struct ticket ticket;
+	uint32_t next; /* endpoint to try */
+	struct trunk *trunk;
+	struct rpc_stream *stream;
+	uint8_t nonce[KEY_SIZE];
+	int answered;                   /* the call brought a response */
+	int waiting;                    /* for keyd's IDENTITY */
+	struct certificate certificate; /* that it should bring */
+	struct event *timer;
 	struct Nodemesh__V1__JoinResponse *response;
-	char			 error[192];	/* of the last endpoint */
+	char error[192]; /* of the last endpoint */
 } join;
 
-static void	join_try(void);
+static void join_try(void);
 
 static void
 answer(uint64_t id, int ok, const char *text)
@@ -60,13 +60,11 @@ answer(uint64_t id, int ok, const char *text)
 static void
 join_end(int ok, const char *text)
 {
-	metric_add(ok ? METRIC_MESH_JOIN_SUCCESS : METRIC_MESH_JOIN_FAILURE,
-	    1);
+	metric_add(ok ? METRIC_MESH_JOIN_SUCCESS : METRIC_MESH_JOIN_FAILURE, 1);
 	log_info("join", "ok=%d why=\"%s\"", ok, text);
 	answer(join.id, ok, text);
 	if (join.response != NULL)
-		nodemesh__v1__join_response__free_unpacked(join.response,
-		    NULL);
+		nodemesh__v1__join_response__free_unpacked(join.response, NULL);
 	if (join.timer != NULL)
 		event_free(join.timer);
 	if (join.trunk != NULL) {
@@ -100,17 +98,18 @@ response_check(const struct Nodemesh__V1__JoinResponse *response,
 
 	if (response->authority_key.len != KEY_SIZE ||
 	    certificate_decode(&membership->certificate,
-	    response->certificate.data, response->certificate.len) == -1)
+		response->certificate.data, response->certificate.len) == -1)
 		return (-1);
-	memcpy(membership->authority_key, response->authority_key.data,
-	    KEY_SIZE);
+	memcpy(
+	    membership->authority_key, response->authority_key.data, KEY_SIZE);
 	if (memcmp(membership->authority_key, join.ticket.authority,
-	    KEY_SIZE) != 0 || strcmp(certificate->node_id,
-	    mesh.identity.node_id) != 0 || memcmp(certificate->node_key,
-	    mesh.identity.node_key, KEY_SIZE) != 0)
+		KEY_SIZE) != 0 ||
+	    strcmp(certificate->node_id, mesh.identity.node_id) != 0 ||
+	    memcmp(certificate->node_key, mesh.identity.node_key, KEY_SIZE) !=
+		0)
 		return (-1);
-	return (certificate_verify(certificate, membership->authority_key,
-	    clock_wall()));
+	return (certificate_verify(
+	    certificate, membership->authority_key, clock_wall()));
 }
 
 static void
@@ -123,8 +122,8 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-on_response(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
-    void *arg)
+on_response(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
 	const struct timeval wait = { KEYD_TIMEOUT, 0 };
 	struct ipc_membership membership = { 0 };
@@ -133,19 +132,18 @@ on_response(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 	rpc_stream_consume(stream, length);
 	if (join.response != NULL)
 		return;
-	join.response = nodemesh__v1__join_response__unpack(NULL, length,
-	    bytes);
+	join.response =
+	    nodemesh__v1__join_response__unpack(NULL, length, bytes);
 	if (join.response == NULL ||
 	    response_check(join.response, &membership) == -1)
-		return;		/* said when the call is closed */
+		return; /* said when the call is closed */
 	join.answered = 1;
 	join.certificate = membership.certificate;
 	join.waiting = 1;
 	join.timer = evtimer_new(proc_base(), on_timeout, NULL);
 	if (join.timer != NULL)
 		(void)evtimer_add(join.timer, &wait);
-	ipc_send(proc_ipc(PROCESS_KEYD), IPC_MEMBERSHIP, &membership, NULL,
-	    0);
+	ipc_send(proc_ipc(PROCESS_KEYD), IPC_MEMBERSHIP, &membership, NULL, 0);
 }
 
 static void
@@ -173,8 +171,8 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		join_end(0, "another node of the mesh has this node's name");
 		return;
 	default:
-		(void)snprintf(why, sizeof(why), "refused (%d) %s",
-		    (int)status, log_text(clean, text, strlen(text)));
+		(void)snprintf(why, sizeof(why), "refused (%d) %s", (int)status,
+		    log_text(clean, text, strlen(text)));
 		break;
 	}
 	if (join.trunk != NULL) {
@@ -186,8 +184,7 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static const struct rpc_stream_callbacks call_callbacks = {
-	.message = on_response,
-	.closed = on_call_closed
+	.message = on_response, .closed = on_call_closed
 };
 
 /* --- the question -------------------------------------------------------- */
@@ -216,8 +213,8 @@ on_signed(const uint8_t *signature, void *arg)
 	request.ticket_secret.len = TICKET_SECRET_SIZE;
 	request.ticket.len = ticket_encode(&join.ticket, ticket);
 	request.ticket.data = ticket;
-	join.stream = rpc_call(join.trunk->connection, JOIN_PATH,
-	    CALL_TIMEOUT, &call_callbacks, NULL);
+	join.stream = rpc_call(join.trunk->connection, JOIN_PATH, CALL_TIMEOUT,
+	    &call_callbacks, NULL);
 	length = nodemesh__v1__join_request__get_packed_size(&request);
 	if (join.stream != NULL &&
 	    (room = rpc_stream_reserve(join.stream, length)) != NULL) {
@@ -237,9 +234,9 @@ on_up(struct trunk *trunk)
 
 	if (trunk->arg == NULL)
 		return;
-	if (!trunk->binding.has_certificate || certificate_verify(
-	    &trunk->binding.certificate, join.ticket.authority,
-	    clock_wall()) == -1) {
+	if (!trunk->binding.has_certificate ||
+	    certificate_verify(&trunk->binding.certificate,
+		join.ticket.authority, clock_wall()) == -1) {
 		trunk->arg = NULL;
 		trunk_close(trunk);
 		join.trunk = NULL;
@@ -247,8 +244,8 @@ on_up(struct trunk *trunk)
 		return;
 	}
 	randombytes_buf(join.nonce, sizeof(join.nonce));
-	wire_join_digest(join.ticket.secret, join.nonce,
-	    trunk->binding.node_key, digest);
+	wire_join_digest(
+	    join.ticket.secret, join.nonce, trunk->binding.node_key, digest);
 	sign_statement(STATEMENT_JOIN, 0, digest, on_signed, trunk);
 }
 
@@ -256,16 +253,13 @@ static void
 on_down(struct trunk *trunk, const char *why)
 {
 	if (trunk->arg == NULL || join.trunk != trunk)
-		return;		/* given up before */
+		return; /* given up before */
 	join.trunk = NULL;
 	if (!join.answered)
 		join_failed(why);
 }
 
-static const struct trunk_owner join_owner = {
-	.up = on_up,
-	.down = on_down
-};
+static const struct trunk_owner join_owner = { .up = on_up, .down = on_down };
 
 static void
 join_try(void)
@@ -276,13 +270,14 @@ join_try(void)
 		endpoint = &join.ticket.endpoints[join.next++];
 		if (mesh_is_self(endpoint->node_key))
 			continue;
-		join.trunk = trunk_dial(endpoint->endpoint,
-		    endpoint->node_key, &join_owner, &join);
+		join.trunk = trunk_dial(
+		    endpoint->endpoint, endpoint->node_key, &join_owner, &join);
 		if (join.trunk != NULL)
 			return;
 	}
-	join_end(0, join.error[0] != '\0' ? join.error :
-	    "the ticket names no node that can be dialled");
+	join_end(0, join.error[0] != '\0'
+			? join.error
+			: "the ticket names no node that can be dialled");
 }
 
 /* With a ticket of its own mesh, a member whose certificate runs out gets a
@@ -290,9 +285,9 @@ join_try(void)
 static int
 may_renew(const struct ticket *ticket)
 {
-	return (memcmp(ticket->mesh_id, mesh.identity.mesh_id,
-	    KEY_SIZE) == 0 && mesh.identity.certificate.not_after -
-	    clock_wall() < proc_config()->membership_lifetime / 3);
+	return (memcmp(ticket->mesh_id, mesh.identity.mesh_id, KEY_SIZE) == 0 &&
+		mesh.identity.certificate.not_after - clock_wall() <
+		    proc_config()->membership_lifetime / 3);
 }
 
 void
@@ -331,16 +326,16 @@ join_identity(void)
 
 	if (!join.busy || !join.waiting || !mesh_is_member() ||
 	    memcmp(&mesh.identity.certificate, &join.certificate,
-	    sizeof(join.certificate)) != 0)
+		sizeof(join.certificate)) != 0)
 		return;
 	if (response->self != NULL)
 		(void)members_descriptor(response->self, 1);
 	for (i = 0; i < response->n_membership; i++)
 		(void)members_descriptor(response->membership[i], 1);
 	members_drain();
-	if (response->self != NULL && response->self->identity_key.len ==
-	    KEY_SIZE && (peer = peer_find(
-	    response->self->identity_key.data)) != NULL)
+	if (response->self != NULL &&
+	    response->self->identity_key.len == KEY_SIZE &&
+	    (peer = peer_find(response->self->identity_key.data)) != NULL)
 		members_contact(peer);
 	join_end(1, "joined");
 }

@@ -11,13 +11,13 @@
 
 /* Server side, mesh/join_server.c. */
 extern const struct rpc_stream_callbacks join_server_callbacks;
-enum rpc_status	join_opened(struct rpc_stream *stream, void *arg);
-void	join_on_redeemed(void *arg, const struct ipc_message *message);
+enum rpc_status join_opened(struct rpc_stream *stream, void *arg);
+void join_on_redeemed(void *arg, const struct ipc_message *message);
 
 /* Client side, mesh/join.c. control's JOIN; answered with RESULT. */
-void	join_on_join(void *arg, const struct ipc_message *message);
+void join_on_join(void *arg, const struct ipc_message *message);
 
 /* keyd sent a new identity: a join may be complete. */
-void	join_identity(void);
+void join_identity(void);
 
 #endif

@@ -18,20 +18,20 @@
 #include "mesh/presence.h"
 #include "mesh/wire.h"
 
-#define JOINS_MAX	64			/* waiting for keyd */
-#define BUCKET		20			/* joins at once */
-#define BUCKET_REFILL	(CLOCK_SECOND / 10)	/* and one in that time */
-#define MEMBERSHIP_MAX	1024			/* told to a new node */
+#define JOINS_MAX      64                  /* waiting for keyd */
+#define BUCKET         20                  /* joins at once */
+#define BUCKET_REFILL  (CLOCK_SECOND / 10) /* and one in that time */
+#define MEMBERSHIP_MAX 1024                /* told to a new node */
 
 /* A Join that keyd is asked about. */
 struct join_call {
-	uint64_t		 id;
-	struct rpc_stream	*stream;	/* NULL: it went away */
+	uint64_t id;
+	struct rpc_stream *stream; /* NULL: it went away */
 };
 
 static struct table calls = { .key_size = 0 };
 static uint64_t last_id;
-static int64_t filled;			/* monotonic */
+static int64_t filled; /* monotonic */
 static int64_t tokens = BUCKET;
 
 static int
@@ -92,9 +92,10 @@ request_check(const struct Nodemesh__V1__JoinRequest *request,
 	    request->ticket_secret.len != TICKET_SECRET_SIZE ||
 	    wire_descriptor_read(read, request->node) == -1)
 		return (RPC_INVALID_ARGUMENT);
-	if (request->ticket.len > 0 && (ticket_decode(&ticket,
-	    request->ticket.data, request->ticket.len) == -1 ||
-	    memcmp(ticket.mesh_id, mesh.identity.mesh_id, KEY_SIZE) != 0))
+	if (request->ticket.len > 0 &&
+	    (ticket_decode(
+		 &ticket, request->ticket.data, request->ticket.len) == -1 ||
+		memcmp(ticket.mesh_id, mesh.identity.mesh_id, KEY_SIZE) != 0))
 		return (RPC_UNAUTHENTICATED);
 	if (memcmp(read->node_key, trunk->binding.node_key, KEY_SIZE) != 0 ||
 	    memcmp(read->tls_spki, trunk->spki, KEY_SIZE) != 0 ||
@@ -105,8 +106,8 @@ request_check(const struct Nodemesh__V1__JoinRequest *request,
 	wire_join_digest(request->ticket_secret.data, request->nonce.data,
 	    mesh.identity.node_key, digest);
 	if (wire_descriptor_verify(read, request->node, NULL, 0) == -1 ||
-	    statement_verify(STATEMENT_JOIN, read->node_id, read->node_key,
-	    0, digest, request->signature.data, read->node_key) == -1)
+	    statement_verify(STATEMENT_JOIN, read->node_id, read->node_key, 0,
+		digest, request->signature.data, read->node_key) == -1)
 		return (RPC_UNAUTHENTICATED);
 	return (RPC_OK);
 }
@@ -139,8 +140,8 @@ ask_keyd(struct rpc_stream *stream, const struct descriptor *read,
 }
 
 static void
-on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
-    void *arg)
+on_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
 	struct trunk *trunk = rpc_connection_arg(rpc_stream_connection(stream));
 	struct Nodemesh__V1__JoinRequest *request;
@@ -155,8 +156,8 @@ on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 	if (status != RPC_OK)
 		refuse(stream, status, "join request does not hold");
 	else if (!mesh_is_member())
-		refuse(stream, RPC_FAILED_PRECONDITION,
-		    "this node is in no mesh");
+		refuse(
+		    stream, RPC_FAILED_PRECONDITION, "this node is in no mesh");
 	else if (ask_keyd(stream, &read, request->ticket_secret.data) == -1)
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
 	if (request != NULL)
@@ -164,8 +165,8 @@ on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 }
 
 static void
-on_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+on_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
 	struct join_call *call = arg;
 
@@ -177,8 +178,7 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 const struct rpc_stream_callbacks join_server_callbacks = {
-	.message = on_message,
-	.closed = on_closed
+	.message = on_message, .closed = on_closed
 };
 
 /* Descriptors of the members, as they signed them. */
@@ -189,12 +189,12 @@ membership_fill(struct Nodemesh__V1__NodeDescriptor **list, size_t max)
 	size_t cursor = 0, count = 0;
 
 	while (count < max &&
-	    (member = swim_walk(members_swim(), &cursor)) != NULL) {
+	       (member = swim_walk(members_swim(), &cursor)) != NULL) {
 		if (member->alive == NULL || (member->state != NODE_ALIVE &&
-		    member->state != NODE_SUSPECT))
+						 member->state != NODE_SUSPECT))
 			continue;
-		list[count] = nodemesh__v1__node_descriptor__unpack(NULL,
-		    member->alive->length, member->alive->bytes);
+		list[count] = nodemesh__v1__node_descriptor__unpack(
+		    NULL, member->alive->length, member->alive->bytes);
 		if (list[count] != NULL)
 			count++;
 	}
@@ -226,8 +226,8 @@ welcome(struct rpc_stream *stream, const struct ipc_redeemed *redeemed)
 		rpc_stream_commit(stream, length);
 		rpc_stream_finish(stream, RPC_OK, NULL);
 		metric_add(METRIC_MESH_JOIN_SUCCESS, 1);
-		log_info("join_granted", "node=%s",
-		    redeemed->certificate.node_id);
+		log_info(
+		    "join_granted", "node=%s", redeemed->certificate.node_id);
 	} else
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "out of memory");
 	for (i = 0; i < response.n_membership; i++)
@@ -249,7 +249,7 @@ join_on_redeemed(void *arg, const struct ipc_message *message)
 	stream = call->stream;
 	free(call);
 	if (stream == NULL)
-		return;		/* certified all the same; it asks again */
+		return; /* certified all the same; it asks again */
 	rpc_stream_set_arg(stream, NULL);
 	switch ((enum redeem_result)redeemed->result) {
 	case REDEEM_OK:
@@ -268,6 +268,6 @@ join_on_redeemed(void *arg, const struct ipc_message *message)
 	case REDEEM_UNKNOWN:
 		break;
 	}
-	refuse(stream, RPC_UNAUTHENTICATED,
-	    "ticket unknown, used up or expired");
+	refuse(
+	    stream, RPC_UNAUTHENTICATED, "ticket unknown, used up or expired");
 }

@@ -20,21 +20,20 @@
 #include "mesh/trunk.h"
 #include "proto/descriptors.h"
 
-#define SERVICE	"nodemesh.v1.NodeMesh"
+#define SERVICE "nodemesh.v1.NodeMesh"
 
 static struct rpc_method methods[3];
 
 static const struct rpc_server_callbacks server_callbacks = {
-	.opened = trunk_accepted,
-	.closed = trunk_accept_closed
+	.opened = trunk_accepted, .closed = trunk_accept_closed
 };
 
 static struct {
-	struct rpc_server	*server;
-	struct rpc_tls		*tls;
-	int			 fds[CONFIG_LISTENERS];
-	int			 count;		/* fds not yet served */
-	char			 endpoint[ENDPOINT_SIZE];
+	struct rpc_server *server;
+	struct rpc_tls *tls;
+	int fds[CONFIG_LISTENERS];
+	int count; /* fds not yet served */
+	char endpoint[ENDPOINT_SIZE];
 } listener;
 
 static void
@@ -47,9 +46,8 @@ note_endpoint(int fd)
 
 	if (listener.endpoint[0] != '\0' ||
 	    getsockname(fd, (struct sockaddr *)&address, &length) == -1 ||
-	    getnameinfo((struct sockaddr *)&address, length, host,
-	    sizeof(host), port, sizeof(port),
-	    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+	    getnameinfo((struct sockaddr *)&address, length, host, sizeof(host),
+		port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return;
 	/* The wildcard is no address to tell others. */
 	if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
@@ -131,8 +129,8 @@ methods_init(void)
 static void
 reflect(void)
 {
-	static struct rpc_descriptor sets[sizeof(descriptors) /
-	    sizeof(descriptors[0])];
+	static struct rpc_descriptor
+	    sets[sizeof(descriptors) / sizeof(descriptors[0])];
 	size_t i, count = 0;
 
 	for (i = 0; i < sizeof(descriptors) / sizeof(descriptors[0]); i++) {
@@ -171,8 +169,8 @@ listener_start(void)
 		return;
 	}
 	while (listener.count > 0)
-		if (rpc_server_listen(listener.server,
-		    listener.fds[--listener.count]) == -1)
+		if (rpc_server_listen(
+			listener.server, listener.fds[--listener.count]) == -1)
 			log_error("listen", "error=\"cannot listen\"");
 	listener_health(mesh_is_member());
 }

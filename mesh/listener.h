@@ -10,27 +10,27 @@
 struct rpc_counters;
 
 /* A bound socket from the parent (owned); served once there is TLS. */
-void	listener_add(int fd);
+void listener_add(int fd);
 
 /* "host:port" of the first socket that is bound to an address others can
  * dial; "" when there is none. */
 const char *listener_endpoint(void);
 
 /* Before new sockets come: no new connections on the old ones. */
-void	listener_close(void);
+void listener_close(void);
 
 /* mesh.pem is new: TLS settings for connections from now on, both ways. */
-void	listener_renew_tls(void);
+void listener_renew_tls(void);
 
 /* Serve what waits, when TLS settings are there and GO has come. */
-void	listener_start(void);
+void listener_start(void);
 
 /* The health service's word of the NodeMesh service. */
-void	listener_health(int serving);
+void listener_health(int serving);
 
-void	listener_pause(int pause);
-void	listener_drain(void);		/* no new connections, GOAWAY */
-void	listener_stop(void);		/* cut what is left */
-void	listener_counters(struct rpc_counters *counters);
+void listener_pause(int pause);
+void listener_drain(void); /* no new connections, GOAWAY */
+void listener_stop(void);  /* cut what is left */
+void listener_counters(struct rpc_counters *counters);
 
 #endif

@@ -22,12 +22,12 @@
 #include "mesh/wire.h"
 
 static struct {
-	struct swim	*swim;
-	struct event	*timer;
-	int		 draining;	/* members_drain() is on the stack */
-	int		 leaving;
-	int		 leave_refused;
-	int64_t		 rtt;
+	struct swim *swim;
+	struct event *timer;
+	int draining; /* members_drain() is on the stack */
+	int leaving;
+	int leave_refused;
+	int64_t rtt;
 } members;
 
 struct swim *
@@ -73,23 +73,23 @@ on_changed(const struct swim_member *member, int was, int now)
 	if (alive == NULL || (peer = peer_find(alive->key)) == NULL)
 		return;
 	if (now == NODE_ALIVE || now == was) {
-		node = nodemesh__v1__node_descriptor__unpack(NULL,
-		    alive->length, alive->bytes);
+		node = nodemesh__v1__node_descriptor__unpack(
+		    NULL, alive->length, alive->bytes);
 		if (node != NULL && wire_descriptor_read(&read, node) == 0)
 			peer_described(peer, &read);
 		if (node != NULL)
-			nodemesh__v1__node_descriptor__free_unpacked(node,
-			    NULL);
+			nodemesh__v1__node_descriptor__free_unpacked(
+			    node, NULL);
 	}
 	if (now == 0)
 		presence_node_ended(peer, 1);
 	/* Forgotten by the core: it was failed, left or revoked for long. */
 	if (now != was)
-		peer_set_state(peer, now == 0 ? NODE_FAILED :
-		    (enum node_state)now);
+		peer_set_state(
+		    peer, now == 0 ? NODE_FAILED : (enum node_state)now);
 }
 
-static void	members_arm(void);
+static void members_arm(void);
 
 static void
 on_timer(evutil_socket_t fd, short what, void *arg)
@@ -112,7 +112,7 @@ members_arm(void)
 		left = 0;
 	wait.tv_sec = (time_t)(left / CLOCK_SECOND);
 	wait.tv_usec = (suseconds_t)(left % CLOCK_SECOND / 1000 + 1);
-	(void)evtimer_add(members.timer, &wait);	/* memory is there */
+	(void)evtimer_add(members.timer, &wait); /* memory is there */
 }
 
 void
@@ -169,8 +169,8 @@ descriptor_statement(const struct Nodemesh__V1__NodeDescriptor *node)
 	if ((bytes = malloc(length + 1)) == NULL)
 		return (NULL);
 	nodemesh__v1__node_descriptor__pack(node, bytes);
-	statement = swim_statement_make(node->identity_key.data,
-	    node->node_id, node->incarnation, bytes, length);
+	statement = swim_statement_make(node->identity_key.data, node->node_id,
+	    node->incarnation, bytes, length);
 	free(bytes);
 	return (statement);
 }
@@ -185,8 +185,8 @@ members_start(struct swim_statement *own)
 	members.timer = evtimer_new(proc_base(), on_timer, NULL);
 	if (members.timer == NULL)
 		return (-1);
-	members.swim = swim_new(&config, own, swim_random64, NULL,
-	    clock_monotonic());
+	members.swim =
+	    swim_new(&config, own, swim_random64, NULL, clock_monotonic());
 	if (members.swim == NULL) {
 		log_error("swim", "error=\"%s\"", strerror(errno));
 		event_free(members.timer);
@@ -225,11 +225,11 @@ members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node, int synced)
 		return (0);
 	}
 	if (members.swim == NULL || peer_is_revoked(read.node_key) ||
-	    !swim_wants(members.swim, SWIM_ALIVE, read.node_key,
-	    read.incarnation))
+	    !swim_wants(
+		members.swim, SWIM_ALIVE, read.node_key, read.incarnation))
 		return (0);
-	if (wire_descriptor_verify(&read, node, mesh.identity.authority_key,
-	    clock_wall()) == -1) {
+	if (wire_descriptor_verify(
+		&read, node, mesh.identity.authority_key, clock_wall()) == -1) {
 		if (errno != EACCES) {
 			metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
 			return (0);
@@ -263,10 +263,10 @@ event_leave(const struct Nodemesh__V1__MembershipEvent *event, int synced)
 		return (0);
 	wire_leave_digest(mesh.identity.mesh_id, digest);
 	if (event->signature.len != SIGNATURE_SIZE ||
-	    !node_id_valid(event->node->node_id,
-	    strlen(event->node->node_id)) ||
+	    !node_id_valid(
+		event->node->node_id, strlen(event->node->node_id)) ||
 	    statement_verify(STATEMENT_LEAVE, event->node->node_id, key,
-	    event->incarnation, digest, event->signature.data, key) == -1) {
+		event->incarnation, digest, event->signature.data, key) == -1) {
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
 		return (-1);
 	}
@@ -300,13 +300,15 @@ event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
 	update.incarnation = event->incarnation;
 	if (members_key(event->accuser, update.accuser) == -1)
 		memcpy(update.accuser, sender, KEY_SIZE);
-	if (node->signature.len > 0 && swim_wants(members.swim, SWIM_ALIVE,
-	    update.key, node->incarnation) &&
+	if (node->signature.len > 0 &&
+	    swim_wants(
+		members.swim, SWIM_ALIVE, update.key, node->incarnation) &&
 	    !peer_is_revoked(update.key) &&
 	    wire_descriptor_read(&read, node) == 0 &&
-	    wire_descriptor_verify(&read, node, mesh.identity.authority_key,
-	    clock_wall()) == 0 && (mesh_is_self(update.key) ||
-	    peer_certified(&read.certificate) != NULL))
+	    wire_descriptor_verify(
+		&read, node, mesh.identity.authority_key, clock_wall()) == 0 &&
+	    (mesh_is_self(update.key) ||
+		peer_certified(&read.certificate) != NULL))
 		update.statement = descriptor_statement(node);
 	(void)swim_update(members.swim, &update, clock_monotonic());
 	swim_statement_free(update.statement);
@@ -346,10 +348,10 @@ members_receive(struct peer *peer, const struct swim_message *message)
 
 	if (members.swim == NULL)
 		return;
-	swim_receive(members.swim, peer->node_key, message,
-	    clock_monotonic());
-	if (message->type == SWIM_ACK && (member = swim_find(members.swim,
-	    peer->node_key)) != NULL && member->rtt > 0)
+	swim_receive(members.swim, peer->node_key, message, clock_monotonic());
+	if (message->type == SWIM_ACK &&
+	    (member = swim_find(members.swim, peer->node_key)) != NULL &&
+	    member->rtt > 0)
 		metric_observe(METRIC_MESH_PROBE_RTT, member->rtt);
 	members_drain();
 }
@@ -438,8 +440,8 @@ members_pack(const struct swim_update *update)
 	if (update->type == SWIM_LEAVE || statement == NULL)
 		event->node = bare_descriptor(name, update->key);
 	else
-		event->node = nodemesh__v1__node_descriptor__unpack(NULL,
-		    statement->length, statement->bytes);
+		event->node = nodemesh__v1__node_descriptor__unpack(
+		    NULL, statement->length, statement->bytes);
 	if (event->node == NULL) {
 		free(event);
 		return (NULL);
@@ -484,8 +486,8 @@ on_leave_signed(const uint8_t *signature, void *arg)
 	update.incarnation = own->incarnation;
 	update.statement = swim_statement_make(own->key, own->node_id,
 	    own->incarnation, signature, SIGNATURE_SIZE);
-	if (update.statement == NULL || swim_update(members.swim, &update,
-	    clock_monotonic()) != 1)
+	if (update.statement == NULL ||
+	    swim_update(members.swim, &update, clock_monotonic()) != 1)
 		members.leave_refused = 1;
 	swim_statement_free(update.statement);
 	members_drain();
@@ -529,8 +531,7 @@ members_metrics(void)
 	metric_set(METRIC_MESH_NODES_FAILED, counts.states[NODE_FAILED]);
 	metric_set(METRIC_MESH_NODES_LEFT, counts.states[NODE_LEFT]);
 	metric_set(METRIC_MESH_NODES_REVOKED, counts.states[NODE_REVOKED]);
-	metric_set(METRIC_MESH_SUSPECTED_PEERS,
-	    counts.states[NODE_SUSPECT]);
+	metric_set(METRIC_MESH_SUSPECTED_PEERS, counts.states[NODE_SUSPECT]);
 	metric_set(METRIC_MESH_EVICTED_PEERS, counts.evicted);
 	metric_set(METRIC_MESH_HEARTBEATS, counts.probes);
 }

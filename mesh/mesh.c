@@ -28,11 +28,11 @@
 #include "mesh/trunk.h"
 #include "mesh/wire.h"
 
-#define TICK		(50 * CLOCK_MS)
-#define CHECK_EVERY	200			/* ticks */
-#define LEAVE_MAX	(3 * CLOCK_SECOND)
-#define CLOSE_FOR	(200 * CLOCK_MS)
-#define DESCRIBE_TRIES	40
+#define TICK           (50 * CLOCK_MS)
+#define CHECK_EVERY    200 /* ticks */
+#define LEAVE_MAX      (3 * CLOCK_SECOND)
+#define CLOSE_FOR      (200 * CLOCK_MS)
+#define DESCRIBE_TRIES 40
 
 struct mesh mesh;
 
@@ -40,14 +40,14 @@ static struct event *ticker;
 
 /* The descriptor on its way through keyd. */
 static struct {
-	struct Nodemesh__V1__NodeDescriptor	*node;	/* being signed */
-	uint64_t				 next;	/* wanted after it */
-	int					 refused;
+	struct Nodemesh__V1__NodeDescriptor *node; /* being signed */
+	uint64_t next;                             /* wanted after it */
+	int refused;
 } describe;
 
 static struct {
-	int64_t	leave_until;		/* monotonic */
-	int64_t	close_until;
+	int64_t leave_until; /* monotonic */
+	int64_t close_until;
 } ending;
 
 static int congested;
@@ -56,15 +56,15 @@ int
 mesh_is_member(void)
 {
 	return (mesh.identity.unlocked && mesh.identity.in_mesh &&
-	    members_swim() != NULL &&
-	    !peer_is_revoked(mesh.identity.node_key));
+		members_swim() != NULL &&
+		!peer_is_revoked(mesh.identity.node_key));
 }
 
 int
 mesh_is_self(const uint8_t key[KEY_SIZE])
 {
 	return (mesh.identity.unlocked &&
-	    memcmp(key, mesh.identity.node_key, KEY_SIZE) == 0);
+		memcmp(key, mesh.identity.node_key, KEY_SIZE) == 0);
 }
 
 const char *
@@ -103,8 +103,8 @@ described(struct Nodemesh__V1__NodeDescriptor *node)
 	int first = members_swim() == NULL;
 
 	if (mesh.descriptor != NULL)
-		nodemesh__v1__node_descriptor__free_unpacked(mesh.descriptor,
-		    NULL);
+		nodemesh__v1__node_descriptor__free_unpacked(
+		    mesh.descriptor, NULL);
 	mesh.descriptor = node;
 	if (!mesh.identity.in_mesh)
 		return;
@@ -168,8 +168,8 @@ mesh_describe(uint64_t incarnation)
 		return;
 	}
 	wire_descriptor_digest(describe.node, digest);
-	sign_statement(STATEMENT_DESCRIPTOR, incarnation, digest,
-	    on_described, NULL);
+	sign_statement(
+	    STATEMENT_DESCRIPTOR, incarnation, digest, on_described, NULL);
 }
 
 /* Something in the descriptor is another: say so, under the next number. */
@@ -180,11 +180,10 @@ describe_again(void)
 
 	if (!mesh.identity.unlocked || !mesh.going)
 		return;
-	if (describe.node != NULL && describe.node->incarnation >=
-	    incarnation)
+	if (describe.node != NULL && describe.node->incarnation >= incarnation)
 		incarnation = describe.node->incarnation + 1;
-	if (mesh.descriptor != NULL && mesh.descriptor->incarnation >=
-	    incarnation)
+	if (mesh.descriptor != NULL &&
+	    mesh.descriptor->incarnation >= incarnation)
 		incarnation = mesh.descriptor->incarnation + 1;
 	mesh_describe(incarnation);
 }
@@ -206,8 +205,8 @@ on_identity(void *arg, const struct ipc_message *message)
 		route_tell_router();
 		presence_identity();
 	}
-	if (!before.unlocked || memcmp(&before, &mesh.identity,
-	    sizeof(before)) != 0)
+	if (!before.unlocked ||
+	    memcmp(&before, &mesh.identity, sizeof(before)) != 0)
 		describe_again();
 }
 
@@ -236,8 +235,8 @@ on_tls_certificate(void *arg, const struct ipc_message *message)
 static void
 close_step(int64_t now)
 {
-	if (mesh.stopping == 1 && (members_left() ||
-	    now >= ending.leave_until)) {
+	if (mesh.stopping == 1 &&
+	    (members_left() || now >= ending.leave_until)) {
 		mesh.stopping = 2;
 		ending.close_until = now + CLOSE_FOR;
 		route_close_all();
@@ -270,7 +269,7 @@ static void
 on_configured(const struct config *config, int reload)
 {
 	const struct timeval every = { TICK / CLOCK_SECOND,
-	    TICK % CLOCK_SECOND / 1000 };
+		TICK % CLOCK_SECOND / 1000 };
 
 	(void)config;
 	if (reload) {
@@ -324,14 +323,14 @@ on_shutdown(int64_t grace)
 	if (mesh.stopping)
 		return;
 	mesh.stopping = 1;
-	ending.leave_until = clock_monotonic() + (grace / 2 < LEAVE_MAX ?
-	    grace / 2 : LEAVE_MAX);
+	ending.leave_until =
+	    clock_monotonic() + (grace / 2 < LEAVE_MAX ? grace / 2 : LEAVE_MAX);
 	listener_health(0);
 	members_leave();
 }
 
-static const ipc_handler handlers[IPC_TYPE_COUNT] = {
-	[IPC_IDENTITY] = on_identity,
+static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
+							  on_identity,
 	[IPC_TLS_CERTIFICATE] = on_tls_certificate,
 	[IPC_SIGNED_DIGEST] = sign_on_late_digest,
 	[IPC_STATEMENT_SIGNED] = sign_on_signed,
@@ -351,11 +350,9 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = {
 	[IPC_SEALED] = tieline_on_sealed,
 	[IPC_SHOW] = show_on_show,
 	[IPC_METRICS_GET] = show_on_metrics,
-	[IPC_JOIN] = join_on_join
-};
+	[IPC_JOIN] = join_on_join };
 
-static const struct proc_hooks hooks = {
-	.handlers = handlers,
+static const struct proc_hooks hooks = { .handlers = handlers,
 	.uncongested = on_uncongested,
 	.configured = on_configured,
 	.listener = on_listener,
@@ -363,8 +360,7 @@ static const struct proc_hooks hooks = {
 	.door_up = on_door_up,
 	.door_down = on_door_down,
 	.go = on_go,
-	.shutdown = on_shutdown
-};
+	.shutdown = on_shutdown };
 
 int
 mesh_main(void)

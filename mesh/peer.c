@@ -19,15 +19,15 @@
 #include "mesh/peer.h"
 #include "mesh/presence.h"
 
-#define BACKOFF_FIRST	(100 * CLOCK_MS)
-#define BACKOFF_MAX	(5 * CLOCK_SECOND)
-#define CACHE_MAX	64	/* trunks dialled and kept */
+#define BACKOFF_FIRST (100 * CLOCK_MS)
+#define BACKOFF_MAX   (5 * CLOCK_SECOND)
+#define CACHE_MAX     64 /* trunks dialled and kept */
 
-static struct table peers;		/* by node_key */
-static struct table names;		/* by node_id */
-static struct table revoked;		/* struct ipc_revocation, by key */
+static struct table peers;   /* by node_key */
+static struct table names;   /* by node_id */
+static struct table revoked; /* struct ipc_revocation, by key */
 
-static void	peer_dial(struct peer *);
+static void peer_dial(struct peer *);
 
 static void
 tables_init(void)
@@ -110,8 +110,8 @@ peer_hint(const struct peer *peer)
 	memcpy(message.app_endpoint, peer->app_endpoint,
 	    sizeof(message.app_endpoint));
 	memcpy(message.node_key, peer->node_key, KEY_SIZE);
-	message.alive = peer->state == NODE_ALIVE ||
-	    peer->state == NODE_SUSPECT;
+	message.alive =
+	    peer->state == NODE_ALIVE || peer->state == NODE_SUSPECT;
 	ipc_send(router, IPC_NODE_STATE, &message, NULL, 0);
 }
 
@@ -158,7 +158,7 @@ peer_start_grace(struct peer *peer)
 		return;
 	wait.tv_sec = (time_t)(ns / CLOCK_SECOND);
 	wait.tv_usec = (suseconds_t)(ns % CLOCK_SECOND / 1000);
-	(void)evtimer_add(peer->grace, &wait);	/* only memory can fail */
+	(void)evtimer_add(peer->grace, &wait); /* only memory can fail */
 }
 
 static void
@@ -227,7 +227,7 @@ peer_certified(const struct certificate *certificate)
 			return (NULL);
 		fresh = 1;
 	} else if (certificate->serial > peer->certificate.serial &&
-	    strcmp(certificate->node_id, peer->node_id) == 0) {
+		   strcmp(certificate->node_id, peer->node_id) == 0) {
 		peer->certificate = *certificate;
 		peer_save(peer);
 	}
@@ -245,10 +245,10 @@ peer_described(struct peer *peer, const struct descriptor *read)
 	int moved;
 
 	moved = strcmp(peer->endpoint, read->endpoint) != 0 ||
-	    read->certificate.serial > peer->certificate.serial;
+		read->certificate.serial > peer->certificate.serial;
 	memcpy(peer->endpoint, read->endpoint, sizeof(peer->endpoint));
-	memcpy(peer->app_endpoint, read->app_endpoint,
-	    sizeof(peer->app_endpoint));
+	memcpy(
+	    peer->app_endpoint, read->app_endpoint, sizeof(peer->app_endpoint));
 	if (read->certificate.serial > peer->certificate.serial)
 		peer->certificate = read->certificate;
 	if (moved)
@@ -299,8 +299,8 @@ peer_on_peer(void *arg, const struct ipc_message *message)
 	if ((peer = peer_certified(&known->certificate)) == NULL)
 		return;
 	if (peer->endpoint[0] == '\0')
-		(void)strlcpy(peer->endpoint, known->endpoint,
-		    sizeof(peer->endpoint));
+		(void)strlcpy(
+		    peer->endpoint, known->endpoint, sizeof(peer->endpoint));
 	if (peer->state != NODE_ALIVE)
 		peer_want(peer, WANT_SEED);
 }
@@ -356,8 +356,8 @@ peer_dialled_trunk(struct peer *peer)
 	struct trunk *trunk;
 
 	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-		if (trunk->owner != NULL && !trunk->draining)
-			return (trunk);
+	if (trunk->owner != NULL && !trunk->draining)
+		return (trunk);
 	return (NULL);
 }
 
@@ -370,7 +370,8 @@ cache_trim(void)
 	size_t cursor = 0, count = 0;
 
 	while ((peer = peer_next(&cursor)) != NULL)
-		TAILQ_FOREACH(trunk, &peer->trunks, entry) {
+		TAILQ_FOREACH(trunk, &peer->trunks, entry)
+		{
 			if (trunk->owner == NULL)
 				continue;
 			count++;
@@ -390,13 +391,13 @@ peer_backoff(struct peer *peer)
 	int64_t wait;
 	struct timeval when;
 
-	peer->backoff = peer->backoff == 0 ? BACKOFF_FIRST :
-	    peer->backoff * 2;
+	peer->backoff = peer->backoff == 0 ? BACKOFF_FIRST : peer->backoff * 2;
 	if (peer->backoff > BACKOFF_MAX)
 		peer->backoff = BACKOFF_MAX;
 	/* Half of it, and up to as much again. */
-	wait = peer->backoff / 2 + CLOCK_MS * (int64_t)randombytes_uniform(
-	    (uint32_t)(peer->backoff / CLOCK_MS));
+	wait = peer->backoff / 2 +
+	       CLOCK_MS * (int64_t)randombytes_uniform(
+			      (uint32_t)(peer->backoff / CLOCK_MS));
 	peer->not_before = clock_monotonic() + wait;
 	when.tv_sec = (time_t)(wait / CLOCK_SECOND);
 	when.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);
@@ -426,7 +427,7 @@ on_trunk_down(struct trunk *trunk, const char *why)
 	struct peer *peer = trunk->arg;
 
 	if (peer->dialling != trunk)
-		return;		/* was up: peer_trunk_gone() follows */
+		return; /* was up: peer_trunk_gone() follows */
 	peer->dialling = NULL;
 	log_debug("trunk_failed", "node=%s why=\"%s\"", peer->node_id, why);
 	peer->want &= ~(unsigned)WANT_GOSSIP;
@@ -434,10 +435,8 @@ on_trunk_down(struct trunk *trunk, const char *why)
 	peer_backoff(peer);
 }
 
-static const struct trunk_owner peer_owner = {
-	.up = on_trunk_up,
-	.down = on_trunk_down
-};
+static const struct trunk_owner peer_owner = { .up = on_trunk_up,
+	.down = on_trunk_down };
 
 static void
 peer_dial(struct peer *peer)
@@ -449,8 +448,8 @@ peer_dial(struct peer *peer)
 		return;
 	if (clock_monotonic() < peer->not_before)
 		return;
-	peer->dialling = trunk_dial(peer->endpoint, peer->node_key,
-	    &peer_owner, peer);
+	peer->dialling =
+	    trunk_dial(peer->endpoint, peer->node_key, &peer_owner, peer);
 	if (peer->dialling == NULL)
 		peer_backoff(peer);
 }
@@ -510,8 +509,8 @@ peer_check_all(void)
 
 	while ((peer = peer_next(&cursor)) != NULL)
 		TAILQ_FOREACH(trunk, &peer->trunks, entry)
-			if (trunk_admit(trunk) == -1)
-				trunk_close(trunk);
+	if (trunk_admit(trunk) == -1)
+		trunk_close(trunk);
 }
 
 void
@@ -522,5 +521,5 @@ peer_cut(struct peer *peer)
 	if (peer->dialling != NULL)
 		trunk_close(peer->dialling);
 	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-		trunk_close(trunk);
+	trunk_close(trunk);
 }

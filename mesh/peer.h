@@ -21,81 +21,81 @@
 struct event;
 
 /* Why a trunk is wanted; bits. */
-#define WANT_GOSSIP	0x1	/* once; gone when the dial fails */
-#define WANT_ROUTE	0x2	/* until there is one, with back-off */
-#define WANT_SEED	0x4	/* known from before; until it is alive */
+#define WANT_GOSSIP 0x1 /* once; gone when the dial fails */
+#define WANT_ROUTE  0x2 /* until there is one, with back-off */
+#define WANT_SEED   0x4 /* known from before; until it is alive */
 
 struct peer {
-	uint8_t			 node_key[KEY_SIZE];
-	char			 node_id[NODE_ID_SIZE];
-	char			 endpoint[ENDPOINT_SIZE];	/* "" unknown */
-	char			 app_endpoint[ENDPOINT_SIZE];
-	struct certificate	 certificate;
-	enum node_state		 state;
-	TAILQ_HEAD(, trunk)	 trunks;	/* up ones, both ways */
-	struct trunk		*dialling;
-	struct event		*redial;
-	int64_t			 backoff;	/* ns; 0: at once */
-	int64_t			 not_before;	/* monotonic, of a dial */
-	unsigned		 want;		/* WANT_* */
-	struct buffer		 outbox;	/* gossip for when it is up */
-	struct route		 route;
-	struct event		*grace;		/* route grace runs */
-	uint32_t		 ended;		/* and is over */
-	uint32_t		 owes_sync;	/* it has presence to tell */
-	int64_t			 asked;		/* monotonic, for a full one */
+	uint8_t node_key[KEY_SIZE];
+	char node_id[NODE_ID_SIZE];
+	char endpoint[ENDPOINT_SIZE]; /* "" unknown */
+	char app_endpoint[ENDPOINT_SIZE];
+	struct certificate certificate;
+	enum node_state state;
+	TAILQ_HEAD(, trunk) trunks; /* up ones, both ways */
+	struct trunk *dialling;
+	struct event *redial;
+	int64_t backoff;      /* ns; 0: at once */
+	int64_t not_before;   /* monotonic, of a dial */
+	unsigned want;        /* WANT_* */
+	struct buffer outbox; /* gossip for when it is up */
+	struct route route;
+	struct event *grace; /* route grace runs */
+	uint32_t ended;      /* and is over */
+	uint32_t owes_sync;  /* it has presence to tell */
+	int64_t asked;       /* monotonic, for a full one */
 };
 
-struct peer	*peer_find(const uint8_t node_key[KEY_SIZE]);
-struct peer	*peer_by_name(const char *node_id);
-struct peer	*peer_next(size_t *cursor);	/* all; start with 0 */
+struct peer *peer_find(const uint8_t node_key[KEY_SIZE]);
+struct peer *peer_by_name(const char *node_id);
+struct peer *peer_next(size_t *cursor); /* all; start with 0 */
 
 /*
  * The peer of a certificate that was verified: made when new, and the
  * certificate kept when it is a newer one. NULL when config limits.members is
  * reached or memory is short.
  */
-struct peer	*peer_certified(const struct certificate *certificate);
+struct peer *peer_certified(const struct certificate *certificate);
 
 /* Take over what a verified descriptor says; persists, tells the router. */
-void	peer_described(struct peer *peer, const struct descriptor *read);
+void peer_described(struct peer *peer, const struct descriptor *read);
 
 /* The believed state changed: route grace, router's hints, metrics. */
-void	peer_set_state(struct peer *peer, enum node_state state);
+void peer_set_state(struct peer *peer, enum node_state state);
 
 /* Revocations, kept as long as the process lives. */
-int	peer_is_revoked(const uint8_t node_key[KEY_SIZE]);
+int peer_is_revoked(const uint8_t node_key[KEY_SIZE]);
 /* 1: new, 0: known before, -1: memory. Cuts every trunk of the node. */
-int	peer_revoke(const struct ipc_revocation *revocation);
+int peer_revoke(const struct ipc_revocation *revocation);
 const struct ipc_revocation *peer_revocation_next(size_t *cursor);
 
 /* Have a trunk that we dialled, for one of WANT_*. */
-void	peer_want(struct peer *peer, unsigned want);
-void	peer_unwant(struct peer *peer, unsigned want);
+void peer_want(struct peer *peer, unsigned want);
+void peer_unwant(struct peer *peer, unsigned want);
 
 /* A trunk that we may open streams on; NULL. */
-struct trunk	*peer_dialled_trunk(struct peer *peer);
+struct trunk *peer_dialled_trunk(struct peer *peer);
 
 /* From trunk.c: an admitted trunk came or went. */
-void	peer_trunk_came(struct peer *peer, struct trunk *trunk);
-void	peer_trunk_gone(struct peer *peer, struct trunk *trunk);
+void peer_trunk_came(struct peer *peer, struct trunk *trunk);
+void peer_trunk_gone(struct peer *peer, struct trunk *trunk);
 
 /* The next dial need not wait: it answered, or is alive after all. */
-void	peer_hopeful(struct peer *peer);
+void peer_hopeful(struct peer *peer);
 
 /* This node is a member now: dial whom we know. */
-void	peer_start_all(void);
+void peer_start_all(void);
 
 /* Cut the trunks of those whose membership has run out. */
-void	peer_check_all(void);
+void peer_check_all(void);
 
 /* Cut every trunk. */
-void	peer_cut(struct peer *peer);
+void peer_cut(struct peer *peer);
 
 /* keyd remembers this member. */
-void	peer_on_peer(void *arg, const struct ipc_message *message);
+void peer_on_peer(void *arg, const struct ipc_message *message);
 
 /* A new router: tell it of every member. */
-void	peer_tell_router(void);
+void peer_tell_router(void);
 
 #endif

@@ -20,33 +20,33 @@
 #include "mesh/tieline.h"
 #include "mesh/wire.h"
 
-#define HELD_MAX	65536
-#define EXPIRE_BUDGET	256		/* apps looked at a tick */
-#define REGISTRATIONS_MAX 1024		/* told to a new node at once */
-#define ASK_BEHIND	(3 * CLOCK_SECOND)
-#define REPEAT_ASK	CLOCK_SECOND	/* of a node about itself */
+#define HELD_MAX          65536
+#define EXPIRE_BUDGET     256  /* apps looked at a tick */
+#define REGISTRATIONS_MAX 1024 /* told to a new node at once */
+#define ASK_BEHIND        (3 * CLOCK_SECOND)
+#define REPEAT_ASK        CLOCK_SECOND /* of a node about itself */
 
 /* An APP_UP that came before keyd said who this node is. */
 struct held {
-	TAILQ_ENTRY(held)	 entry;
-	struct ipc_app_up	 up;
-	size_t			 tail_length;
-	uint8_t			 tail[];
+	TAILQ_ENTRY(held) entry;
+	struct ipc_app_up up;
+	size_t tail_length;
+	uint8_t tail[];
 };
 
 static struct {
-	struct directory	 directory;
-	int			 ready;
-	TAILQ_HEAD(, held)	 held;
-	unsigned		 held_count;
+	struct directory directory;
+	int ready;
+	TAILQ_HEAD(, held) held;
+	unsigned held_count;
 	/* Apps that another node took over; published after the call. */
-	uint8_t			(*lost)[KEY_SIZE];
-	size_t			 lost_count;
-	size_t			 lost_size;
+	uint8_t (*lost)[KEY_SIZE];
+	size_t lost_count;
+	size_t lost_size;
 } presence = { .held = TAILQ_HEAD_INITIALIZER(presence.held) };
 
-static void	on_changed(void *, const uint8_t *, const uint8_t *,
-		    const uint8_t *);
+static void on_changed(
+    void *, const uint8_t *, const uint8_t *, const uint8_t *);
 
 static struct directory *
 the_directory(void)
@@ -54,8 +54,8 @@ the_directory(void)
 	const struct config_limits *limits = &proc_config()->limits;
 
 	if (!presence.ready) {
-		directory_init(&presence.directory, limits->apps,
-		    limits->apps, limits->members + 1, on_changed, NULL);
+		directory_init(&presence.directory, limits->apps, limits->apps,
+		    limits->members + 1, on_changed, NULL);
 		presence.ready = 1;
 	}
 	return (&presence.directory);
@@ -86,11 +86,11 @@ presence_find(const uint8_t app[KEY_SIZE], struct attestation *attestation,
 static void
 note_lost(const uint8_t app[KEY_SIZE])
 {
-	uint8_t (*grown)[KEY_SIZE];
+	uint8_t(*grown)[KEY_SIZE];
 
 	if (presence.lost_count == presence.lost_size) {
-		grown = reallocarray(presence.lost, presence.lost_size + 16,
-		    KEY_SIZE);
+		grown = reallocarray(
+		    presence.lost, presence.lost_size + 16, KEY_SIZE);
 		if (grown == NULL)
 			return;
 		presence.lost = grown;
@@ -100,8 +100,8 @@ note_lost(const uint8_t app[KEY_SIZE])
 }
 
 static void
-on_changed(void *arg, const uint8_t *app, const uint8_t *was,
-    const uint8_t *now)
+on_changed(
+    void *arg, const uint8_t *app, const uint8_t *was, const uint8_t *now)
 {
 	(void)arg;
 	query_changed(app, now != NULL);
@@ -116,8 +116,8 @@ static void
 publish_lost(void)
 {
 	while (presence.lost_count > 0)
-		publish_down(the_directory(),
-		    presence.lost[--presence.lost_count]);
+		publish_down(
+		    the_directory(), presence.lost[--presence.lost_count]);
 }
 
 /* --- from other nodes ---------------------------------------------------- */
@@ -144,20 +144,19 @@ claims_read(const struct Nodemesh__V1__AppSync *sync,
 	size_t i, count = 0;
 
 	for (i = 0; i < sync->n_apps; i++) {
-		const struct Nodemesh__V1__AppRegistration *app =
-		    sync->apps[i];
+		const struct Nodemesh__V1__AppRegistration *app = sync->apps[i];
 		struct directory_claim *claim = &claims[count];
 		struct attestation *attestation = &attestations[count];
 
 		if (app->departed) {
 			memset(attestation, 0, sizeof(*attestation));
-			if (wire_app_key(app->app_id,
-			    attestation->app_key) == -1)
+			if (wire_app_key(app->app_id, attestation->app_key) ==
+			    -1)
 				continue;
 		} else if (strcmp(app->node_id, sync->node_id) != 0 ||
-		    strlen(app->session_id) >= SESSION_ID_SIZE ||
-		    wire_registration_check(app, node, v1, wall,
-		    attestation) == -1) {
+			   strlen(app->session_id) >= SESSION_ID_SIZE ||
+			   wire_registration_check(
+			       app, node, v1, wall, attestation) == -1) {
 			metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
 			continue;
 		}
@@ -179,9 +178,9 @@ sync_verify(const struct Nodemesh__V1__AppSync *sync, const struct peer *peer)
 	if (sync->signature.len != SIGNATURE_SIZE)
 		return (-1);
 	wire_presence_digest(sync, digest);
-	return (statement_verify(STATEMENT_PRESENCE, peer->node_id,
-	    peer->node_key, sync->sequence, digest, sync->signature.data,
-	    peer->node_key));
+	return (
+	    statement_verify(STATEMENT_PRESENCE, peer->node_id, peer->node_key,
+		sync->sequence, digest, sync->signature.data, peer->node_key));
 }
 
 int
@@ -201,8 +200,7 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 	if (members_key(sync->node_id, key) == -1 ||
 	    (peer = peer_find(key)) == NULL || peer->ended)
 		return (0);
-	verdict = directory_wants(directory, key, sync->sequence,
-	    sync->full);
+	verdict = directory_wants(directory, key, sync->sequence, sync->full);
 	if (verdict == DIRECTORY_GAP) {
 		directory_missed(directory, key, sync->sequence);
 		peer_ask_about_itself(peer);
@@ -220,9 +218,8 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 	attestations = calloc(sync->n_apps + 1, sizeof(*attestations));
 	if (claims != NULL && attestations != NULL) {
 		count = claims_read(sync, key, claims, attestations);
-		if (directory_sync(directory, key, sync->sequence,
-		    sync->full, claims, count, clock_wall()) ==
-		    DIRECTORY_APPLIED)
+		if (directory_sync(directory, key, sync->sequence, sync->full,
+			claims, count, clock_wall()) == DIRECTORY_APPLIED)
 			gossip_tell_all(key, raw, length, sync->full, 0);
 	}
 	free(claims);
@@ -242,7 +239,8 @@ presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
 	const char *name;
 	size_t count = 0;
 
-	TAILQ_FOREACH(node, &the_directory()->node_list, entry) {
+	TAILQ_FOREACH(node, &the_directory()->node_list, entry)
+	{
 		if (count == max)
 			break;
 		if ((name = members_name(node->key)) == NULL)
@@ -306,7 +304,7 @@ presence_node_changed(struct peer *peer)
 	if (node == NULL)
 		return;
 	TAILQ_FOREACH(app, &node->apps, of_node)
-		query_changed(app->attestation.app_key, 0);
+	query_changed(app->attestation.app_key, 0);
 }
 
 void
@@ -354,8 +352,7 @@ hold(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 }
 
 static void
-app_came(const struct ipc_app_up *up, const uint8_t *tail,
-    size_t tail_length)
+app_came(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 {
 	if (mesh_is_self(up->attestation.node_key))
 		publish_up(the_directory(), up, tail, tail_length);
@@ -367,7 +364,7 @@ presence_identity(void)
 	struct held *held;
 
 	TAILQ_FOREACH(held, &presence.held, entry)
-		app_came(&held->up, held->tail, held->tail_length);
+	app_came(&held->up, held->tail, held->tail_length);
 	held_free();
 }
 
@@ -459,14 +456,15 @@ presence_registrations(struct Nodemesh__V1__AppRegistration ***list)
 	*list = calloc(REGISTRATIONS_MAX, sizeof(**list));
 	if (*list == NULL)
 		return (0);
-	TAILQ_FOREACH(app, &the_directory()->app_list, of_all) {
+	TAILQ_FOREACH(app, &the_directory()->app_list, of_all)
+	{
 		if (count == REGISTRATIONS_MAX)
 			break;
 		if ((name = members_name(app->node->key)) == NULL)
 			continue;
-		(*list)[count] = wire_registration_make(&app->attestation,
-		    name, app->session_id, app->connected_at, app->sequence,
-		    0, NULL, 0);
+		(*list)[count] = wire_registration_make(&app->attestation, name,
+		    app->session_id, app->connected_at, app->sequence, 0, NULL,
+		    0);
 		if ((*list)[count] != NULL)
 			count++;
 	}
@@ -474,8 +472,8 @@ presence_registrations(struct Nodemesh__V1__AppRegistration ***list)
 }
 
 void
-presence_registrations_free(struct Nodemesh__V1__AppRegistration **list,
-    size_t count)
+presence_registrations_free(
+    struct Nodemesh__V1__AppRegistration **list, size_t count)
 {
 	size_t i;
 
@@ -491,8 +489,8 @@ presence_count(const struct peer *peer)
 {
 	const struct directory_node *node;
 
-	node = directory_node(the_directory(), peer == NULL ?
-	    mesh.identity.node_key : peer->node_key);
+	node = directory_node(the_directory(),
+	    peer == NULL ? mesh.identity.node_key : peer->node_key);
 	return (node == NULL ? 0 : node->count);
 }
 
@@ -504,7 +502,8 @@ presence_show(uint64_t id)
 	const char *name;
 	uint64_t count = 0;
 
-	TAILQ_FOREACH(app, &the_directory()->app_list, of_all) {
+	TAILQ_FOREACH(app, &the_directory()->app_list, of_all)
+	{
 		struct ipc_row_app row = { 0 };
 
 		if ((name = members_name(app->node->key)) == NULL)

@@ -18,37 +18,37 @@
 #include "mesh/wire.h"
 #include "proto/approuter.pb-c.h"
 
-#define FULL_MAX	8000		/* apps in one sync of 4 MiB */
-#define PENDING_MAX	512		/* changes keyd has yet to sign */
+#define FULL_MAX      8000 /* apps in one sync of 4 MiB */
+#define PENDING_MAX   512  /* changes keyd has yet to sign */
 /* keyd saw a higher number before, with a clock that was ahead: jump. */
-#define SEQUENCE_JUMP	(UINT64_C(1) << 40)
-#define SEQUENCE_STEP	(UINT64_C(1) << 44)	/* that others may claim */
-#define SEQUENCE_MAX	(UINT64_C(1) << 62)
+#define SEQUENCE_JUMP (UINT64_C(1) << 40)
+#define SEQUENCE_STEP (UINT64_C(1) << 44) /* that others may claim */
+#define SEQUENCE_MAX  (UINT64_C(1) << 62)
 
 /* An app of this node, as it is told to others. */
 struct own_app {
-	uint8_t			 app[KEY_SIZE];
-	struct attestation	 attestation;
-	int64_t			 connected_at;
-	uint64_t		 sequence;
-	char			 session_id[SESSION_ID_SIZE];
+	uint8_t app[KEY_SIZE];
+	struct attestation attestation;
+	int64_t connected_at;
+	uint64_t sequence;
+	char session_id[SESSION_ID_SIZE];
 	/* Contract v1: others check the signature over the metadata. */
-	struct Approuter__V1__Connect *connect;		/* or NULL */
+	struct Approuter__V1__Connect *connect; /* or NULL */
 };
 
 /* Waits for its signature. */
 struct unsigned_sync {
-	struct Nodemesh__V1__AppSync	*sync;
-	struct peer			*peer;	/* NULL: for all */
-	int				 orphan;	/* the peer is gone */
-	TAILQ_ENTRY(unsigned_sync)	 entry;
+	struct Nodemesh__V1__AppSync *sync;
+	struct peer *peer; /* NULL: for all */
+	int orphan;        /* the peer is gone */
+	TAILQ_ENTRY(unsigned_sync) entry;
 };
 
 static struct {
-	struct table	own;		/* struct own_app by key */
-	uint64_t	sequence;
-	unsigned	pending;
-	int		full_due;	/* when pending has gone down */
+	struct table own; /* struct own_app by key */
+	uint64_t sequence;
+	unsigned pending;
+	int full_due; /* when pending has gone down */
 	TAILQ_HEAD(, unsigned_sync) waiting;
 } publish = { .waiting = TAILQ_HEAD_INITIALIZER(publish.waiting) };
 
@@ -102,10 +102,9 @@ registration_make(const struct own_app *own, int departed)
 
 	if (own->connect != NULL)
 		metadata = registration_metadata(own->connect);
-	app = wire_registration_make(&own->attestation,
-	    mesh.identity.node_id, own->session_id, own->connected_at,
-	    own->sequence, departed, metadata,
-	    metadata == NULL ? 0 : own->connect->n_metadata);
+	app = wire_registration_make(&own->attestation, mesh.identity.node_id,
+	    own->session_id, own->connected_at, own->sequence, departed,
+	    metadata, metadata == NULL ? 0 : own->connect->n_metadata);
 	free(metadata);
 	return (app);
 }
@@ -172,8 +171,7 @@ sync_send(struct Nodemesh__V1__AppSync *sync, struct peer *peer)
 	if ((packed = malloc(length)) == NULL)
 		return;
 	nodemesh__v1__gossip_message__pack(&message, packed);
-	gossip_tell_all(mesh.identity.node_key, packed, length, sync->full,
-	    1);
+	gossip_tell_all(mesh.identity.node_key, packed, length, sync->full, 1);
 	free(packed);
 }
 
@@ -221,8 +219,8 @@ sync_sign(struct Nodemesh__V1__AppSync *sync, struct peer *peer)
 	TAILQ_INSERT_TAIL(&publish.waiting, wait, entry);
 	publish.pending++;
 	wire_presence_digest(sync, digest);
-	sign_statement(STATEMENT_PRESENCE, sync->sequence, digest, on_signed,
-	    wait);
+	sign_statement(
+	    STATEMENT_PRESENCE, sync->sequence, digest, on_signed, wait);
 }
 
 void
@@ -235,17 +233,16 @@ publish_full(struct directory *directory, struct peer *peer)
 		return;
 	/* Already on its way, and nothing changed since. */
 	TAILQ_FOREACH(wait, &publish.waiting, entry)
-		if (wait->peer == peer && wait->sync->full &&
-		    wait->sync->sequence == publish.sequence)
-			return;
+	if (wait->peer == peer && wait->sync->full &&
+	    wait->sync->sequence == publish.sequence)
+		return;
 	sync_sign(sync_full(), peer);
 }
 
 void
 publish_tick(struct directory *directory)
 {
-	if (!publish.full_due || publish.pending > 0 ||
-	    members_swim() == NULL)
+	if (!publish.full_due || publish.pending > 0 || members_swim() == NULL)
 		return;
 	publish.full_due = 0;
 	publish_init(directory);
@@ -287,16 +284,16 @@ publish_forget(const struct peer *peer)
 	struct unsigned_sync *wait;
 
 	TAILQ_FOREACH(wait, &publish.waiting, entry)
-		if (wait->peer == peer)
-			wait->orphan = 1;
+	if (wait->peer == peer)
+		wait->orphan = 1;
 }
 
 /* --- changes ------------------------------------------------------------- */
 
 /* One change: into the directory now, to the mesh when signed. */
 static void
-publish_change(struct directory *directory, const struct own_app *own,
-    int departed)
+publish_change(
+    struct directory *directory, const struct own_app *own, int departed)
 {
 	struct Nodemesh__V1__AppSync *sync;
 	struct directory_claim claim = { 0 };
@@ -333,11 +330,10 @@ publish_up(struct directory *directory, const struct ipc_app_up *up,
 	own->attestation = up->attestation;
 	memcpy(own->app, up->attestation.app_key, KEY_SIZE);
 	own->connected_at = up->connected_at;
-	(void)strlcpy(own->session_id, up->session_id,
-	    sizeof(own->session_id));
+	(void)strlcpy(own->session_id, up->session_id, sizeof(own->session_id));
 	if (up->attestation.kind == ATTESTATION_V1)
-		own->connect = approuter__v1__connect__unpack(NULL,
-		    tail_length, tail);
+		own->connect =
+		    approuter__v1__connect__unpack(NULL, tail_length, tail);
 	own->sequence = ++publish.sequence;
 	old = table_remove(&publish.own, own->app);
 	if (table_put(&publish.own, own->app, own) == -1) {

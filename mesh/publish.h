@@ -15,23 +15,23 @@ struct peer;
 
 /* An app came (tail: packed Connect with its metadata) or went. The
  * directory is changed at once, the mesh told when keyd has signed. */
-void	publish_up(struct directory *directory, const struct ipc_app_up *up,
-	    const uint8_t *tail, size_t tail_length);
-void	publish_down(struct directory *directory, const uint8_t app[KEY_SIZE]);
+void publish_up(struct directory *directory, const struct ipc_app_up *up,
+    const uint8_t *tail, size_t tail_length);
+void publish_down(struct directory *directory, const uint8_t app[KEY_SIZE]);
 
 /* All apps went (the router died): one full sync. */
-void	publish_none(struct directory *directory);
+void publish_none(struct directory *directory);
 
 /* Tell the whole presence to peer, or to all with NULL. */
-void	publish_full(struct directory *directory, struct peer *peer);
+void publish_full(struct directory *directory, struct peer *peer);
 
 /* Others know a later sequence of this node than itself: go beyond it. */
-void	publish_beyond(struct directory *directory, uint64_t sequence);
+void publish_beyond(struct directory *directory, uint64_t sequence);
 
 /* Now and then: what could not be told change by change, told whole. */
-void	publish_tick(struct directory *directory);
+void publish_tick(struct directory *directory);
 
 /* The peer is gone for good: owe it nothing. */
-void	publish_forget(const struct peer *peer);
+void publish_forget(const struct peer *peer);
 
 #endif

@@ -15,30 +15,30 @@
 #include "mesh/presence.h"
 #include "mesh/query.h"
 
-#define ASKED_MAX	16		/* nodes asked about one app */
-#define ASK_FOR		CLOCK_SECOND
-#define QUERIES_MAX	4096
-#define WATCHES_MAX	262144
+#define ASKED_MAX   16 /* nodes asked about one app */
+#define ASK_FOR     CLOCK_SECOND
+#define QUERIES_MAX 4096
+#define WATCHES_MAX 262144
 
 struct watch {
-	uint8_t	app[KEY_SIZE];
+	uint8_t app[KEY_SIZE];
 };
 
 /* A FIND or a WATCH that waits for the mesh's answer. */
 struct query {
-	TAILQ_ENTRY(query)	 entry;
-	uint64_t		 id;
-	int			 find;		/* 0: WATCH */
-	uint8_t			 app[KEY_SIZE];
-	int64_t			 until;		/* monotonic ns */
-	struct peer		*asked[ASKED_MAX];
-	unsigned		 left;		/* of them to answer */
+	TAILQ_ENTRY(query) entry;
+	uint64_t id;
+	int find; /* 0: WATCH */
+	uint8_t app[KEY_SIZE];
+	int64_t until; /* monotonic ns */
+	struct peer *asked[ASKED_MAX];
+	unsigned left; /* of them to answer */
 };
 
 static struct {
-	struct table		 watches;
-	TAILQ_HEAD(, query)	 queries;
-	unsigned		 query_count;
+	struct table watches;
+	TAILQ_HEAD(, query) queries;
+	unsigned query_count;
 } questions = { .queries = TAILQ_HEAD_INITIALIZER(questions.queries) };
 
 static struct table *
@@ -66,8 +66,8 @@ tell_presence(const uint8_t app[KEY_SIZE])
 		message.reachable = 1;
 		memcpy(message.node_id, mesh.identity.node_id, NODE_ID_SIZE);
 	} else if (message.status == PRESENCE_FOUND) {
-		message.reachable = peer->state == NODE_ALIVE ||
-		    peer->state == NODE_SUSPECT;
+		message.reachable =
+		    peer->state == NODE_ALIVE || peer->state == NODE_SUSPECT;
 		memcpy(message.node_id, peer->node_id, NODE_ID_SIZE);
 	}
 	ipc_send(router, IPC_PRESENCE, &message, NULL, 0);
@@ -111,7 +111,7 @@ queries_found(const uint8_t app[KEY_SIZE])
 	struct query *query, *next;
 
 	for (query = TAILQ_FIRST(&questions.queries); query != NULL;
-	    query = next) {
+	     query = next) {
 		next = TAILQ_NEXT(query, entry);
 		/* Watchers were told. */
 		if (memcmp(query->app, app, KEY_SIZE) == 0)
@@ -140,7 +140,7 @@ query_answered(struct peer *peer)
 	if (peer->owes_sync)
 		return;
 	for (query = TAILQ_FIRST(&questions.queries); query != NULL;
-	    query = next) {
+	     query = next) {
 		next = TAILQ_NEXT(query, entry);
 		answered = 0;
 		for (i = 0; i < ASKED_MAX; i++)
@@ -161,8 +161,7 @@ query_ask(struct query *query)
 	size_t cursor = 0;
 	unsigned i;
 
-	while (query->left < ASKED_MAX &&
-	    (peer = peer_next(&cursor)) != NULL)
+	while (query->left < ASKED_MAX && (peer = peer_next(&cursor)) != NULL)
 		if (peer->state == NODE_ALIVE)
 			query->asked[query->left++] = peer;
 	for (i = 0; i < ASKED_MAX; i++)
@@ -280,6 +279,6 @@ query_tick(int64_t now)
 	struct query *query;
 
 	while ((query = TAILQ_FIRST(&questions.queries)) != NULL &&
-	    query->until <= now)
+	       query->until <= now)
 		query_end(query, 1);
 }

@@ -15,18 +15,18 @@ struct peer;
 
 /* Where app is has changed, or whether it can be reached; found: it is
  * somewhere. Watchers and who waits are told. */
-void	query_changed(const uint8_t app[KEY_SIZE], int found);
+void query_changed(const uint8_t app[KEY_SIZE], int found);
 
 /* The peer answered a push-pull, or sent what its answer said we lack. */
-void	query_answered(struct peer *peer);
+void query_answered(struct peer *peer);
 
-void	query_tick(int64_t now);
+void query_tick(int64_t now);
 
 /* A new router starts with no watch. */
-void	query_forget_all(void);
+void query_forget_all(void);
 
-void	query_on_find(void *arg, const struct ipc_message *message);
-void	query_on_watch(void *arg, const struct ipc_message *message);
-void	query_on_unwatch(void *arg, const struct ipc_message *message);
+void query_on_find(void *arg, const struct ipc_message *message);
+void query_on_watch(void *arg, const struct ipc_message *message);
+void query_on_unwatch(void *arg, const struct ipc_message *message);
 
 #endif

@@ -77,7 +77,7 @@ revoke_take(const struct Nodemesh__V1__Revocation *body)
 	if (body->identity_key.len != KEY_SIZE ||
 	    body->signature.len != SIGNATURE_SIZE ||
 	    wire_text(revocation.node_id, sizeof(revocation.node_id),
-	    body->node_id) == -1) {
+		body->node_id) == -1) {
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);
 	}
@@ -89,8 +89,8 @@ revoke_take(const struct Nodemesh__V1__Revocation *body)
 	memcpy(revocation.signature, body->signature.data, SIGNATURE_SIZE);
 	wire_revocation_digest(revocation.revoked_at, digest);
 	if (statement_verify(STATEMENT_REVOCATION, revocation.node_id,
-	    revocation.node_key, revocation.serial, digest,
-	    revocation.signature, mesh.identity.authority_key) == -1) {
+		revocation.node_key, revocation.serial, digest,
+		revocation.signature, mesh.identity.authority_key) == -1) {
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
 		return (-1);
 	}

@@ -11,12 +11,12 @@
 struct peer;
 
 /* One came from another node. 0, or -1: the authority did not sign it. */
-int	revoke_take(const struct Nodemesh__V1__Revocation *body);
+int revoke_take(const struct Nodemesh__V1__Revocation *body);
 
 /* Tell peer all that are known. */
-void	revoke_tell(struct peer *peer);
+void revoke_tell(struct peer *peer);
 
 /* keyd's message, on the founding node. */
-void	revoke_on_revocation(void *arg, const struct ipc_message *message);
+void revoke_on_revocation(void *arg, const struct ipc_message *message);
 
 #endif

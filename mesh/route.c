@@ -16,23 +16,22 @@
 #include "mesh/tieline.h"
 #include "mesh/wire_frame.h"
 
-#define ROUTE_PATH	"/nodemesh.v1.NodeMesh/RouteChat"
-#define WAITING_COUNT	1024			/* frames kept for a stream */
-#define WAITING_BYTES	(4U * 1024 * 1024)
-#define QUEUE_MAX	(64U * 1024 * 1024)	/* on one stream */
+#define ROUTE_PATH    "/nodemesh.v1.NodeMesh/RouteChat"
+#define WAITING_COUNT 1024 /* frames kept for a stream */
+#define WAITING_BYTES (4U * 1024 * 1024)
+#define QUEUE_MAX     (64U * 1024 * 1024) /* on one stream */
 /* Two nodes that open a stream at the same time do so within this. */
-#define SAME_TIME	(5 * CLOCK_SECOND)
-#define YIELD		(300 * CLOCK_MS)
-#define SHORT_LIFE	CLOCK_SECOND	/* of a stream that was refused */
-#define CLOSING_MAX	(5 * CLOCK_SECOND)
+#define SAME_TIME     (5 * CLOCK_SECOND)
+#define YIELD         (300 * CLOCK_MS)
+#define SHORT_LIFE    CLOCK_SECOND /* of a stream that was refused */
+#define CLOSING_MAX   (5 * CLOCK_SECOND)
 
-static void	route_choose(struct peer *);
+static void route_choose(struct peer *);
 
 static int
 own_wins(const struct peer *peer)
 {
-	return (memcmp(mesh.identity.node_key, peer->node_key,
-	    KEY_SIZE) < 0);
+	return (memcmp(mesh.identity.node_key, peer->node_key, KEY_SIZE) < 0);
 }
 
 /* --- what waits ---------------------------------------------------------- */
@@ -53,8 +52,8 @@ waiting_add(struct route *route, const struct frame *frame)
 
 	if (route->waiting_count >= WAITING_COUNT ||
 	    buffer_length(&route->waiting) + bound > WAITING_BYTES ||
-	    (room = buffer_reserve(&route->waiting,
-	    sizeof(length) + bound)) == NULL)
+	    (room = buffer_reserve(&route->waiting, sizeof(length) + bound)) ==
+		NULL)
 		return (-1);
 	length = (uint32_t)frame_write(frame, room + sizeof(length));
 	memcpy(room, &length, sizeof(length));
@@ -70,11 +69,10 @@ waiting_flush(struct peer *peer)
 	uint32_t length;
 
 	while (route->waiting_count > 0) {
-		memcpy(&length, buffer_bytes(&route->waiting),
-		    sizeof(length));
+		memcpy(&length, buffer_bytes(&route->waiting), sizeof(length));
 		if (rpc_stream_send(route->active->stream,
-		    buffer_bytes(&route->waiting) + sizeof(length),
-		    length) == -1)
+			buffer_bytes(&route->waiting) + sizeof(length),
+			length) == -1)
 			break;
 		buffer_consume(&route->waiting, sizeof(length) + length);
 		route->waiting_count--;
@@ -133,8 +131,8 @@ route_down(struct peer *peer)
 	if (peer->ended)
 		route_ended(peer);
 	/* The smaller key opens first; the other only if it does not. */
-	peer->route.not_before = clock_monotonic() +
-	    (own_wins(peer) ? 0 : YIELD);
+	peer->route.not_before =
+	    clock_monotonic() + (own_wins(peer) ? 0 : YIELD);
 }
 
 /* --- streams ------------------------------------------------------------- */
@@ -149,8 +147,8 @@ route_choose(struct peer *peer)
 	struct route *route = &peer->route;
 	struct route_stream *best = NULL, *before = route->active;
 
-	if (route->own != NULL && route->theirs != NULL &&
-	    !own_wins(peer) && !route->own->closing) {
+	if (route->own != NULL && route->theirs != NULL && !own_wins(peer) &&
+	    !route->own->closing) {
 		route->own->closing = 1;
 		route->own->since = clock_monotonic();
 		rpc_stream_half_close(route->own->stream);
@@ -169,8 +167,8 @@ route_choose(struct peer *peer)
 }
 
 static struct route_stream *
-route_stream_new(struct rpc_stream *stream, struct peer *peer,
-    struct trunk *trunk, int own)
+route_stream_new(
+    struct rpc_stream *stream, struct peer *peer, struct trunk *trunk, int own)
 {
 	struct route_stream *rs;
 
@@ -185,8 +183,8 @@ route_stream_new(struct rpc_stream *stream, struct peer *peer,
 }
 
 static void
-on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
-    void *arg)
+on_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
 	struct route_stream *rs = arg;
 
@@ -211,8 +209,8 @@ on_finished(struct rpc_stream *stream, void *arg)
 }
 
 static void
-on_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+on_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
 	struct route_stream *rs = arg;
 	struct peer *peer;
@@ -226,7 +224,7 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 	log_debug("route_closed", "node=%s own=%u status=%d", peer->node_id,
 	    rs->own, (int)status);
 	short_lived = rs->own && !rs->closing &&
-	    clock_monotonic() - rs->since < SHORT_LIFE;
+		      clock_monotonic() - rs->since < SHORT_LIFE;
 	if (peer->route.own == rs)
 		peer->route.own = NULL;
 	if (peer->route.theirs == rs)
@@ -240,15 +238,11 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 const struct rpc_stream_callbacks route_server_callbacks = {
-	.message = on_message,
-	.finished = on_finished,
-	.closed = on_closed
+	.message = on_message, .finished = on_finished, .closed = on_closed
 };
 
 static const struct rpc_stream_callbacks client_callbacks = {
-	.message = on_message,
-	.finished = on_finished,
-	.closed = on_closed
+	.message = on_message, .finished = on_finished, .closed = on_closed
 };
 
 enum rpc_status
@@ -302,8 +296,8 @@ route_trunk_up(struct peer *peer)
 		return;
 	if ((rs = route_stream_new(NULL, peer, trunk, 1)) == NULL)
 		return;
-	rs->stream = rpc_call(trunk->connection, ROUTE_PATH, 0,
-	    &client_callbacks, rs);
+	rs->stream =
+	    rpc_call(trunk->connection, ROUTE_PATH, 0, &client_callbacks, rs);
 	if (rs->stream == NULL) {
 		free(rs);
 		trunk_close(trunk);
@@ -384,7 +378,8 @@ route_tick(int64_t now)
 		    now - own->since > CLOSING_MAX)
 			rpc_stream_cancel(own->stream);
 		if ((peer->route.tielines > 0 ||
-		    peer->route.waiting_count > 0) && !peer->ended)
+			peer->route.waiting_count > 0) &&
+		    !peer->ended)
 			route_open(peer);
 	}
 }
@@ -399,7 +394,7 @@ route_close_all(void)
 		if (peer->route.own != NULL)
 			rpc_stream_half_close(peer->route.own->stream);
 		if (peer->route.theirs != NULL)
-			rpc_stream_finish(peer->route.theirs->stream, RPC_OK,
-			    NULL);
+			rpc_stream_finish(
+			    peer->route.theirs->stream, RPC_OK, NULL);
 	}
 }

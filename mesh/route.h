@@ -19,12 +19,12 @@ struct trunk;
 
 /* One RouteChat stream. */
 struct route_stream {
-	struct rpc_stream	*stream;
-	struct peer		*peer;
-	struct trunk		*trunk;
-	uint32_t		 own;		/* we opened it */
-	uint32_t		 closing;	/* we half closed it */
-	int64_t			 since;		/* monotonic ns */
+	struct rpc_stream *stream;
+	struct peer *peer;
+	struct trunk *trunk;
+	uint32_t own;     /* we opened it */
+	uint32_t closing; /* we half closed it */
+	int64_t since;    /* monotonic ns */
 };
 
 /*
@@ -34,39 +34,39 @@ struct route_stream {
  * that no frame overtakes another.
  */
 struct route {
-	struct route_stream	*own;
-	struct route_stream	*theirs;	/* the last one accepted */
-	struct route_stream	*active;	/* we send on this; or NULL */
-	struct buffer		 waiting;	/* frames for when it is up */
-	uint32_t		 waiting_count;
-	uint32_t		 tielines;	/* chats that need it */
-	uint32_t		 announced;	/* TIELINE_UP was sent */
-	int64_t			 not_before;	/* monotonic, of an opening */
+	struct route_stream *own;
+	struct route_stream *theirs; /* the last one accepted */
+	struct route_stream *active; /* we send on this; or NULL */
+	struct buffer waiting;       /* frames for when it is up */
+	uint32_t waiting_count;
+	uint32_t tielines;  /* chats that need it */
+	uint32_t announced; /* TIELINE_UP was sent */
+	int64_t not_before; /* monotonic, of an opening */
 };
 
 /* Streams, mesh/route.c. */
 extern const struct rpc_stream_callbacks route_server_callbacks;
-enum rpc_status	route_opened(struct rpc_stream *stream, void *arg);
-void	route_trunk_up(struct peer *peer);	/* one we dialled */
-void	route_tick(int64_t now);
+enum rpc_status route_opened(struct rpc_stream *stream, void *arg);
+void route_trunk_up(struct peer *peer); /* one we dialled */
+void route_tick(int64_t now);
 
 /* Send a frame to peer: 0, or -1 when no stream is up. keep: set-ups and
  * teardowns wait (bounded) for the stream. */
 struct frame;
-int	route_send(struct peer *peer, const struct frame *frame, int keep);
+int route_send(struct peer *peer, const struct frame *frame, int keep);
 
 /* A chat needs the stream to peer (1 more), or no longer (1 less). */
-void	route_need(struct peer *peer);
-void	route_unneed(struct peer *peer);
+void route_need(struct peer *peer);
+void route_unneed(struct peer *peer);
 
 /* Grace is over or the node was revoked: its chats end. */
-void	route_ended(struct peer *peer);
+void route_ended(struct peer *peer);
 
 /* A new router's door: it hears of every stream that is up, and of this
  * node's own tieline. */
-void	route_tell_router(void);
+void route_tell_router(void);
 
 /* Half close every stream. */
-void	route_close_all(void);
+void route_close_all(void);
 
 #endif

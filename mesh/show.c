@@ -52,8 +52,7 @@ row_peer(uint64_t id, const struct peer *peer)
 			row.incarnation = member->alive->incarnation;
 		row.rtt = member->rtt;
 		if (member->last_seen != 0)
-			row.last_seen = clock_monotonic() -
-			    member->last_seen;
+			row.last_seen = clock_monotonic() - member->last_seen;
 	}
 	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_ROW_NODE, &row, NULL, 0);
 }
@@ -111,8 +110,8 @@ show_on_metrics(void *arg, const struct ipc_message *message)
 	members_metrics();
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_HANDSHAKE,
 	    counters.handshake_failures);
-	metric_set(METRIC_CONNECTION_ERRORS_MESH_PROTOCOL,
-	    counters.protocol_errors);
+	metric_set(
+	    METRIC_CONNECTION_ERRORS_MESH_PROTOCOL, counters.protocol_errors);
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_ABUSE, counters.abuse);
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_REFUSED, counters.refused);
 	if (proc_ipc(PROCESS_KEYD) != NULL)

@@ -4,7 +4,7 @@
 
 #include "common/ipc/ipc.h"
 
-void	show_on_show(void *arg, const struct ipc_message *message);
-void	show_on_metrics(void *arg, const struct ipc_message *message);
+void show_on_show(void *arg, const struct ipc_message *message);
+void show_on_metrics(void *arg, const struct ipc_message *message);
 
 #endif

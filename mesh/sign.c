@@ -11,12 +11,12 @@
 #include "common/util/table.h"
 #include "mesh/mesh.h"
 
-#define SIGN_TIMEOUT_MS	2000
+#define SIGN_TIMEOUT_MS 2000
 
 struct sign_request {
-	uint64_t	 id;
-	sign_done	 done;
-	void		*arg;
+	uint64_t id;
+	sign_done done;
+	void *arg;
 };
 
 static struct table requests = { .key_size = 0 };
@@ -91,7 +91,7 @@ sign_tls_digest(void *arg, const uint8_t *digest, size_t length,
 	question.length = length;
 	memcpy(question.digest, digest, length);
 	if (ipc_call(keyd, IPC_SIGN_DIGEST, &question, IPC_SIGNED_DIGEST,
-	    &answer, SIGN_TIMEOUT_MS) == -1) {
+		&answer, SIGN_TIMEOUT_MS) == -1) {
 		log_warn("tls_sign_failed", "error=%s", strerror(errno));
 		return (-1);
 	}

@@ -40,8 +40,8 @@ other_side(const struct chat_key *key)
 }
 
 void
-tieline_name(struct frame *frame, const uint8_t handle[KEY_SIZE],
-    const char *chat_id)
+tieline_name(
+    struct frame *frame, const uint8_t handle[KEY_SIZE], const char *chat_id)
 {
 	frame->handle = handle;
 	frame->chat_id.bytes = (const uint8_t *)chat_id;
@@ -106,8 +106,8 @@ sealed_loop(struct tieline_side *side, const struct ipc_sealed *sealed,
 
 	side->sent++;
 	open.key = other_side(&sealed->key);
-	room = ipc_send_tail(proc_ipc(PROCESS_KEYD), IPC_OPEN, &open,
-	    message->tail_length);
+	room = ipc_send_tail(
+	    proc_ipc(PROCESS_KEYD), IPC_OPEN, &open, message->tail_length);
 	if (message->tail_length > 0)
 		memcpy(room, message->tail, message->tail_length);
 }
@@ -180,8 +180,7 @@ tieline_on_credit(void *arg, const struct ipc_message *message)
 	if (side->peer == NULL) {
 		back = *credit;
 		back.key.side ^= 1;
-		ipc_send(proc_ipc(PROCESS_ROUTER), IPC_CREDIT, &back, NULL,
-		    0);
+		ipc_send(proc_ipc(PROCESS_ROUTER), IPC_CREDIT, &back, NULL, 0);
 		return;
 	}
 	frame.handle = tieline->handle;
@@ -230,8 +229,8 @@ relay_in(struct peer *peer, const struct frame *frame)
 	open.counter = frame->counter;
 	open.version = frame->version;
 	side->received++;
-	room = ipc_send_tail(proc_ipc(PROCESS_KEYD), IPC_OPEN, &open,
-	    frame->payload.length);
+	room = ipc_send_tail(
+	    proc_ipc(PROCESS_KEYD), IPC_OPEN, &open, frame->payload.length);
 	if (frame->payload.length > 0)
 		memcpy(room, frame->payload.bytes, frame->payload.length);
 	if (ipc_congested(proc_ipc(PROCESS_KEYD)))
@@ -263,8 +262,8 @@ credit_in(struct peer *peer, const struct frame *frame)
 	    router == NULL)
 		return;
 	credit.messages = frame->messages;
-	credit.bytes = frame->bytes > UINT32_MAX ? UINT32_MAX :
-	    (uint32_t)frame->bytes;
+	credit.bytes =
+	    frame->bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)frame->bytes;
 	ipc_send(router, IPC_CREDIT, &credit, NULL, 0);
 }
 
@@ -277,8 +276,8 @@ teardown_in(struct peer *peer, const struct frame *frame)
 
 	if (side_from(peer, frame, &tieline, &teardown.key) == NULL)
 		return;
-	status = status_find((const char *)frame->word.bytes,
-	    frame->word.length);
+	status =
+	    status_find((const char *)frame->word.bytes, frame->word.length);
 	if (status == STATUS_NONE)
 		status = STATUS_DELETED;
 	memcpy(teardown.node, peer->node_key, KEY_SIZE);
@@ -300,8 +299,8 @@ error_in(struct peer *peer, const struct frame *frame)
 	/* One about no chat (UNSUPPORTED, INVALID_FRAME) is for the log. */
 	code = code_find((const char *)frame->word.bytes, frame->word.length);
 	log_debug("route_error", "node=%s code=%s", peer->node_id,
-	    log_text(text, (const char *)frame->word.bytes,
-	    frame->word.length));
+	    log_text(
+		text, (const char *)frame->word.bytes, frame->word.length));
 	if (frame->handle == NULL || code == CODE_NONE ||
 	    side_from(peer, frame, &tieline, &key) == NULL)
 		return;
@@ -357,8 +356,7 @@ tieline_show(uint64_t id)
 
 	while ((tieline = tieline_next(&cursor)) != NULL)
 		for (which = CHAT_LO; which <= CHAT_HI; which++) {
-			const struct tieline_side *side =
-			    &tieline->side[which];
+			const struct tieline_side *side = &tieline->side[which];
 			struct ipc_row_tieline row = { 0 };
 
 			if (!side->used)
@@ -366,11 +364,12 @@ tieline_show(uint64_t id)
 			row.id = id;
 			memcpy(row.key.handle, tieline->handle, KEY_SIZE);
 			row.key.side = which;
-			memcpy(row.node_id, side->peer == NULL ?
-			    mesh.identity.node_id : side->peer->node_id,
+			memcpy(row.node_id,
+			    side->peer == NULL ? mesh.identity.node_id
+					       : side->peer->node_id,
 			    sizeof(row.node_id));
 			row.up = side->peer == NULL ||
-			    side->peer->route.active != NULL;
+				 side->peer->route.active != NULL;
 			row.sent = side->sent;
 			row.received = side->received;
 			ipc_send(control, IPC_ROW_TIELINE, &row, NULL, 0);

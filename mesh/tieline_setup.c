@@ -20,28 +20,27 @@
 #include "mesh/tieline_table.h"
 #include "mesh/wire_frame.h"
 
-#define PARKED_MAX	1024
-#define PARKED_FOR	CLOCK_SECOND
+#define PARKED_MAX 1024
+#define PARKED_FOR CLOCK_SECOND
 
 /* A set-up that came before the presence of its source app. */
 struct parked {
-	TAILQ_ENTRY(parked)	 entry;
-	struct peer		*peer;
-	int64_t			 until;		/* monotonic ns */
-	struct ipc_setup	 setup;
-	uint8_t			 source[KEY_SIZE];
-	uint8_t			*tail;
-	size_t			 tail_length;
+	TAILQ_ENTRY(parked) entry;
+	struct peer *peer;
+	int64_t until; /* monotonic ns */
+	struct ipc_setup setup;
+	uint8_t source[KEY_SIZE];
+	uint8_t *tail;
+	size_t tail_length;
 };
 
-static TAILQ_HEAD(parked_list, parked) parked =
-    TAILQ_HEAD_INITIALIZER(parked);
+static TAILQ_HEAD(parked_list, parked) parked = TAILQ_HEAD_INITIALIZER(parked);
 static unsigned parked_count;
 
 static void
 send_error(struct peer *peer, struct rpc_stream *stream,
-    const struct frame *about, const struct chat_key *key,
-    const char *chat_id, enum hermes_code code, int64_t retry_after)
+    const struct frame *about, const struct chat_key *key, const char *chat_id,
+    enum hermes_code code, int64_t retry_after)
 {
 	struct frame frame = { .body = FRAME_ERROR };
 	const char *word = code_word(code);
@@ -88,8 +87,8 @@ setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
 		return;
 	}
 	tieline_saw(side, &setup->peer);
-	ipc_send(proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail,
-	    tail_length);
+	ipc_send(
+	    proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail, tail_length);
 }
 
 /* The other app's presence as the chat's side had it last. */
@@ -132,8 +131,8 @@ setup_sender_is_right(const struct peer *peer, struct ipc_setup *setup,
 
 /* The app must be here, unless it has the chat already and is away. */
 static int
-setup_target_is_here(const struct ipc_setup *setup,
-    const uint8_t target[KEY_SIZE])
+setup_target_is_here(
+    const struct ipc_setup *setup, const uint8_t target[KEY_SIZE])
 {
 	const struct tieline *tieline;
 
@@ -144,7 +143,7 @@ setup_target_is_here(const struct ipc_setup *setup,
 		return (1);
 	/* An app that is away does not end its chats: keyd knows them. */
 	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
-	    setup->offer.version > 1);
+		setup->offer.version > 1);
 }
 
 /* Takes over tail. */
@@ -188,11 +187,10 @@ tieline_presence(const uint8_t app[KEY_SIZE])
 	for (one = TAILQ_FIRST(&parked); one != NULL; one = next) {
 		next = TAILQ_NEXT(one, entry);
 		if (memcmp(one->source, app, KEY_SIZE) != 0 ||
-		    !setup_sender_is_right(one->peer, &one->setup,
-		    one->source))
+		    !setup_sender_is_right(one->peer, &one->setup, one->source))
 			continue;
-		setup_to_keyd(one->peer, &one->setup, one->tail,
-		    one->tail_length);
+		setup_to_keyd(
+		    one->peer, &one->setup, one->tail, one->tail_length);
 		unpark(one);
 	}
 }
@@ -213,15 +211,15 @@ tieline_tick(int64_t now)
 }
 
 int
-tieline_setup_in(struct peer *peer, struct rpc_stream *stream,
-    const struct frame *frame)
+tieline_setup_in(
+    struct peer *peer, struct rpc_stream *stream, const struct frame *frame)
 {
 	uint8_t source[KEY_SIZE], target[KEY_SIZE], *tail;
 	struct ipc_setup setup;
 	size_t tail_length;
 
 	if (frame_setup_read(&frame->setup, peer->node_id, peer->node_key,
-	    &setup, source, target, &tail, &tail_length) == -1) {
+		&setup, source, target, &tail, &tail_length) == -1) {
 		if (errno == EACCES) {
 			metric_add(METRIC_MESH_REFUSED_SENDER, 1);
 			return (-1);
@@ -237,8 +235,7 @@ tieline_setup_in(struct peer *peer, struct rpc_stream *stream,
 		return (0);
 	}
 	if (!setup_sender_is_right(peer, &setup, source)) {
-		if (setup_park(peer, &setup, source, tail,
-		    tail_length) == -1)
+		if (setup_park(peer, &setup, source, tail, tail_length) == -1)
 			send_error(peer, stream, frame, &setup.key,
 			    setup.chat_id, CODE_LIMIT_REACHED, 0);
 		return (0);
@@ -319,10 +316,8 @@ tieline_on_setup_out(void *arg, const struct ipc_message *message)
 	if (setup->key.side > CHAT_HI || setup->offer.side > CHAT_HI ||
 	    memchr(setup->chat_id, '\0', sizeof(setup->chat_id)) == NULL)
 		return;
-	if (!self && ((peer = peer_find(setup->node)) == NULL ||
-	    peer->ended)) {
-		tieline_route_error(&setup->key, CODE_ROUTE_UNAVAILABLE, 0,
-		    0);
+	if (!self && ((peer = peer_find(setup->node)) == NULL || peer->ended)) {
+		tieline_route_error(&setup->key, CODE_ROUTE_UNAVAILABLE, 0, 0);
 		return;
 	}
 	side = tieline_take(&setup->key, setup->chat_id, peer);
@@ -353,11 +348,12 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 	tieline = tieline_find(key.handle);
 	if (mesh_is_self(refused->node)) {
 		key.side ^= 1;
-		tieline_route_error(&key, code, refused->expected,
-		    refused->retry_after);
+		tieline_route_error(
+		    &key, code, refused->expected, refused->retry_after);
 	} else if ((peer = peer_find(refused->node)) != NULL)
-		send_error(peer, NULL, NULL, &key, tieline == NULL ? "" :
-		    tieline->chat_id, code, refused->retry_after);
+		send_error(peer, NULL, NULL, &key,
+		    tieline == NULL ? "" : tieline->chat_id, code,
+		    refused->retry_after);
 	/* It stood for this set-up only. */
 	if (tieline != NULL && tieline->side[refused->key.side].used &&
 	    !tieline->side[refused->key.side].confirmed)

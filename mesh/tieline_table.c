@@ -15,9 +15,9 @@
 #include "mesh/tieline_table.h"
 #include "mesh/wire_frame.h"
 
-#define TIELINES_MAX	(1U << 20)
+#define TIELINES_MAX (1U << 20)
 
-static struct table tielines;		/* by handle */
+static struct table tielines; /* by handle */
 static TAILQ_HEAD(, tieline) dirty = TAILQ_HEAD_INITIALIZER(dirty);
 
 struct tieline *
@@ -73,8 +73,7 @@ tieline_new(const uint8_t handle[KEY_SIZE], const char *chat_id)
 }
 
 struct tieline_side *
-tieline_take(const struct chat_key *key, const char *chat_id,
-    struct peer *peer)
+tieline_take(const struct chat_key *key, const char *chat_id, struct peer *peer)
 {
 	struct tieline *tieline = tieline_find(key->handle);
 	struct tieline_side *side;
@@ -131,9 +130,9 @@ tieline_forget_peer(const struct peer *peer)
 
 	while ((tieline = tieline_next(&cursor)) != NULL) {
 		lo = tieline->side[CHAT_LO].used &&
-		    tieline->side[CHAT_LO].peer == peer;
+		     tieline->side[CHAT_LO].peer == peer;
 		hi = tieline->side[CHAT_HI].used &&
-		    tieline->side[CHAT_HI].peer == peer;
+		     tieline->side[CHAT_HI].peer == peer;
 		/* The last drop frees it. */
 		if (lo)
 			tieline_drop(tieline, CHAT_LO);
@@ -159,7 +158,7 @@ tieline_mark(struct tieline *tieline)
 	if (tieline->dirty)
 		return;
 	if (turn_over == NULL && (turn_over = event_new(proc_base(), -1, 0,
-	    on_turn_over, NULL)) == NULL)
+				      on_turn_over, NULL)) == NULL)
 		fatal("event", "error=memory");
 	/* Runs when what is now ready has been handled. */
 	if (TAILQ_EMPTY(&dirty))
@@ -210,8 +209,8 @@ tieline_flush(void)
 				ack_router(tieline, which, side->ack_in);
 			if (side->used && side->ack_out > 0) {
 				if (side->peer == NULL)
-					ack_router(tieline, which ^ 1,
-					    side->ack_out);
+					ack_router(
+					    tieline, which ^ 1, side->ack_out);
 				else
 					ack_peer(tieline, side);
 			}

@@ -15,52 +15,52 @@ struct peer;
 
 /* The chat as one local side has it. */
 struct tieline_side {
-	uint32_t	 used;
-	uint32_t	 confirmed;	/* own keyd has answered */
-	struct peer	*peer;		/* where the other app is; NULL: here */
+	uint32_t used;
+	uint32_t confirmed; /* own keyd has answered */
+	struct peer *peer;  /* where the other app is; NULL: here */
 	/* Its presence there when last seen: the app may be away since. */
-	struct attestation *seen;	/* owned; NULL none */
-	uint64_t	 sent;
-	uint64_t	 received;
-	uint64_t	 ack_out;	/* to be told to the peer; 0 none */
-	uint64_t	 ack_in;	/* to be told to the router; 0 none */
+	struct attestation *seen; /* owned; NULL none */
+	uint64_t sent;
+	uint64_t received;
+	uint64_t ack_out; /* to be told to the peer; 0 none */
+	uint64_t ack_in;  /* to be told to the router; 0 none */
 };
 
 struct tieline {
-	uint8_t			 handle[KEY_SIZE];
-	char			 chat_id[CHAT_ID_SIZE + 7];
-	struct tieline_side	 side[2];
-	uint32_t		 dirty;		/* on the list of acks */
-	uint32_t		 zero;
-	TAILQ_ENTRY(tieline)	 entry;
+	uint8_t handle[KEY_SIZE];
+	char chat_id[CHAT_ID_SIZE + 7];
+	struct tieline_side side[2];
+	uint32_t dirty; /* on the list of acks */
+	uint32_t zero;
+	TAILQ_ENTRY(tieline) entry;
 };
 
 /* NULL when there is none. */
-struct tieline	*tieline_find(const uint8_t handle[KEY_SIZE]);
-struct tieline	*tieline_next(size_t *cursor);
+struct tieline *tieline_find(const uint8_t handle[KEY_SIZE]);
+struct tieline *tieline_next(size_t *cursor);
 
 /* The side whose other app is on peer (NULL: here), or NULL. */
-struct tieline_side *tieline_side_of(struct tieline *tieline,
-	    const struct peer *peer);
+struct tieline_side *tieline_side_of(
+    struct tieline *tieline, const struct peer *peer);
 /* CHAT_LO or CHAT_HI. */
-uint8_t	tieline_which(const struct tieline *tieline,
-	    const struct tieline_side *side);
+uint8_t tieline_which(
+    const struct tieline *tieline, const struct tieline_side *side);
 
 /*
  * The side of key, made when new, its other app on peer (NULL: here) from
  * now on. NULL when the table is full or memory short.
  */
-struct tieline_side *tieline_take(const struct chat_key *key,
-	    const char *chat_id, struct peer *peer);
+struct tieline_side *tieline_take(
+    const struct chat_key *key, const char *chat_id, struct peer *peer);
 
 /* The other app is where attestation says. */
-void	tieline_saw(struct tieline_side *side,
-	    const struct attestation *attestation);
+void tieline_saw(
+    struct tieline_side *side, const struct attestation *attestation);
 
 /* The side is over; the entry goes with its last one. */
-void	tieline_drop(struct tieline *tieline, uint8_t side);
+void tieline_drop(struct tieline *tieline, uint8_t side);
 
 /* Acks of this chat are due at tieline_flush(). */
-void	tieline_mark(struct tieline *tieline);
+void tieline_mark(struct tieline *tieline);
 
 #endif

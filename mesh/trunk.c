@@ -23,18 +23,18 @@
 #include "mesh/peer.h"
 #include "mesh/trunk.h"
 
-#define HANDSHAKE_TIMEOUT	(5 * CLOCK_SECOND)
-#define KEEPALIVE		(5 * CLOCK_SECOND)
-#define MESSAGE_MIN		(4U * 1024 * 1024)
-#define MESSAGE_MAX		(16U * 1024 * 1024)
-#define MESSAGE_WRAPPING	1024U
-#define WINDOW			(4U * 1024 * 1024)
+#define HANDSHAKE_TIMEOUT (5 * CLOCK_SECOND)
+#define KEEPALIVE         (5 * CLOCK_SECOND)
+#define MESSAGE_MIN       (4U * 1024 * 1024)
+#define MESSAGE_MAX       (16U * 1024 * 1024)
+#define MESSAGE_WRAPPING  1024U
+#define WINDOW            (4U * 1024 * 1024)
 
 static TAILQ_HEAD(, trunk) dialled = TAILQ_HEAD_INITIALIZER(dialled);
 static struct evdns_base *names;
 static int paused;
 
-static void	trunk_connect(struct trunk *, const struct sockaddr *);
+static void trunk_connect(struct trunk *, const struct sockaddr *);
 
 void
 trunk_setup(void)
@@ -89,8 +89,8 @@ trunk_identify(struct trunk *trunk)
 	size_t length;
 
 	der = rpc_connection_certificate(trunk->connection, &length);
-	if (der == NULL || binding_from_x509(&trunk->binding, trunk->spki,
-	    der, length) == -1)
+	if (der == NULL ||
+	    binding_from_x509(&trunk->binding, trunk->spki, der, length) == -1)
 		return (-1);
 	trunk->known = 1;
 	return (0);
@@ -113,8 +113,8 @@ trunk_admit(struct trunk *trunk)
 			goto refused;
 		return (0);
 	}
-	if (certificate_verify(certificate, mesh.identity.authority_key,
-	    clock_wall()) == -1)
+	if (certificate_verify(
+		certificate, mesh.identity.authority_key, clock_wall()) == -1)
 		goto refused;
 	trunk->peer = peer_certified(certificate);
 	if (trunk->peer == NULL) {
@@ -145,8 +145,8 @@ on_connected(struct rpc_connection *connection, void *arg)
 
 	(void)connection;
 	trunk->used = clock_monotonic();
-	if (trunk_identify(trunk) == -1 || memcmp(trunk->binding.node_key,
-	    trunk->expected, KEY_SIZE) != 0) {
+	if (trunk_identify(trunk) == -1 ||
+	    memcmp(trunk->binding.node_key, trunk->expected, KEY_SIZE) != 0) {
 		log_warn("trunk_stranger", "address=\"%s\"",
 		    rpc_connection_name(trunk->connection));
 		metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
@@ -187,12 +187,11 @@ on_closed(struct rpc_connection *connection, void *arg)
 	trunk_failed(trunk, "connection closed");
 }
 
-static const struct rpc_client_callbacks client_callbacks = {
-	.connected = on_connected,
+static const struct rpc_client_callbacks client_callbacks = { .connected =
+								  on_connected,
 	.failed = on_failed,
 	.draining = on_draining,
-	.closed = on_closed
-};
+	.closed = on_closed };
 
 static void
 on_late_failure(evutil_socket_t fd, short what, void *arg)
@@ -208,8 +207,8 @@ trunk_fail_later(struct trunk *trunk)
 {
 	const struct timeval now = { 0, 0 };
 
-	if (event_base_once(proc_base(), -1, EV_TIMEOUT, on_late_failure,
-	    trunk, &now) == -1)
+	if (event_base_once(proc_base(), -1, EV_TIMEOUT, on_late_failure, trunk,
+		&now) == -1)
 		fatal("event", "error=once");
 }
 
@@ -284,8 +283,8 @@ trunk_resolve(struct trunk *trunk)
 	}
 	hints.ai_flags = 0;
 	/* May call back at once, and then returns NULL. */
-	trunk->lookup = evdns_getaddrinfo(names, trunk->host, port, &hints,
-	    on_name, trunk);
+	trunk->lookup =
+	    evdns_getaddrinfo(names, trunk->host, port, &hints, on_name, trunk);
 }
 
 struct trunk *
@@ -297,7 +296,7 @@ trunk_dial(const char *endpoint, const uint8_t key[KEY_SIZE],
 	if ((trunk = calloc(1, sizeof(*trunk))) == NULL)
 		return (NULL);
 	if (endpoint_split(endpoint, trunk->host, sizeof(trunk->host),
-	    &trunk->port) == -1) {
+		&trunk->port) == -1) {
 		free(trunk);
 		errno = EINVAL;
 		return (NULL);
@@ -357,6 +356,6 @@ trunk_pause_all(int pause)
 
 	paused = pause;
 	TAILQ_FOREACH(trunk, &dialled, entry_dialled)
-		if (trunk->connection != NULL && trunk->known)
-			rpc_connection_pause(trunk->connection, pause);
+	if (trunk->connection != NULL && trunk->known)
+		rpc_connection_pause(trunk->connection, pause);
 }

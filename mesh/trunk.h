@@ -24,28 +24,28 @@ struct trunk;
  * each at most, down always last.
  */
 struct trunk_owner {
-	void	(*up)(struct trunk *trunk);
-	void	(*down)(struct trunk *trunk, const char *why);
+	void (*up)(struct trunk *trunk);
+	void (*down)(struct trunk *trunk, const char *why);
 };
 
 struct trunk {
-	TAILQ_ENTRY(trunk)	 entry;		/* in peer->trunks, when up */
-	TAILQ_ENTRY(trunk)	 entry_dialled;	/* when it has an owner */
-	struct rpc_connection	*connection;	/* NULL while resolving */
-	struct peer		*peer;		/* NULL: not (yet) a member */
-	const struct trunk_owner *owner;	/* NULL: accepted */
-	void			*arg;		/* the owner's */
-	void			*lookup;	/* evdns request in flight */
-	uint8_t			 expected[KEY_SIZE];	/* dialled for */
-	char			 host[ENDPOINT_SIZE];
-	uint16_t		 port;
-	uint32_t		 known;		/* binding is proven */
-	uint32_t		 up;
-	uint32_t		 draining;
-	struct binding		 binding;
-	uint8_t			 spki[KEY_SIZE];
-	struct rpc_stream	*gossip;	/* one we may send on */
-	int64_t			 used;		/* monotonic ns */
+	TAILQ_ENTRY(trunk) entry;          /* in peer->trunks, when up */
+	TAILQ_ENTRY(trunk) entry_dialled;  /* when it has an owner */
+	struct rpc_connection *connection; /* NULL while resolving */
+	struct peer *peer;                 /* NULL: not (yet) a member */
+	const struct trunk_owner *owner;   /* NULL: accepted */
+	void *arg;                         /* the owner's */
+	void *lookup;                      /* evdns request in flight */
+	uint8_t expected[KEY_SIZE];        /* dialled for */
+	char host[ENDPOINT_SIZE];
+	uint16_t port;
+	uint32_t known; /* binding is proven */
+	uint32_t up;
+	uint32_t draining;
+	struct binding binding;
+	uint8_t spki[KEY_SIZE];
+	struct rpc_stream *gossip; /* one we may send on */
+	int64_t used;              /* monotonic ns */
 };
 
 /*
@@ -54,29 +54,29 @@ struct trunk {
  * otherwise owner hears, never from inside this call.
  */
 struct trunk *trunk_dial(const char *endpoint, const uint8_t key[KEY_SIZE],
-	    const struct trunk_owner *owner, void *arg);
+    const struct trunk_owner *owner, void *arg);
 
 /* Cut it; owner->down() or the server's closed follows later. */
-void	trunk_close(struct trunk *trunk);
+void trunk_close(struct trunk *trunk);
 
 /* Accepted connections: the arg of rpc connections is their trunk. */
-int	trunk_accepted(struct rpc_connection *connection, void *arg);
-void	trunk_accept_closed(struct rpc_connection *connection, void *arg);
+int trunk_accepted(struct rpc_connection *connection, void *arg);
+void trunk_accept_closed(struct rpc_connection *connection, void *arg);
 
 /*
  * Is the other end a member of this node's mesh, not revoked, certified and
  * in time? Its peer is made when it is new, and holds the trunk from then
  * on. 0 or -1. Cheap when already admitted.
  */
-int	trunk_admit(struct trunk *trunk);
+int trunk_admit(struct trunk *trunk);
 
 /* The limits of connections between nodes. */
-void	trunk_limits(struct rpc_limits *limits);
+void trunk_limits(struct rpc_limits *limits);
 
 /* Read names (resolv.conf, hosts) while files may still be opened. */
-void	trunk_setup(void);
+void trunk_setup(void);
 
 /* Stop reading from all nodes (1), or go on (0). */
-void	trunk_pause_all(int pause);
+void trunk_pause_all(int pause);
 
 #endif

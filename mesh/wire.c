@@ -13,7 +13,7 @@
 #include "common/util/hex.h"
 #include "mesh/wire.h"
 
-#define WIRE_V1_BYTES_MAX	16384
+#define WIRE_V1_BYTES_MAX 16384
 
 /* SHA-256 fed as the encoder would write, without a buffer. */
 static void
@@ -52,8 +52,8 @@ hash_text(crypto_hash_sha256_state *state, const char *text)
  * and a value, which the compiler checks here.
  */
 static void
-node_metadata_hash(const struct Nodemesh__V1__NodeDescriptor *node,
-    uint8_t hash[KEY_SIZE])
+node_metadata_hash(
+    const struct Nodemesh__V1__NodeDescriptor *node, uint8_t hash[KEY_SIZE])
 {
 	struct metadata_pair *pairs;
 	size_t i, count = node->n_metadata;
@@ -93,8 +93,8 @@ app_metadata_pairs(const struct Nodemesh__V1__AppRegistration *app)
 }
 
 static void
-app_metadata_hash(const struct Nodemesh__V1__AppRegistration *app,
-    uint8_t hash[KEY_SIZE])
+app_metadata_hash(
+    const struct Nodemesh__V1__AppRegistration *app, uint8_t hash[KEY_SIZE])
 {
 	struct metadata_pair *pairs;
 
@@ -106,8 +106,8 @@ app_metadata_hash(const struct Nodemesh__V1__AppRegistration *app,
 }
 
 void
-wire_descriptor_digest(const struct Nodemesh__V1__NodeDescriptor *node,
-    uint8_t digest[KEY_SIZE])
+wire_descriptor_digest(
+    const struct Nodemesh__V1__NodeDescriptor *node, uint8_t digest[KEY_SIZE])
 {
 	crypto_hash_sha256_state state;
 	uint8_t hash[KEY_SIZE];
@@ -137,8 +137,8 @@ wire_leave_digest(const uint8_t mesh_id[KEY_SIZE], uint8_t digest[KEY_SIZE])
 }
 
 void
-wire_presence_digest(const struct Nodemesh__V1__AppSync *sync,
-    uint8_t digest[KEY_SIZE])
+wire_presence_digest(
+    const struct Nodemesh__V1__AppSync *sync, uint8_t digest[KEY_SIZE])
 {
 	crypto_hash_sha256_state state;
 	uint8_t hash[KEY_SIZE], flag;
@@ -149,8 +149,7 @@ wire_presence_digest(const struct Nodemesh__V1__AppSync *sync,
 	crypto_hash_sha256_update(&state, &flag, 1);
 	hash_u32(&state, (uint32_t)sync->n_apps);
 	for (i = 0; i < sync->n_apps; i++) {
-		const struct Nodemesh__V1__AppRegistration *app =
-		    sync->apps[i];
+		const struct Nodemesh__V1__AppRegistration *app = sync->apps[i];
 
 		hash_text(&state, app->app_id);
 		hash_text(&state, app->session_id);
@@ -225,8 +224,8 @@ descriptor_bounds(const struct Nodemesh__V1__NodeDescriptor *node)
 }
 
 int
-wire_descriptor_read(struct descriptor *out,
-    const struct Nodemesh__V1__NodeDescriptor *node)
+wire_descriptor_read(
+    struct descriptor *out, const struct Nodemesh__V1__NodeDescriptor *node)
 {
 	size_t i;
 
@@ -234,10 +233,10 @@ wire_descriptor_read(struct descriptor *out,
 	memset(out, 0, sizeof(*out));
 	if (descriptor_bounds(node) == -1 ||
 	    !node_id_valid(node->node_id, strlen(node->node_id)) ||
-	    wire_text(out->node_id, sizeof(out->node_id),
-	    node->node_id) == -1 ||
-	    wire_text(out->endpoint, sizeof(out->endpoint),
-	    node->endpoint) == -1)
+	    wire_text(out->node_id, sizeof(out->node_id), node->node_id) ==
+		-1 ||
+	    wire_text(out->endpoint, sizeof(out->endpoint), node->endpoint) ==
+		-1)
 		return (-1);
 	if (node->identity_key.len != KEY_SIZE ||
 	    node->tls_spki_sha256.len != KEY_SIZE ||
@@ -250,12 +249,12 @@ wire_descriptor_read(struct descriptor *out,
 	for (i = 0; i < node->n_metadata; i++)
 		if (strcmp(node->metadata[i]->key, "app_endpoint") == 0 &&
 		    wire_text(out->app_endpoint, sizeof(out->app_endpoint),
-		    node->metadata[i]->value) == -1)
+			node->metadata[i]->value) == -1)
 			return (-1);
 	if (node->certificate.len == 0)
 		return (0);
 	if (certificate_decode(&out->certificate, node->certificate.data,
-	    node->certificate.len) == -1) {
+		node->certificate.len) == -1) {
 		errno = EINVAL;
 		return (-1);
 	}
@@ -274,12 +273,12 @@ wire_descriptor_verify(const struct descriptor *read,
 		if (!read->has_certificate ||
 		    strcmp(read->certificate.node_id, read->node_id) != 0 ||
 		    memcmp(read->certificate.node_key, read->node_key,
-		    KEY_SIZE) != 0) {
+			KEY_SIZE) != 0) {
 			errno = EINVAL;
 			return (-1);
 		}
-		if (certificate_verify(&read->certificate, authority,
-		    now) == -1)
+		if (certificate_verify(&read->certificate, authority, now) ==
+		    -1)
 			return (-1);
 	}
 	wire_descriptor_digest(node, digest);
@@ -364,7 +363,7 @@ registration_v1_verify(const struct Nodemesh__V1__AppRegistration *app,
 		length = attestation_v1_bytes(bytes, WIRE_V1_BYTES_MAX,
 		    attestation->node_id, pairs, app->n_metadata);
 	if (length > 0 && crypto_sign_verify_detached(attestation->signature,
-	    bytes, length, attestation->app_key) != 0)
+			      bytes, length, attestation->app_key) != 0)
 		length = 0;
 	free(bytes);
 	free(pairs);
@@ -381,7 +380,7 @@ wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
 	errno = EINVAL;
 	if (wire_app_key(app->app_id, key) == -1 ||
 	    attestation_decode(attestation, app->attestation.data,
-	    app->attestation.len) == -1 ||
+		app->attestation.len) == -1 ||
 	    memcmp(attestation->app_key, key, KEY_SIZE) != 0 ||
 	    strcmp(attestation->node_id, app->node_id) != 0) {
 		errno = EINVAL;
@@ -406,8 +405,9 @@ wire_registration_make(const struct attestation *attestation,
     struct Nodemesh__V1__AppRegistration__MetadataEntry **metadata,
     size_t count)
 {
-	struct Nodemesh__V1__AppRegistration app =
-	    NODEMESH__V1__APP_REGISTRATION__INIT, *copy = NULL;
+	struct Nodemesh__V1__AppRegistration
+	    app = NODEMESH__V1__APP_REGISTRATION__INIT,
+	    *copy = NULL;
 	uint8_t encoded[ATTESTATION_ENCODED], *bytes;
 	char app_id[APP_ID_LENGTH + 1], session[SESSION_ID_SIZE];
 	char node[NODE_ID_SIZE];

@@ -15,22 +15,22 @@
 #include "proto/nodemesh.pb-c.h"
 
 /* Bounds on what a node may say of itself. */
-#define WIRE_DESCRIPTOR_MAX	4096	/* bytes, packed */
-#define WIRE_METADATA_MAX	32	/* pairs */
-#define WIRE_CAPABILITIES_MAX	32
+#define WIRE_DESCRIPTOR_MAX   4096 /* bytes, packed */
+#define WIRE_METADATA_MAX     32   /* pairs */
+#define WIRE_CAPABILITIES_MAX 32
 
 /* The parts of a NodeDescriptor that a node uses, checked for form. */
 struct descriptor {
-	char			node_id[NODE_ID_SIZE];
-	char			endpoint[ENDPOINT_SIZE];
-	char			app_endpoint[ENDPOINT_SIZE];	/* "" none */
-	uint8_t			node_key[KEY_SIZE];
-	uint8_t			tls_spki[KEY_SIZE];
-	uint64_t		incarnation;
-	uint32_t		has_certificate;
-	uint32_t		zero;
-	struct certificate	certificate;
-	uint8_t			signature[SIGNATURE_SIZE];
+	char node_id[NODE_ID_SIZE];
+	char endpoint[ENDPOINT_SIZE];
+	char app_endpoint[ENDPOINT_SIZE]; /* "" none */
+	uint8_t node_key[KEY_SIZE];
+	uint8_t tls_spki[KEY_SIZE];
+	uint64_t incarnation;
+	uint32_t has_certificate;
+	uint32_t zero;
+	struct certificate certificate;
+	uint8_t signature[SIGNATURE_SIZE];
 };
 
 /*
@@ -47,20 +47,20 @@ struct descriptor {
  * REVOCATION: BE64(revoked_at); number: serial; node_id and node_key are
  *   the revoked node's, the signer is the authority.
  */
-void	wire_descriptor_digest(const struct Nodemesh__V1__NodeDescriptor *node,
-	    uint8_t digest[KEY_SIZE]);
-void	wire_leave_digest(const uint8_t mesh_id[KEY_SIZE],
-	    uint8_t digest[KEY_SIZE]);
-void	wire_presence_digest(const struct Nodemesh__V1__AppSync *sync,
-	    uint8_t digest[KEY_SIZE]);
-void	wire_join_digest(const uint8_t secret[TICKET_SECRET_SIZE],
-	    const uint8_t nonce[KEY_SIZE], const uint8_t server[KEY_SIZE],
-	    uint8_t digest[KEY_SIZE]);
-void	wire_revocation_digest(int64_t revoked_at, uint8_t digest[KEY_SIZE]);
+void wire_descriptor_digest(
+    const struct Nodemesh__V1__NodeDescriptor *node, uint8_t digest[KEY_SIZE]);
+void wire_leave_digest(
+    const uint8_t mesh_id[KEY_SIZE], uint8_t digest[KEY_SIZE]);
+void wire_presence_digest(
+    const struct Nodemesh__V1__AppSync *sync, uint8_t digest[KEY_SIZE]);
+void wire_join_digest(const uint8_t secret[TICKET_SECRET_SIZE],
+    const uint8_t nonce[KEY_SIZE], const uint8_t server[KEY_SIZE],
+    uint8_t digest[KEY_SIZE]);
+void wire_revocation_digest(int64_t revoked_at, uint8_t digest[KEY_SIZE]);
 
 /* Read a descriptor, form only. 0, or -1 with errno EINVAL. */
-int	wire_descriptor_read(struct descriptor *out,
-	    const struct Nodemesh__V1__NodeDescriptor *node);
+int wire_descriptor_read(
+    struct descriptor *out, const struct Nodemesh__V1__NodeDescriptor *node);
 
 /*
  * Check what was read: the membership certificate against authority at now
@@ -68,22 +68,22 @@ int	wire_descriptor_read(struct descriptor *out,
  * node's signature. 0, or -1 with errno EINVAL (names), EACCES (a
  * signature) or ETIME (certificate expired).
  */
-int	wire_descriptor_verify(const struct descriptor *read,
-	    const struct Nodemesh__V1__NodeDescriptor *node,
-	    const uint8_t *authority, int64_t now);
+int wire_descriptor_verify(const struct descriptor *read,
+    const struct Nodemesh__V1__NodeDescriptor *node, const uint8_t *authority,
+    int64_t now);
 
 /* A copy on the heap, for nodemesh__v1__node_descriptor__free_unpacked().
  * NULL when memory is short. */
 struct Nodemesh__V1__NodeDescriptor *wire_descriptor_copy(
-	    const struct Nodemesh__V1__NodeDescriptor *node);
+    const struct Nodemesh__V1__NodeDescriptor *node);
 
 /*
  * This node's own descriptor on the heap, from its identity; signature zero.
  * NULL when memory is short.
  */
 struct Nodemesh__V1__NodeDescriptor *wire_descriptor_own(
-	    const struct ipc_identity *identity, uint64_t incarnation,
-	    const char *endpoint, const char *app_endpoint);
+    const struct ipc_identity *identity, uint64_t incarnation,
+    const char *endpoint, const char *app_endpoint);
 
 /*
  * Check a registration's form, read its attestation and app key, and that
@@ -91,27 +91,26 @@ struct Nodemesh__V1__NodeDescriptor *wire_descriptor_own(
  * v1 attestation passes when its signature is right over node_id and
  * metadata. 0, or -1 with errno EINVAL or EACCES or ETIME.
  */
-int	wire_registration_check(
-	    const struct Nodemesh__V1__AppRegistration *app,
-	    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
-	    struct attestation *attestation);
+int wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
+    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
+    struct attestation *attestation);
 
 /*
  * A registration on the heap, all its own memory. metadata (may be NULL) is
  * copied; departed: only who and when. NULL when memory is short.
  */
 struct Nodemesh__V1__AppRegistration *wire_registration_make(
-	    const struct attestation *attestation, const char *node_id,
-	    const char *session_id, int64_t connected_at, uint64_t sequence,
-	    int departed,
-	    struct Nodemesh__V1__AppRegistration__MetadataEntry **metadata,
-	    size_t count);
+    const struct attestation *attestation, const char *node_id,
+    const char *session_id, int64_t connected_at, uint64_t sequence,
+    int departed,
+    struct Nodemesh__V1__AppRegistration__MetadataEntry **metadata,
+    size_t count);
 
 /* The public key that an app id is, 64 hex digits. 0 or -1. */
-int	wire_app_key(const char *app_id, uint8_t key[KEY_SIZE]);
+int wire_app_key(const char *app_id, uint8_t key[KEY_SIZE]);
 
 /* Copy a text of the wire; -1 when it is longer than size - 1 or holds
  * anything but printable ASCII. */
-int	wire_text(char *out, size_t size, const char *text);
+int wire_text(char *out, size_t size, const char *text);
 
 #endif

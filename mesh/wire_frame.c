@@ -7,26 +7,21 @@
 
 #include "mesh/wire_frame.h"
 
-enum wire_type {
-	WIRE_VARINT = 0,
-	WIRE_I64 = 1,
-	WIRE_LEN = 2,
-	WIRE_I32 = 5
-};
+enum wire_type { WIRE_VARINT = 0, WIRE_I64 = 1, WIRE_LEN = 2, WIRE_I32 = 5 };
 
-#define FIELD_MAX	536870911U	/* largest field number */
+#define FIELD_MAX 536870911U /* largest field number */
 
 struct reader {
-	const uint8_t	*at;
-	const uint8_t	*end;
+	const uint8_t *at;
+	const uint8_t *end;
 };
 
 /* A field as read: value for a varint, text for a length-delimited one. */
 struct field {
-	uint32_t		 number;
-	enum wire_type		 type;
-	uint64_t		 value;
-	struct frame_text	 text;
+	uint32_t number;
+	enum wire_type type;
+	uint64_t value;
+	struct frame_text text;
 };
 
 static int
@@ -97,23 +92,27 @@ read_field(struct reader *reader, struct field *field)
 
 /* Where a body keeps what; 0: it has no such field. */
 struct layout {
-	uint8_t	chat_id, word, handle, payload;		/* WIRE_LEN */
-	uint8_t	sequence, version, counter, messages, bytes, retry;
+	uint8_t chat_id, word, handle, payload; /* WIRE_LEN */
+	uint8_t sequence, version, counter, messages, bytes, retry;
 };
 
-static const struct layout layouts[] = {
-	[FRAME_RELAY] = { .chat_id = 1, .payload = 2, .sequence = 3,
-	    .handle = 4, .version = 5, .counter = 6 },
-	[FRAME_TEARDOWN] = { .chat_id = 1, .word = 2, .handle = 3,
+static const struct layout layouts[] = { [FRAME_RELAY] = { .chat_id = 1,
+					     .payload = 2,
+					     .sequence = 3,
+					     .handle = 4,
+					     .version = 5,
+					     .counter = 6 },
+	[FRAME_TEARDOWN] = { .chat_id = 1,
+	    .word = 2,
+	    .handle = 3,
 	    .version = 4 },
 	[FRAME_ERROR] = { .word = 1, .chat_id = 3, .handle = 4, .retry = 5 },
 	[FRAME_RELAY_ACK] = { .chat_id = 1, .sequence = 2, .handle = 3 },
-	[FRAME_CREDIT] = { .handle = 1, .messages = 2, .bytes = 3 }
-};
+	[FRAME_CREDIT] = { .handle = 1, .messages = 2, .bytes = 3 } };
 
 static int
-body_take_text(struct frame *frame, const struct layout *layout,
-    const struct field *field)
+body_take_text(
+    struct frame *frame, const struct layout *layout, const struct field *field)
 {
 	if (field->number == layout->payload)
 		frame->payload = field->text;
@@ -129,8 +128,8 @@ body_take_text(struct frame *frame, const struct layout *layout,
 }
 
 static void
-body_take_number(struct frame *frame, const struct layout *layout,
-    const struct field *field)
+body_take_number(
+    struct frame *frame, const struct layout *layout, const struct field *field)
 {
 	if (field->number == layout->sequence)
 		frame->sequence = field->value;
@@ -188,7 +187,7 @@ frame_read(struct frame *frame, const uint8_t *bytes, size_t length)
 	if (frame->body == FRAME_SETUP)
 		frame->setup = body;
 	else if (frame->body != FRAME_NONE &&
-	    body_read(frame, &layouts[frame->body], &body) == -1)
+		 body_read(frame, &layouts[frame->body], &body) == -1)
 		goto invalid;
 	return (0);
 invalid:
@@ -260,7 +259,8 @@ put_number(uint8_t *out, uint8_t number, uint64_t value)
 static size_t
 body_size(const struct frame *frame, const struct layout *layout)
 {
-	return (text_size(layout->chat_id, frame->chat_id.length) +
+	return (
+	    text_size(layout->chat_id, frame->chat_id.length) +
 	    text_size(layout->word, frame->word.length) +
 	    text_size(layout->handle, frame->handle != NULL ? KEY_SIZE : 0) +
 	    text_size(layout->payload, frame->payload.length) +
@@ -282,7 +282,7 @@ frame_bound(const struct frame *frame)
 	else
 		body = body_size(frame, &layouts[frame->body]);
 	return (text_size(1, frame->correlation.length) + 1 +
-	    varint_size(body) + body);
+		varint_size(body) + body);
 }
 
 size_t
@@ -291,8 +291,8 @@ frame_write(const struct frame *frame, uint8_t *out)
 	const struct layout *layout;
 	uint8_t *at;
 
-	at = put_text(out, 1, frame->correlation.bytes,
-	    frame->correlation.length);
+	at = put_text(
+	    out, 1, frame->correlation.bytes, frame->correlation.length);
 	*at++ = (uint8_t)(frame->body << 3 | WIRE_LEN);
 	if (frame->body == FRAME_SETUP) {
 		at = put_varint(at, frame->setup.length);
@@ -301,14 +301,13 @@ frame_write(const struct frame *frame, uint8_t *out)
 	}
 	layout = &layouts[frame->body];
 	at = put_varint(at, body_size(frame, layout));
-	at = put_text(at, layout->chat_id, frame->chat_id.bytes,
-	    frame->chat_id.length);
-	at = put_text(at, layout->word, frame->word.bytes,
-	    frame->word.length);
+	at = put_text(
+	    at, layout->chat_id, frame->chat_id.bytes, frame->chat_id.length);
+	at = put_text(at, layout->word, frame->word.bytes, frame->word.length);
 	at = put_text(at, layout->handle, frame->handle,
 	    frame->handle != NULL ? KEY_SIZE : 0);
-	at = put_text(at, layout->payload, frame->payload.bytes,
-	    frame->payload.length);
+	at = put_text(
+	    at, layout->payload, frame->payload.bytes, frame->payload.length);
 	at = put_number(at, layout->sequence, frame->sequence);
 	at = put_number(at, layout->version, frame->version);
 	at = put_number(at, layout->counter, frame->counter);

@@ -11,11 +11,11 @@
 #include "mesh/wire_frame.h"
 #include "proto/approuter.pb-c.h"
 
-#define SETUP_TAIL_MAX	16384	/* messages.def, SETUP_IN */
+#define SETUP_TAIL_MAX 16384 /* messages.def, SETUP_IN */
 
 /* The two maps have entries of the same make under two names. */
 _Static_assert(sizeof(struct Nodemesh__V1__SetupTieline__MetadataEntry) ==
-    sizeof(struct Approuter__V1__StartChat__MetadataEntry),
+		   sizeof(struct Approuter__V1__StartChat__MetadataEntry),
     "metadata entries differ");
 
 static void
@@ -94,8 +94,8 @@ frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
 	struct ipc_identity me = *identity;
 	struct ipc_setup copy = *setup;
 
-	if (tail_length > 0 && (start = approuter__v1__start_chat__unpack(NULL,
-	    tail_length, tail)) == NULL) {
+	if (tail_length > 0 && (start = approuter__v1__start_chat__unpack(
+				    NULL, tail_length, tail)) == NULL) {
 		errno = EINVAL;
 		return (NULL);
 	}
@@ -148,8 +148,7 @@ frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
 static uint8_t *
 start_pack(const struct Nodemesh__V1__SetupTieline *wire, size_t *length)
 {
-	struct Approuter__V1__StartChat start =
-	    APPROUTER__V1__START_CHAT__INIT;
+	struct Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
 	uint8_t *out = NULL;
 
 	start.chat_id = wire->chat_id;
@@ -186,8 +185,8 @@ setup_agrees(const struct Nodemesh__V1__SetupTieline *wire,
 	    wire_app_key(wire->target_app_id, key) == -1 ||
 	    memcmp(key, target, KEY_SIZE) != 0)
 		return (0);
-	return (memcmp(setup->key.handle, setup->offer.handle,
-	    KEY_SIZE) == 0 && setup->key.side != setup->offer.side);
+	return (memcmp(setup->key.handle, setup->offer.handle, KEY_SIZE) == 0 &&
+		setup->key.side != setup->offer.side);
 }
 
 /* And it names who sent it. */
@@ -198,24 +197,24 @@ setup_is_from(const struct Nodemesh__V1__SetupTieline *wire,
 {
 	const uint8_t *node;
 
-	node = setup->offer.side == CHAT_LO ? setup->offer.node_lo :
-	    setup->offer.node_hi;
+	node = setup->offer.side == CHAT_LO ? setup->offer.node_lo
+					    : setup->offer.node_hi;
 	return (strcmp(wire->source_node_id, node_id) == 0 &&
-	    wire->source_public_key.len == KEY_SIZE &&
-	    memcmp(wire->source_public_key.data, node_key, KEY_SIZE) == 0 &&
-	    memcmp(node, node_key, KEY_SIZE) == 0);
+		wire->source_public_key.len == KEY_SIZE &&
+		memcmp(wire->source_public_key.data, node_key, KEY_SIZE) == 0 &&
+		memcmp(node, node_key, KEY_SIZE) == 0);
 }
 
 static int
 setup_fill(const struct Nodemesh__V1__SetupTieline *wire,
-    struct ipc_setup *setup, uint8_t source[KEY_SIZE],
-    uint8_t target[KEY_SIZE])
+    struct ipc_setup *setup, uint8_t source[KEY_SIZE], uint8_t target[KEY_SIZE])
 {
 	size_t length = strlen(wire->chat_id);
 
 	if (!chat_id_valid(wire->chat_id, length) ||
-	    offer_decode(&setup->offer, wire->offer.data,
-	    wire->offer.len) == -1 || setup->offer.side > CHAT_HI)
+	    offer_decode(&setup->offer, wire->offer.data, wire->offer.len) ==
+		-1 ||
+	    setup->offer.side > CHAT_HI)
 		return (-1);
 	memcpy(setup->chat_id, wire->chat_id, length);
 	offer_apps(&setup->offer, source, target);
@@ -245,8 +244,8 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
 	memset(setup, 0, sizeof(*setup));
 	*tail = NULL;
 	*tail_length = 0;
-	wire = nodemesh__v1__setup_tieline__unpack(NULL, packed->length,
-	    packed->bytes);
+	wire = nodemesh__v1__setup_tieline__unpack(
+	    NULL, packed->length, packed->bytes);
 	if (wire == NULL)
 		goto done;
 	if (setup_fill(wire, setup, source, target) == -1 ||
@@ -259,8 +258,8 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
 	memcpy(setup->node, node_key, KEY_SIZE);
 	/* What the other router or keyd made by itself has no StartChat. */
 	bare = wire->resume != NULL && wire->source_ephemeral_key.len == 0 &&
-	    wire->signature.len == 0 && wire->n_metadata == 0 &&
-	    wire->hkdf_salt.len == 0 && wire->hkdf_info.len == 0;
+	       wire->signature.len == 0 && wire->n_metadata == 0 &&
+	       wire->hkdf_salt.len == 0 && wire->hkdf_info.len == 0;
 	if (!bare && (*tail = start_pack(wire, tail_length)) == NULL)
 		goto done;
 	result = 0;

@@ -41,73 +41,73 @@
 #include "common/util/log.h"
 #include "mesh/wire.h"
 
-#define WAIT_NS		(30 * CLOCK_SECOND)
-#define NODES		6
-#define SEEN		64
-#define YEAR		(INT64_C(365) * 86400 * CLOCK_SECOND)
+#define WAIT_NS (30 * CLOCK_SECOND)
+#define NODES   6
+#define SEEN    64
+#define YEAR    (INT64_C(365) * 86400 * CLOCK_SECOND)
 
 /* Not every test uses every helper. */
-#define HELPER		static __attribute__((unused))
+#define HELPER  static __attribute__((unused))
 
 struct keys {
-	uint8_t	public[KEY_SIZE];
-	uint8_t	secret[crypto_sign_SECRETKEYBYTES];
+	uint8_t public[KEY_SIZE];
+	uint8_t secret[crypto_sign_SECRETKEYBYTES];
 };
 
 struct node {
-	char			 name[NODE_ID_SIZE];
-	struct keys		 keys;
-	EVP_PKEY		*tls;
-	uint8_t			 spki[KEY_SIZE];
-	struct certificate	 certificate;
-	int			 in_mesh;
-	int			 authority;
-	int			 mute;		/* keyd says nothing at first */
-	pid_t			 pid;
-	struct ipc		*parent, *keyd, *router, *control;
-	int			 fd;			/* listening */
-	char			 endpoint[ENDPOINT_SIZE];
-	uint64_t		 incarnation;
-	uint64_t		 floor[STATEMENT_KINDS];
-	uint64_t		 serial;
-	struct ipc_peer		 saved[NODES];
-	unsigned		 saved_count;
+	char name[NODE_ID_SIZE];
+	struct keys keys;
+	EVP_PKEY *tls;
+	uint8_t spki[KEY_SIZE];
+	struct certificate certificate;
+	int in_mesh;
+	int authority;
+	int mute; /* keyd says nothing at first */
+	pid_t pid;
+	struct ipc *parent, *keyd, *router, *control;
+	int fd; /* listening */
+	char endpoint[ENDPOINT_SIZE];
+	uint64_t incarnation;
+	uint64_t floor[STATEMENT_KINDS];
+	uint64_t serial;
+	struct ipc_peer saved[NODES];
+	unsigned saved_count;
 	/* What it said. */
-	unsigned		 ready, shut, down;
-	unsigned		 results;
-	struct ipc_result	 result;
-	char			 result_text[256];
-	struct ipc_row_node	 rows[SEEN];
-	unsigned		 row_count, show_ends;
-	struct ipc_presence	 presence;		/* the last */
-	unsigned		 presences;
-	struct ipc_found	 found;
-	unsigned		 founds;
-	unsigned		 ups[NODES], downs[NODES], ended[NODES];
-	struct ipc_setup	 setup;
-	uint8_t			 setup_tail[4096];
-	size_t			 setup_tail_length;
-	unsigned		 setups;
-	struct ipc_sealed	 open;
-	uint64_t		 opens;
-	unsigned		 misordered;
-	size_t			 open_length;
-	struct ipc_relay_ack	 ack;
-	unsigned		 acks;
-	struct ipc_credit	 credit;
-	unsigned		 credits;
-	struct ipc_teardown	 teardown;
-	unsigned		 teardowns;
-	struct ipc_chat_code	 error;
-	unsigned		 errors;
+	unsigned ready, shut, down;
+	unsigned results;
+	struct ipc_result result;
+	char result_text[256];
+	struct ipc_row_node rows[SEEN];
+	unsigned row_count, show_ends;
+	struct ipc_presence presence; /* the last */
+	unsigned presences;
+	struct ipc_found found;
+	unsigned founds;
+	unsigned ups[NODES], downs[NODES], ended[NODES];
+	struct ipc_setup setup;
+	uint8_t setup_tail[4096];
+	size_t setup_tail_length;
+	unsigned setups;
+	struct ipc_sealed open;
+	uint64_t opens;
+	unsigned misordered;
+	size_t open_length;
+	struct ipc_relay_ack ack;
+	unsigned acks;
+	struct ipc_credit credit;
+	unsigned credits;
+	struct ipc_teardown teardown;
+	unsigned teardowns;
+	struct ipc_chat_code error;
+	unsigned errors;
 };
 
 static struct {
-	struct event_base	*base;
-	struct keys		 authority;
-	uint8_t			 secret[TICKET_SECRET_SIZE];
-	int64_t			 route_grace;
-	struct node		 nodes[NODES];
+	struct event_base *base;
+	struct keys authority;
+	uint8_t secret[TICKET_SECRET_SIZE];
+	int64_t route_grace;
+	struct node nodes[NODES];
 } world;
 
 static void
@@ -128,8 +128,8 @@ binding_make(const struct node *node, struct binding *binding)
 	memcpy(binding->node_id, node->name, NODE_ID_SIZE);
 	memcpy(binding->node_key, node->keys.public, KEY_SIZE);
 	length = binding_signed_bytes(binding, node->spki, bytes);
-	crypto_sign_detached(binding->signature, NULL, bytes, length,
-	    node->keys.secret);
+	crypto_sign_detached(
+	    binding->signature, NULL, bytes, length, node->keys.secret);
 	binding->has_certificate = (uint32_t)node->in_mesh;
 	binding->certificate = node->certificate;
 }
@@ -152,8 +152,9 @@ pem_make(EVP_PKEY *tls, const struct binding *binding)
 	(void)X509_gmtime_adj(X509_getm_notBefore(x509), 0);
 	(void)X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
 	(void)X509_set_pubkey(x509, tls);
-	ck_assert_int_eq(ASN1_OCTET_STRING_set(value, bytes,
-	    (int)binding_encode(binding, bytes)), 1);
+	ck_assert_int_eq(ASN1_OCTET_STRING_set(
+			     value, bytes, (int)binding_encode(binding, bytes)),
+	    1);
 	extension = X509_EXTENSION_create_by_OBJ(NULL, object, 0, value);
 	ck_assert_int_eq(X509_add_ext(x509, extension, -1), 1);
 	ck_assert_int_gt(X509_sign(x509, tls, EVP_sha256()), 0);
@@ -180,8 +181,8 @@ spki_hash(EVP_PKEY *tls, uint8_t hash[KEY_SIZE])
 }
 
 static void
-certify(const struct node *node, uint64_t serial,
-    struct certificate *certificate)
+certify(
+    const struct node *node, uint64_t serial, struct certificate *certificate)
 {
 	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
 	size_t length;
@@ -217,8 +218,8 @@ keyd_identify(struct node *node)
 	memcpy(identity.node_id, node->name, NODE_ID_SIZE);
 	memcpy(identity.node_key, node->keys.public, KEY_SIZE);
 	if (node->in_mesh) {
-		memcpy(identity.authority_key, world.authority.public,
-		    KEY_SIZE);
+		memcpy(
+		    identity.authority_key, world.authority.public, KEY_SIZE);
 		mesh_id_make(identity.mesh_id, world.authority.public);
 		identity.certificate = node->certificate;
 	}
@@ -240,7 +241,8 @@ on_sign_digest(void *arg, const struct ipc_message *message)
 
 	ck_assert_int_eq(EVP_PKEY_sign_init(context), 1);
 	ck_assert_int_eq(EVP_PKEY_sign(context, answer.signature, &length,
-	    question->digest, question->length), 1);
+			     question->digest, question->length),
+	    1);
 	EVP_PKEY_CTX_free(context);
 	answer.length = length;
 	ipc_send(node->keyd, IPC_SIGNED_DIGEST, &answer, NULL, 0);
@@ -259,12 +261,12 @@ on_statement(void *arg, const struct ipc_message *message)
 	if (question->kind != STATEMENT_REVOCATION &&
 	    question->number >= node->floor[question->kind]) {
 		node->floor[question->kind] = question->number;
-		length = statement_signed_bytes(
-		    (enum statement_kind)question->kind, node->name,
-		    node->keys.public, question->number, question->digest,
-		    bytes);
-		crypto_sign_detached(answer.signature, NULL, bytes, length,
-		    node->keys.secret);
+		length =
+		    statement_signed_bytes((enum statement_kind)question->kind,
+			node->name, node->keys.public, question->number,
+			question->digest, bytes);
+		crypto_sign_detached(
+		    answer.signature, NULL, bytes, length, node->keys.secret);
 		answer.ok = 1;
 	}
 	ipc_send(node->keyd, IPC_STATEMENT_SIGNED, &answer, NULL, 0);
@@ -281,14 +283,13 @@ on_redeem(void *arg, const struct ipc_message *message)
 	answer.result = REDEEM_OK;
 	if (!node->authority)
 		answer.result = REDEEM_NOT_AUTHORITY;
-	else if (memcmp(redeem->secret, world.secret,
-	    TICKET_SECRET_SIZE) != 0)
+	else if (memcmp(redeem->secret, world.secret, TICKET_SECRET_SIZE) != 0)
 		answer.result = REDEEM_UNKNOWN;
 	for (i = 0; i < NODES; i++)
-		if (world.nodes[i].in_mesh && strcmp(world.nodes[i].name,
-		    redeem->node_id) == 0 &&
+		if (world.nodes[i].in_mesh &&
+		    strcmp(world.nodes[i].name, redeem->node_id) == 0 &&
 		    memcmp(world.nodes[i].keys.public, redeem->node_key,
-		    KEY_SIZE) != 0)
+			KEY_SIZE) != 0)
 			answer.result = REDEEM_NAME_TAKEN;
 	if (answer.result == REDEEM_OK) {
 		memcpy(who.name, redeem->node_id, NODE_ID_SIZE);
@@ -318,7 +319,7 @@ on_peer_save(void *arg, const struct ipc_message *message)
 
 	for (i = 0; i < node->saved_count; i++)
 		if (memcmp(node->saved[i].certificate.node_key,
-		    peer->certificate.node_key, KEY_SIZE) == 0)
+			peer->certificate.node_key, KEY_SIZE) == 0)
 			break;
 	ck_assert_uint_lt(i, NODES);
 	node->saved[i] = *peer;
@@ -335,7 +336,7 @@ on_peer_forget(void *arg, const struct ipc_message *message)
 
 	for (i = 0; i < node->saved_count; i++)
 		if (memcmp(node->saved[i].certificate.node_key,
-		    peer->certificate.node_key, KEY_SIZE) == 0)
+			peer->certificate.node_key, KEY_SIZE) == 0)
 			node->saved[i] = node->saved[--node->saved_count];
 }
 
@@ -373,8 +374,8 @@ on_teardown_in(void *arg, const struct ipc_message *message)
 	node->teardowns++;
 }
 
-static const ipc_handler keyd_side[IPC_TYPE_COUNT] = {
-	[IPC_SIGN_DIGEST] = on_sign_digest,
+static const ipc_handler keyd_side[IPC_TYPE_COUNT] = { [IPC_SIGN_DIGEST] =
+							   on_sign_digest,
 	[IPC_STATEMENT] = on_statement,
 	[IPC_REDEEM] = on_redeem,
 	[IPC_MEMBERSHIP] = on_membership,
@@ -382,8 +383,7 @@ static const ipc_handler keyd_side[IPC_TYPE_COUNT] = {
 	[IPC_PEER_FORGET] = on_peer_forget,
 	[IPC_SETUP_IN] = on_setup_in,
 	[IPC_OPEN] = on_open,
-	[IPC_TEARDOWN_IN] = on_teardown_in
-};
+	[IPC_TEARDOWN_IN] = on_teardown_in };
 
 /* --- router -------------------------------------------------------------- */
 
@@ -472,16 +472,15 @@ on_route_error(void *arg, const struct ipc_message *message)
 	node->errors++;
 }
 
-static const ipc_handler router_side[IPC_TYPE_COUNT] = {
-	[IPC_PRESENCE] = on_presence,
+static const ipc_handler router_side[IPC_TYPE_COUNT] = { [IPC_PRESENCE] =
+							     on_presence,
 	[IPC_FOUND] = on_found,
 	[IPC_NODE_STATE] = on_node_state,
 	[IPC_TIELINE_UP] = on_tieline_up,
 	[IPC_TIELINE_DOWN] = on_tieline_down,
 	[IPC_RELAY_ACK] = on_relay_ack,
 	[IPC_CREDIT] = on_credit,
-	[IPC_ROUTE_ERROR] = on_route_error
-};
+	[IPC_ROUTE_ERROR] = on_route_error };
 
 /* --- control and parent -------------------------------------------------- */
 
@@ -518,11 +517,10 @@ on_show_end(void *arg, const struct ipc_message *message)
 	node->show_ends++;
 }
 
-static const ipc_handler control_side[IPC_TYPE_COUNT] = {
-	[IPC_RESULT] = on_result,
+static const ipc_handler control_side[IPC_TYPE_COUNT] = { [IPC_RESULT] =
+							      on_result,
 	[IPC_ROW_NODE] = on_row,
-	[IPC_SHOW_END] = on_show_end
-};
+	[IPC_SHOW_END] = on_show_end };
 
 static void
 on_ready(void *arg, const struct ipc_message *message)
@@ -542,14 +540,11 @@ static void
 on_broken(void *arg, const struct ipc_message *message)
 {
 	(void)message;
-	ck_abort_msg("%s found a neighbour broken",
-	    ((struct node *)arg)->name);
+	ck_abort_msg("%s found a neighbour broken", ((struct node *)arg)->name);
 }
 
 static const ipc_handler parent_side[IPC_TYPE_COUNT] = {
-	[IPC_READY] = on_ready,
-	[IPC_SHUT] = on_shut,
-	[IPC_BROKEN] = on_broken
+	[IPC_READY] = on_ready, [IPC_SHUT] = on_shut, [IPC_BROKEN] = on_broken
 };
 
 /* Every door of a dead child closes; forget it. */
@@ -572,8 +567,8 @@ door_give(struct node *node, enum process peer, const ipc_handler *handlers)
 
 	ck_assert_int_eq(ipc_pair(fds), 0);
 	ipc_send_fd(node->parent, IPC_DOOR, &door, fds[1]);
-	return (ipc_new(world.base, fds[0], peer, PROCESS_MESH, &callbacks,
-	    node));
+	return (
+	    ipc_new(world.base, fds[0], peer, PROCESS_MESH, &callbacks, node));
 }
 
 /* --- a node's life ------------------------------------------------------- */
@@ -586,23 +581,22 @@ node_listen(struct node *node)
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (node->endpoint[0] != '\0')
-		address.sin_port = htons((uint16_t)atoi(
-		    strchr(node->endpoint, ':') + 1));
-	node->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK |
-	    SOCK_CLOEXEC, 0);
-	(void)setsockopt(node->fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 },
-	    sizeof(int));
-	ck_assert_int_eq(bind(node->fd, (struct sockaddr *)&address,
-	    sizeof(address)), 0);
+		address.sin_port =
+		    htons((uint16_t)atoi(strchr(node->endpoint, ':') + 1));
+	node->fd =
+	    socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	(void)setsockopt(
+	    node->fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	ck_assert_int_eq(
+	    bind(node->fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	ck_assert_int_eq(listen(node->fd, 64), 0);
-	ck_assert_int_eq(getsockname(node->fd, (struct sockaddr *)&address,
-	    &length), 0);
-	(void)snprintf(node->endpoint, sizeof(node->endpoint),
-	    "127.0.0.1:%u", ntohs(address.sin_port));
+	ck_assert_int_eq(
+	    getsockname(node->fd, (struct sockaddr *)&address, &length), 0);
+	(void)snprintf(node->endpoint, sizeof(node->endpoint), "127.0.0.1:%u",
+	    ntohs(address.sin_port));
 }
 
-static void __attribute__((noreturn))
-node_run(int door)
+static void __attribute__((noreturn)) node_run(int door)
 {
 	const char *what;
 	int fd;
@@ -626,8 +620,8 @@ node_config(struct node *node)
 	(void)strlcpy(config.node_id, node->name, sizeof(config.node_id));
 	(void)strlcpy(config.advertise_mesh, node->endpoint,
 	    sizeof(config.advertise_mesh));
-	(void)strlcpy(config.advertise_app, "127.0.0.1:1",
-	    sizeof(config.advertise_app));
+	(void)strlcpy(
+	    config.advertise_app, "127.0.0.1:1", sizeof(config.advertise_app));
 	config.limits.members = 64;
 	config.limits.apps = 1000;
 	config.limits.message_size = 1024 * 1024;
@@ -699,15 +693,16 @@ turn(void)
 	(void)poll(NULL, 0, 1);
 }
 
-#define UNTIL(condition) do {						\
-	int64_t until_end = clock_monotonic() + WAIT_NS;		\
-									\
-	while (!(condition)) {						\
-		turn();							\
-		ck_assert_msg(clock_monotonic() < until_end,		\
-		    "waited in vain for " #condition);			\
-	}								\
-} while (0)
+#define UNTIL(condition)                                                       \
+	do {                                                                   \
+		int64_t until_end = clock_monotonic() + WAIT_NS;               \
+                                                                               \
+		while (!(condition)) {                                         \
+			turn();                                                \
+			ck_assert_msg(clock_monotonic() < until_end,           \
+			    "waited in vain for " #condition);                 \
+		}                                                              \
+	} while (0)
 
 /* Kill the process like a crash would, and drop the doors. */
 HELPER void
@@ -717,7 +712,7 @@ node_kill(struct node *node)
 
 	ck_assert_int_eq(kill(node->pid, SIGKILL), 0);
 	ck_assert_int_eq(waitpid(node->pid, &status, 0), node->pid);
-	UNTIL(node->down == 4);		/* each door is freed with it */
+	UNTIL(node->down == 4); /* each door is freed with it */
 	node->pid = 0;
 }
 
@@ -749,7 +744,7 @@ node_state_of(struct node *node, const struct node *other)
 	UNTIL(node->show_ends > ends);
 	for (i = 0; i < node->row_count; i++)
 		if (memcmp(node->rows[i].node_key, other->keys.public,
-		    KEY_SIZE) == 0)
+			KEY_SIZE) == 0)
 			return (node->rows[i].state);
 	return (0);
 }
@@ -769,11 +764,11 @@ ticket_make(const struct node *via, struct ipc_ticket *order)
 	ticket->expires_at = clock_wall() + 3600 * CLOCK_SECOND;
 	ticket->endpoint_count = 1;
 	memcpy(ticket->endpoints[0].node_key, via->keys.public, KEY_SIZE);
-	(void)strlcpy(ticket->endpoints[0].endpoint, via->endpoint,
-	    ENDPOINT_SIZE);
+	(void)strlcpy(
+	    ticket->endpoints[0].endpoint, via->endpoint, ENDPOINT_SIZE);
 	length = ticket_signed_bytes(ticket, bytes);
-	crypto_sign_detached(ticket->signature, NULL, bytes, length,
-	    world.authority.secret);
+	crypto_sign_detached(
+	    ticket->signature, NULL, bytes, length, world.authority.secret);
 }
 
 HELPER void
@@ -802,11 +797,10 @@ app_attest(const struct keys *app, const struct node *node,
 	memcpy(attestation->node_key, node->keys.public, KEY_SIZE);
 	memcpy(attestation->node_id, node->name, NODE_ID_SIZE);
 	attestation->issued_at = clock_wall();
-	attestation->expires_at = attestation->issued_at +
-	    3600 * CLOCK_SECOND;
+	attestation->expires_at = attestation->issued_at + 3600 * CLOCK_SECOND;
 	length = attestation_signed_bytes(attestation, bytes);
-	crypto_sign_detached(attestation->signature, NULL, bytes, length,
-	    app->secret);
+	crypto_sign_detached(
+	    attestation->signature, NULL, bytes, length, app->secret);
 }
 
 HELPER void
@@ -848,22 +842,22 @@ setup_make(struct ipc_setup *setup, const char *chat_id,
 
 	memset(setup, 0, sizeof(*setup));
 	(void)strlcpy(setup->chat_id, chat_id, CHAT_ID_SIZE);
-	ck_assert_int_eq(chat_key_make(&setup->key, chat_id, from->public,
-	    to->public), 0);
+	ck_assert_int_eq(
+	    chat_key_make(&setup->key, chat_id, from->public, to->public), 0);
 	lo = setup->key.side == CHAT_LO;
 	memcpy(offer->handle, setup->key.handle, KEY_SIZE);
 	offer->version = 1;
 	offer->side = setup->key.side;
 	memcpy(lo ? offer->app_lo : offer->app_hi, from->public, KEY_SIZE);
 	memcpy(lo ? offer->app_hi : offer->app_lo, to->public, KEY_SIZE);
-	memcpy(lo ? offer->node_lo : offer->node_hi, here->keys.public,
-	    KEY_SIZE);
-	memcpy(lo ? offer->node_hi : offer->node_lo, there->keys.public,
-	    KEY_SIZE);
+	memcpy(
+	    lo ? offer->node_lo : offer->node_hi, here->keys.public, KEY_SIZE);
+	memcpy(
+	    lo ? offer->node_hi : offer->node_lo, there->keys.public, KEY_SIZE);
 	memset(offer->ephemeral, 9, KEY_SIZE);
 	offer_signed_bytes(offer, bytes);
-	crypto_sign_detached(offer->signature, NULL, bytes, sizeof(bytes),
-	    here->keys.secret);
+	crypto_sign_detached(
+	    offer->signature, NULL, bytes, sizeof(bytes), here->keys.secret);
 	memcpy(setup->node, there->keys.public, KEY_SIZE);
 }
 

@@ -9,20 +9,20 @@
 #include "common/util/hex.h"
 #include "mesh/wire_frame.h"
 
-#define SERVICE	"/nodemesh.v1.NodeMesh/"
+#define SERVICE "/nodemesh.v1.NodeMesh/"
 
 /* Mallory: keys, a connection, one stream. */
 static struct {
-	struct node		 node;
-	struct rpc_tls		*tls;
-	struct rpc_connection	*connection;
-	struct rpc_stream	*stream;
-	int			 connected;
-	int			 closed;
-	enum rpc_status		 status;
-	struct frame		 frame;		/* the last RouteFrame */
-	char			 word[64];	/* its code */
-	unsigned		 frames;
+	struct node node;
+	struct rpc_tls *tls;
+	struct rpc_connection *connection;
+	struct rpc_stream *stream;
+	int connected;
+	int closed;
+	enum rpc_status status;
+	struct frame frame; /* the last RouteFrame */
+	char word[64];      /* its code */
+	unsigned frames;
 } liar;
 
 static void
@@ -50,14 +50,12 @@ on_gone(struct rpc_connection *connection, void *arg)
 }
 
 static const struct rpc_client_callbacks client_callbacks = {
-	.connected = on_connected,
-	.failed = on_failed,
-	.closed = on_gone
+	.connected = on_connected, .failed = on_failed, .closed = on_gone
 };
 
 static void
-on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
-    void *arg)
+on_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
 	size_t n;
 
@@ -65,8 +63,9 @@ on_message(struct rpc_stream *stream, const uint8_t *bytes, size_t length,
 	rpc_stream_consume(stream, length);
 	if (frame_read(&liar.frame, bytes, length) == -1)
 		return;
-	n = liar.frame.word.length < sizeof(liar.word) - 1 ?
-	    liar.frame.word.length : sizeof(liar.word) - 1;
+	n = liar.frame.word.length < sizeof(liar.word) - 1
+		? liar.frame.word.length
+		: sizeof(liar.word) - 1;
 	if (n > 0)
 		memcpy(liar.word, liar.frame.word.bytes, n);
 	liar.word[n] = '\0';
@@ -86,8 +85,7 @@ on_stream_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static const struct rpc_stream_callbacks stream_callbacks = {
-	.message = on_message,
-	.closed = on_stream_closed
+	.message = on_message, .closed = on_stream_closed
 };
 
 /* Connect to node as one that the authority certified, or not. */
@@ -113,8 +111,9 @@ liar_connect(const struct node *node, int member)
 	}
 	binding_make(&liar.node, &binding);
 	pem = pem_make(liar.node.tls, &binding);
-	ck_assert_int_eq(PEM_write_bio_PrivateKey(bio, liar.node.tls, NULL,
-	    NULL, 0, NULL, NULL), 1);
+	ck_assert_int_eq(PEM_write_bio_PrivateKey(
+			     bio, liar.node.tls, NULL, NULL, 0, NULL, NULL),
+	    1);
 	size = BIO_get_mem_data(bio, &data);
 	key = strndup(data, (size_t)size);
 	BIO_free(bio);
@@ -128,11 +127,10 @@ liar_connect(const struct node *node, int member)
 	free(key);
 	rpc_limits_default(&limits);
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	address.sin_port = htons((uint16_t)atoi(strchr(node->endpoint,
-	    ':') + 1));
+	address.sin_port =
+	    htons((uint16_t)atoi(strchr(node->endpoint, ':') + 1));
 	liar.connection = rpc_connect(world.base, liar.tls, &limits,
-	    (struct sockaddr *)&address, "localhost", &client_callbacks,
-	    NULL);
+	    (struct sockaddr *)&address, "localhost", &client_callbacks, NULL);
 	ck_assert_ptr_nonnull(liar.connection);
 	UNTIL(liar.connected);
 }
@@ -148,8 +146,8 @@ liar_call(const char *method)
 	}
 	liar.closed = 0;
 	(void)snprintf(path, sizeof(path), "%s%s", SERVICE, method);
-	liar.stream = rpc_call(liar.connection, path, 0, &stream_callbacks,
-	    NULL);
+	liar.stream =
+	    rpc_call(liar.connection, path, 0, &stream_callbacks, NULL);
 	ck_assert_ptr_nonnull(liar.stream);
 }
 
@@ -182,8 +180,9 @@ liar_frame(const struct frame *frame)
 	uint8_t packed[4096];
 
 	ck_assert_uint_le(frame_bound(frame), sizeof(packed));
-	ck_assert_int_eq(rpc_stream_send(liar.stream, packed,
-	    frame_write(frame, packed)), 0);
+	ck_assert_int_eq(
+	    rpc_stream_send(liar.stream, packed, frame_write(frame, packed)),
+	    0);
 }
 
 static void
@@ -242,8 +241,8 @@ liar_descriptor(uint64_t incarnation)
 	wire_descriptor_digest(node, digest);
 	length = statement_signed_bytes(STATEMENT_DESCRIPTOR, liar.node.name,
 	    liar.node.keys.public, incarnation, digest, bytes);
-	crypto_sign_detached(node->signature.data, NULL, bytes, length,
-	    liar.node.keys.secret);
+	crypto_sign_detached(
+	    node->signature.data, NULL, bytes, length, liar.node.keys.secret);
 	return (node);
 }
 
@@ -291,13 +290,13 @@ START_TEST(L17_L31_nobody_speaks_for_another)
 	/* L31: out of range, refused without a word; then a good one. */
 	liar_call("Gossip");
 	node = liar_descriptor(UINT64_MAX);
-	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node,
-	    UINT64_MAX);
+	liar_event(
+	    NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, UINT64_MAX);
 	nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
 	node = liar_descriptor(5);
 	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, 5);
 	UNTIL(node_state_of(a, &liar.node) == NODE_ALIVE ||
-	    node_state_of(a, &liar.node) == NODE_SUSPECT);
+	      node_state_of(a, &liar.node) == NODE_SUSPECT);
 	/* A LEAVE for oneself that nobody signed. */
 	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__LEAVE, node, 5);
 	liar_is_denied();
@@ -315,7 +314,7 @@ START_TEST(L18_hearsay_does_not_evict)
 	int64_t end;
 	unsigned i;
 
-	node_join(b, a);	/* it is a member: refused, but they may meet */
+	node_join(b, a); /* it is a member: refused, but they may meet */
 	a->saved_count = 1;
 	(void)strlcpy(a->saved[0].endpoint, b->endpoint, ENDPOINT_SIZE);
 	a->saved[0].certificate = b->certificate;
@@ -328,9 +327,10 @@ START_TEST(L18_hearsay_does_not_evict)
 	node.identity_key.len = KEY_SIZE;
 	end = clock_monotonic() + 3 * CLOCK_SECOND;
 	for (i = 0; clock_monotonic() < end; i++) {
-		liar_event(i % 2 ? NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__FAIL :
-		    NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__SUSPECT, &node,
-		    1000 + i / 50);
+		liar_event(i % 2
+			       ? NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__FAIL
+			       : NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__SUSPECT,
+		    &node, 1000 + i / 50);
 		ck_assert_uint_ne(node_state_of(a, b), NODE_FAILED);
 	}
 	UNTIL(node_state_of(a, b) == NODE_ALIVE);
@@ -353,8 +353,7 @@ liar_sync(const char *node_id, const struct attestation *attestation,
 	size_t length;
 
 	(void)strlcpy(name, node_id, sizeof(name));
-	app = wire_registration_make(attestation, name, "s", 1, 1, 0, NULL,
-	    0);
+	app = wire_registration_make(attestation, name, "s", 1, 1, 0, NULL, 0);
 	sync.node_id = name;
 	sync.sequence = sequence;
 	sync.full = 1;
@@ -363,8 +362,8 @@ liar_sync(const char *node_id, const struct attestation *attestation,
 	wire_presence_digest(&sync, digest);
 	length = statement_signed_bytes(STATEMENT_PRESENCE, name,
 	    liar.node.keys.public, sequence, digest, bytes);
-	crypto_sign_detached(signature, NULL, bytes, length,
-	    liar.node.keys.secret);
+	crypto_sign_detached(
+	    signature, NULL, bytes, length, liar.node.keys.secret);
 	sync.signature.data = signature;
 	sync.signature.len = sizeof(signature);
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
@@ -415,8 +414,7 @@ START_TEST(L19_nobody_claims_apps_of_others)
 	memcpy(find.app, app.public, KEY_SIZE);
 	a->founds = 0;
 	UNTIL((ipc_send(a->router, IPC_FIND, &find, NULL, 0), turn(),
-	    a->founds > 0 && memcmp(a->found.app, app.public,
-	    KEY_SIZE) == 0));
+	    a->founds > 0 && memcmp(a->found.app, app.public, KEY_SIZE) == 0));
 	ck_assert_str_eq(a->found.node_id, "beta");
 	/* In b's name, under mallory's signature. */
 	app_attest(&own, b, &attestation);
@@ -490,8 +488,8 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	setup_make(&forged, "chat", &y, &liar.node, &x, a);
 	memcpy(identity.node_id, liar.node.name, NODE_ID_SIZE);
 	memcpy(identity.node_key, liar.node.keys.public, KEY_SIZE);
-	packed = frame_setup_pack(&forged, NULL, 0, &identity,
-	    &frame.setup.length);
+	packed =
+	    frame_setup_pack(&forged, NULL, 0, &identity, &frame.setup.length);
 	frame.setup.bytes = packed;
 	frame.body = FRAME_SETUP;
 	frame.correlation.length = 0;
@@ -508,8 +506,8 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	/* One that says it comes from b. */
 	memcpy(identity.node_id, b->name, NODE_ID_SIZE);
 	memcpy(identity.node_key, b->keys.public, KEY_SIZE);
-	packed = frame_setup_pack(&back, NULL, 0, &identity,
-	    &frame.setup.length);
+	packed =
+	    frame_setup_pack(&back, NULL, 0, &identity, &frame.setup.length);
 	frame.setup.bytes = packed;
 	liar_frame(&frame);
 	free(packed);
@@ -518,8 +516,10 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	liar_close();
 	/* The chat lives. */
 	{
-		struct ipc_sealed sealed = { .key = back.key, .version = 1,
-			.sequence = 1, .counter = 1 };
+		struct ipc_sealed sealed = { .key = back.key,
+			.version = 1,
+			.sequence = 1,
+			.counter = 1 };
 
 		ipc_send(b->keyd, IPC_SEALED, &sealed, "x", 1);
 	}

@@ -43,7 +43,7 @@ START_TEST(join_is_refused)
 	unsigned results;
 
 	a = node_new(0, "alpha");
-	b = node_new(1, "alpha");	/* L17: the same name */
+	b = node_new(1, "alpha"); /* L17: the same name */
 	c = node_new(2, "gamma");
 	node_certify(a, 1);
 	node_start(a);
@@ -56,8 +56,8 @@ START_TEST(join_is_refused)
 	/* A node in no mesh has none to offer, and the ticket's key must be
 	 * the one met. */
 	ticket_make(a, &order);
-	(void)strlcpy(order.ticket.endpoints[0].endpoint, c->endpoint,
-	    ENDPOINT_SIZE);
+	(void)strlcpy(
+	    order.ticket.endpoints[0].endpoint, c->endpoint, ENDPOINT_SIZE);
 	{
 		uint8_t bytes[TICKET_ENCODED_MAX];
 		size_t length = ticket_signed_bytes(&order.ticket, bytes);
@@ -111,8 +111,8 @@ START_TEST(presence_travels)
 	ck_assert_uint_eq(b->presence.status, PRESENCE_FOUND);
 	ck_assert_uint_eq(b->presence.reachable, 1);
 	ck_assert_str_eq(b->presence.node_id, "alpha");
-	ck_assert_mem_eq(b->presence.attestation.node_key, a->keys.public,
-	    KEY_SIZE);
+	ck_assert_mem_eq(
+	    b->presence.attestation.node_key, a->keys.public, KEY_SIZE);
 	/* Found at once by one that asks right after (no wait for gossip). */
 	memcpy(find.app, app.public, KEY_SIZE);
 	ipc_send(a->router, IPC_FIND, &find, NULL, 0);
@@ -135,8 +135,8 @@ START_TEST(presence_travels)
 END_TEST
 
 static void
-chat_seal(struct node *node, const struct ipc_setup *setup,
-    uint64_t sequence, size_t length)
+chat_seal(struct node *node, const struct ipc_setup *setup, uint64_t sequence,
+    size_t length)
 {
 	struct ipc_sealed sealed = { .key = setup->key, .version = 1 };
 	static uint8_t payload[65536];
@@ -247,7 +247,7 @@ START_TEST(chat_both_start_at_once)
 		chat_seal(b, &back, i, 100);
 	}
 	for (i = 1001; a->open.sequence < 1000 || b->open.sequence < 1000;
-	    i++) {
+	     i++) {
 		chat_seal(a, &out, i, 100);
 		chat_seal(b, &back, i, 100);
 		turn();
@@ -297,7 +297,7 @@ START_TEST(mesh_process_dies_and_resumes)
 	b->incarnation += 1000;
 	node_start(b);
 	UNTIL(node_state_of(a, b) == NODE_ALIVE &&
-	    node_state_of(b, a) == NODE_ALIVE);
+	      node_state_of(b, a) == NODE_ALIVE);
 	app_up(b, &y);
 	app_watch(b, &x);
 	UNTIL(b->presence.status == PRESENCE_FOUND);
@@ -330,7 +330,7 @@ START_TEST(local_chat_outside_a_mesh)
 	app_up(a, &y);
 	app_watch(a, &y);
 	UNTIL(memcmp(a->presence.app, y.public, KEY_SIZE) == 0 &&
-	    a->presence.status == PRESENCE_LOCAL);
+	      a->presence.status == PRESENCE_LOCAL);
 	ipc_send(a->keyd, IPC_SETUP_OUT, &out, NULL, 0);
 	UNTIL(a->setups == 1);
 	ck_assert_mem_eq(&a->setup.key, &back.key, sizeof(back.key));
@@ -362,8 +362,8 @@ all_alive(unsigned count)
 
 	for (i = 0; i < count; i++)
 		for (j = 0; j < count; j++)
-			if (node_state_of(&world.nodes[i],
-			    &world.nodes[j]) != NODE_ALIVE)
+			if (node_state_of(&world.nodes[i], &world.nodes[j]) !=
+			    NODE_ALIVE)
 				return (0);
 	return (1);
 }
@@ -382,8 +382,8 @@ START_TEST(five_come_and_go)
 	node_certify(&n[0], 1);
 	for (i = 0; i < 5; i++)
 		node_start(&n[i]);
-	UNTIL(n[0].ready && n[1].ready && n[2].ready && n[3].ready &&
-	    n[4].ready);
+	UNTIL(
+	    n[0].ready && n[1].ready && n[2].ready && n[3].ready && n[4].ready);
 	for (i = 1; i < 5; i++) {
 		node_join(&n[i], &n[0]);
 		ck_assert_msg(n[i].result.ok == 1, "%s", n[i].result_text);
@@ -393,7 +393,7 @@ START_TEST(five_come_and_go)
 	for (i = 0; i < 4; i++) {
 		app_watch(&n[i], &app);
 		UNTIL(n[i].presence.status == PRESENCE_FOUND &&
-		    n[i].presence.reachable);
+		      n[i].presence.reachable);
 	}
 	/* One dies; the others find out, and its chats and apps end. */
 	node_kill(&n[4]);
@@ -448,8 +448,8 @@ START_TEST(partition_heals)
 	ck_assert_uint_eq(n[0].ended[2], 0);
 	ck_assert_int_eq(kill(n[2].pid, SIGCONT), 0);
 	UNTIL(all_alive(3));
-	UNTIL(n[0].presence.status == PRESENCE_FOUND &&
-	    n[0].presence.reachable);
+	UNTIL(
+	    n[0].presence.status == PRESENCE_FOUND && n[0].presence.reachable);
 	/* The chat's road is open again, both ways. */
 	n[0].opens = n[2].opens = 0;
 	UNTIL((chat_seal(&n[0], &out, 1, 1), turn(), n[2].opens > 0));
@@ -473,7 +473,7 @@ START_TEST(apps_before_identity)
 	app_up(a, &gone);
 	app_down(a, &gone);
 	app_watch(a, &app);
-	(void)node_state_of(a, a);	/* some turns go by */
+	(void)node_state_of(a, a); /* some turns go by */
 	keyd_identify(a);
 	UNTIL(a->presence.status == PRESENCE_LOCAL);
 	app_watch(a, &gone);
@@ -523,10 +523,10 @@ START_TEST(revoked_is_out)
 	memcpy(revocation.node_key, b->keys.public, KEY_SIZE);
 	revocation.revoked_at = 12345;
 	wire_revocation_digest(revocation.revoked_at, digest);
-	length = statement_signed_bytes(STATEMENT_REVOCATION, b->name,
-	    b->keys.public, 101, digest, bytes);
-	crypto_sign_detached(revocation.signature, NULL, bytes, length,
-	    world.authority.secret);
+	length = statement_signed_bytes(
+	    STATEMENT_REVOCATION, b->name, b->keys.public, 101, digest, bytes);
+	crypto_sign_detached(
+	    revocation.signature, NULL, bytes, length, world.authority.secret);
 	ipc_send(a->keyd, IPC_REVOCATION, &revocation, NULL, 0);
 	UNTIL(node_state_of(a, b) == NODE_REVOKED);
 	UNTIL(a->presence.status == PRESENCE_UNKNOWN);

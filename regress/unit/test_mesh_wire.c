@@ -15,11 +15,11 @@
 #include "mesh/wire_frame.h"
 #include "proto/approuter.pb-c.h"
 
-#define DAY	(INT64_C(86400) * 1000000000)
+#define DAY (INT64_C(86400) * 1000000000)
 
 struct identity {
-	uint8_t	key[KEY_SIZE];
-	uint8_t	secret[crypto_sign_SECRETKEYBYTES];
+	uint8_t key[KEY_SIZE];
+	uint8_t secret[crypto_sign_SECRETKEYBYTES];
 };
 
 static void
@@ -39,15 +39,14 @@ statement_sign(const struct identity *signer, enum statement_kind kind,
 	uint8_t bytes[STATEMENT_SIGNED_MAX];
 	size_t length;
 
-	length = statement_signed_bytes(kind, node_id, node_key, number,
-	    digest, bytes);
+	length = statement_signed_bytes(
+	    kind, node_id, node_key, number, digest, bytes);
 	crypto_sign_detached(signature, NULL, bytes, length, signer->secret);
 }
 
 static void
-identity_certify(const struct identity *authority,
-    const struct identity *node, const char *node_id,
-    struct certificate *certificate)
+identity_certify(const struct identity *authority, const struct identity *node,
+    const char *node_id, struct certificate *certificate)
 {
 	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
 	size_t length;
@@ -59,15 +58,15 @@ identity_certify(const struct identity *authority,
 	certificate->serial = 7;
 	certificate->not_after = DAY;
 	length = certificate_signed_bytes(certificate, bytes);
-	crypto_sign_detached(certificate->signature, NULL, bytes, length,
-	    authority->secret);
+	crypto_sign_detached(
+	    certificate->signature, NULL, bytes, length, authority->secret);
 }
 
 /* --- frames -------------------------------------------------------------- */
 
 static void
-relay_sample(struct frame *frame, const uint8_t *handle,
-    const uint8_t *payload, size_t length)
+relay_sample(struct frame *frame, const uint8_t *handle, const uint8_t *payload,
+    size_t length)
 {
 	memset(frame, 0, sizeof(*frame));
 	frame->body = FRAME_RELAY;
@@ -84,7 +83,7 @@ relay_sample(struct frame *frame, const uint8_t *handle,
 START_TEST(relay_equals_protobuf)
 {
 	static const size_t sizes[] = { 0, 1, 100, 127, 128, 16383, 16384,
-	    300000 };
+		300000 };
 	static uint8_t payload[300000];
 	struct Nodemesh__V1__RouteFrame *wire;
 	struct frame frame, back;
@@ -104,24 +103,22 @@ START_TEST(relay_equals_protobuf)
 		    NODEMESH__V1__ROUTE_FRAME__BODY_RELAY_MESSAGE);
 		ck_assert_str_eq(wire->relay_message->chat_id, "chat-1");
 		ck_assert_uint_eq(wire->relay_message->payload.len, sizes[i]);
-		ck_assert_uint_eq(wire->relay_message->sequence,
-		    frame.sequence);
+		ck_assert_uint_eq(
+		    wire->relay_message->sequence, frame.sequence);
 		ck_assert_uint_eq(wire->relay_message->counter, 127);
-		ck_assert_uint_eq(wire->relay_message->key_version,
-		    UINT32_MAX);
-		ck_assert_mem_eq(wire->relay_message->handle.data, handle,
-		    KEY_SIZE);
+		ck_assert_uint_eq(wire->relay_message->key_version, UINT32_MAX);
+		ck_assert_mem_eq(
+		    wire->relay_message->handle.data, handle, KEY_SIZE);
 		/* And the other way round. */
-		ck_assert_uint_eq(nodemesh__v1__route_frame__get_packed_size(
-		    wire), length);
+		ck_assert_uint_eq(
+		    nodemesh__v1__route_frame__get_packed_size(wire), length);
 		again = malloc(length);
 		nodemesh__v1__route_frame__pack(wire, again);
 		ck_assert_int_eq(frame_read(&back, again, length), 0);
 		ck_assert_int_eq(back.body, FRAME_RELAY);
 		ck_assert_uint_eq(back.payload.length, sizes[i]);
 		if (sizes[i] > 0)
-			ck_assert_mem_eq(back.payload.bytes, payload,
-			    sizes[i]);
+			ck_assert_mem_eq(back.payload.bytes, payload, sizes[i]);
 		ck_assert_mem_eq(back.handle, handle, KEY_SIZE);
 		ck_assert_uint_eq(back.sequence, frame.sequence);
 		ck_assert_uint_eq(back.counter, frame.counter);
@@ -198,25 +195,25 @@ START_TEST(hostile_frames_are_refused)
 	uint8_t handle[KEY_SIZE] = { 1 }, payload[40] = { 2 }, bytes[256];
 	size_t length, i;
 	static const struct {
-		size_t	length;
-		uint8_t	bytes[16];
+		size_t length;
+		uint8_t bytes[16];
 	} broken[] = {
-		{ 1, { 0x1a } },			/* no length */
-		{ 2, { 0x1a, 0x05 } },			/* past the end */
-		{ 2, { 0x00, 0x00 } },			/* field 0 */
-		{ 1, { 0x1b } },			/* group */
+		{ 1, { 0x1a } },       /* no length */
+		{ 2, { 0x1a, 0x05 } }, /* past the end */
+		{ 2, { 0x00, 0x00 } }, /* field 0 */
+		{ 1, { 0x1b } },       /* group */
 		{ 11, { 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		    0xff, 0x01 } },			/* length 2^64 - 1 */
+			  0xff, 0x01 } }, /* length 2^64 - 1 */
 		{ 12, { 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		    0xff, 0xff, 0x01 } },		/* varint too long */
-		{ 5, { 0x1a, 0x03, 0x22, 0x01, 0x00 } },	/* handle of 1 */
-		{ 4, { 0x1a, 0x02, 0x12, 0x09 } },	/* payload past end */
+			  0xff, 0xff, 0x01 } },          /* varint too long */
+		{ 5, { 0x1a, 0x03, 0x22, 0x01, 0x00 } }, /* handle of 1 */
+		{ 4, { 0x1a, 0x02, 0x12, 0x09 } },       /* payload past end */
 	};
 
 	for (i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
 		errno = 0;
-		ck_assert_int_eq(frame_read(&back, broken[i].bytes,
-		    broken[i].length), -1);
+		ck_assert_int_eq(
+		    frame_read(&back, broken[i].bytes, broken[i].length), -1);
 		ck_assert_int_eq(errno, EINVAL);
 	}
 	/* Every truncation of a good one, read from a block of that size. */
@@ -230,8 +227,7 @@ START_TEST(hostile_frames_are_refused)
 		free(cut);
 	}
 	/* Unknown fields are skipped, an unknown body is none. */
-	ck_assert_int_eq(frame_read(&back, (const uint8_t *)"\x4a\x01x", 3),
-	    0);
+	ck_assert_int_eq(frame_read(&back, (const uint8_t *)"\x4a\x01x", 3), 0);
 	ck_assert_int_eq(back.body, FRAME_NONE);
 	memcpy(bytes + length, "\x4a\x01x\x50\x07", 5);
 	ck_assert_int_eq(frame_read(&back, bytes, length + 5), 0);
@@ -254,20 +250,18 @@ START_TEST(random_frames_do_no_harm)
 		memcpy(mutant, bytes, length);
 		mutant[randombytes_uniform((uint32_t)length)] =
 		    (uint8_t)randombytes_random();
-		mutant[randombytes_uniform(12)] =
-		    (uint8_t)randombytes_random();
+		mutant[randombytes_uniform(12)] = (uint8_t)randombytes_random();
 		if (frame_read(&back, mutant, length) == -1 ||
 		    back.body != FRAME_RELAY)
 			continue;
 		/* What we took as one, protobuf-c reads alike. */
-		wire = nodemesh__v1__route_frame__unpack(NULL, length,
-		    mutant);
+		wire = nodemesh__v1__route_frame__unpack(NULL, length, mutant);
 		if (wire == NULL)
 			continue;
 		if (wire->body_case ==
 		    NODEMESH__V1__ROUTE_FRAME__BODY_RELAY_MESSAGE) {
-			ck_assert_uint_eq(wire->relay_message->sequence,
-			    back.sequence);
+			ck_assert_uint_eq(
+			    wire->relay_message->sequence, back.sequence);
 			ck_assert_uint_eq(wire->relay_message->payload.len,
 			    back.payload.length);
 		}
@@ -279,8 +273,8 @@ END_TEST
 /* --- descriptors --------------------------------------------------------- */
 
 static struct Nodemesh__V1__NodeDescriptor *
-descriptor_sample(const struct identity *authority,
-    const struct identity *node, uint64_t incarnation)
+descriptor_sample(const struct identity *authority, const struct identity *node,
+    uint64_t incarnation)
 {
 	struct ipc_identity identity = { .unlocked = 1, .in_mesh = 1 };
 	struct Nodemesh__V1__NodeDescriptor *descriptor;
@@ -290,8 +284,8 @@ descriptor_sample(const struct identity *authority,
 	memcpy(identity.node_key, node->key, KEY_SIZE);
 	memset(identity.mesh_spki, 0x33, KEY_SIZE);
 	identity_certify(authority, node, "alpha", &identity.certificate);
-	descriptor = wire_descriptor_own(&identity, incarnation,
-	    "127.0.0.1:4433", "127.0.0.1:4430");
+	descriptor = wire_descriptor_own(
+	    &identity, incarnation, "127.0.0.1:4433", "127.0.0.1:4430");
 	ck_assert_ptr_nonnull(descriptor);
 	wire_descriptor_digest(descriptor, digest);
 	statement_sign(node, STATEMENT_DESCRIPTOR, "alpha", node->key,
@@ -327,8 +321,8 @@ START_TEST(descriptor_holds_only_as_signed)
 	ck_assert_int_eq(descriptor_check(descriptor, authority.key, 1), 0);
 	/* Another mesh, an expired certificate. */
 	ck_assert_int_eq(descriptor_check(descriptor, other.key, 1), -1);
-	ck_assert_int_eq(descriptor_check(descriptor, authority.key,
-	    2 * DAY), -1);
+	ck_assert_int_eq(
+	    descriptor_check(descriptor, authority.key, 2 * DAY), -1);
 	ck_assert_int_eq(errno, ETIME);
 	/* Whatever is changed, the signature is broken (L17, L31). */
 	descriptor->incarnation = 6;
@@ -368,7 +362,7 @@ START_TEST(descriptor_form_is_checked)
 	identity_make(&node, 2);
 	descriptor = descriptor_sample(&authority, &node, 5);
 	kept = descriptor->node_id;
-	descriptor->node_id = (char *)(uintptr_t)"Not A Name";
+	descriptor->node_id = (char *)(uintptr_t) "Not A Name";
 	ck_assert_int_eq(wire_descriptor_read(&read, descriptor), -1);
 	descriptor->node_id = kept;
 	kept = descriptor->endpoint;
@@ -376,7 +370,7 @@ START_TEST(descriptor_form_is_checked)
 	long_text[sizeof(long_text) - 1] = '\0';
 	descriptor->endpoint = long_text;
 	ck_assert_int_eq(wire_descriptor_read(&read, descriptor), -1);
-	descriptor->endpoint = (char *)(uintptr_t)"bad\nhost:1";
+	descriptor->endpoint = (char *)(uintptr_t) "bad\nhost:1";
 	ck_assert_int_eq(wire_descriptor_read(&read, descriptor), -1);
 	descriptor->endpoint = kept;
 	length = descriptor->certificate.len;
@@ -405,8 +399,8 @@ attestation_sample(const struct identity *app, const struct identity *node,
 	attestation->issued_at = DAY;
 	attestation->expires_at = DAY + 1000;
 	length = attestation_signed_bytes(attestation, bytes);
-	crypto_sign_detached(attestation->signature, NULL, bytes, length,
-	    app->secret);
+	crypto_sign_detached(
+	    attestation->signature, NULL, bytes, length, app->secret);
 }
 
 START_TEST(registration_names_its_node)
@@ -419,26 +413,28 @@ START_TEST(registration_names_its_node)
 	identity_make(&node, 2);
 	identity_make(&thief, 3);
 	attestation_sample(&app, &node, &attestation);
-	registration = wire_registration_make(&attestation, "alpha", "s", 1,
-	    2, 0, NULL, 0);
+	registration = wire_registration_make(
+	    &attestation, "alpha", "s", 1, 2, 0, NULL, 0);
 	ck_assert_ptr_nonnull(registration);
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 0,
-	    DAY, &read), 0);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 0, DAY, &read), 0);
 	ck_assert_mem_eq(read.app_key, app.key, KEY_SIZE);
 	/* L19: a node claims an app of another. */
-	ck_assert_int_eq(wire_registration_check(registration, thief.key, 0,
-	    DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, thief.key, 0, DAY, &read),
+	    -1);
 	ck_assert_int_eq(errno, EACCES);
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 0,
-	    3 * DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 0, 3 * DAY, &read),
+	    -1);
 	ck_assert_int_eq(errno, ETIME);
 	registration->attestation.data[100] ^= 1;
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 0,
-	    DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
 	registration->attestation.data[100] ^= 1;
 	hex_encode(registration->app_id, thief.key, KEY_SIZE);
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 0,
-	    DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
 	nodemesh__v1__app_registration__free_unpacked(registration, NULL);
 }
 END_TEST
@@ -460,22 +456,21 @@ START_TEST(registration_v1_only_when_allowed)
 	memcpy(attestation.app_key, app.key, KEY_SIZE);
 	memcpy(attestation.node_key, node.key, KEY_SIZE);
 	strlcpy(attestation.node_id, "alpha", NODE_ID_SIZE);
-	length = attestation_v1_bytes(bytes, sizeof(bytes), "alpha", &pair,
-	    1);
-	crypto_sign_detached(attestation.signature, NULL, bytes, length,
-	    app.secret);
-	entry.key = (char *)(uintptr_t)"role";
-	entry.value = (char *)(uintptr_t)"echo";
-	registration = wire_registration_make(&attestation, "alpha", "s", 1,
-	    2, 0, &list, 1);
+	length = attestation_v1_bytes(bytes, sizeof(bytes), "alpha", &pair, 1);
+	crypto_sign_detached(
+	    attestation.signature, NULL, bytes, length, app.secret);
+	entry.key = (char *)(uintptr_t) "role";
+	entry.value = (char *)(uintptr_t) "echo";
+	registration = wire_registration_make(
+	    &attestation, "alpha", "s", 1, 2, 0, &list, 1);
 	ck_assert_ptr_nonnull(registration);
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 1,
-	    DAY, &read), 0);
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 0,
-	    DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 1, DAY, &read), 0);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
 	registration->metadata[0]->value[0] = 'E';
-	ck_assert_int_eq(wire_registration_check(registration, node.key, 1,
-	    DAY, &read), -1);
+	ck_assert_int_eq(
+	    wire_registration_check(registration, node.key, 1, DAY, &read), -1);
 	nodemesh__v1__app_registration__free_unpacked(registration, NULL);
 }
 END_TEST
@@ -491,8 +486,8 @@ START_TEST(presence_digest_covers_everything)
 	identity_make(&app, 1);
 	identity_make(&node, 2);
 	attestation_sample(&app, &node, &attestation);
-	registration = wire_registration_make(&attestation, "alpha", "s", 1,
-	    2, 0, NULL, 0);
+	registration = wire_registration_make(
+	    &attestation, "alpha", "s", 1, 2, 0, NULL, 0);
 	sync.apps = &registration;
 	sync.n_apps = 1;
 	wire_presence_digest(&sync, before);
@@ -534,8 +529,9 @@ setup_sample(struct ipc_setup *setup, const struct identity *source,
 
 	memset(setup, 0, sizeof(*setup));
 	strlcpy(setup->chat_id, "integration-chat", CHAT_ID_SIZE);
-	ck_assert_int_eq(chat_key_make(&setup->key, setup->chat_id,
-	    source->key, target->key), 0);
+	ck_assert_int_eq(chat_key_make(&setup->key, setup->chat_id, source->key,
+			     target->key),
+	    0);
 	lo = setup->key.side == CHAT_LO;
 	memcpy(offer->handle, setup->key.handle, KEY_SIZE);
 	offer->version = 4;
@@ -550,8 +546,8 @@ setup_sample(struct ipc_setup *setup, const struct identity *source,
 
 START_TEST(setup_goes_round)
 {
-	struct Approuter__V1__StartChat start =
-	    APPROUTER__V1__START_CHAT__INIT, *back;
+	struct Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT,
+					*back;
 	struct Approuter__V1__StartChat__MetadataEntry entry =
 	    APPROUTER__V1__START_CHAT__METADATA_ENTRY__INIT;
 	struct Approuter__V1__StartChat__MetadataEntry *entries = &entry;
@@ -580,8 +576,8 @@ START_TEST(setup_goes_round)
 	start.target_app_id = target_id;
 	start.key_version = 0;
 	start.rekey = 1;
-	entry.key = (char *)(uintptr_t)"topic";
-	entry.value = (char *)(uintptr_t)"weather";
+	entry.key = (char *)(uintptr_t) "topic";
+	entry.value = (char *)(uintptr_t) "weather";
 	start.metadata = &entries;
 	start.n_metadata = 1;
 	tail_length = approuter__v1__start_chat__pack(&start, tail);
@@ -589,8 +585,9 @@ START_TEST(setup_goes_round)
 	ck_assert_ptr_nonnull(bytes);
 	packed.bytes = bytes;
 	packed.length = length;
-	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in,
-	    from, to, &tail_back, &tail_length), 0);
+	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in, from,
+			     to, &tail_back, &tail_length),
+	    0);
 	ck_assert_mem_eq(from, source.key, KEY_SIZE);
 	ck_assert_mem_eq(to, target.key, KEY_SIZE);
 	ck_assert_mem_eq(in.key.handle, out.key.handle, KEY_SIZE);
@@ -599,8 +596,7 @@ START_TEST(setup_goes_round)
 	ck_assert_mem_eq(in.node, here.key, KEY_SIZE);
 	ck_assert_uint_eq(in.answer, 0);
 	ck_assert_uint_eq(in.flags, CHAT_REKEY);
-	back = approuter__v1__start_chat__unpack(NULL, tail_length,
-	    tail_back);
+	back = approuter__v1__start_chat__unpack(NULL, tail_length, tail_back);
 	ck_assert_ptr_nonnull(back);
 	ck_assert_str_eq(back->source_app_id, source_id);
 	ck_assert_str_eq(back->metadata[0]->value, "weather");
@@ -611,10 +607,12 @@ START_TEST(setup_goes_round)
 	free(tail_back);
 	/* L16: the same frame from another node. */
 	ck_assert_int_eq(frame_setup_read(&packed, "alpha", there.key, &in,
-	    from, to, &tail_back, &tail_length), -1);
+			     from, to, &tail_back, &tail_length),
+	    -1);
 	ck_assert_int_eq(errno, EACCES);
-	ck_assert_int_eq(frame_setup_read(&packed, "beta", here.key, &in,
-	    from, to, &tail_back, &tail_length), -1);
+	ck_assert_int_eq(frame_setup_read(&packed, "beta", here.key, &in, from,
+			     to, &tail_back, &tail_length),
+	    -1);
 	ck_assert_int_eq(errno, EACCES);
 	free(bytes);
 }
@@ -643,8 +641,9 @@ START_TEST(setup_resume_has_no_tail)
 	ck_assert_ptr_nonnull(bytes);
 	packed.bytes = bytes;
 	packed.length = length;
-	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in,
-	    from, to, &tail, &tail_length), 0);
+	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in, from,
+			     to, &tail, &tail_length),
+	    0);
 	ck_assert_ptr_null(tail);
 	ck_assert_uint_eq(in.delivered, 17);
 	ck_assert_uint_eq(in.acked, 16);
@@ -657,8 +656,8 @@ START_TEST(setup_resume_has_no_tail)
 		memcpy(cut, bytes, i);
 		packed.bytes = cut;
 		packed.length = i;
-		if (frame_setup_read(&packed, "alpha", here.key, &in, from,
-		    to, &tail, &tail_length) == 0)
+		if (frame_setup_read(&packed, "alpha", here.key, &in, from, to,
+			&tail, &tail_length) == 0)
 			free(tail);
 		free(cut);
 	}
@@ -668,8 +667,9 @@ START_TEST(setup_resume_has_no_tail)
 	bytes = frame_setup_pack(&out, NULL, 0, &identity, &length);
 	packed.bytes = bytes;
 	packed.length = length;
-	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in,
-	    from, to, &tail, &tail_length), 0);
+	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in, from,
+			     to, &tail, &tail_length),
+	    0);
 	ck_assert_ptr_null(tail);
 	ck_assert_uint_eq(in.flags, CHAT_RESUME);
 	ck_assert_uint_eq(in.answer, 0);
@@ -678,8 +678,9 @@ START_TEST(setup_resume_has_no_tail)
 	bytes = frame_setup_pack(&out, NULL, 0, &identity, &length);
 	packed.bytes = bytes;
 	packed.length = length;
-	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in,
-	    from, to, &tail, &tail_length), -1);
+	ck_assert_int_eq(frame_setup_read(&packed, "alpha", here.key, &in, from,
+			     to, &tail, &tail_length),
+	    -1);
 	ck_assert_int_eq(errno, EINVAL);
 	free(bytes);
 }
