@@ -28,8 +28,8 @@ command_show_rows(void *arg, const struct ask_answer *answer)
 		command_fail(command, ERROR_FAILED, "out of memory");
 		return;
 	}
-	json_array_foreach(rows, i, row)
-	    client_line(command->client, json_pack("{s:O}", "row", row));
+	for (i = 0; (row = json_array_get(rows, i)) != NULL; i++)
+		client_line(command->client, json_pack("{s:O}", "row", row));
 	json_decref(rows);
 	command_ok(command, json_pack("{s:I}", "count", (json_int_t)i), answer);
 }

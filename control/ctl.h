@@ -122,6 +122,9 @@ void ctl_table(
 /* One value as the table shows it, in text[size]. */
 void ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind);
 
+/* Chat ids are anybody's text: make of text nothing but printable ASCII. */
+void ctl_clean(char *text);
+
 /* An object on standard output, indented. The reference is not taken. */
 void ctl_print_json(const json_t *value);
 

@@ -17,13 +17,15 @@
 void
 ctl_warn(const char *format, ...)
 {
+	char line[2048];
 	va_list ap;
 
-	(void)fprintf(stderr, "hermesctl: ");
 	va_start(ap, format);
-	(void)vfprintf(stderr, format, ap);
+	if (vsnprintf(line, sizeof(line), format, ap) < 0)
+		line[0] = '\0';
 	va_end(ap);
-	(void)fputc('\n', stderr);
+	ctl_clean(line);
+	(void)fprintf(stderr, "hermesctl: %s\n", line);
 }
 
 void
@@ -187,9 +189,9 @@ ctl_complain(const struct ctl *ctl, const json_t *last)
 	if (ctl->json)
 		ctl_print_json(last);
 	ctl_warn("%s", message != NULL ? message : "failed");
-	json_array_foreach(missing, i,
-	    process) if ((name = json_string_value(process)) != NULL)
-	    ctl_warn("no answer from %s", name);
+	for (i = 0; (process = json_array_get(missing, i)) != NULL; i++)
+		if ((name = json_string_value(process)) != NULL)
+			ctl_warn("no answer from %s", name);
 	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (error != NULL && strcmp(error, codes[i].error) == 0)
 			return (codes[i].status);
@@ -214,8 +216,9 @@ ctl_answer(
 		one = json_object_get(line, "row");
 		if (row != NULL && one != NULL)
 			row(arg, one);
-		json_array_foreach(matches, i, one) if (row != NULL)
-		    row(arg, one);
+		for (i = 0; (one = json_array_get(matches, i)) != NULL; i++)
+			if (row != NULL)
+				row(arg, one);
 		json_decref(line);
 	}
 	buffer_free(&in);

@@ -231,6 +231,7 @@ init_finish(FILE *file, const char *path)
 static int
 init_keystore(const struct init *init)
 {
+	/* cppcheck-suppress getpwnamCalled ; there is one thread */
 	const struct passwd *user = getpwnam(INIT_KEYD_USER);
 
 	if (init_parent(init->keystore, 0755) == -1)

@@ -30,6 +30,12 @@ rekey_same(const json_t *a, const json_t *b, const char *key)
 	return (json_equal(json_object_get(a, key), json_object_get(b, key)));
 }
 
+static json_int_t
+rekey_version(const json_t *row)
+{
+	return (json_integer_value(json_object_get(row, "key_version")));
+}
+
 /* 1 when ratchets still has the chat with no newer key. */
 static int
 rekey_is_old(const json_t *chat, const json_t *ratchets)
@@ -37,14 +43,11 @@ rekey_is_old(const json_t *chat, const json_t *ratchets)
 	json_t *ratchet;
 	size_t i;
 
-	json_array_foreach(ratchets, i, ratchet) if (
-	    rekey_same(chat, ratchet, "chat_id") &&
-	    rekey_same(chat, ratchet, "local_app_id") &&
-	    rekey_same(chat, ratchet,
-		"remote_app_id")) return (json_integer_value(json_object_get(ratchet,
-					      "key_version")) <=
-					  json_integer_value(json_object_get(
-					      chat, "key_version")));
+	for (i = 0; (ratchet = json_array_get(ratchets, i)) != NULL; i++)
+		if (rekey_same(chat, ratchet, "chat_id") &&
+		    rekey_same(chat, ratchet, "local_app_id") &&
+		    rekey_same(chat, ratchet, "remote_app_id"))
+			return (rekey_version(ratchet) <= rekey_version(chat));
 	return (0); /* gone */
 }
 
@@ -54,8 +57,9 @@ rekey_waiting(const json_t *chats, const json_t *ratchets)
 	json_t *chat;
 	size_t i, waiting = 0;
 
-	json_array_foreach(chats, i, chat) if (rekey_is_old(chat, ratchets))
-	    waiting++;
+	for (i = 0; (chat = json_array_get(chats, i)) != NULL; i++)
+		if (rekey_is_old(chat, ratchets))
+			waiting++;
 	return (waiting);
 }
 

@@ -87,11 +87,14 @@ ctl_collect(void *arg, json_t *row)
 static void
 ctl_note_missing(const json_t *last)
 {
-	json_t *process;
+	json_t *missing = json_object_get(last, "missing");
+	const char *name;
 	size_t i;
 
-	json_array_foreach(json_object_get(last, "missing"), i, process)
-	    ctl_warn("no answer from %s", json_string_value(process));
+	for (i = 0; i < json_array_size(missing); i++)
+		if ((name = json_string_value(json_array_get(missing, i))) !=
+		    NULL)
+			ctl_warn("no answer from %s", name);
 	if (json_is_true(json_object_get(last, "cut")))
 		ctl_warn("there is more than could be listed");
 }
@@ -274,11 +277,23 @@ ctl_show(struct ctl *ctl, int argc, char *argv[])
 	return (ctl_show_summary(ctl, argc, argv));
 }
 
+static void
+ctl_status_reasons(const json_t *reasons)
+{
+	char text[128];
+	size_t i;
+
+	for (i = 0; i < json_array_size(reasons); i++) {
+		ctl_cell(
+		    text, sizeof(text), json_array_get(reasons, i), CTL_TEXT);
+		(void)printf("  %s\n", text);
+	}
+}
+
 int
 ctl_status(struct ctl *ctl, int argc, char *argv[])
 {
-	json_t *last, *reason;
-	size_t i;
+	json_t *last;
 	int status, ready;
 
 	status = ctl_show_one(
@@ -287,9 +302,7 @@ ctl_status(struct ctl *ctl, int argc, char *argv[])
 		ready = json_is_true(json_object_get(last, "ready"));
 		if (!ctl->json) {
 			(void)printf("%s\n", ready ? "ready" : "not ready");
-			json_array_foreach(
-			    json_object_get(last, "reasons"), i, reason)(void)
-			    printf("  %s\n", json_string_value(reason));
+			ctl_status_reasons(json_object_get(last, "reasons"));
 			ctl_table(stdout, columns_processes,
 			    json_object_get(last, "processes"), ctl->full);
 		}

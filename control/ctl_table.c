@@ -8,8 +8,7 @@
 #define CTL_CELL    512
 #define CTL_COLUMNS 16
 
-/* Chat ids are anybody's text: nothing but printable ASCII is shown. */
-static void
+void
 ctl_clean(char *text)
 {
 	for (; *text != '\0'; text++)
@@ -97,18 +96,17 @@ ctl_table(
 	char text[CTL_CELL];
 	json_t *row;
 
-	for (i = 0; columns[i].head != NULL && i < CTL_COLUMNS; i++) {
+	for (i = 0; i < CTL_COLUMNS && columns[i].head != NULL; i++) {
 		widths[i] = strlen(columns[i].head);
-		json_array_foreach(rows, j, row)
-		{
+		for (j = 0; (row = json_array_get(rows, j)) != NULL; j++) {
 			ctl_fit(text, &columns[i], row, whole);
 			if (strlen(text) > widths[i])
 				widths[i] = strlen(text);
 		}
 	}
 	ctl_line(out, columns, widths, NULL, whole);
-	json_array_foreach(rows, j, row)
-	    ctl_line(out, columns, widths, row, whole);
+	for (j = 0; (row = json_array_get(rows, j)) != NULL; j++)
+		ctl_line(out, columns, widths, row, whole);
 }
 
 void
