@@ -155,8 +155,8 @@ swim_deadline(const struct swim *swim)
 		next = swim->next_sync;
 	if (swim->next_reconnect < next)
 		next = swim->next_reconnect;
-	if (swim->suspicion_count > 0 && swim->suspicions[0]->deadline < next)
-		next = swim->suspicions[0]->deadline;
+	if (swim->suspicion_count > 0 && swim->suspicions[0]->wake < next)
+		next = swim->suspicions[0]->wake;
 	if (swim->relay_waiting > 0 &&
 	    swim->relays[swim->relay_oldest].nack_at < next)
 		next = swim->relays[swim->relay_oldest].nack_at;
@@ -398,20 +398,22 @@ update_accuse(struct swim *swim, const struct swim_update *update, int64_t now)
 }
 
 /* An accusation that the accused has answered already, or that is of one
- * who left: say so again, a little. */
+ * who left: the sender is to hear of it, when it is known (swim_receive()). */
 static void
 update_outdated(struct swim *swim, const struct swim_update *update)
 {
 	struct swim_member	*member = swim_find(swim, update->key);
 
-	if (member == NULL || (member->flags & MEMBER_QUEUED) != 0 ||
-	    update->type != SWIM_SUSPECT)
+	if (member == NULL || (update->type != SWIM_SUSPECT &&
+	    update->type != SWIM_FAIL))
 		return;
 	if ((member->state == NODE_LEFT &&
 	    member->leave->incarnation >= update->incarnation) ||
 	    (member->state == NODE_ALIVE &&
-	    member->alive->incarnation > update->incarnation))
-		swim_queue_put(swim, member, 1);
+	    member->alive->incarnation > update->incarnation)) {
+		swim->correct_set = 1;
+		memcpy(swim->correct, update->key, KEY_SIZE);
+	}
 }
 
 int
@@ -457,7 +459,6 @@ int
 swim_own(struct swim *swim, struct swim_statement *own, int64_t now)
 {
 	struct swim_member	*self = swim->self;
-	struct swim_pending	*pending;
 
 	if (own->incarnation <= self->alive->incarnation ||
 	    memcmp(own->key, self->alive->key, KEY_SIZE) != 0 ||
@@ -478,12 +479,7 @@ swim_own(struct swim *swim, struct swim_statement *own, int64_t now)
 	if (!swim->refute_to_set)
 		return (0);
 	swim->refute_to_set = 0;
-	pending = swim_pend(swim, SWIM_DO_SEND);
-	if (pending == NULL)
-		return (0);
-	memcpy(pending->node, swim->refute_to, KEY_SIZE);
-	pending->message.type = SWIM_GOSSIP;
-	pending->first = 1;
+	swim_send_news(swim, swim->refute_to, self->alive->key);
 	return (0);
 }
 

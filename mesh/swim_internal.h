@@ -26,10 +26,11 @@ struct swim_suspicion {
 	struct swim_member	*member;
 	int64_t			 start;
 	int64_t			 deadline;
+	int64_t			 wake;		/* next thing to do */
 	uint32_t		 heap;		/* index in swim.suspicions */
 	uint32_t		 confirmed;	/* accusers but the first */
 	uint32_t		 needed;	/* to come to the shortest */
-	uint32_t		 zero;
+	uint32_t		 reminded;	/* it was told once more */
 	int64_t			 shortest;
 	int64_t			 longest;
 	uint8_t			 accusers[SWIM_CONFIRMATIONS_MAX + 1][KEY_SIZE];
@@ -62,7 +63,8 @@ struct swim_pending {
 	uint8_t			node[KEY_SIZE];
 	struct swim_message	message;
 	uint32_t		cursor;		/* PUSH_PULL */
-	int			first;		/* own descriptor first */
+	int			has_first;
+	uint8_t			first[KEY_SIZE]; /* whose update goes first */
 	uint64_t		incarnation;	/* REFUTE */
 };
 
@@ -75,7 +77,7 @@ struct swim {
 	struct swim_member	**live;		/* alive or suspect, not self */
 	struct swim_member	**dead;		/* failed, left, revoked */
 	struct swim_member	**connected;
-	struct swim_suspicion	**suspicions;	/* heap by deadline */
+	struct swim_suspicion	**suspicions;	/* heap by wake */
 	uint32_t		 live_count;
 	uint32_t		 live_size;
 	uint32_t		 dead_count;
@@ -112,6 +114,9 @@ struct swim {
 	int64_t			 answers_from;	/* bucket of push-pulls */
 	int			 want_gossip;
 	int			 answered;	/* a push-pull, ever */
+	/* whoever sent what is being received is wrong about this one */
+	int			 correct_set;
+	uint8_t			 correct[KEY_SIZE];
 	/* refutation */
 	int			 refuting;	/* REFUTE is out */
 	int			 refute_due;	/* REFUTE must go out */
@@ -135,6 +140,9 @@ void	swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
 	    const uint8_t *target);
 void	swim_send_sync(struct swim *swim, const uint8_t node[KEY_SIZE],
 	    int reply);
+/* Gossip to node, with what is known of about first. */
+void	swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
+	    const uint8_t about[KEY_SIZE]);
 
 /* swim_suspicion.c */
 int	swim_suspect(struct swim *swim, struct swim_member *member,

@@ -282,6 +282,10 @@ swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
 		swim->refute_to_set = 1;
 		memcpy(swim->refute_to, from, KEY_SIZE);
 	}
+	if (swim->correct_set && (member == NULL ||
+	    member->state != NODE_REVOKED))
+		swim_send_news(swim, from, swim->correct);
+	swim->correct_set = 0;
 	switch (message->type) {
 	case SWIM_PING:
 		if (memcmp(message->target, swim->self->alive->key,

@@ -261,6 +261,20 @@ swim_send_sync(struct swim *swim, const uint8_t node[KEY_SIZE], int reply)
 	pending->message.reply = reply;
 }
 
+void
+swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
+    const uint8_t about[KEY_SIZE])
+{
+	struct swim_pending	*pending = swim_pend(swim, SWIM_DO_SEND);
+
+	if (pending == NULL)
+		return;
+	memcpy(pending->node, node, KEY_SIZE);
+	pending->message.type = SWIM_GOSSIP;
+	pending->has_first = 1;
+	memcpy(pending->first, about, KEY_SIZE);
+}
+
 /*
  * The buddy system: whoever is suspected or believed gone hears it from the
  * first message, to refute it soon.
@@ -270,8 +284,8 @@ send_first(const struct swim *swim, const struct swim_pending *pending)
 {
 	const struct swim_member	*member;
 
-	if (pending->first)
-		return (swim->self);
+	if (pending->has_first)
+		return (swim_find(swim, pending->first));
 	member = swim_find(swim, pending->node);
 	if (member == NULL || member->state == NODE_ALIVE)
 		return (NULL);

@@ -18,23 +18,27 @@ heap_set(struct swim *swim, uint32_t place, struct swim_suspicion *suspicion)
 	suspicion->heap = place;
 }
 
-/* Move a suspicion to where its deadline belongs. */
+/* Move a suspicion to where it belongs, by what comes first: its reminder,
+ * at half of the shortest time, or its deadline. */
 static void
 heap_fix(struct swim *swim, struct swim_suspicion *suspicion)
 {
 	struct swim_suspicion	**heap = swim->suspicions;
 	uint32_t		  place = suspicion->heap, child;
 
+	suspicion->wake = suspicion->start + suspicion->shortest / 2;
+	if (suspicion->reminded || suspicion->wake > suspicion->deadline)
+		suspicion->wake = suspicion->deadline;
 	while (place > 0 &&
-	    suspicion->deadline < heap[(place - 1) / 2]->deadline) {
+	    suspicion->wake < heap[(place - 1) / 2]->wake) {
 		heap_set(swim, place, heap[(place - 1) / 2]);
 		place = (place - 1) / 2;
 	}
 	while ((child = 2 * place + 1) < swim->suspicion_count) {
 		if (child + 1 < swim->suspicion_count &&
-		    heap[child + 1]->deadline < heap[child]->deadline)
+		    heap[child + 1]->wake < heap[child]->wake)
 			child++;
-		if (heap[child]->deadline >= suspicion->deadline)
+		if (heap[child]->wake >= suspicion->wake)
 			break;
 		heap_set(swim, place, heap[child]);
 		place = child;
@@ -144,15 +148,27 @@ swim_absolve(struct swim *swim, struct swim_member *member)
 	member->suspicion = NULL;
 }
 
-/* Who did not refute in time has failed. */
+/*
+ * Who did not refute in time has failed. Before, the suspicion is told a
+ * little once more: by now whoever has heard a refutation that we missed
+ * sets us right.
+ */
 void
 swim_suspicions_tick(struct swim *swim, int64_t now)
 {
+	struct swim_suspicion	*suspicion;
 	struct swim_member	*member;
 
 	while (swim->suspicion_count > 0 &&
-	    swim->suspicions[0]->deadline <= now) {
-		member = swim->suspicions[0]->member;
+	    swim->suspicions[0]->wake <= now) {
+		suspicion = swim->suspicions[0];
+		member = suspicion->member;
+		if (suspicion->deadline > now) {
+			suspicion->reminded = 1;
+			swim_queue_put(swim, member, 1);
+			heap_fix(swim, suspicion);
+			continue;
+		}
 		(void)swim_member_state(swim, member, NODE_FAILED, now);
 		swim->counts.evicted++;
 		swim_changed(swim, member);

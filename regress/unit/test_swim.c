@@ -1,0 +1,1208 @@
+/*
+ * The membership core by itself: probes, suspicion, refutation, what hearsay
+ * may and may not do, bounds. The simulator (regress/sim) shows many of them
+ * together.
+ */
+
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "mesh/swim.h"
+
+#define SECOND	INT64_C(1000000000)
+#define MS	INT64_C(1000000)
+
+static struct swim		*swim;
+static struct swim_config	 config;
+static int64_t			 now;
+static uint64_t			 randomness;
+
+/* What the last drain brought. */
+static struct swim_action	 sent[4096];
+static struct swim_update	 told[4096];	/* first update of each */
+static size_t			 sent_count;
+static uint64_t			 refute;
+static int			 changes, last_was, last_now;
+static size_t			 largest, most_updates;
+
+static uint64_t
+next_random(void *arg)
+{
+	uint64_t	*state = arg;
+
+	*state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (*state >> 16 ^ *state << 40);
+}
+
+static const uint8_t *
+key_of(int i)
+{
+	static uint8_t	keys[8][KEY_SIZE];
+	static int	turn;
+	uint8_t		*key = keys[turn++ % 8];
+
+	memset(key, 0, KEY_SIZE);
+	key[0] = (uint8_t)i;
+	key[1] = (uint8_t)(i >> 8);
+	key[2] = 1;
+	return (key);
+}
+
+static int
+index_of(const uint8_t *key)
+{
+	return (key[0] | key[1] << 8);
+}
+
+static struct swim_statement *
+statement(int i, uint64_t incarnation, size_t length)
+{
+	static uint8_t	bytes[SWIM_STATEMENT_MAX];
+
+	return (swim_statement_make(key_of(i), "node", incarnation, bytes,
+	    length));
+}
+
+static void
+drain(void)
+{
+	struct swim_action	action;
+	size_t			i, bytes;
+
+	sent_count = 0;
+	refute = 0;
+	changes = 0;
+	while (swim_next(swim, &action)) {
+		if (action.type == SWIM_DO_REFUTE)
+			refute = action.incarnation;
+		if (action.type == SWIM_DO_CHANGED) {
+			changes++;
+			last_was = action.was;
+			last_now = action.now;
+		}
+		if (action.type != SWIM_DO_SEND)
+			continue;
+		ck_assert_uint_lt(sent_count, 4096);
+		memset(&told[sent_count], 0, sizeof(told[0]));
+		if (action.update_count > 0)
+			told[sent_count] = action.updates[0];
+		sent[sent_count++] = action;
+		for (i = bytes = 0; i < action.update_count; i++)
+			if (action.updates[i].statement != NULL)
+				bytes += action.updates[i].statement->length;
+		if (action.message.type != SWIM_PUSH_PULL && bytes > largest)
+			largest = bytes;
+		if (action.message.type != SWIM_PUSH_PULL &&
+		    action.update_count > most_updates)
+			most_updates = action.update_count;
+	}
+}
+
+/* The first message of a type in the last drain, or NULL. */
+static const struct swim_action *
+sent_of(enum swim_message_type type)
+{
+	size_t	i;
+
+	for (i = 0; i < sent_count; i++)
+		if (sent[i].message.type == type)
+			return (&sent[i]);
+	return (NULL);
+}
+
+static size_t
+count_of(enum swim_message_type type)
+{
+	size_t	i, count = 0;
+
+	for (i = 0; i < sent_count; i++)
+		count += sent[i].message.type == type;
+	return (count);
+}
+
+static int
+update_full(enum swim_update_type type, int i, uint64_t incarnation,
+    int accuser, size_t length)
+{
+	struct swim_update	update = { .type = type };
+	int			result;
+
+	memcpy(update.key, key_of(i), KEY_SIZE);
+	memcpy(update.accuser, key_of(accuser), KEY_SIZE);
+	update.incarnation = incarnation;
+	if (type == SWIM_ALIVE || type == SWIM_LEAVE) {
+		update.statement = statement(i, incarnation, length);
+		ck_assert_ptr_nonnull(update.statement);
+	}
+	result = swim_update(swim, &update, now);
+	swim_statement_free(update.statement);
+	return (result);
+}
+
+static int
+update(enum swim_update_type type, int i, uint64_t incarnation, int accuser)
+{
+	return (update_full(type, i, incarnation, accuser, 100));
+}
+
+static void
+receive(int from, enum swim_message_type type, uint64_t sequence, int target)
+{
+	struct swim_message	message = { .type = type };
+
+	message.sequence = sequence;
+	memcpy(message.target, key_of(target), KEY_SIZE);
+	swim_receive(swim, key_of(from), &message, now);
+	drain();
+}
+
+static int
+state_of(int i)
+{
+	const struct swim_member	*member = swim_find(swim, key_of(i));
+
+	return (member == NULL ? 0 : member->state);
+}
+
+/* This node is 0; others 1 to n, alive, incarnation 1. */
+static void
+start(int others)
+{
+	struct swim_statement	*own = statement(0, 1, 100);
+	int			 i;
+
+	now = 1000 * SECOND;
+	randomness = 1;
+	largest = most_updates = 0;
+	swim = swim_new(&config, own, next_random, &randomness, now);
+	ck_assert_ptr_nonnull(swim);
+	swim_statement_free(own);
+	for (i = 1; i <= others; i++)
+		ck_assert_int_eq(update(SWIM_ALIVE, i, 1, 0), 1);
+	drain();
+}
+
+static void
+setup(void)
+{
+	swim_config_default(&config);
+}
+
+static void
+teardown(void)
+{
+	swim_free(swim);
+	swim = NULL;
+}
+
+/* Run timers until the time; messages of the last tick that sent any stay. */
+static void
+run_until(int64_t until, enum swim_message_type stop)
+{
+	while (swim_deadline(swim) <= until) {
+		if (swim_deadline(swim) > now)
+			now = swim_deadline(swim);
+		swim_tick(swim, now);
+		drain();
+		if (stop != 0 && sent_of(stop) != NULL)
+			return;
+	}
+	ck_assert_int_eq(stop, 0);
+	now = until;
+}
+
+/* Everybody we ping answers, until the time. */
+static void
+run_answered(int64_t until)
+{
+	struct swim_action	ping;
+	size_t			i, count;
+
+	while (swim_deadline(swim) <= until) {
+		if (swim_deadline(swim) > now)
+			now = swim_deadline(swim);
+		swim_tick(swim, now);
+		drain();
+		count = sent_count;
+		for (i = 0; i < count; i++) {
+			if (sent[i].message.type != SWIM_PING)
+				continue;
+			ping = sent[i];
+			receive(index_of(ping.node), SWIM_ACK,
+			    ping.message.sequence, index_of(ping.node));
+			break;
+		}
+	}
+	now = until;
+}
+
+/* --- forms --------------------------------------------------------------- */
+
+START_TEST(statements)
+{
+	struct swim_statement	*a = statement(1, 5, 10);
+
+	ck_assert_ptr_nonnull(a);
+	ck_assert_ptr_eq(swim_statement_hold(a), a);
+	swim_statement_free(a);
+	ck_assert_uint_eq(a->incarnation, 5);
+	swim_statement_free(a);
+	swim_statement_free(NULL);
+	ck_assert_ptr_null(statement(1, 0, 10));
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_ptr_null(statement(1, SWIM_INCARNATION_MAX + 1, 10));
+	ck_assert_ptr_null(statement(1, UINT64_MAX, 10));
+	ck_assert_ptr_null(swim_statement_make(key_of(1), "Node", 1, "", 0));
+	ck_assert_ptr_null(swim_statement_make(key_of(1), "", 1, "", 0));
+	ck_assert_ptr_null(swim_statement_make(key_of(1), "a", 1, "",
+	    SWIM_STATEMENT_MAX + 1));
+}
+END_TEST
+
+START_TEST(configs)
+{
+	struct swim_statement	*own = statement(0, 1, 1);
+
+	config.probe_timeout = config.probe_interval;
+	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness,
+	    0));
+	ck_assert_int_eq(errno, EINVAL);
+	swim_config_default(&config);
+	config.indirect = 9;
+	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness,
+	    0));
+	swim_statement_free(own);
+}
+END_TEST
+
+/* --- probes -------------------------------------------------------------- */
+
+START_TEST(probe_acked)
+{
+	const struct swim_action	*ping;
+	struct swim_counts		 counts;
+	uint64_t			 sequence;
+
+	start(1);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	ping = sent_of(SWIM_PING);
+	ck_assert_int_eq(index_of(ping->node), 1);
+	ck_assert_int_eq(index_of(ping->message.target), 1);
+	sequence = ping->message.sequence;
+	now += 30 * MS;
+	receive(1, SWIM_ACK, sequence, 1);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->rtt, 30 * MS);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->last_seen, now);
+	run_until(now + 800 * MS, 0);
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.probes_failed, 0);
+	ck_assert_uint_eq(counts.health, 0);
+}
+END_TEST
+
+/* No ack: three others are asked; none gets one: suspicion. */
+START_TEST(probe_fails)
+{
+	struct swim_counts	counts;
+	uint64_t		sequence;
+	int			target, i, relays[3];
+
+	start(10);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	target = index_of(sent_of(SWIM_PING)->node);
+	run_until(now + 600 * MS, SWIM_PING_REQ);
+	ck_assert_uint_eq(count_of(SWIM_PING_REQ), 3);
+	sequence = sent_of(SWIM_PING_REQ)->message.sequence;
+	for (i = 0; i < 3; i++) {
+		relays[i] = index_of(sent[i].node);
+		ck_assert_int_ne(relays[i], target);
+		ck_assert_int_eq(index_of(sent[i].message.target), target);
+	}
+	ck_assert(relays[0] != relays[1] && relays[1] != relays[2] &&
+	    relays[0] != relays[2]);
+	now += 400 * MS;
+	for (i = 0; i < 3; i++)
+		receive(relays[i], SWIM_NACK, sequence, target);
+	run_until(now + 200 * MS, SWIM_PING);
+	ck_assert_int_eq(state_of(target), NODE_SUSPECT);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.probes_failed, 1);
+	ck_assert_uint_eq(counts.health, 0);	/* all nacks: not our fault */
+}
+END_TEST
+
+/* Without nacks it may be we who are slow: times are stretched. */
+START_TEST(probe_health)
+{
+	struct swim_counts	counts;
+	int64_t			at;
+
+	start(10);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.health, 3);
+	at = now;
+	run_until(now + 10 * SECOND, SWIM_PING_REQ);
+	ck_assert_int_eq(now - at, 4 * 500 * MS);
+	run_answered(now + 30 * SECOND);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.health, 0);
+}
+END_TEST
+
+START_TEST(probe_indirect_ack)
+{
+	uint64_t	sequence;
+	int		target, relay;
+
+	start(10);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	target = index_of(sent_of(SWIM_PING)->node);
+	run_until(now + 600 * MS, SWIM_PING_REQ);
+	sequence = sent_of(SWIM_PING_REQ)->message.sequence;
+	relay = index_of(sent_of(SWIM_PING_REQ)->node);
+	receive(relay, SWIM_ACK, sequence, target);
+	run_until(now + 600 * MS, SWIM_PING);
+	ck_assert_int_eq(state_of(target), NODE_ALIVE);
+}
+END_TEST
+
+/* Acks of nodes that were not asked, or to another probe, are none. */
+START_TEST(probe_foreign_ack)
+{
+	uint64_t	sequence;
+	int		target, i;
+
+	start(10);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	target = index_of(sent_of(SWIM_PING)->node);
+	sequence = sent_of(SWIM_PING)->message.sequence;
+	for (i = 1; i <= 10; i++)
+		if (i != target)
+			receive(i, SWIM_ACK, sequence, target);
+	receive(target, SWIM_ACK, sequence + 256, target);
+	receive(target, SWIM_ACK, sequence ^ 1, target);
+	receive(99, SWIM_ACK, sequence, target);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	ck_assert_int_eq(state_of(target), NODE_SUSPECT);
+}
+END_TEST
+
+/* In n periods each of n members is probed once. */
+START_TEST(probe_round)
+{
+	int	probes[21] = { 0 }, i, target;
+
+	start(20);
+	for (i = 0; i < 40; i++) {
+		run_until(now + 10 * SECOND, SWIM_PING);
+		target = index_of(sent_of(SWIM_PING)->node);
+		probes[target]++;
+		receive(target, SWIM_ACK, sent_of(SWIM_PING)->message.sequence,
+		    target);
+		if (i == 19 || i == 39)
+			for (target = 1; target <= 20; target++)
+				ck_assert_int_eq(probes[target], (i + 1) / 20);
+	}
+}
+END_TEST
+
+/* When a round is just over, members that go leave the rest in place. */
+START_TEST(probe_round_end)
+{
+	const struct swim_member	*member;
+	int				 order[5], seen[6], i, target;
+	size_t				 cursor;
+
+	start(5);
+	for (i = 0; i < 5; i++) {
+		run_until(now + 10 * SECOND, SWIM_PING);
+		target = order[i] = index_of(sent_of(SWIM_PING)->node);
+		receive(target, SWIM_ACK, sent_of(SWIM_PING)->message.sequence,
+		    target);
+	}
+	for (i = 0; i < 5; i++) {
+		ck_assert_int_eq(update(SWIM_LEAVE, order[i], 1, 0), 1);
+		drain();
+		memset(seen, 0, sizeof(seen));
+		for (cursor = 0; (member = swim_walk(swim, &cursor)) != NULL;)
+			seen[index_of(member->alive->key)]++;
+		for (target = 1; target <= 5; target++)
+			ck_assert_int_eq(seen[target], 1);
+	}
+}
+END_TEST
+
+START_TEST(relays)
+{
+	const struct swim_action	*action;
+	uint64_t			 sequence;
+
+	start(5);
+	receive(1, SWIM_PING_REQ, 77, 2);
+	action = sent_of(SWIM_PING);
+	ck_assert_ptr_nonnull(action);
+	ck_assert_int_eq(index_of(action->node), 2);
+	sequence = action->message.sequence;
+	ck_assert_uint_ne(sequence, 77);
+	receive(3, SWIM_ACK, sequence, 2);	/* not the one pinged */
+	ck_assert_ptr_null(sent_of(SWIM_ACK));
+	receive(2, SWIM_ACK, sequence, 2);
+	action = sent_of(SWIM_ACK);
+	ck_assert_ptr_nonnull(action);
+	ck_assert_int_eq(index_of(action->node), 1);
+	ck_assert_uint_eq(action->message.sequence, 77);
+	ck_assert_int_eq(index_of(action->message.target), 2);
+	receive(2, SWIM_ACK, sequence, 2);	/* once only */
+	ck_assert_ptr_null(sent_of(SWIM_ACK));
+
+	receive(1, SWIM_PING_REQ, 78, 2);
+	sequence = sent_of(SWIM_PING)->message.sequence;
+	run_until(now + 450 * MS, SWIM_NACK);
+	ck_assert_uint_eq(sent_of(SWIM_NACK)->message.sequence, 78);
+	receive(2, SWIM_ACK, sequence, 2);	/* late is better than never */
+	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 78);
+
+	receive(1, SWIM_PING_REQ, 79, 42);	/* whom we do not know */
+	ck_assert_ptr_nonnull(sent_of(SWIM_NACK));
+	receive(1, SWIM_PING_REQ, 80, 0);	/* ourselves */
+	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 80);
+	receive(1, SWIM_PING, 81, 0);
+	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 81);
+	receive(1, SWIM_PING, 82, 3);		/* somebody else */
+	ck_assert_ptr_null(sent_of(SWIM_ACK));
+}
+END_TEST
+
+/* A flood of requests is bounded and answered with nacks. */
+START_TEST(relay_flood)
+{
+	int	i, pings = 0, nacks = 0;
+
+	start(5);
+	for (i = 0; i < 1000; i++) {
+		receive(1, SWIM_PING_REQ, 1000 + (uint64_t)i, 2);
+		pings += sent_of(SWIM_PING) != NULL;
+		nacks += sent_of(SWIM_NACK) != NULL;
+	}
+	ck_assert_int_eq(pings, 128);
+	ck_assert_int_eq(nacks, 1000 - 128);
+}
+END_TEST
+
+/* --- suspicion ----------------------------------------------------------- */
+
+START_TEST(suspicion_times)
+{
+	int64_t	at;
+
+	/* 9 others: log10 of 10 is 1, so 4 s to 24 s. */
+	start(9);
+	at = now;
+	ck_assert_int_eq(update(SWIM_SUSPECT, 1, 1, 2), 1);
+	run_answered(at + 23 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+	run_answered(at + 25 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+
+	at = now;
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 2), 1);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 2), 0);	/* the same */
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 4), 1);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 5), 1);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 6), 1);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 7), 0);	/* enough */
+	run_answered(at + 3900 * MS);
+	ck_assert_int_eq(state_of(3), NODE_SUSPECT);
+	run_answered(at + 4100 * MS);
+	ck_assert_int_eq(state_of(3), NODE_FAILED);
+}
+END_TEST
+
+/* L18: a FAIL from anybody is a suspicion like another; time to refute. */
+START_TEST(L18_fail_is_hearsay)
+{
+	int64_t	at;
+
+	start(9);
+	at = now;
+	ck_assert_int_eq(update(SWIM_FAIL, 1, 1, 2), 1);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+	(void)update(SWIM_FAIL, 1, 1, 3);
+	(void)update(SWIM_FAIL, 1, 1, 4);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+	run_answered(at + 3900 * MS);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 1);	/* refuted */
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	run_answered(at + 60 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	/* Who was suspected long enough already fails at once. */
+	ck_assert_int_eq(update(SWIM_SUSPECT, 1, 2, 2), 1);
+	run_answered(now + 10 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+	(void)update(SWIM_FAIL, 1, 2, 3);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+}
+END_TEST
+
+/* L18: last seen is our own clock at their own message, nothing else. */
+START_TEST(L18_L35_last_seen)
+{
+	start(3);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->last_seen, 0);
+	now += SECOND;
+	receive(1, SWIM_GOSSIP, 0, 0);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->last_seen, now);
+	now += SECOND;
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 1);
+	receive(2, SWIM_PUSH_PULL, 0, 0);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->last_seen, now - SECOND);
+	ck_assert_int_eq(swim_find(swim, key_of(2))->last_seen, now);
+}
+END_TEST
+
+/* L35: what is said of an unknown node adds nothing. */
+START_TEST(L35_unknown)
+{
+	struct swim_update	fail = { .type = SWIM_FAIL };
+	size_t			cursor = 0;
+
+	start(2);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 9, 1, 1), 0);
+	ck_assert_int_eq(update(SWIM_FAIL, 9, 1, 1), 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 9, 1, 1), 0);
+	memcpy(fail.key, key_of(9), KEY_SIZE);
+	fail.incarnation = 1;
+	fail.statement = statement(9, 1, 10);
+	ck_assert_int_eq(swim_update(swim, &fail, now), 0);
+	swim_statement_free(fail.statement);
+	ck_assert_int_eq(state_of(9), 0);
+	while (swim_walk(swim, &cursor) != NULL)
+		;
+	ck_assert_uint_eq(cursor, 3);
+}
+END_TEST
+
+/* L31: only the node itself raises its incarnation, and in bounds. */
+START_TEST(L31_incarnations)
+{
+	static const uint64_t	absurd[] = { 0, 2, 1000,
+				    SWIM_INCARNATION_MAX,
+				    SWIM_INCARNATION_MAX + 1, UINT64_MAX };
+	struct swim_update	forged = { .type = SWIM_ALIVE };
+	size_t			i;
+
+	start(9);
+	for (i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++) {
+		ck_assert_int_eq(update(SWIM_SUSPECT, 1, absurd[i], 2), 0);
+		ck_assert_int_eq(update(SWIM_FAIL, 1, absurd[i], 2), 0);
+		ck_assert_int_eq(update(SWIM_FAIL, 0, absurd[i], 2), 0);
+	}
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	ck_assert_uint_eq(refute, 0);
+	/* A step too large is not taken; the largest one is. */
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, SWIM_STEP_MAX + 2, 0), 0);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, SWIM_STEP_MAX + 1, 0), 1);
+	/* At the very end nobody is immortal. */
+	ck_assert_int_eq(update(SWIM_ALIVE, 50, SWIM_INCARNATION_MAX, 0), 1);
+	ck_assert_int_eq(update(SWIM_FAIL, 50, SWIM_INCARNATION_MAX, 2), 1);
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(state_of(50), NODE_FAILED);
+	/* The number in the update must be the one that was signed. */
+	memcpy(forged.key, key_of(2), KEY_SIZE);
+	forged.incarnation = 7;
+	forged.statement = statement(2, 6, 10);
+	ck_assert_int_eq(swim_update(swim, &forged, now), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	forged.incarnation = 6;
+	forged.key[0] = 3;
+	ck_assert_int_eq(swim_update(swim, &forged, now), -1);
+	swim_statement_free(forged.statement);
+	forged.statement = NULL;
+	ck_assert_int_eq(swim_update(swim, &forged, now), -1);
+}
+END_TEST
+
+/* L32: who was failed or left comes back with a higher incarnation. */
+START_TEST(L32_rejoin)
+{
+	start(9);
+	(void)update(SWIM_FAIL, 1, 1, 2);
+	run_answered(now + 5 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 1, 0), 0);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 1);
+	drain();
+	ck_assert_int_eq(changes, 1);
+	ck_assert_int_eq(last_was, NODE_FAILED);
+	ck_assert_int_eq(last_now, NODE_ALIVE);
+	/* LEAVE is final for its incarnation, also over FAIL. */
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 2, 0), 1);
+	ck_assert_int_eq(state_of(1), NODE_LEFT);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 0);
+	ck_assert_int_eq(update(SWIM_FAIL, 1, 2, 3), 0);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 1, 2, 3), 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 2, 0), 0);
+	ck_assert_int_eq(state_of(1), NODE_LEFT);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 3, 0), 1);
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 2, 0), 0);	/* old */
+	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	/* A LEAVE of a life we did not know of. */
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 9, 0), 1);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 9, 0), 0);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 10, 0), 1);
+}
+END_TEST
+
+START_TEST(revoked)
+{
+	start(3);
+	swim_revoke(swim, key_of(1), now);
+	swim_revoke(swim, key_of(99), now);
+	drain();
+	ck_assert_int_eq(last_now, NODE_REVOKED);
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 5, 0), 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 5, 0), 0);
+	ck_assert_int_eq(update(SWIM_FAIL, 1, 1, 0), 0);
+	ck_assert_int_eq(state_of(1), NODE_REVOKED);
+	ck_assert_uint_eq(swim_live(swim), 3);
+}
+END_TEST
+
+/* --- refutation ---------------------------------------------------------- */
+
+START_TEST(refutation)
+{
+	struct swim_statement	*own;
+	int			 i;
+
+	start(9);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 0, 1, 2), 1);
+	receive(2, SWIM_GOSSIP, 0, 0);
+	ck_assert_uint_eq(refute, 2);
+	for (i = 0; i < 100; i++)	/* signed once */
+		(void)update(SWIM_FAIL, 0, 1, 3);
+	drain();
+	ck_assert_uint_eq(refute, 0);
+	own = statement(0, 1, 100);
+	ck_assert_int_eq(swim_own(swim, own, now), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	swim_statement_free(own);
+	own = statement(1, 2, 100);
+	ck_assert_int_eq(swim_own(swim, own, now), -1);
+	swim_statement_free(own);
+	own = statement(0, 2, 100);
+	ck_assert_int_eq(swim_own(swim, own, now), 0);
+	swim_statement_free(own);
+	drain();	/* straight to whom it came from */
+	ck_assert_ptr_nonnull(sent_of(SWIM_GOSSIP));
+	ck_assert_int_eq(index_of(sent_of(SWIM_GOSSIP)->node), 2);
+	ck_assert_int_eq(told[0].type, SWIM_ALIVE);
+	ck_assert_uint_eq(told[0].incarnation, 2);
+	/* The old accusation is no more. */
+	ck_assert_int_eq(update(SWIM_FAIL, 0, 1, 3), 0);
+	/* Another one: not sooner than the interval, but then. */
+	(void)update(SWIM_FAIL, 0, 2, 3);
+	drain();
+	ck_assert_uint_eq(refute, 0);
+	now += 200 * MS;
+	swim_tick(swim, now);
+	drain();
+	ck_assert_uint_eq(refute, 3);
+	/* The signature never came: asked for again, when accused again. */
+	now += 2 * SECOND;
+	(void)update(SWIM_FAIL, 0, 2, 3);
+	drain();
+	ck_assert_uint_eq(refute, 3);
+}
+END_TEST
+
+/* A later life of our own (from before a restored backup) is outdone. */
+START_TEST(refute_earlier_life)
+{
+	start(3);
+	(void)update(SWIM_ALIVE, 0, 40, 0);
+	drain();
+	ck_assert_uint_eq(refute, 41);
+}
+END_TEST
+
+/* The buddy system: the suspect hears of it in the first message. */
+/* Whoever accuses by an incarnation that is no more is set right. */
+START_TEST(corrected)
+{
+	start(9);
+	run_answered(now + 10 * SECOND);
+	(void)update(SWIM_ALIVE, 1, 2, 0);
+	run_answered(now + 10 * SECOND);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 1, 1, 3), 0);
+	receive(2, SWIM_GOSSIP, 0, 0);
+	ck_assert_ptr_nonnull(sent_of(SWIM_GOSSIP));
+	ck_assert_int_eq(index_of(sent_of(SWIM_GOSSIP)->node), 2);
+	ck_assert_int_eq(told[0].type, SWIM_ALIVE);
+	ck_assert_int_eq(index_of(told[0].key), 1);
+	ck_assert_uint_eq(told[0].incarnation, 2);
+	receive(2, SWIM_GOSSIP, 0, 0);	/* once */
+	ck_assert_uint_eq(sent_count, 0);
+}
+END_TEST
+
+/* A suspicion is told again before it ends. */
+START_TEST(reminder)
+{
+	int	i, late = 0;
+	size_t	k;
+
+	start(9);
+	run_answered(now + 10 * SECOND);
+	(void)update(SWIM_SUSPECT, 1, 1, 2);
+	drain();
+	for (i = 0; i < 30; i++) {
+		now += 100 * MS;
+		swim_tick(swim, now);
+		drain();
+		for (k = 0; i >= 19 && k < sent_count; k++)
+			late += sent[k].message.type == SWIM_GOSSIP;
+	}
+	ck_assert_int_ge(late, 1);
+	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
+}
+END_TEST
+
+START_TEST(buddy)
+{
+	start(3);
+	run_answered(now + 10 * SECOND);	/* the queue is empty */
+	(void)update(SWIM_SUSPECT, 1, 1, 2);
+	(void)update(SWIM_ALIVE, 8, 1, 0);
+	receive(1, SWIM_PING, 5, 0);
+	ck_assert_int_eq(told[0].type, SWIM_SUSPECT);
+	ck_assert_int_eq(index_of(told[0].key), 1);
+	ck_assert_int_eq(index_of(told[0].accuser), 2);
+	(void)update(SWIM_FAIL, 1, 1, 3);
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+	receive(1, SWIM_PING, 6, 0);
+	ck_assert_int_eq(sent_of(SWIM_ACK)->update_count > 0, 1);
+	ck_assert_int_eq(told[sent_of(SWIM_ACK) - sent].type, SWIM_FAIL);
+	/* And it is asked for news. */
+	ck_assert_ptr_nonnull(sent_of(SWIM_PUSH_PULL));
+}
+END_TEST
+
+/* --- telling ------------------------------------------------------------- */
+
+START_TEST(told_often_enough)
+{
+	int	i, tells = 0;
+
+	start(50);
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(update(SWIM_ALIVE, 60, 1, 0), 1);
+	for (i = 0; i < 200; i++) {
+		size_t	k;
+
+		now += 200 * MS;
+		swim_tick(swim, now);
+		drain();
+		for (k = 0; k < sent_count; k++)
+			tells += sent[k].message.type != SWIM_PUSH_PULL &&
+			    sent[k].update_count > 0 &&
+			    index_of(told[k].key) == 60;
+	}
+	/* 4 x log10(53) = 6.9 */
+	ck_assert_int_eq((int)swim_retransmits(swim), 7);
+	ck_assert_int_eq(tells, 7);
+}
+END_TEST
+
+/* L33: the queue is bounded and the largest updates leave it. */
+START_TEST(L33_queue)
+{
+	struct swim_counts	counts;
+	int			i;
+
+	config.queue = 16;
+	start(3);
+	for (i = 100; i < 400; i++)
+		ck_assert_int_eq(update_full(SWIM_ALIVE, i, 1, 0,
+		    SWIM_STATEMENT_MAX), 1);
+	swim_count(swim, &counts);
+	ck_assert_uint_le(counts.queued, 16);
+	ck_assert_uint_ge(counts.dropped, 300 - 16);
+	drain();
+	run_until(now + 60 * SECOND, 0);
+	swim_count(swim, &counts);
+	ck_assert_uint_le(largest, SWIM_UPDATE_BYTES);
+	ck_assert_uint_gt(largest, SWIM_STATEMENT_MAX - 1);
+	ck_assert_uint_le(most_updates, SWIM_UPDATES);
+}
+END_TEST
+
+START_TEST(sync_in_parts)
+{
+	size_t	i, updates = 0;
+	int	seen[301] = { 0 };
+
+	start(300);
+	swim_contact(swim, key_of(5), now);
+	drain();
+	ck_assert_uint_eq(count_of(SWIM_PUSH_PULL), 3);
+	for (i = 0; i < 3; i++) {
+		ck_assert_int_eq(index_of(sent[i].node), 5);
+		/* Only the last one is to be answered. */
+		ck_assert_int_eq(sent[i].message.reply, i != 2);
+		ck_assert_uint_le(sent[i].update_count, SWIM_SYNC);
+		updates += sent[i].update_count;
+		seen[index_of(told[i].key)]++;
+	}
+	ck_assert_uint_eq(updates, 301);
+	ck_assert_int_eq(seen[0], 1);	/* this node first */
+}
+END_TEST
+
+START_TEST(sync_answers)
+{
+	struct swim_message	request = { .type = SWIM_PUSH_PULL };
+	int			i, answers = 0;
+
+	start(3);
+	for (i = 0; i < 1000; i++) {
+		swim_receive(swim, key_of(1), &request, now);
+		drain();
+		answers += sent_of(SWIM_PUSH_PULL) != NULL &&
+		    sent_of(SWIM_PUSH_PULL)->message.reply;
+	}
+	ck_assert_int_eq(answers, 32);
+	now += SECOND;
+	for (answers = i = 0; i < 100; i++) {
+		swim_receive(swim, key_of(1), &request, now);
+		drain();
+		answers += sent_of(SWIM_PUSH_PULL) != NULL;
+	}
+	ck_assert_int_eq(answers, 16);
+	now += 60 * SECOND;
+	request.reply = 1;
+	swim_receive(swim, key_of(1), &request, now);
+	drain();
+	ck_assert_uint_eq(sent_count, 0);
+}
+END_TEST
+
+START_TEST(stranger)
+{
+	start(1);
+	receive(77, SWIM_PING, 9, 0);
+	ck_assert_ptr_nonnull(sent_of(SWIM_ACK));
+	ck_assert_ptr_nonnull(sent_of(SWIM_PUSH_PULL));
+	ck_assert_int_eq(index_of(sent_of(SWIM_PUSH_PULL)->node), 77);
+	receive(78, SWIM_PING, 9, 0);	/* not for each of a flood */
+	ck_assert_ptr_null(sent_of(SWIM_PUSH_PULL));
+	ck_assert_int_eq(state_of(77), 0);
+}
+END_TEST
+
+START_TEST(along_connections)
+{
+	int	i, along = 0, all = 0;
+
+	start(200);
+	run_until(now + 200 * SECOND, 0);	/* the queue is empty */
+	for (i = 1; i <= 200; i++)
+		(void)update(SWIM_ALIVE, i, 2, 0);
+	for (i = 1; i <= 20; i++)
+		swim_connected(swim, key_of(i), 1);
+	swim_connected(swim, key_of(7), 0);
+	swim_connected(swim, key_of(7), 0);
+	swim_connected(swim, key_of(999), 1);
+	drain();
+	for (i = 0; i < 200; i++) {
+		size_t	k;
+
+		now += 200 * MS;
+		swim_want_gossip(swim, 1, now);
+		swim_tick(swim, now);
+		drain();
+		for (k = 0; k < sent_count; k++)
+			if (sent[k].message.type == SWIM_GOSSIP) {
+				all++;
+				along += index_of(sent[k].node) <= 20;
+			}
+	}
+	ck_assert_int_ge(all, 590);
+	ck_assert_int_gt(along, all * 6 / 10);
+	ck_assert_int_lt(along, all * 9 / 10);
+}
+END_TEST
+
+/* Gossip stops when nothing is to be said, unless it is wanted. */
+START_TEST(gossip_wanted)
+{
+	start(5);
+	run_answered(now + 60 * SECOND);
+	now += 10 * MS;
+	swim_want_gossip(swim, 1, now);
+	swim_tick(swim, now);
+	drain();
+	ck_assert_uint_eq(count_of(SWIM_GOSSIP), 3);
+	ck_assert_uint_eq(sent_of(SWIM_GOSSIP)->update_count, 0);
+	swim_want_gossip(swim, 0, now);
+	now += SECOND;
+	swim_tick(swim, now);
+	drain();
+	ck_assert_uint_eq(count_of(SWIM_GOSSIP), 0);
+}
+END_TEST
+
+START_TEST(leaving)
+{
+	int	i;
+
+	start(20);
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(swim_left(swim), 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 0, 1, 0), 1);
+	ck_assert_int_eq(swim_left(swim), 0);
+	for (i = 0; i < 20 && !swim_left(swim); i++) {
+		now += 200 * MS;
+		swim_tick(swim, now);
+		drain();
+		ck_assert_ptr_null(sent_of(SWIM_PING));
+		if (i == 0)
+			ck_assert_int_eq(told[0].type, SWIM_LEAVE);
+	}
+	ck_assert_int_eq(swim_left(swim), 1);
+	ck_assert_int_lt(i, 10);
+	(void)update(SWIM_FAIL, 0, 1, 3);	/* so what */
+	drain();
+	ck_assert_uint_eq(refute, 0);
+	receive(1, SWIM_PING, 4, 0);
+	ck_assert_ptr_nonnull(sent_of(SWIM_ACK));
+}
+END_TEST
+
+START_TEST(alone)
+{
+	struct swim_counts	counts;
+
+	start(0);
+	ck_assert_ptr_null(swim_random(swim));
+	run_until(now + 60 * SECOND, 0);
+	ck_assert_uint_eq(sent_count, 0);
+	ck_assert_uint_eq(swim_live(swim), 1);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.probes, 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 0, 1, 0), 1);
+	ck_assert_int_eq(swim_left(swim), 1);
+}
+END_TEST
+
+/* --- bounds -------------------------------------------------------------- */
+
+/* L27: no more members than allowed; those that are gone make room. */
+START_TEST(L27_members)
+{
+	struct swim_counts	counts;
+
+	config.members = 10;
+	start(10);
+	ck_assert_int_eq(update(SWIM_ALIVE, 11, 1, 0), -1);
+	ck_assert_int_eq(errno, ENOSPC);
+	ck_assert_int_eq(state_of(11), 0);
+	ck_assert_int_eq(update(SWIM_LEAVE, 4, 1, 0), 1);
+	ck_assert_int_eq(update(SWIM_ALIVE, 11, 1, 0), 1);
+	drain();
+	ck_assert_int_eq(state_of(4), 0);
+	ck_assert_int_eq(state_of(11), NODE_ALIVE);
+	ck_assert_int_eq(changes, 2);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.states[NODE_ALIVE], 10);
+	ck_assert_uint_eq(counts.states[NODE_LEFT], 0);
+}
+END_TEST
+
+START_TEST(forgotten)
+{
+	config.forget_after = 100 * SECOND;
+	start(3);
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 1, 0), 1);
+	drain();
+	run_answered(now + 90 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_LEFT);
+	run_answered(now + 30 * SECOND);
+	ck_assert_int_eq(state_of(1), 0);
+	ck_assert_int_eq(last_now, 0);
+	ck_assert_int_eq(update(SWIM_FAIL, 1, 1, 2), 0);
+	ck_assert_int_eq(state_of(1), 0);
+}
+END_TEST
+
+/* One that failed is asked again, now and then. */
+START_TEST(reconnects)
+{
+	size_t	i;
+	int	asked = 0, rounds;
+
+	start(3);
+	(void)update(SWIM_FAIL, 1, 1, 2);
+	run_answered(now + 5 * SECOND);
+	ck_assert_int_eq(state_of(1), NODE_FAILED);
+	for (rounds = 0; rounds < 300; rounds++) {
+		now += 200 * MS;
+		swim_tick(swim, now);
+		drain();
+		for (i = 0; i < sent_count; i++)
+			asked += sent[i].message.type == SWIM_PUSH_PULL &&
+			    state_of(index_of(sent[i].node)) == NODE_FAILED;
+	}
+	ck_assert_int_ge(asked, 3);
+	ck_assert_int_le(asked, 12);
+}
+END_TEST
+
+/* Thousands of random events: the arrays, heap and lists stay whole. */
+START_TEST(random_events)
+{
+	struct swim_counts	counts;
+	struct swim_member	*member;
+	uint64_t		 draw, state = 7;
+	uint32_t		 states[NODE_REVOKED + 1];
+	uintptr_t		 mark = 0;
+	uint64_t		 connections;
+	size_t			 cursor;
+	int			 i, k;
+
+	config.members = 40;
+	config.forget_after = 20 * SECOND;
+	start(20);
+	for (i = 0; i < 200000; i++) {
+		draw = next_random(&state);
+		k = 1 + (int)(draw % 60);
+		member = swim_find(swim, key_of(k));
+		now += (int64_t)(draw >> 20 & 0x1ffffff);
+		switch (draw >> 8 & 15) {
+		case 0: case 1: case 2: case 3:
+			(void)update_full(SWIM_ALIVE, k, member == NULL ? 1 :
+			    member->alive->incarnation + (draw >> 12 & 3), 0,
+			    0);
+			break;
+		case 4:
+			if (member != NULL)
+				(void)update_full(SWIM_LEAVE, k,
+				    member->alive->incarnation, 0, 0);
+			break;
+		case 5: case 6: case 7:
+			if (member != NULL)
+				(void)update(draw >> 12 & 1 ? SWIM_SUSPECT :
+				    SWIM_FAIL, k, member->alive->incarnation,
+				    (int)(draw >> 13 & 31));
+			break;
+		case 8:
+			swim_connected(swim, key_of(k), draw >> 12 & 1);
+			break;
+		case 9:
+			receive(k, SWIM_PUSH_PULL, 0, 0);
+			break;
+		case 10:
+			receive(k, SWIM_PING_REQ, draw, 1 + (int)(draw >> 16 &
+			    63));
+			break;
+		default:
+			swim_tick(swim, now);
+			break;
+		}
+		drain();
+		if (i % 100 != 0)
+			continue;
+		memset(states, 0, sizeof(states));
+		mark++;
+		connections = 0;
+		for (cursor = 0; (member = swim_walk(swim, &cursor)) != NULL;) {
+			states[member->state]++;
+			ck_assert_ptr_ne(member->user, (void *)mark);
+			member->user = (void *)mark;	/* once each */
+			ck_assert_uint_le(member->connection, 40);
+			ck_assert(member->connection == 0 ||
+			    (connections >> member->connection & 1) == 0);
+			connections |= UINT64_C(1) << member->connection;
+			ck_assert_ptr_eq(swim_find(swim, member->alive->key),
+			    member);
+			ck_assert((member->suspicion != NULL) ==
+			    (member->state == NODE_SUSPECT));
+			ck_assert((member->leave != NULL) ==
+			    (member->state == NODE_LEFT));
+		}
+		swim_count(swim, &counts);
+		ck_assert_mem_eq(states, counts.states, sizeof(states));
+		ck_assert_uint_le(cursor - 1, 40);
+	}
+	swim_count(swim, &counts);
+	ck_assert_uint_gt(counts.evicted, 100);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite	*suite = suite_create("swim");
+	TCase	*tcase = tcase_create("swim");
+	SRunner	*runner;
+	int	 failed;
+
+	if (sodium_init() == -1)
+		return (1);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, statements);
+	tcase_add_test(tcase, configs);
+	tcase_add_test(tcase, probe_acked);
+	tcase_add_test(tcase, probe_fails);
+	tcase_add_test(tcase, probe_health);
+	tcase_add_test(tcase, probe_indirect_ack);
+	tcase_add_test(tcase, probe_foreign_ack);
+	tcase_add_test(tcase, probe_round);
+	tcase_add_test(tcase, probe_round_end);
+	tcase_add_test(tcase, relays);
+	tcase_add_test(tcase, relay_flood);
+	tcase_add_test(tcase, suspicion_times);
+	tcase_add_test(tcase, L18_fail_is_hearsay);
+	tcase_add_test(tcase, L18_L35_last_seen);
+	tcase_add_test(tcase, L35_unknown);
+	tcase_add_test(tcase, L31_incarnations);
+	tcase_add_test(tcase, L32_rejoin);
+	tcase_add_test(tcase, revoked);
+	tcase_add_test(tcase, refutation);
+	tcase_add_test(tcase, refute_earlier_life);
+	tcase_add_test(tcase, corrected);
+	tcase_add_test(tcase, reminder);
+	tcase_add_test(tcase, buddy);
+	tcase_add_test(tcase, told_often_enough);
+	tcase_add_test(tcase, L33_queue);
+	tcase_add_test(tcase, sync_in_parts);
+	tcase_add_test(tcase, sync_answers);
+	tcase_add_test(tcase, stranger);
+	tcase_add_test(tcase, along_connections);
+	tcase_add_test(tcase, gossip_wanted);
+	tcase_add_test(tcase, leaving);
+	tcase_add_test(tcase, alone);
+	tcase_add_test(tcase, L27_members);
+	tcase_add_test(tcase, forgotten);
+	tcase_add_test(tcase, reconnects);
+	tcase_add_test(tcase, random_events);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return (failed != 0);
+}
