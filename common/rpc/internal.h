@@ -51,6 +51,7 @@ struct rpc_transport {
 	size_t		 fresh_length;
 	int		 fd;
 	unsigned	 drained:1;	/* the socket had no more this turn */
+	unsigned	 taken:1;	/* the library asked for ciphertext */
 	unsigned	 broken:1;	/* read or write failed */
 	uint64_t	*bytes_read;
 	uint64_t	*bytes_written;

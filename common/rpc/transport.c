@@ -58,6 +58,7 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 	ssize_t			 n;
 
 	(void)tls;
+	transport->taken = 1;
 	if (have > 0) {
 		if (length > have)
 			length = have;
@@ -171,7 +172,6 @@ transport_unread(const struct rpc_transport *transport)
 ssize_t
 rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 {
-	size_t	before;
 	ssize_t	n;
 
 	/*
@@ -179,10 +179,10 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 	 * data, such as a session ticket; more may lie in memory by then.
 	 */
 	do {
-		before = transport_unread(transport);
+		transport->taken = 0;
 		n = tls_read(transport->tls, plain_room, sizeof(plain_room));
-	} while (n == TLS_WANT_POLLIN && transport_unread(transport) > 0 &&
-	    transport_unread(transport) != before);
+	} while (n == TLS_WANT_POLLIN && transport->taken &&
+	    transport_unread(transport) > 0);
 	if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
 		return (0);
 	if (n == -1)
