@@ -371,11 +371,12 @@ enum chat_verdict
 core_hold(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length)
 {
-	struct chat_kept	*kept;
+	struct chat_kept	*kept = NULL;
 
 	if (sequence != chat->received + 1 || hold_full(chat, length) ||
 	    (kept = kept_new(payload, length, NULL, 0)) == NULL ||
 	    ring_push(&chat->in, kept) == -1) {
+		free(kept);
 		chat->missing = 1;
 		return (CHAT_DROPPED);
 	}

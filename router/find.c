@@ -162,8 +162,11 @@ find_mesh_down(void)
 void
 find_forget(struct session *session)
 {
-	struct find	*find;
+	struct find	*find, *next;
 
-	while ((find = TAILQ_FIRST(&session->find_list)) != NULL)
+	for (find = TAILQ_FIRST(&session->find_list); find != NULL;
+	    find = next) {
+		next = TAILQ_NEXT(find, entry);
 		find_free(find);
+	}
 }

@@ -117,7 +117,7 @@ offer_keep(struct side *side, const uint8_t *tail, size_t length)
 	static struct frame_start_chat	 start;
 	struct frame_body		*body = &session_body;
 	struct offer_tail		*offer;
-	char				 own[APP_ID_LENGTH + 1];
+	static char			 own[APP_ID_LENGTH + 1];
 
 	if (frame_read_start_chat(&start, span_of(tail, length)) == -1)
 		return (-1);

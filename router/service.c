@@ -46,6 +46,8 @@ static struct {
 	int				 waiting_count;
 	int				 paused;
 	int				 operators;	/* certificate */
+	uint8_t				*chain;		/* keyd's, PEM */
+	size_t				 chain_length;
 } service = { .old = TAILQ_HEAD_INITIALIZER(service.old) };
 
 /* --- TLS ----------------------------------------------------------------- */
@@ -170,6 +172,16 @@ service_use(const uint8_t *pem, size_t length)
 void
 service_certificate(const uint8_t *pem, size_t length)
 {
+	uint8_t	*copy;
+
+	if ((copy = malloc(length + 1)) == NULL) {
+		log_error("out_of_memory", "where=certificate");
+		return;
+	}
+	memcpy(copy, pem, length);
+	free(service.chain);
+	service.chain = copy;
+	service.chain_length = length;
 	if (!service.operators)
 		service_use(pem, length);
 }
@@ -229,6 +241,12 @@ service_configured(void)
 {
 	struct rpc_limits	limits;
 
+	/* The operator took its certificate back: ours serves again. */
+	if (service.operators && !proc_config()->own_certificate) {
+		service.operators = 0;
+		if (service.chain != NULL)
+			service_use(service.chain, service.chain_length);
+	}
 	if (service.server == NULL)
 		return;
 	service_limits(&limits);
@@ -326,6 +344,8 @@ service_free(void)
 	rpc_tls_free(service.tls);
 	rpc_tls_free(service.previous);
 	service.tls = service.previous = NULL;
+	free(service.chain);
+	service.chain = NULL;
 }
 
 void

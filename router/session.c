@@ -188,6 +188,21 @@ session_timer(evutil_socket_t fd, short what, void *arg)
 	session_finish(session, RPC_DEADLINE_EXCEEDED, "no Connect in time");
 }
 
+/* Far over its rate: not done, whatever it was. */
+static void
+session_limited(struct session *session, const struct frame *frame,
+    int64_t early)
+{
+	struct frame_chat_message	message;
+	struct span			chat_id = SPAN_NONE;
+
+	if (frame->field == FRAME_CHAT_MESSAGE &&
+	    frame_read_chat_message(&message, frame->body) == 0)
+		chat_id = message.chat_id;
+	session_error_id(session, frame->correlation, CODE_RATE_LIMITED,
+	    chat_id, early);
+}
+
 void
 session_message(struct rpc_stream *stream, const uint8_t *bytes,
     size_t length, void *arg)
@@ -219,8 +234,7 @@ session_message(struct rpc_stream *stream, const uint8_t *bytes,
 	if (frame_parse(&frame, bytes, length) == -1)
 		session_bad_frame(session, SPAN_NONE, SPAN_NONE);
 	else if (early > FAR_AHEAD)
-		session_error_id(session, frame.correlation,
-		    CODE_RATE_LIMITED, SPAN_NONE, early);
+		session_limited(session, &frame, early);
 	else if (dispatch_frame(session, &frame, length, now))
 		length = 0;	/* its chat gives the bytes back */
 	if (length > 0)
