@@ -133,6 +133,7 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 void
 chat_free(struct chat *chat)
 {
+	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
 	throttle_free(&chat->rekey_throttle);
 	throttle_free(&chat->recovery_throttle);
@@ -168,9 +169,9 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	if (floor > top)
 		top = floor;
 	(void)table_remove(&chats->table, &chat->key);
+	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
 	chat->ratchet.secrets = NULL;
-	chat->ratchet.version = 0;
 	chat->floor = top;
 	tombstone_raise(chats, &chat->key, top);
 	chat_touch(chats, chat, DIRTY_ERASED);

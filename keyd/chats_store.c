@@ -19,6 +19,7 @@
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "keyd/chat.h"
+#include "keyd/keyscan.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
@@ -140,6 +141,9 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	chat->last_ratchet_at = (int64_t)decode_u64(&d);
 	decode_bytes(&d, chat->ratchet.secrets->link, KEY_SIZE);
 	decode_bytes(&d, chat->ratchet.secrets->ephemeral, KEY_SIZE);
+	keyscan_made(KEYSCAN_LINK, chat->ratchet.secrets->link, KEY_SIZE);
+	keyscan_made(
+	    KEYSCAN_EPHEMERAL, chat->ratchet.secrets->ephemeral, KEY_SIZE);
 	if (decode_done(&d) == -1) {
 		errno = EINVAL;
 		return (-1);

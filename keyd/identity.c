@@ -12,6 +12,7 @@
 #include "common/util/hex.h"
 #include "common/util/log.h"
 #include "keyd/identity.h"
+#include "keyd/keyscan.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
 #include "keyd/tls.h"
@@ -160,6 +161,12 @@ identity_load(
 		identity_wipe(identity);
 		return (-1);
 	}
+	keyscan_made(KEYSCAN_NODE, identity->secrets->node,
+	    crypto_sign_SEEDBYTES);
+	keyscan_made(KEYSCAN_AUTHORITY, identity->secrets->authority,
+	    crypto_sign_SEEDBYTES);
+	keyscan_made(KEYSCAN_TLS, identity->secrets->tls_app, P256_SIZE);
+	keyscan_made(KEYSCAN_TLS, identity->secrets->tls_mesh, P256_SIZE);
 	if (identity->in_mesh &&
 	    strcmp(identity->certificate.node_id, node_id) != 0)
 		log_warn("node_id_changed", "config=%s certificate=%s", node_id,
@@ -375,6 +382,8 @@ identity_found(struct identity *identity, struct store *store, int64_t now,
 	memcpy(before, identity->authority_key, KEY_SIZE);
 	(void)crypto_sign_keypair(
 	    identity->authority_key, identity->secrets->authority);
+	keyscan_made(KEYSCAN_AUTHORITY, identity->secrets->authority,
+	    crypto_sign_SEEDBYTES);
 	identity_issue(identity, &certificate, identity->node_id,
 	    identity->node_key, now + lifetime);
 	if (put(store, "authority", identity->secrets->authority,
@@ -382,6 +391,8 @@ identity_found(struct identity *identity, struct store *store, int64_t now,
 	    put_mesh(store, identity->authority_key, &certificate) == -1 ||
 	    finish(store, identity_put_counters(identity, store)) == -1) {
 		store_abort(store);
+		keyscan_wiped(KEYSCAN_AUTHORITY, identity->secrets->authority,
+		    crypto_sign_SEEDBYTES);
 		sodium_memzero(identity->secrets->authority,
 		    sizeof(identity->secrets->authority));
 		memcpy(identity->authority_key, before, KEY_SIZE);

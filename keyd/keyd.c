@@ -20,6 +20,7 @@
 #include "keyd/authority.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
+#include "keyd/keyscan.h"
 #include "keyd/secret.h"
 #include "keyd/show.h"
 #include "keyd/store.h"
@@ -255,6 +256,7 @@ on_configured(const struct config *config, int reload)
 	if (keyd.store == NULL)
 		fatal("store", "path=%s reason=\"%s\"", config->keystore.path,
 		    store_error_text(error));
+	keyscan_open(config->keystore.path);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include <sodium.h>
 
 #include "common/sign/encode.h"
+#include "keyd/keyscan.h"
 #include "keyd/ratchet.h"
 
 #define KDF_CONTEXT "hermes-t"
@@ -46,7 +47,10 @@ void
 ratchet_make_ephemeral(struct ratchet *ratchet, const uint8_t random[KEY_SIZE],
     uint8_t public_key[KEY_SIZE])
 {
+	keyscan_wiped(
+	    KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
 	memcpy(ratchet->secrets->ephemeral, random, KEY_SIZE);
+	keyscan_made(KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
 	(void)crypto_scalarmult_base(public_key, random);
 }
 
@@ -62,6 +66,7 @@ hkdf_sha256(const uint8_t salt[KEY_SIZE], const uint8_t ikm[KEY_SIZE],
 	crypto_auth_hmacsha256_init(&state, salt, KEY_SIZE);
 	crypto_auth_hmacsha256_update(&state, ikm, KEY_SIZE);
 	crypto_auth_hmacsha256_final(&state, prk);
+	keyscan_made(KEYSCAN_PRK, prk, sizeof(prk));
 	for (i = 1; i <= OKM_SIZE / sizeof(prk); i++) {
 		crypto_auth_hmacsha256_init(&state, prk, sizeof(prk));
 		if (i > 1)
@@ -72,6 +77,7 @@ hkdf_sha256(const uint8_t salt[KEY_SIZE], const uint8_t ikm[KEY_SIZE],
 		crypto_auth_hmacsha256_final(
 		    &state, okm + (size_t)(i - 1) * sizeof(prk));
 	}
+	keyscan_wiped(KEYSCAN_PRK, prk, sizeof(prk));
 	sodium_memzero(prk, sizeof(prk));
 	sodium_memzero(&state, sizeof(state));
 }
@@ -89,6 +95,7 @@ hkdf_sha512(const uint8_t salt[KEY_SIZE], const uint8_t ikm[KEY_SIZE],
 	crypto_auth_hmacsha512_init(&state, salt, KEY_SIZE);
 	crypto_auth_hmacsha512_update(&state, ikm, KEY_SIZE);
 	crypto_auth_hmacsha512_final(&state, prk);
+	keyscan_made(KEYSCAN_PRK, prk, sizeof(prk));
 	for (i = 1; i <= 2; i++) {
 		crypto_auth_hmacsha512_init(&state, prk, sizeof(prk));
 		if (i > 1)
@@ -100,6 +107,7 @@ hkdf_sha512(const uint8_t salt[KEY_SIZE], const uint8_t ikm[KEY_SIZE],
 		memcpy(okm + (size_t)(i - 1) * sizeof(block), block,
 		    i == 1 ? sizeof(block) : OKM_SIZE - sizeof(block));
 	}
+	keyscan_wiped(KEYSCAN_PRK, prk, sizeof(prk));
 	sodium_memzero(prk, sizeof(prk));
 	sodium_memzero(block, sizeof(block));
 	sodium_memzero(&state, sizeof(state));
@@ -114,15 +122,22 @@ ratchet_begin(struct ratchet *ratchet, const uint8_t okm[OKM_SIZE],
 	size_t own = ratchet->side == CHAT_LO ? 0 : KEY_SIZE;
 
 	ratchet_close_previous(ratchet);
+	keyscan_wiped(KEYSCAN_LINK, secrets->link, KEY_SIZE);
+	keyscan_wiped(KEYSCAN_CHAIN, secrets->send, KEY_SIZE);
 	if (ratchet->version != 0 && !reset) {
 		memcpy(secrets->previous, secrets->receive, KEY_SIZE);
 		ratchet->previous_version = ratchet->version;
 		ratchet->previous_counter = ratchet->receive_counter;
 		ratchet->previous_aes = ratchet->aes;
-	}
+	} else
+		keyscan_wiped(KEYSCAN_CHAIN, secrets->receive, KEY_SIZE);
 	memcpy(secrets->send, okm + own, KEY_SIZE);
 	memcpy(secrets->receive, okm + (KEY_SIZE - own), KEY_SIZE);
 	memcpy(secrets->link, okm + 2 * KEY_SIZE, KEY_SIZE);
+	keyscan_made(KEYSCAN_CHAIN, secrets->send, KEY_SIZE);
+	keyscan_made(KEYSCAN_CHAIN, secrets->receive, KEY_SIZE);
+	keyscan_made(KEYSCAN_LINK, secrets->link, KEY_SIZE);
+	keyscan_wiped(KEYSCAN_EPHEMERAL, secrets->ephemeral, KEY_SIZE);
 	sodium_memzero(secrets->ephemeral, KEY_SIZE);
 	ratchet->version = version;
 	ratchet->aes = (uint8_t)aes;
@@ -152,6 +167,7 @@ ratchet_derive(
 	if (crypto_scalarmult(
 		dh, ratchet->secrets->ephemeral, peer->ephemeral) != 0)
 		return (-1);
+	keyscan_made(KEYSCAN_DH, dh, sizeof(dh));
 	reset = ((own->flags | peer->flags) & OFFER_RESET) != 0;
 	salt = reset ? zero_link : ratchet->secrets->link;
 	memcpy(info, INFO_LABEL, sizeof(INFO_LABEL) - 1);
@@ -162,6 +178,7 @@ ratchet_derive(
 	else
 		hkdf_sha256(salt, dh, info, sizeof(info), okm);
 	ratchet_begin(ratchet, okm, own->version, aes, reset);
+	keyscan_wiped(KEYSCAN_DH, dh, sizeof(dh));
 	sodium_memzero(dh, sizeof(dh));
 	sodium_memzero(okm, sizeof(okm));
 	return (0);
@@ -172,6 +189,7 @@ chain_message_key(const uint8_t chain[KEY_SIZE], uint8_t key[KEY_SIZE])
 {
 	(void)crypto_kdf_derive_from_key(
 	    key, KEY_SIZE, KDF_MESSAGE, KDF_CONTEXT, chain);
+	keyscan_made(KEYSCAN_MESSAGE, key, KEY_SIZE);
 }
 
 static void
@@ -181,7 +199,9 @@ chain_step(uint8_t chain[KEY_SIZE])
 
 	(void)crypto_kdf_derive_from_key(
 	    next, KEY_SIZE, KDF_CHAIN, KDF_CONTEXT, chain);
+	keyscan_wiped(KEYSCAN_CHAIN, chain, KEY_SIZE);
 	memcpy(chain, next, KEY_SIZE);
+	keyscan_made(KEYSCAN_CHAIN, chain, KEY_SIZE);
 	sodium_memzero(next, sizeof(next));
 }
 
@@ -221,6 +241,7 @@ ratchet_seal(struct ratchet *ratchet, uint64_t sequence, const uint8_t *in,
 		    out, NULL, in, length, aad, sizeof(aad), NULL, nonce, key);
 	chain_step(ratchet->secrets->send);
 	ratchet->send_counter++;
+	keyscan_wiped(KEYSCAN_MESSAGE, key, sizeof(key));
 	sodium_memzero(key, sizeof(key));
 	return (counter);
 }
@@ -246,6 +267,7 @@ chain_open(const struct ratchet *ratchet, uint8_t chain[KEY_SIZE], uint64_t at,
 	else
 		status = crypto_aead_chacha20poly1305_ietf_decrypt(
 		    out, NULL, NULL, in, length, aad, sizeof(aad), nonce, key);
+	keyscan_wiped(KEYSCAN_MESSAGE, key, sizeof(key));
 	sodium_memzero(key, sizeof(key));
 	if (status == 0)
 		chain_step(chain);
@@ -285,6 +307,9 @@ ratchet_open(struct ratchet *ratchet, uint32_t version, uint64_t counter,
 		*at = counter + 1;
 		if (present)
 			ratchet_close_previous(ratchet);
+	} else {
+		keyscan_wiped(KEYSCAN_CHAIN, copy, KEY_SIZE);
+		keyscan_made(KEYSCAN_CHAIN, chain, KEY_SIZE);
 	}
 	sodium_memzero(copy, sizeof(copy));
 	return (status == 0 ? RATCHET_OK : RATCHET_AEAD);
@@ -295,6 +320,7 @@ ratchet_close_previous(struct ratchet *ratchet)
 {
 	if (ratchet->previous_version == 0)
 		return;
+	keyscan_wiped(KEYSCAN_CHAIN, ratchet->secrets->previous, KEY_SIZE);
 	sodium_memzero(ratchet->secrets->previous, KEY_SIZE);
 	ratchet->previous_version = 0;
 	ratchet->previous_counter = 0;
@@ -304,9 +330,23 @@ void
 ratchet_close(struct ratchet *ratchet)
 {
 	ratchet_close_previous(ratchet);
+	keyscan_wiped(KEYSCAN_CHAIN, ratchet->secrets->send, KEY_SIZE);
+	keyscan_wiped(KEYSCAN_CHAIN, ratchet->secrets->receive, KEY_SIZE);
 	sodium_memzero(ratchet->secrets->send, KEY_SIZE);
 	sodium_memzero(ratchet->secrets->receive, KEY_SIZE);
 	ratchet->version = 0;
 	ratchet->send_counter = 0;
 	ratchet->receive_counter = 0;
+}
+
+void
+ratchet_wipe(struct ratchet *ratchet)
+{
+	if (ratchet->secrets == NULL)
+		return;
+	ratchet_close(ratchet);
+	keyscan_wiped(KEYSCAN_LINK, ratchet->secrets->link, KEY_SIZE);
+	keyscan_wiped(
+	    KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
+	sodium_memzero(ratchet->secrets, sizeof(*ratchet->secrets));
 }

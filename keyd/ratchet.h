@@ -103,4 +103,7 @@ enum ratchet_result ratchet_open(struct ratchet *ratchet, uint32_t version,
 void ratchet_close_previous(struct ratchet *ratchet);
 void ratchet_close(struct ratchet *ratchet);
 
+/* Wipe every key, if there are any. */
+void ratchet_wipe(struct ratchet *ratchet);
+
 #endif

@@ -22,6 +22,7 @@
 #include <sodium.h>
 
 #include "common/sign/encode.h"
+#include "keyd/keyscan.h"
 #include "keyd/seal.h"
 #include "keyd/secret.h"
 
@@ -209,6 +210,8 @@ open_slots(struct seal *seal, const uint8_t *file)
 		    unwrap(seal->secrets->wrapping, seal->head, number,
 			sector + 8, seal->secrets->store[i]) != 0)
 			continue;
+		keyscan_made(
+		    KEYSCAN_STORE, seal->secrets->store[i], KEY_SIZE);
 		seal->numbers[i] = number;
 		if (seal->newest == -1 || number > seal->numbers[seal->newest])
 			seal->newest = i;
@@ -234,11 +237,13 @@ seal_open(int folder, const char *passphrase, size_t length)
 	if (stretch(seal->head, passphrase, length, seal->secrets->wrapping) ==
 	    -1)
 		goto failed;
+	keyscan_made(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
 	if (unwrap(seal->secrets->wrapping, seal->head, 0, file + HEAD_SIZE,
 		seal->secrets->names) != 0) {
 		errno = EACCES;
 		goto failed;
 	}
+	keyscan_made(KEYSCAN_NAMES, seal->secrets->names, KEY_SIZE);
 	if (open_slots(seal, file) == -1) {
 		errno = EINVAL;
 		goto failed;
@@ -258,6 +263,9 @@ seal_close(struct seal *seal)
 		return;
 	if (seal->fd != -1)
 		(void)close(seal->fd); /* every write was synced */
+	if (seal->secrets != NULL)
+		keyscan_wiped(
+		    KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
 	secret_free(seal->secrets, sizeof(*seal->secrets));
 	free(seal);
 }
@@ -354,12 +362,15 @@ seal_rotate_begin(struct seal *seal)
 	if (seal_rotating(seal))
 		return (0);
 	randombytes_buf(seal->secrets->store[slot], KEY_SIZE);
+	keyscan_made(KEYSCAN_STORE, seal->secrets->store[slot], KEY_SIZE);
 	encode_u64(&encoder, number);
 	wrap(seal->secrets->wrapping, seal->head, number,
 	    seal->secrets->store[slot], sector + 8);
 	if (file_write(seal->fd, (off_t)(1 + slot) * SECTOR, sector,
 		sizeof(sector)) == -1 ||
 	    fsync(seal->fd) == -1) {
+		keyscan_wiped(
+		    KEYSCAN_STORE, seal->secrets->store[slot], KEY_SIZE);
 		sodium_memzero(seal->secrets->store[slot], KEY_SIZE);
 		return (-1);
 	}
@@ -384,6 +395,7 @@ seal_rotate_end(struct seal *seal)
 	    fsync(seal->fd) == -1)
 		return (-1);
 	seal->numbers[slot] = 0;
+	keyscan_wiped(KEYSCAN_STORE, seal->secrets->store[slot], KEY_SIZE);
 	sodium_memzero(seal->secrets->store[slot], KEY_SIZE);
 	return (0);
 }

@@ -17,6 +17,7 @@
 #include "keyd/authority.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
+#include "keyd/keyscan.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
@@ -121,6 +122,7 @@ unlock_own_key(int fd)
 		return;
 	}
 	secret_free(pem, SECRET_MAX);
+	keyscan_made(KEYSCAN_TLS, keyd.own_key, P256_SIZE);
 	/* After a reload; at start nothing is unlocked yet. */
 	if (keyd.chats != NULL && unlock_certificates() == 0)
 		unlock_tell_all();
@@ -170,8 +172,11 @@ unlock_with(int fd)
 		error = "already unlocked";
 	else if (length <= 0)
 		error = "the passphrase is empty, too long or cannot be read";
-	else
+	else {
+		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, (size_t)length);
 		error = unlock_store(passphrase, (size_t)length);
+		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, (size_t)length);
+	}
 	secret_free(passphrase, SECRET_MAX);
 	if (error != NULL) {
 		log_error("unlock_failed", "reason=\"%s\"", error);
