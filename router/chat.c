@@ -9,10 +9,10 @@
 
 #include "router/chat.h"
 
-#define RING_MIN	8
-#define SEQUENCE_MAX	INT64_MAX
-#define TELL_MAX	65536	/* acknowledgements owed from before a restart */
-#define RING_KEEP	64	/* a larger one is given back when empty */
+#define RING_MIN     8
+#define SEQUENCE_MAX INT64_MAX
+#define TELL_MAX     65536 /* acknowledgements owed from before a restart */
+#define RING_KEEP    64    /* a larger one is given back when empty */
 
 /* --- rings --------------------------------------------------------------- */
 
@@ -34,13 +34,12 @@ ring_get(const struct chat_ring *ring, uint64_t sequence)
 static int
 ring_grow(struct chat_ring *ring)
 {
-	struct chat_kept	**slots;
-	uint32_t		  size;
-	uint64_t		  i;
+	struct chat_kept **slots;
+	uint32_t size;
+	uint64_t i;
 
 	size = ring->size == 0 ? RING_MIN : ring->size * 2;
-	if (size < ring->size ||
-	    (slots = calloc(size, sizeof(*slots))) == NULL)
+	if (size < ring->size || (slots = calloc(size, sizeof(*slots))) == NULL)
 		return (-1);
 	for (i = ring->first; i < ring->next; i++)
 		slots[i & (size - 1)] = ring->slots[i & (ring->size - 1)];
@@ -64,7 +63,7 @@ ring_push(struct chat_ring *ring, struct chat_kept *kept)
 static void
 ring_shift(struct chat_ring *ring)
 {
-	struct chat_kept	**slot;
+	struct chat_kept **slot;
 
 	slot = &ring->slots[ring->first++ & (ring->size - 1)];
 	ring->bytes -= (*slot)->length;
@@ -91,7 +90,7 @@ static struct chat_kept *
 kept_new(const void *payload, size_t length, const void *correlation,
     size_t correlation_length)
 {
-	struct chat_kept	*kept;
+	struct chat_kept *kept;
 
 	if (length > UINT32_MAX / 2 || correlation_length > UINT16_MAX)
 		return (NULL);
@@ -114,8 +113,8 @@ kept_new(const void *payload, size_t length, const void *correlation,
 /* --- life ---------------------------------------------------------------- */
 
 void
-core_init(struct chat_core *chat, uint32_t window_messages,
-    uint32_t window_bytes)
+core_init(
+    struct chat_core *chat, uint32_t window_messages, uint32_t window_bytes)
 {
 	memset(chat, 0, sizeof(*chat));
 	chat->state = CHAT_STATE_NONE;
@@ -193,7 +192,7 @@ static int
 can_seal(const struct chat_core *chat)
 {
 	return (chat->state == CHAT_STATE_READY ||
-	    chat->state == CHAT_STATE_REKEYING);
+		chat->state == CHAT_STATE_REKEYING);
 }
 
 static uint64_t
@@ -206,7 +205,7 @@ smaller(uint64_t a, uint64_t b)
 static int
 has_room(const struct chat_core *chat, size_t length)
 {
-	uint64_t	flight, messages, bytes;
+	uint64_t flight, messages, bytes;
 
 	messages = chat->window_messages;
 	if (chat->credit_messages > 0)
@@ -216,17 +215,17 @@ has_room(const struct chat_core *chat, size_t length)
 		bytes = smaller(bytes, chat->credit_bytes);
 	flight = chat->sent + 1 - chat->out.first;
 	/* One at least, however large: the limit on size is elsewhere. */
-	return (flight == 0 || (flight < messages &&
-	    chat->flight_bytes + length <= bytes));
+	return (flight == 0 ||
+		(flight < messages && chat->flight_bytes + length <= bytes));
 }
 
 static int
 too_much_parked(const struct chat_core *chat)
 {
-	return (core_parked(chat) >= CHAT_PARKED_WINDOWS *
-	    (uint64_t)chat->window_messages ||
-	    chat->out.bytes - chat->flight_bytes >= CHAT_PARKED_WINDOWS *
-	    (uint64_t)chat->window_bytes);
+	return (core_parked(chat) >=
+		    CHAT_PARKED_WINDOWS * (uint64_t)chat->window_messages ||
+		chat->out.bytes - chat->flight_bytes >=
+		    CHAT_PARKED_WINDOWS * (uint64_t)chat->window_bytes);
 }
 
 /* A kept message came again: answer it under its new correlation_id. */
@@ -234,15 +233,15 @@ static void
 keep_correlation(struct chat_core *chat, uint64_t sequence,
     const void *correlation, size_t length)
 {
-	struct chat_kept	*kept, *other;
+	struct chat_kept *kept, *other;
 
 	if ((kept = ring_get(&chat->out, sequence)) == NULL)
 		return;
 	if (length > kept->correlation_room) {
-		other = kept_new(kept->bytes, kept->length, correlation,
-		    length);
+		other =
+		    kept_new(kept->bytes, kept->length, correlation, length);
 		if (other == NULL)
-			return;		/* the old one will do */
+			return; /* the old one will do */
 		other->session = kept->session;
 		other->at = kept->at;
 		other->charged = kept->charged;
@@ -260,7 +259,7 @@ core_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length, const void *correlation, size_t correlation_length,
     const struct chat_kept *about)
 {
-	struct chat_kept	*kept;
+	struct chat_kept *kept;
 
 	if (!chat->synced || !chat->both || chat->state == CHAT_STATE_NONE ||
 	    chat->state == CHAT_STATE_GONE)
@@ -268,8 +267,8 @@ core_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
 	if (sequence != 0 && sequence <= chat->told)
 		return (CHAT_ACKED);
 	if (sequence != 0 && sequence <= chat->accepted) {
-		keep_correlation(chat, sequence, correlation,
-		    correlation_length);
+		keep_correlation(
+		    chat, sequence, correlation, correlation_length);
 		return (CHAT_KNOWN);
 	}
 	if (sequence != chat->accepted + 1 || sequence > SEQUENCE_MAX)
@@ -291,7 +290,7 @@ core_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
 struct chat_kept *
 core_next_seal(struct chat_core *chat, uint64_t *sequence)
 {
-	struct chat_kept	*kept;
+	struct chat_kept *kept;
 
 	if (chat->sent == chat->accepted || !can_seal(chat))
 		return (NULL);
@@ -308,10 +307,11 @@ core_next_seal(struct chat_core *chat, uint64_t *sequence)
 static void
 release(struct chat_core *chat, uint64_t sequence)
 {
-	while (chat->out.first <= sequence &&
-	    chat->out.first < chat->out.next) {
-		chat->flight_bytes -= chat->out.slots[chat->out.first &
-		    (chat->out.size - 1)]->length;
+	while (
+	    chat->out.first <= sequence && chat->out.first < chat->out.next) {
+		chat->flight_bytes -=
+		    chat->out.slots[chat->out.first & (chat->out.size - 1)]
+			->length;
 		ring_shift(&chat->out);
 	}
 }
@@ -330,8 +330,8 @@ core_acknowledged(struct chat_core *chat, uint64_t sequence)
 }
 
 int
-core_next_ack(struct chat_core *chat, uint64_t *sequence,
-    struct chat_kept **kept)
+core_next_ack(
+    struct chat_core *chat, uint64_t *sequence, struct chat_kept **kept)
 {
 	if (!chat->attached || chat->told >= chat->acked)
 		return (0);
@@ -360,18 +360,20 @@ core_attach(struct chat_core *chat, int attached)
 static int
 hold_full(const struct chat_core *chat, size_t length)
 {
-	uint64_t	held = chat->in.next - chat->in.first;
+	uint64_t held = chat->in.next - chat->in.first;
 
-	return (held > 0 && (held >= CHAT_PARKED_WINDOWS *
-	    (uint64_t)chat->window_messages || chat->in.bytes + length >
-	    CHAT_PARKED_WINDOWS * (uint64_t)chat->window_bytes));
+	return (
+	    held > 0 &&
+	    (held >= CHAT_PARKED_WINDOWS * (uint64_t)chat->window_messages ||
+		chat->in.bytes + length >
+		    CHAT_PARKED_WINDOWS * (uint64_t)chat->window_bytes));
 }
 
 enum chat_verdict
 core_hold(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length)
 {
-	struct chat_kept	*kept = NULL;
+	struct chat_kept *kept = NULL;
 
 	if (sequence != chat->received + 1 || hold_full(chat, length) ||
 	    (kept = kept_new(payload, length, NULL, 0)) == NULL ||
@@ -390,7 +392,7 @@ static void
 hold_again(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length)
 {
-	struct chat_kept	**slot, *kept;
+	struct chat_kept **slot, *kept;
 
 	if (ring_get(&chat->in, sequence) == NULL ||
 	    (kept = kept_new(payload, length, NULL, 0)) == NULL)
@@ -459,7 +461,7 @@ core_take_relay(struct chat_core *chat, uint64_t *sequence)
 int
 core_take_progress(struct chat_core *chat)
 {
-	int	due = chat->progress;
+	int due = chat->progress;
 
 	chat->progress = 0;
 	return (due);
@@ -471,7 +473,7 @@ core_take_progress(struct chat_core *chat)
 static void
 agree_out(struct chat_core *chat, uint64_t peer_delivered)
 {
-	uint64_t	i;
+	uint64_t i;
 
 	peer_delivered = smaller(peer_delivered, SEQUENCE_MAX);
 	if (!chat->synced) {
@@ -509,7 +511,7 @@ agree_in(struct chat_core *chat, uint64_t peer_acked)
 	if (peer_acked > chat->delivered) {
 		chat->delivered = peer_acked;
 		while (chat->in.first <= peer_acked &&
-		    chat->in.first < chat->in.next)
+		       chat->in.first < chat->in.next)
 			ring_shift(&chat->in);
 		if (chat->received < chat->delivered) {
 			chat->received = chat->delivered;
@@ -536,8 +538,8 @@ core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 	if (ready->first && ready->peer_delivered > chat->accepted) {
 		/* New here, but not to the peer: go on where it stands. */
 		chat->synced = 0;
-		chat->told = chat->acked = smaller(ready->peer_delivered,
-		    SEQUENCE_MAX);
+		chat->told = chat->acked =
+		    smaller(ready->peer_delivered, SEQUENCE_MAX);
 	}
 	agree_out(chat, ready->peer_delivered);
 	agree_in(chat, ready->peer_acked);

@@ -22,94 +22,93 @@
 #include "common/ipc/messages.h"
 
 /* More than this many windows parked is BACKPRESSURE; as many are held. */
-#define CHAT_PARKED_WINDOWS	4
+#define CHAT_PARKED_WINDOWS 4
 
 /* A kept message. The correlation_id lies behind the payload. */
 struct chat_kept {
-	uint64_t	session;	/* of whom it came; the caller's */
-	int64_t		at;		/* when; the caller's */
-	uint32_t	length;		/* of the payload */
-	uint32_t	charged;	/* bytes of the app's HTTP/2 window */
-	uint32_t	correlation_length;
-	uint32_t	correlation_room;
-	uint8_t		bytes[];
+	uint64_t session; /* of whom it came; the caller's */
+	int64_t at;       /* when; the caller's */
+	uint32_t length;  /* of the payload */
+	uint32_t charged; /* bytes of the app's HTTP/2 window */
+	uint32_t correlation_length;
+	uint32_t correlation_room;
+	uint8_t bytes[];
 };
 
 /* Kept messages first .. next - 1, in slots[sequence % size]. */
 struct chat_ring {
-	struct chat_kept	**slots;	/* owned, with what they hold */
-	uint32_t		  size;		/* a power of two, or 0 */
-	uint64_t		  first;
-	uint64_t		  next;
-	size_t			  bytes;	/* payload of all */
+	struct chat_kept **slots; /* owned, with what they hold */
+	uint32_t size;            /* a power of two, or 0 */
+	uint64_t first;
+	uint64_t next;
+	size_t bytes; /* payload of all */
 };
 
 struct chat_core {
-	enum chat_state	 state;
-	uint32_t	 version;
+	enum chat_state state;
+	uint32_t version;
 	/* The numbers below are right: the chat is new, or both ends have
 	 * compared them since this process started. */
-	int		 synced;
-	int		 both;		/* both apps have said StartChat */
-	int		 attached;	/* local app may be told and given */
-	uint64_t	 accepted;
-	uint64_t	 sent;
-	uint64_t	 acked;
-	uint64_t	 told;
-	uint64_t	 received;
-	uint64_t	 delivered;
-	uint64_t	 relayed;	/* acknowledged to the peer's node */
-	int		 relay_again;
-	int		 progress;	/* keyd is to be told */
-	int		 missing;	/* a message of the peer was dropped */
-	uint32_t	 window_messages;
-	uint32_t	 window_bytes;
-	uint32_t	 credit_messages;	/* the peer's grant */
-	uint32_t	 credit_bytes;
-	size_t		 flight_bytes;	/* sent, not released */
+	int synced;
+	int both;     /* both apps have said StartChat */
+	int attached; /* local app may be told and given */
+	uint64_t accepted;
+	uint64_t sent;
+	uint64_t acked;
+	uint64_t told;
+	uint64_t received;
+	uint64_t delivered;
+	uint64_t relayed; /* acknowledged to the peer's node */
+	int relay_again;
+	int progress; /* keyd is to be told */
+	int missing;  /* a message of the peer was dropped */
+	uint32_t window_messages;
+	uint32_t window_bytes;
+	uint32_t credit_messages; /* the peer's grant */
+	uint32_t credit_bytes;
+	size_t flight_bytes; /* sent, not released */
 	struct chat_ring out;
 	struct chat_ring in;
 };
 
-void	core_init(struct chat_core *chat, uint32_t window_messages,
-	    uint32_t window_bytes);
-void	core_free(struct chat_core *chat);
+void core_init(
+    struct chat_core *chat, uint32_t window_messages, uint32_t window_bytes);
+void core_free(struct chat_core *chat);
 
 /* The chat was in keyd's store: suspended, its numbers to be compared. */
-void	core_restore(struct chat_core *chat, uint32_t version,
-	    uint64_t accepted, uint64_t acked, uint64_t delivered);
+void core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
+    uint64_t acked, uint64_t delivered);
 
 /* --- events -------------------------------------------------------------- */
 
 /* One side wants the chat, or (both) the other one too; or a new key. */
-void	core_offered(struct chat_core *chat, int both);
-void	core_rekeying(struct chat_core *chat, int on);
+void core_offered(struct chat_core *chat, int both);
+void core_rekeying(struct chat_core *chat, int on);
 
 /* CHAT_READY came. */
-void	core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready);
+void core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready);
 
 /* The way to the peer is cut: seal nothing until core_ready(). */
-void	core_suspend(struct chat_core *chat);
-void	core_gone(struct chat_core *chat);
+void core_suspend(struct chat_core *chat);
+void core_gone(struct chat_core *chat);
 
 /* The local app is here and has taken up the chat (1), or left (0). */
-void	core_attach(struct chat_core *chat, int attached);
+void core_attach(struct chat_core *chat, int attached);
 
 /* The peer's grant of credit; 0 for none yet. */
-void	core_credit(struct chat_core *chat, uint32_t messages,
-	    uint32_t bytes);
+void core_credit(struct chat_core *chat, uint32_t messages, uint32_t bytes);
 
 enum chat_verdict {
-	CHAT_ACCEPTED,		/* kept; core_next_seal() says what now */
-	CHAT_ACKED,		/* told before: acknowledge it again */
-	CHAT_KNOWN,		/* kept already, its ack will come */
-	CHAT_GAP,		/* not accepted + 1 */
-	CHAT_NOT_YET,		/* not ready */
-	CHAT_TOO_FAR,		/* too much parked: not accepted */
-	CHAT_NO_MEMORY,		/* not accepted */
-	CHAT_DELIVER,		/* write it, then say core_delivered() */
-	CHAT_HELD,		/* or known already: nothing to do */
-	CHAT_DROPPED		/* a gap, or no room: it must come again */
+	CHAT_ACCEPTED,  /* kept; core_next_seal() says what now */
+	CHAT_ACKED,     /* told before: acknowledge it again */
+	CHAT_KNOWN,     /* kept already, its ack will come */
+	CHAT_GAP,       /* not accepted + 1 */
+	CHAT_NOT_YET,   /* not ready */
+	CHAT_TOO_FAR,   /* too much parked: not accepted */
+	CHAT_NO_MEMORY, /* not accepted */
+	CHAT_DELIVER,   /* write it, then say core_delivered() */
+	CHAT_HELD,      /* or known already: nothing to do */
+	CHAT_DROPPED    /* a gap, or no room: it must come again */
 };
 
 /*
@@ -117,11 +116,11 @@ enum chat_verdict {
  * NO_MEMORY. What is charged must be given back when the message is sealed.
  */
 enum chat_verdict core_accept(struct chat_core *chat, uint64_t sequence,
-	    const void *payload, size_t length, const void *correlation,
-	    size_t correlation_length, const struct chat_kept *about);
+    const void *payload, size_t length, const void *correlation,
+    size_t correlation_length, const struct chat_kept *about);
 
 /* The peer's node acknowledged sequence and all before it. */
-void	core_acknowledged(struct chat_core *chat, uint64_t sequence);
+void core_acknowledged(struct chat_core *chat, uint64_t sequence);
 
 /*
  * A message of the peer was opened. DELIVER only when writable says that the
@@ -129,12 +128,12 @@ void	core_acknowledged(struct chat_core *chat, uint64_t sequence);
  * be written is put back with core_hold().
  */
 enum chat_verdict core_opened(struct chat_core *chat, uint64_t sequence,
-	    const void *payload, size_t length, int writable);
+    const void *payload, size_t length, int writable);
 enum chat_verdict core_hold(struct chat_core *chat, uint64_t sequence,
-	    const void *payload, size_t length);
+    const void *payload, size_t length);
 
 /* The next message of the peer, delivered + 1, is on the app's stream. */
-void	core_delivered(struct chat_core *chat);
+void core_delivered(struct chat_core *chat);
 
 /* --- actions ------------------------------------------------------------- */
 
@@ -146,23 +145,23 @@ struct chat_kept *core_next_seal(struct chat_core *chat, uint64_t *sequence);
  * The next acknowledgement for the app: 1 and its sequence, and the message,
  * or NULL when the copy is gone. Then core_told() once it is written.
  */
-int	core_next_ack(struct chat_core *chat, uint64_t *sequence,
-	    struct chat_kept **kept);
-void	core_told(struct chat_core *chat);
+int core_next_ack(
+    struct chat_core *chat, uint64_t *sequence, struct chat_kept **kept);
+void core_told(struct chat_core *chat);
 
 /* The next held message for the app, or NULL; core_delivered() when it is
  * written. */
-struct chat_kept *core_next_delivery(struct chat_core *chat,
-	    uint64_t *sequence);
+struct chat_kept *core_next_delivery(
+    struct chat_core *chat, uint64_t *sequence);
 
 /* 1 when the peer's node is to be told (RELAY_ACK), keyd is (PROGRESS);
  * counted as done. One a batch, however many messages it had. */
-int	core_take_relay(struct chat_core *chat, uint64_t *sequence);
-int	core_take_progress(struct chat_core *chat);
+int core_take_relay(struct chat_core *chat, uint64_t *sequence);
+int core_take_progress(struct chat_core *chat);
 
 /* Accepted but not acknowledged; accepted but not yet sent; copies held. */
 uint64_t core_unacknowledged(const struct chat_core *chat);
 uint64_t core_parked(const struct chat_core *chat);
-size_t	core_bytes(const struct chat_core *chat);
+size_t core_bytes(const struct chat_core *chat);
 
 #endif

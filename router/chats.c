@@ -14,9 +14,9 @@
 #include "router/chats.h"
 
 static struct {
-	struct table	apps;
-	struct table	sides;
-	uint8_t		seed[crypto_shorthash_KEYBYTES];
+	struct table apps;
+	struct table sides;
+	uint8_t seed[crypto_shorthash_KEYBYTES];
 } book;
 
 void
@@ -32,7 +32,7 @@ sides_init(void)
 int
 app_id_read(uint8_t key[KEY_SIZE], struct span text)
 {
-	char	hex[APP_ID_LENGTH + 1];
+	char hex[APP_ID_LENGTH + 1];
 
 	if (text.length != APP_ID_LENGTH)
 		return (-1);
@@ -50,7 +50,7 @@ app_find(const uint8_t key[KEY_SIZE])
 struct app *
 app_make(const uint8_t key[KEY_SIZE])
 {
-	struct app	*app = app_find(key);
+	struct app *app = app_find(key);
 
 	if (app != NULL)
 		return (app);
@@ -81,7 +81,7 @@ app_release(struct app *app)
 void
 app_connected(struct app *app, struct session *session)
 {
-	struct side	*side, *next;
+	struct side *side, *next;
 
 	app->session = session;
 	app->replaced = 0;
@@ -105,9 +105,9 @@ app_connected(struct app *app, struct session *session)
 void
 app_disconnected(struct app *app, struct session *session)
 {
-	struct side	*side, *next;
-	struct ipc_app	 down;
-	struct ipc	*mesh = proc_ipc(PROCESS_MESH);
+	struct side *side, *next;
+	struct ipc_app down;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
 
 	if (app->session != session)
 		return;
@@ -154,7 +154,7 @@ side_count(void)
 static uint64_t
 id_hash(const void *chat_id, size_t length)
 {
-	uint64_t	hash;
+	uint64_t hash;
 
 	(void)crypto_shorthash((uint8_t *)&hash, chat_id, length, book.seed);
 	return (hash);
@@ -164,8 +164,8 @@ id_hash(const void *chat_id, size_t length)
 static int
 side_index(struct side *side)
 {
-	struct app	*app = side->app;
-	struct side	*first;
+	struct app *app = side->app;
+	struct side *first;
 
 	side->id_hash = id_hash(side->chat_id, strlen(side->chat_id));
 	first = table_get(&app->by_id, &side->id_hash);
@@ -180,9 +180,9 @@ side_index(struct side *side)
 static void
 side_unindex(struct side *side)
 {
-	struct app	 *app = side->app;
-	struct side	 *first = table_get(&app->by_id, &side->id_hash);
-	struct side	**at;
+	struct app *app = side->app;
+	struct side *first = table_get(&app->by_id, &side->id_hash);
+	struct side **at;
 
 	if (first == side) {
 		(void)table_remove(&app->by_id, &side->id_hash);
@@ -201,8 +201,8 @@ struct side *
 side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
     const char *chat_id)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	struct side			*side;
+	const struct config_limits *limits = &proc_config()->limits;
+	struct side *side;
 
 	if ((side = calloc(1, sizeof(*side))) == NULL)
 		return (NULL);
@@ -225,7 +225,7 @@ side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
 	TAILQ_INSERT_TAIL(&side->peer->sides, side, peer_entry);
 	side->app->offers++;
 	return (side);
- fail:
+fail:
 	if (side->peer != NULL)
 		peer_release(side->peer);
 	if (side->app != NULL)
@@ -237,8 +237,8 @@ side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
 void
 side_drop(struct side *side)
 {
-	struct app	*app = side->app;
-	struct peer	*peer = side->peer;
+	struct app *app = side->app;
+	struct peer *peer = side->peer;
 
 	(void)table_remove(&book.sides, &side->key);
 	side_unindex(side);
@@ -263,7 +263,7 @@ side_drop(struct side *side)
 int
 side_take(struct side *side)
 {
-	struct app	*app = side->app;
+	struct app *app = side->app;
 
 	if (side->taken)
 		return (0);
@@ -282,22 +282,23 @@ side_established(const struct side *side)
 }
 
 enum hermes_code
-side_lookup(struct app *app, struct span chat_id, struct span peer,
-    struct side **found)
+side_lookup(
+    struct app *app, struct span chat_id, struct span peer, struct side **found)
 {
-	struct side	*side, *best = NULL;
-	uint64_t	 hash = id_hash(chat_id.bytes, chat_id.length);
-	int		 rivals = 0;
+	struct side *side, *best = NULL;
+	uint64_t hash = id_hash(chat_id.bytes, chat_id.length);
+	int rivals = 0;
 
 	*found = NULL;
 	for (side = table_get(&app->by_id, &hash); side != NULL;
-	    side = side->same_id) {
+	     side = side->same_id) {
 		if (strlen(side->chat_id) != chat_id.length ||
 		    memcmp(side->chat_id, chat_id.bytes, chat_id.length) != 0)
 			continue;
 		if (peer.length > 0) {
-			if (peer.length == APP_ID_LENGTH && memcmp(peer.bytes,
-			    side->peer_hex, APP_ID_LENGTH) == 0)
+			if (peer.length == APP_ID_LENGTH &&
+			    memcmp(peer.bytes, side->peer_hex, APP_ID_LENGTH) ==
+				0)
 				best = side;
 			continue;
 		}
@@ -322,7 +323,7 @@ side_lookup(struct app *app, struct span chat_id, struct span peer,
 void
 side_account(struct side *side)
 {
-	size_t	bytes = core_bytes(&side->core);
+	size_t bytes = core_bytes(&side->core);
 
 	side->app->bytes += bytes - side->bytes;
 	side->bytes = bytes;
@@ -331,7 +332,7 @@ side_account(struct side *side)
 void
 side_tell(struct side *side, const char *status, struct span correlation)
 {
-	struct frame_body	*body = &session_body;
+	struct frame_body *body = &session_body;
 
 	if (side->app->session == NULL)
 		return;

@@ -15,208 +15,202 @@ TAILQ_HEAD(side_list, side);
 
 /* A node that peers are on, to find their chats when its tieline breaks. */
 struct link {
-	uint8_t			 node_key[KEY_SIZE];
-	TAILQ_HEAD(, peer)	 peers;
+	uint8_t node_key[KEY_SIZE];
+	TAILQ_HEAD(, peer) peers;
 };
 
 /* An app at the other end of chats, and where the mesh says it is. */
 struct peer {
-	uint8_t			 key[KEY_SIZE];
-	struct link		*link;		/* NULL: node not known */
-	TAILQ_ENTRY(peer)	 link_entry;
-	struct side_list	 sides;
-	int			 watched;	/* WATCH is in force */
-	int			 answered;	/* presence is news, not a gap */
-	int			 present;	/* known and reachable */
-	int			 busy;		/* its sides are walked */
-	struct ipc_presence	 presence;
+	uint8_t key[KEY_SIZE];
+	struct link *link; /* NULL: node not known */
+	TAILQ_ENTRY(peer) link_entry;
+	struct side_list sides;
+	int watched;  /* WATCH is in force */
+	int answered; /* presence is news, not a gap */
+	int present;  /* known and reachable */
+	int busy;     /* its sides are walked */
+	struct ipc_presence presence;
 };
 
 /* A local app; lives while it is connected or has chats. */
 struct app {
-	uint8_t			 key[KEY_SIZE];
-	struct session		*session;	/* NULL: not connected */
-	int			 replaced;	/* its next session is here */
-	int			 busy;
-	struct side_list	 sides;
-	struct side_list	 blocked;	/* wait for the stream */
-	struct table		 by_id;		/* id_hash: first side */
-	uint32_t		 taken;		/* sides that it took up */
-	uint32_t		 offers;	/* sides that it did not */
-	size_t			 bytes;		/* messages kept for it */
+	uint8_t key[KEY_SIZE];
+	struct session *session; /* NULL: not connected */
+	int replaced;            /* its next session is here */
+	int busy;
+	struct side_list sides;
+	struct side_list blocked; /* wait for the stream */
+	struct table by_id;       /* id_hash: first side */
+	uint32_t taken;           /* sides that it took up */
+	uint32_t offers;          /* sides that it did not */
+	size_t bytes;             /* messages kept for it */
 };
 
-enum ask_kind {
-	ASK_FIRST,
-	ASK_RESUME,
-	ASK_REKEY
-};
+enum ask_kind { ASK_FIRST, ASK_RESUME, ASK_REKEY };
 
 /* A StartChat that is not answered yet. */
 struct ask {
-	enum ask_kind		 kind;
-	uint64_t		 session;	/* 0: no app waits for it */
-	struct correlation	 correlation;
-	int			 sent;		/* CHAT_START was */
-	uint32_t		 flags;		/* CHAT_* */
-	uint32_t		 version;
-	uint32_t		 from_version;
-	uint8_t			 app_key[KEY_SIZE];
-	char			 hint[NODE_ID_SIZE];
-	int64_t			 asked_at;	/* monotonic */
-	size_t			 tail_length;
-	uint8_t			 tail[];
+	enum ask_kind kind;
+	uint64_t session; /* 0: no app waits for it */
+	struct correlation correlation;
+	int sent;       /* CHAT_START was */
+	uint32_t flags; /* CHAT_* */
+	uint32_t version;
+	uint32_t from_version;
+	uint8_t app_key[KEY_SIZE];
+	char hint[NODE_ID_SIZE];
+	int64_t asked_at; /* monotonic */
+	size_t tail_length;
+	uint8_t tail[];
 };
 
 /* A DeleteChat that is not answered yet. */
 struct deletion {
-	uint64_t		 session;
-	struct correlation	 correlation;
-	int64_t			 asked_at;
+	uint64_t session;
+	struct correlation correlation;
+	int64_t asked_at;
 };
 
 /* The peer app's StartChat, kept until its app was told. */
 struct offer_tail {
-	size_t			 length;
-	uint8_t			 bytes[];
+	size_t length;
+	uint8_t bytes[];
 };
 
 struct side {
-	struct chat_key		 key;
-	char			 chat_id[CHAT_ID_SIZE + 7];
-	char			 peer_hex[APP_ID_LENGTH + 1];
-	uint64_t		 id_hash;
-	struct side		*same_id;
-	struct app		*app;
-	struct peer		*peer;
-	TAILQ_ENTRY(side)	 app_entry;
-	TAILQ_ENTRY(side)	 peer_entry;
-	TAILQ_ENTRY(side)	 dirty_entry;
-	TAILQ_ENTRY(side)	 blocked_entry;
-	TAILQ_ENTRY(side)	 waiting_entry;
-	uint8_t			 dirty;
-	uint8_t			 blocked;
-	uint8_t			 waiting;	/* start_tick() looks at it */
-	uint8_t			 taken;		/* the app took it up */
-	uint8_t			 known;		/* keyd has heard of it */
-	uint8_t			 ending;	/* CHAT_END was sent */
-	uint8_t			 told_away;
-	uint8_t			 tries;		/* resumes in vain */
-	uint32_t		 offer_version;	/* last CHAT_OFFER; 0: none */
-	uint64_t		 offer_hash;	/* of what the app was told */
-	uint64_t		 offer_session;	/* and in which session */
-	struct offer_tail	*offer;		/* NULL: none to tell */
-	struct ask		*ask;
-	struct deletion		*deletion;
-	int64_t			 resume_at;	/* monotonic; 0: not due */
-	size_t			 bytes;		/* counted in app->bytes */
-	struct chat_core	 core;
+	struct chat_key key;
+	char chat_id[CHAT_ID_SIZE + 7];
+	char peer_hex[APP_ID_LENGTH + 1];
+	uint64_t id_hash;
+	struct side *same_id;
+	struct app *app;
+	struct peer *peer;
+	TAILQ_ENTRY(side) app_entry;
+	TAILQ_ENTRY(side) peer_entry;
+	TAILQ_ENTRY(side) dirty_entry;
+	TAILQ_ENTRY(side) blocked_entry;
+	TAILQ_ENTRY(side) waiting_entry;
+	uint8_t dirty;
+	uint8_t blocked;
+	uint8_t waiting; /* start_tick() looks at it */
+	uint8_t taken;   /* the app took it up */
+	uint8_t known;   /* keyd has heard of it */
+	uint8_t ending;  /* CHAT_END was sent */
+	uint8_t told_away;
+	uint8_t tries;            /* resumes in vain */
+	uint32_t offer_version;   /* last CHAT_OFFER; 0: none */
+	uint64_t offer_hash;      /* of what the app was told */
+	uint64_t offer_session;   /* and in which session */
+	struct offer_tail *offer; /* NULL: none to tell */
+	struct ask *ask;
+	struct deletion *deletion;
+	int64_t resume_at; /* monotonic; 0: not due */
+	size_t bytes;      /* counted in app->bytes */
+	struct chat_core core;
 };
 
 /* --- chats.c: tables ----------------------------------------------------- */
 
-void	sides_init(void);
+void sides_init(void);
 
 struct app *app_find(const uint8_t key[KEY_SIZE]);
-struct app *app_make(const uint8_t key[KEY_SIZE]);	/* NULL: memory */
-void	app_release(struct app *app);	/* free it if nothing needs it */
+struct app *app_make(const uint8_t key[KEY_SIZE]); /* NULL: memory */
+void app_release(struct app *app); /* free it if nothing needs it */
 
 /* A session of the app opened; session was its session and is over. */
-void	app_connected(struct app *app, struct session *session);
-void	app_disconnected(struct app *app, struct session *session);
+void app_connected(struct app *app, struct session *session);
+void app_disconnected(struct app *app, struct session *session);
 
 /* 64 lower-case hex digits. 0 or -1. */
-int	app_id_read(uint8_t key[KEY_SIZE], struct span text);
+int app_id_read(uint8_t key[KEY_SIZE], struct span text);
 
 struct side *side_find(const struct chat_key *key);
 /* A new side in state none; NULL when there is no memory. chat_id is valid,
  * local and peer differ. */
 struct side *side_make(const uint8_t local[KEY_SIZE],
-	    const uint8_t peer[KEY_SIZE], const char *chat_id);
-void	side_drop(struct side *side);	/* forget it; may free its app */
+    const uint8_t peer[KEY_SIZE], const char *chat_id);
+void side_drop(struct side *side); /* forget it; may free its app */
 
 /* The app takes it up: it counts against chats_per_app. 0, or -1: limit. */
-int	side_take(struct side *side);
+int side_take(struct side *side);
 
 /* 1 once an epoch was in force. */
-int	side_established(const struct side *side);
+int side_established(const struct side *side);
 
 /* The app's chat of that id, and peer if not empty. CODE_NONE,
  * CODE_CHAT_NOT_FOUND or CODE_AMBIGUOUS_CHAT. */
-enum hermes_code side_lookup(struct app *app, struct span chat_id,
-	    struct span peer, struct side **side);
+enum hermes_code side_lookup(
+    struct app *app, struct span chat_id, struct span peer, struct side **side);
 
 /* Count what its messages take of memory, after any change of them. */
-void	side_account(struct side *side);
+void side_account(struct side *side);
 
-struct side *side_next(size_t *cursor);	/* all, from *cursor = 0 */
-size_t	side_count(void);
+struct side *side_next(size_t *cursor); /* all, from *cursor = 0 */
+size_t side_count(void);
 
 /* ChatStatus to the app, if it is connected. */
-void	side_tell(struct side *side, const char *status,
-	    struct span correlation);
+void side_tell(struct side *side, const char *status, struct span correlation);
 
 /* --- peers.c ------------------------------------------------------------- */
 
-void	peers_init(void);
+void peers_init(void);
 struct peer *peer_make(const uint8_t key[KEY_SIZE]);
-void	peer_release(struct peer *peer);	/* free it if unused */
-void	peer_watch(struct peer *peer);
-void	peer_set_node(struct peer *peer, const uint8_t node_key[KEY_SIZE]);
-void	peer_presence(const struct ipc_presence *presence);
-void	peer_tieline(const struct ipc_tieline *tieline, int up);
-void	peers_mesh_up(void);
-void	peers_mesh_down(void);
+void peer_release(struct peer *peer); /* free it if unused */
+void peer_watch(struct peer *peer);
+void peer_set_node(struct peer *peer, const uint8_t node_key[KEY_SIZE]);
+void peer_presence(const struct ipc_presence *presence);
+void peer_tieline(const struct ipc_tieline *tieline, int up);
+void peers_mesh_up(void);
+void peers_mesh_down(void);
 
 /* --- start.c, ready.c: set-up -------------------------------------------- */
 
-void	start_from_app(struct session *session,
-	    struct frame_start_chat *start, struct span correlation,
-	    int64_t now);
+void start_from_app(struct session *session, struct frame_start_chat *start,
+    struct span correlation, int64_t now);
 /* Accept the peer's offer for an app that said accept=auto. */
-void	start_auto(struct side *side);
+void start_auto(struct side *side);
 /* Go on with the ask, now that something about the peer is known. */
-void	start_try(struct side *side);
+void start_try(struct side *side);
 /* Make both ends compare (CHAT_RESUME), if both apps are there. */
-void	start_resume(struct side *side);
-void	start_forget(struct side *side);	/* drop the ask */
-void	start_tieline_up(struct side *side);
-void	start_presence(struct side *side, int was_present, int moved);
-void	start_schedule(struct side *side, int64_t at);
-void	start_tick(int64_t now);
+void start_resume(struct side *side);
+void start_forget(struct side *side); /* drop the ask */
+void start_tieline_up(struct side *side);
+void start_presence(struct side *side, int was_present, int moved);
+void start_schedule(struct side *side, int64_t at);
+void start_tick(int64_t now);
 
-void	ready_record(const struct ipc_chat_record *record);
-void	ready_came(const struct ipc_chat_ready *ready);
-void	ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
-	    size_t tail_length);
+void ready_record(const struct ipc_chat_record *record);
+void ready_came(const struct ipc_chat_ready *ready);
+void ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
+    size_t tail_length);
 /* CHAT_ERROR (from_keyd), ROUTE_ERROR. */
-void	ready_error(const struct ipc_chat_code *code, int from_keyd);
+void ready_error(const struct ipc_chat_code *code, int from_keyd);
 /* Tell a connected app of the offer that waits for it. */
-void	ready_tell_offer(struct side *side);
+void ready_tell_offer(struct side *side);
 
 /* --- flow.c: messages ---------------------------------------------------- */
 
-int	flow_from_app(struct session *session,
-	    const struct frame_chat_message *message,
-	    struct span correlation, size_t length, int64_t now);
-void	flow_opened(const struct ipc_opened *opened, const uint8_t *payload,
-	    size_t length);
-void	flow_relay_ack(const struct ipc_relay_ack *ack);
-void	flow_credit(const struct ipc_credit *credit);
+int flow_from_app(struct session *session,
+    const struct frame_chat_message *message, struct span correlation,
+    size_t length, int64_t now);
+void flow_opened(
+    const struct ipc_opened *opened, const uint8_t *payload, size_t length);
+void flow_relay_ack(const struct ipc_relay_ack *ack);
+void flow_credit(const struct ipc_credit *credit);
 /* Do all that can be done for the side now; later, with the batch. */
-void	flow_pump(struct side *side);
-void	flow_mark(struct side *side);
-void	flow_forget(struct side *side);
-void	flow_flush(void);
-void	flow_writable(struct app *app);	/* its stream takes more again */
+void flow_pump(struct side *side);
+void flow_mark(struct side *side);
+void flow_forget(struct side *side);
+void flow_flush(void);
+void flow_writable(struct app *app); /* its stream takes more again */
 
 /* --- end.c --------------------------------------------------------------- */
 
-void	end_from_app(struct session *session,
-	    const struct frame_delete_chat *delete_chat,
-	    struct span correlation, int64_t now);
+void end_from_app(struct session *session,
+    const struct frame_delete_chat *delete_chat, struct span correlation,
+    int64_t now);
 /* Ask keyd to end it. */
-void	end_ask(struct side *side, enum hermes_status status);
-void	end_ended(const struct ipc_chat_end *end);
+void end_ask(struct side *side, enum hermes_status status);
+void end_ended(const struct ipc_chat_end *end);
 
 #endif

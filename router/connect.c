@@ -18,33 +18,32 @@
 #include "router/nodes.h"
 #include "router/session.h"
 
-#define METADATA_TAIL	8192		/* of APP_UP */
-#define V1_SIGNED_MAX	(METADATA_TAIL + NODE_ID_SIZE)
+#define METADATA_TAIL 8192 /* of APP_UP */
+#define V1_SIGNED_MAX (METADATA_TAIL + NODE_ID_SIZE)
 
 static int
 span_equals(struct span span, const char *text)
 {
-	return (span.length == strlen(text) && (span.length == 0 ||
-	    memcmp(span.bytes, text, span.length) == 0));
+	return (
+	    span.length == strlen(text) &&
+	    (span.length == 0 || memcmp(span.bytes, text, span.length) == 0));
 }
 
 /* Contract v1: signed over node_id and metadata. 0 or -1. */
 static int
 verify_v1(struct frame_connect *connect, struct attestation *attestation)
 {
-	uint8_t	bytes[V1_SIGNED_MAX];
-	size_t	length;
+	uint8_t bytes[V1_SIGNED_MAX];
+	size_t length;
 
 	length = attestation_v1_bytes(bytes, sizeof(bytes),
 	    attestation->node_id, connect->pairs, connect->pair_count);
-	if (length == 0 || crypto_sign_verify_detached(
-	    attestation->signature, bytes, length,
-	    attestation->app_key) == -1)
+	if (length == 0 || crypto_sign_verify_detached(attestation->signature,
+			       bytes, length, attestation->app_key) == -1)
 		return (-1);
 	attestation->kind = ATTESTATION_V1;
 	attestation->issued_at = clock_wall();
-	attestation->expires_at = attestation->issued_at +
-	    ATTESTATION_MAX_AGE;
+	attestation->expires_at = attestation->issued_at + ATTESTATION_MAX_AGE;
 	return (0);
 }
 
@@ -52,8 +51,8 @@ static int
 verify_v2(const struct session *session, const struct frame_connect *connect,
     struct attestation *attestation)
 {
-	if (connect->nonce.length != KEY_SIZE || sodium_memcmp(
-	    connect->nonce.bytes, session->nonce, KEY_SIZE) != 0)
+	if (connect->nonce.length != KEY_SIZE ||
+	    sodium_memcmp(connect->nonce.bytes, session->nonce, KEY_SIZE) != 0)
 		return (-1);
 	attestation->kind = ATTESTATION_V2;
 	memcpy(attestation->nonce, session->nonce, KEY_SIZE);
@@ -64,12 +63,12 @@ verify_v2(const struct session *session, const struct frame_connect *connect,
 
 /* RPC_OK and the attestation, or why not. */
 static enum rpc_status
-connect_verify(struct session *session, struct frame_connect *connect,
-    const char **why)
+connect_verify(
+    struct session *session, struct frame_connect *connect, const char **why)
 {
-	const struct config	*config = proc_config();
-	struct attestation	*attestation = &session->attestation;
-	int			 v1, rv;
+	const struct config *config = proc_config();
+	struct attestation *attestation = &session->attestation;
+	int v1, rv;
 
 	*why = "metadata too large";
 	if (connect->metadata_bytes > config->limits.metadata_size)
@@ -86,13 +85,13 @@ connect_verify(struct session *session, struct frame_connect *connect,
 	memcpy(attestation->node_key, router.identity.node_key, KEY_SIZE);
 	(void)strlcpy(attestation->node_id, router.identity.node_id,
 	    sizeof(attestation->node_id));
-	memcpy(attestation->signature, connect->signature.bytes,
-	    SIGNATURE_SIZE);
-	metadata_hash(attestation->metadata_hash, connect->pairs,
-	    connect->pair_count);
+	memcpy(
+	    attestation->signature, connect->signature.bytes, SIGNATURE_SIZE);
+	metadata_hash(
+	    attestation->metadata_hash, connect->pairs, connect->pair_count);
 	v1 = connect->nonce.length == 0 && config->app_compat_v1;
-	rv = v1 ? verify_v1(connect, attestation) :
-	    verify_v2(session, connect, attestation);
+	rv = v1 ? verify_v1(connect, attestation)
+		: verify_v2(session, connect, attestation);
 	if (rv == -1)
 		return (RPC_UNAUTHENTICATED);
 	session->v1 = v1;
@@ -103,7 +102,7 @@ connect_verify(struct session *session, struct frame_connect *connect,
 static int
 keep_metadata(struct session *session, const struct frame_connect *connect)
 {
-	struct frame_body	*body = &session_body;
+	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_CONNECT);
 	frame_put_metadata(body, connect->pairs, connect->pair_count);
@@ -115,21 +114,23 @@ keep_metadata(struct session *session, const struct frame_connect *connect)
 	if (body->length > 0)
 		memcpy(session->metadata, body->bytes, body->length);
 	session->metadata_length = body->length;
-	session->accept_auto = frame_has_pair(connect->pairs,
-	    connect->pair_count, "accept", "auto");
+	session->accept_auto = frame_has_pair(
+	    connect->pairs, connect->pair_count, "accept", "auto");
 	return (0);
 }
 
 static void
-connect_refuse(struct session *session, enum rpc_status status,
-    const char *why)
+connect_refuse(struct session *session, enum rpc_status status, const char *why)
 {
-	char	short_id[HEX_SHORT_SIZE];
+	char short_id[HEX_SHORT_SIZE];
 
 	metric_add(METRIC_AUTH_FAILURES, 1);
-	log_info("connect_refused", "from=\"%s\" app=%s status=%d "
-	    "reason=\"%s\"", session->address, hex_short(short_id,
-	    session->attestation.app_key, KEY_SIZE), (int)status, why);
+	log_info("connect_refused",
+	    "from=\"%s\" app=%s status=%d "
+	    "reason=\"%s\"",
+	    session->address,
+	    hex_short(short_id, session->attestation.app_key, KEY_SIZE),
+	    (int)status, why);
 	session_finish(session, status, why);
 }
 
@@ -137,20 +138,20 @@ connect_refuse(struct session *session, enum rpc_status status,
 static void
 connect_replace(struct app *app)
 {
-	struct session	*old = app->session;
+	struct session *old = app->session;
 
 	if (old == NULL)
 		return;
 	session_go_away(old, "replaced", 0);
-	app->replaced = 1;	/* no APP_DOWN between the two */
+	app->replaced = 1; /* no APP_DOWN between the two */
 	session_finish(old, RPC_ABORTED, "replaced by a newer stream");
 }
 
 static void
 connect_answer(struct session *session, struct span correlation)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	struct frame_body		*body = &session_body;
+	const struct config_limits *limits = &proc_config()->limits;
+	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_CONNECT_ACK);
 	frame_put_text(body, 1, session->session_id);
@@ -164,11 +165,10 @@ connect_answer(struct session *session, struct span correlation)
 
 /* The app is proven: it is connected. */
 static void
-connect_open(struct session *session, struct app *app,
-    struct span correlation)
+connect_open(struct session *session, struct app *app, struct span correlation)
 {
-	uint8_t	id[16];
-	char	short_id[HEX_SHORT_SIZE];
+	uint8_t id[16];
+	char short_id[HEX_SHORT_SIZE];
 
 	connect_replace(app);
 	randombytes_buf(id, sizeof(id));
@@ -180,25 +180,25 @@ connect_open(struct session *session, struct app *app,
 	session_announce(session);
 	if (session->v1) {
 		metric_add(METRIC_SESSIONS_V1, 1);
-		log_warn("session_v1", "app=%s from=\"%s\"", hex_short(
-		    short_id, app->key, KEY_SIZE), session->address);
+		log_warn("session_v1", "app=%s from=\"%s\"",
+		    hex_short(short_id, app->key, KEY_SIZE), session->address);
 	}
 	log_info("session_open", "app=%s from=\"%s\" session=%.12s",
 	    hex_short(short_id, app->key, KEY_SIZE), session->address,
 	    session->session_id);
-	metric_observe(METRIC_ROUTER_LATENCY_CONNECT, clock_monotonic() -
-	    session->opened_at);
+	metric_observe(METRIC_ROUTER_LATENCY_CONNECT,
+	    clock_monotonic() - session->opened_at);
 	app_connected(app, session);
 }
 
 void
-session_connect(struct session *session, struct span body,
-    struct span correlation)
+session_connect(
+    struct session *session, struct span body, struct span correlation)
 {
-	static struct frame_connect	 connect;
-	struct app			*app;
-	enum rpc_status			 status;
-	const char			*why;
+	static struct frame_connect connect;
+	struct app *app;
+	enum rpc_status status;
+	const char *why;
 
 	if (!router_serving()) {
 		session_finish(session, RPC_UNAVAILABLE,
@@ -206,8 +206,8 @@ session_connect(struct session *session, struct span body,
 		return;
 	}
 	if (frame_read_connect(&connect, body) == -1) {
-		session_finish(session, RPC_INVALID_ARGUMENT,
-		    "Connect is malformed");
+		session_finish(
+		    session, RPC_INVALID_ARGUMENT, "Connect is malformed");
 		return;
 	}
 	if ((status = connect_verify(session, &connect, &why)) != RPC_OK) {
@@ -215,21 +215,21 @@ session_connect(struct session *session, struct span body,
 		return;
 	}
 	if (keep_metadata(session, &connect) == -1) {
-		session_finish(session, RPC_RESOURCE_EXHAUSTED,
-		    "metadata too large");
+		session_finish(
+		    session, RPC_RESOURCE_EXHAUSTED, "metadata too large");
 		return;
 	}
 	app = app_find(session->attestation.app_key);
 	if ((app == NULL || app->session == NULL) &&
 	    session_count() >= proc_config()->limits.sessions) {
-		session_finish(session, RPC_RESOURCE_EXHAUSTED,
-		    "too many sessions");
+		session_finish(
+		    session, RPC_RESOURCE_EXHAUSTED, "too many sessions");
 		return;
 	}
 	app = app_make(session->attestation.app_key);
 	if (app == NULL) {
-		session_finish(session, RPC_RESOURCE_EXHAUSTED,
-		    "out of memory");
+		session_finish(
+		    session, RPC_RESOURCE_EXHAUSTED, "out of memory");
 		return;
 	}
 	connect_open(session, app, correlation);

@@ -12,8 +12,8 @@
 static void
 dispatch_heartbeat(struct session *session, const struct frame *frame)
 {
-	struct frame_body	*body = &session_body;
-	int64_t			 timestamp;
+	struct frame_body *body = &session_body;
+	int64_t timestamp;
 
 	if (frame_read_heartbeat(&timestamp, frame->body) == -1) {
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
@@ -25,10 +25,10 @@ dispatch_heartbeat(struct session *session, const struct frame *frame)
 }
 
 static void
-dispatch_start_chat(struct session *session, const struct frame *frame,
-    int64_t now)
+dispatch_start_chat(
+    struct session *session, const struct frame *frame, int64_t now)
 {
-	static struct frame_start_chat	start;
+	static struct frame_start_chat start;
 
 	if (frame_read_start_chat(&start, frame->body) == -1)
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
@@ -40,21 +40,21 @@ static int
 dispatch_chat_message(struct session *session, const struct frame *frame,
     size_t length, int64_t now)
 {
-	struct frame_chat_message	message;
+	struct frame_chat_message message;
 
 	if (frame_read_chat_message(&message, frame->body) == -1) {
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
 		return (0);
 	}
-	return (flow_from_app(session, &message, frame->correlation, length,
-	    now));
+	return (
+	    flow_from_app(session, &message, frame->correlation, length, now));
 }
 
 static void
-dispatch_delete_chat(struct session *session, const struct frame *frame,
-    int64_t now)
+dispatch_delete_chat(
+    struct session *session, const struct frame *frame, int64_t now)
 {
-	struct frame_delete_chat	delete_chat;
+	struct frame_delete_chat delete_chat;
 
 	if (frame_read_delete_chat(&delete_chat, frame->body) == -1)
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
@@ -63,10 +63,10 @@ dispatch_delete_chat(struct session *session, const struct frame *frame,
 }
 
 static void
-dispatch_find_app(struct session *session, const struct frame *frame,
-    int64_t now)
+dispatch_find_app(
+    struct session *session, const struct frame *frame, int64_t now)
 {
-	struct frame_find_app	find;
+	struct frame_find_app find;
 
 	if (frame_read_find_app(&find, frame->body) == -1)
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
@@ -98,8 +98,8 @@ dispatch_frame(struct session *session, const struct frame *frame,
 		/* Some v1 apps acknowledge what they get: nobody asked. */
 		return (0);
 	case FRAME_UNKNOWN:
-		session_error_id(session, frame->correlation,
-		    CODE_UNSUPPORTED, SPAN_NONE, 0);
+		session_error_id(session, frame->correlation, CODE_UNSUPPORTED,
+		    SPAN_NONE, 0);
 		return (0);
 	default:
 		session_bad_frame(session, frame->correlation, SPAN_NONE);

@@ -9,7 +9,7 @@
  * now: monotonic. 1 when a chat took the message over and will give the
  * bytes back, 0 when the caller does.
  */
-int	dispatch_frame(struct session *session, const struct frame *frame,
-	    size_t length, int64_t now);
+int dispatch_frame(struct session *session, const struct frame *frame,
+    size_t length, int64_t now);
 
 #endif

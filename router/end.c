@@ -16,7 +16,7 @@ static void
 end_tell(struct session *session, const struct side *side,
     enum hermes_status status, struct span correlation)
 {
-	struct frame_body	*body = &session_body;
+	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_DELETE_CHAT_ACK);
 	frame_put_text(body, 1, side->chat_id);
@@ -28,8 +28,8 @@ end_tell(struct session *session, const struct side *side,
 void
 end_ask(struct side *side, enum hermes_status status)
 {
-	struct ipc_chat_end	 end;
-	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_chat_end end;
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 
 	if (side->ending || !side->known || keyd == NULL)
 		return;
@@ -45,17 +45,17 @@ end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now)
 {
-	struct side		*side;
-	struct deletion		*deletion;
-	enum hermes_code	 code;
+	struct side *side;
+	struct deletion *deletion;
+	enum hermes_code code;
 
-	code = side_lookup(session->app, delete_chat->chat_id,
-	    delete_chat->peer, &side);
+	code = side_lookup(
+	    session->app, delete_chat->chat_id, delete_chat->peer, &side);
 	if (code == CODE_NONE && side->deletion != NULL)
 		code = CODE_CHAT_NOT_FOUND;
 	if (code != CODE_NONE) {
-		session_error_id(session, correlation, code,
-		    delete_chat->chat_id, 0);
+		session_error_id(
+		    session, correlation, code, delete_chat->chat_id, 0);
 		return;
 	}
 	if (!side->known) {
@@ -75,10 +75,10 @@ end_from_app(struct session *session,
 void
 end_ended(const struct ipc_chat_end *end)
 {
-	struct side		*side = side_find(&end->key);
-	enum hermes_status	 status = STATUS_DELETED;
-	struct span		 correlation = SPAN_NONE;
-	struct session		*session;
+	struct side *side = side_find(&end->key);
+	enum hermes_status status = STATUS_DELETED;
+	struct span correlation = SPAN_NONE;
+	struct session *session;
 
 	if (side == NULL)
 		return;
@@ -91,11 +91,11 @@ end_ended(const struct ipc_chat_end *end)
 		metric_observe(METRIC_ROUTER_LATENCY_DELETE_CHAT,
 		    clock_monotonic() - side->deletion->asked_at);
 	} else if (session != NULL && side->ask != NULL &&
-	    side->ask->session == session->number)
+		   side->ask->session == session->number)
 		correlation = correlation_span(&side->ask->correlation);
 	/* An offer that the app never heard of ends unheard. */
-	if (session != NULL && (side->taken ||
-	    side->offer_session == session->number))
+	if (session != NULL &&
+	    (side->taken || side->offer_session == session->number))
 		end_tell(session, side, status, correlation);
 	if (status == STATUS_EXPIRED || status == STATUS_REKEY_REQUIRED)
 		metric_add(METRIC_CHATS_EXPIRED, 1);

@@ -14,20 +14,20 @@
 #include "router/chats.h"
 #include "router/find.h"
 
-#define FINDS_MAX	64	/* unanswered, a session */
+#define FINDS_MAX 64 /* unanswered, a session */
 
 struct find {
-	TAILQ_ENTRY(find)	 entry;
-	uint64_t		 id;
-	struct session		*session;
-	struct correlation	 correlation;
-	uint8_t			 app[KEY_SIZE];
-	int64_t			 asked_at;
+	TAILQ_ENTRY(find) entry;
+	uint64_t id;
+	struct session *session;
+	struct correlation correlation;
+	uint8_t app[KEY_SIZE];
+	int64_t asked_at;
 };
 
 static struct {
-	struct table	waiting;
-	uint64_t	id;
+	struct table waiting;
+	uint64_t id;
 } finds;
 
 void
@@ -41,8 +41,8 @@ find_answer(struct session *session, struct span correlation,
     const uint8_t app[KEY_SIZE], const char *node_id, const char *status,
     int64_t asked_at)
 {
-	struct frame_body	*body = &session_body;
-	char			 hex[APP_ID_LENGTH + 1];
+	struct frame_body *body = &session_body;
+	char hex[APP_ID_LENGTH + 1];
 
 	hex_encode(hex, app, KEY_SIZE);
 	frame_begin(body, FRAME_FIND_APP_RESULT);
@@ -50,15 +50,15 @@ find_answer(struct session *session, struct span correlation,
 	frame_put_text(body, 2, node_id);
 	frame_put_text(body, 3, status);
 	session_send(session, body, correlation);
-	metric_observe(METRIC_ROUTER_LATENCY_FIND_APP, clock_monotonic() -
-	    asked_at);
+	metric_observe(
+	    METRIC_ROUTER_LATENCY_FIND_APP, clock_monotonic() - asked_at);
 }
 
 static void
 find_ask(struct session *session, const struct ipc_find *question,
     struct span correlation, int64_t now)
 {
-	struct find	*find;
+	struct find *find;
 
 	if ((find = calloc(1, sizeof(*find))) == NULL)
 		return;
@@ -80,13 +80,14 @@ void
 find_from_app(struct session *session, const struct frame_find_app *find,
     struct span correlation, int64_t now)
 {
-	struct ipc_find	 question;
-	struct app	*app;
+	struct ipc_find question;
+	struct app *app;
 
 	memset(&question, 0, sizeof(question));
 	if (app_id_read(question.app, find->target) == -1 ||
-	    (find->hint.length > 0 && !node_id_valid(
-	    (const char *)find->hint.bytes, find->hint.length))) {
+	    (find->hint.length > 0 &&
+		!node_id_valid(
+		    (const char *)find->hint.bytes, find->hint.length))) {
 		session_bad_frame(session, correlation, SPAN_NONE);
 		return;
 	}
@@ -102,14 +103,13 @@ find_from_app(struct session *session, const struct frame_find_app *find,
 		return;
 	}
 	if (proc_ipc(PROCESS_MESH) == NULL) {
-		session_error_id(session, correlation,
-		    CODE_ROUTE_UNAVAILABLE, SPAN_NONE, CLOCK_SECOND);
+		session_error_id(session, correlation, CODE_ROUTE_UNAVAILABLE,
+		    SPAN_NONE, CLOCK_SECOND);
 		return;
 	}
 	question.id = ++finds.id;
 	if (find->hint.length > 0)
-		memcpy(question.node_hint, find->hint.bytes,
-		    find->hint.length);
+		memcpy(question.node_hint, find->hint.bytes, find->hint.length);
 	find_ask(session, &question, correlation, now);
 }
 
@@ -125,19 +125,17 @@ find_free(struct find *find)
 void
 find_answered(const struct ipc_found *found)
 {
-	static const char *const words[] = {
-		[PRESENCE_UNKNOWN] = "unknown",
+	static const char *const words[] = { [PRESENCE_UNKNOWN] = "unknown",
 		[PRESENCE_LOCAL] = "local",
-		[PRESENCE_FOUND] = "found"
-	};
-	struct find	*find = table_get(&finds.waiting, &found->id);
-	uint64_t	 status = found->status;
+		[PRESENCE_FOUND] = "found" };
+	struct find *find = table_get(&finds.waiting, &found->id);
+	uint64_t status = found->status;
 
 	if (find == NULL)
-		return;		/* its session is over */
+		return; /* its session is over */
 	if (status > PRESENCE_FOUND ||
-	    !node_id_valid(found->node_id,
-	    strnlen(found->node_id, NODE_ID_SIZE)))
+	    !node_id_valid(
+		found->node_id, strnlen(found->node_id, NODE_ID_SIZE)))
 		status = PRESENCE_UNKNOWN;
 	find_answer(find->session, correlation_span(&find->correlation),
 	    find->app, status == PRESENCE_UNKNOWN ? "" : found->node_id,
@@ -148,8 +146,8 @@ find_answered(const struct ipc_found *found)
 void
 find_mesh_down(void)
 {
-	struct find	*find;
-	size_t		 cursor = 0;
+	struct find *find;
+	size_t cursor = 0;
 
 	while ((find = table_next(&finds.waiting, &cursor)) != NULL) {
 		session_error_id(find->session,
@@ -162,10 +160,10 @@ find_mesh_down(void)
 void
 find_forget(struct session *session)
 {
-	struct find	*find, *next;
+	struct find *find, *next;
 
 	for (find = TAILQ_FIRST(&session->find_list); find != NULL;
-	    find = next) {
+	     find = next) {
 		next = TAILQ_NEXT(find, entry);
 		find_free(find);
 	}

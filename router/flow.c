@@ -15,11 +15,11 @@
 
 /* Messages kept for one app, in all its chats: what it sent beyond this is
  * BACKPRESSURE; what others send it is dropped and will come again. */
-#define APP_OUT_BYTES	(64 * 1024 * 1024)
-#define APP_IN_BYTES	(128 * 1024 * 1024)
-#define MISSING_WAIT	CLOCK_SECOND
+#define APP_OUT_BYTES (64 * 1024 * 1024)
+#define APP_IN_BYTES  (128 * 1024 * 1024)
+#define MISSING_WAIT  CLOCK_SECOND
 
-static struct side_list	dirty = TAILQ_HEAD_INITIALIZER(dirty);
+static struct side_list dirty = TAILQ_HEAD_INITIALIZER(dirty);
 
 void
 flow_mark(struct side *side)
@@ -68,10 +68,10 @@ flow_is_local(const struct side *side)
 static void
 flow_seal(struct side *side)
 {
-	struct session		*session = side->app->session;
-	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
-	struct chat_kept	*kept;
-	struct ipc_seal		 seal;
+	struct session *session = side->app->session;
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct chat_kept *kept;
+	struct ipc_seal seal;
 
 	if (keyd == NULL)
 		return;
@@ -94,10 +94,10 @@ static int
 flow_write(struct side *side, enum frame_field field, uint64_t sequence,
     struct span payload, struct span correlation)
 {
-	struct frame_chat_message	 message;
-	struct rpc_stream		*stream = side->app->session->stream;
-	size_t				 length;
-	uint8_t				*to;
+	struct frame_chat_message message;
+	struct rpc_stream *stream = side->app->session->stream;
+	size_t length;
+	uint8_t *to;
 
 	message.chat_id = span_of(side->chat_id, strlen(side->chat_id));
 	message.payload = payload;
@@ -114,15 +114,16 @@ flow_write(struct side *side, enum frame_field field, uint64_t sequence,
 }
 
 static int
-flow_write_message(struct side *side, uint64_t sequence, const void *payload,
-    size_t length)
+flow_write_message(
+    struct side *side, uint64_t sequence, const void *payload, size_t length)
 {
 	if (flow_write(side, FRAME_CHAT_MESSAGE, sequence,
-	    span_of(payload, length), SPAN_NONE) == -1)
+		span_of(payload, length), SPAN_NONE) == -1)
 		return (-1);
 	side->app->session->messages_out++;
-	metric_add(flow_is_local(side) ? METRIC_MESSAGES_IN_LOCAL :
-	    METRIC_MESSAGES_IN_MESH, 1);
+	metric_add(flow_is_local(side) ? METRIC_MESSAGES_IN_LOCAL
+				       : METRIC_MESSAGES_IN_MESH,
+	    1);
 	metric_add(METRIC_MESSAGE_BYTES, length);
 	return (0);
 }
@@ -131,28 +132,27 @@ static int
 flow_write_ack(struct side *side, uint64_t sequence,
     const struct chat_kept *kept, int64_t now)
 {
-	struct span	correlation = SPAN_NONE;
+	struct span correlation = SPAN_NONE;
 
 	if (kept != NULL) {
-		correlation = span_of(kept->bytes + kept->length,
-		    kept->correlation_length);
-		metric_observe(METRIC_ROUTER_LATENCY_CHAT_MESSAGE,
-		    now - kept->at);
+		correlation = span_of(
+		    kept->bytes + kept->length, kept->correlation_length);
+		metric_observe(
+		    METRIC_ROUTER_LATENCY_CHAT_MESSAGE, now - kept->at);
 	}
-	return (flow_write(side, FRAME_CHAT_MESSAGE_ACK, sequence, SPAN_NONE,
-	    correlation));
+	return (flow_write(
+	    side, FRAME_CHAT_MESSAGE_ACK, sequence, SPAN_NONE, correlation));
 }
 
 static void
 flow_acknowledge(struct side *side)
 {
-	struct chat_kept	*kept;
-	uint64_t		 sequence;
-	int64_t			 now = 0;
+	struct chat_kept *kept;
+	uint64_t sequence;
+	int64_t now = 0;
 
 	while (core_next_ack(&side->core, &sequence, &kept)) {
-		if (side->blocked ||
-		    !session_writable(side->app->session)) {
+		if (side->blocked || !session_writable(side->app->session)) {
 			flow_block(side);
 			return;
 		}
@@ -167,17 +167,16 @@ flow_acknowledge(struct side *side)
 static void
 flow_deliver(struct side *side)
 {
-	struct chat_kept	*kept;
-	uint64_t		 sequence;
+	struct chat_kept *kept;
+	uint64_t sequence;
 
 	while ((kept = core_next_delivery(&side->core, &sequence)) != NULL) {
-		if (side->blocked ||
-		    !session_writable(side->app->session)) {
+		if (side->blocked || !session_writable(side->app->session)) {
 			flow_block(side);
 			return;
 		}
-		if (flow_write_message(side, sequence, kept->bytes,
-		    kept->length) == -1)
+		if (flow_write_message(
+			side, sequence, kept->bytes, kept->length) == -1)
 			return;
 		core_delivered(&side->core);
 	}
@@ -188,10 +187,10 @@ flow_deliver(struct side *side)
 static void
 flow_report(struct side *side)
 {
-	struct ipc			*mesh = proc_ipc(PROCESS_MESH);
-	struct ipc			*keyd = proc_ipc(PROCESS_KEYD);
-	struct ipc_relay_ack		 ack;
-	struct ipc_chat_progress	 progress;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_relay_ack ack;
+	struct ipc_chat_progress progress;
 
 	if (mesh != NULL && core_take_relay(&side->core, &ack.sequence)) {
 		ack.key = side->key;
@@ -224,7 +223,7 @@ flow_pump(struct side *side)
 void
 flow_flush(void)
 {
-	struct side	*side;
+	struct side *side;
 
 	while ((side = TAILQ_FIRST(&dirty)) != NULL) {
 		TAILQ_REMOVE(&dirty, side, dirty_entry);
@@ -236,7 +235,7 @@ flow_flush(void)
 void
 flow_writable(struct app *app)
 {
-	struct side	*side;
+	struct side *side;
 
 	/* Each in its turn; one that is blocked again goes to the end. */
 	while ((side = TAILQ_FIRST(&app->blocked)) != NULL) {
@@ -250,15 +249,14 @@ flow_writable(struct app *app)
 /* --- from the app -------------------------------------------------------- */
 
 static enum hermes_code
-flow_lookup(struct session *session,
-    const struct frame_chat_message *message, struct side **side)
+flow_lookup(struct session *session, const struct frame_chat_message *message,
+    struct side **side)
 {
-	enum hermes_code	code;
+	enum hermes_code code;
 
 	if (message->payload.length > proc_config()->limits.message_size)
 		return (CODE_MESSAGE_TOO_LARGE);
-	code = side_lookup(session->app, message->chat_id, message->peer,
-	    side);
+	code = side_lookup(session->app, message->chat_id, message->peer, side);
 	if (code == CODE_NONE && (*side)->ending)
 		return (CODE_CHAT_NOT_FOUND);
 	return (code);
@@ -269,7 +267,7 @@ static void
 flow_refuse(struct side *side, enum chat_verdict verdict,
     const struct frame_chat_message *message, struct span correlation)
 {
-	struct session	*session = side->app->session;
+	struct session *session = side->app->session;
 
 	switch (verdict) {
 	case CHAT_ACKED:
@@ -277,12 +275,12 @@ flow_refuse(struct side *side, enum chat_verdict verdict,
 		    message->sequence, SPAN_NONE, correlation);
 		break;
 	case CHAT_GAP:
-		session_error(session, correlation, CODE_OUT_OF_SEQUENCE,
-		    side, side->core.accepted + 1, 0);
+		session_error(session, correlation, CODE_OUT_OF_SEQUENCE, side,
+		    side->core.accepted + 1, 0);
 		break;
 	case CHAT_NOT_YET:
-		session_error(session, correlation, CODE_CHAT_NOT_READY,
-		    side, 0, 0);
+		session_error(
+		    session, correlation, CODE_CHAT_NOT_READY, side, 0, 0);
 		break;
 	case CHAT_TOO_FAR:
 	case CHAT_NO_MEMORY:
@@ -290,25 +288,24 @@ flow_refuse(struct side *side, enum chat_verdict verdict,
 		    side->core.accepted + 1, CLOCK_SECOND);
 		break;
 	default:
-		break;		/* CHAT_KNOWN: its ack will come */
+		break; /* CHAT_KNOWN: its ack will come */
 	}
 }
 
 int
-flow_from_app(struct session *session,
-    const struct frame_chat_message *message, struct span correlation,
-    size_t length, int64_t now)
+flow_from_app(struct session *session, const struct frame_chat_message *message,
+    struct span correlation, size_t length, int64_t now)
 {
-	struct chat_kept	 about = { 0 };
-	struct side		*side;
-	enum hermes_code	 code;
-	enum chat_verdict	 verdict;
+	struct chat_kept about = { 0 };
+	struct side *side;
+	enum hermes_code code;
+	enum chat_verdict verdict;
 
 	session->messages_in++;
 	code = flow_lookup(session, message, &side);
 	if (code != CODE_NONE) {
-		session_error_id(session, correlation, code,
-		    message->chat_id, 0);
+		session_error_id(
+		    session, correlation, code, message->chat_id, 0);
 		return (0);
 	}
 	/* An app that speaks in a chat has taken it up (again). */
@@ -329,8 +326,9 @@ flow_from_app(struct session *session,
 		flow_refuse(side, verdict, message, correlation);
 		return (0);
 	}
-	metric_add(flow_is_local(side) ? METRIC_MESSAGES_OUT_LOCAL :
-	    METRIC_MESSAGES_OUT_MESH, 1);
+	metric_add(flow_is_local(side) ? METRIC_MESSAGES_OUT_LOCAL
+				       : METRIC_MESSAGES_OUT_MESH,
+	    1);
 	metric_add(METRIC_MESSAGE_BYTES, message->payload.length);
 	flow_seal(side);
 	side_account(side);
@@ -340,33 +338,33 @@ flow_from_app(struct session *session,
 /* --- from keyd and mesh -------------------------------------------------- */
 
 void
-flow_opened(const struct ipc_opened *opened, const uint8_t *payload,
-    size_t length)
+flow_opened(
+    const struct ipc_opened *opened, const uint8_t *payload, size_t length)
 {
-	struct side		*side = side_find(&opened->key);
-	struct session		*session;
-	enum chat_verdict	 verdict;
-	int			 writable;
+	struct side *side = side_find(&opened->key);
+	struct session *session;
+	enum chat_verdict verdict;
+	int writable;
 
 	if (side == NULL || side->ending)
 		return;
 	flow_mark(side);
 	session = side->app->session;
-	writable = session != NULL && !side->blocked &&
-	    side->core.attached && session_writable(session);
+	writable = session != NULL && !side->blocked && side->core.attached &&
+		   session_writable(session);
 	if (!writable && side->app->bytes > APP_IN_BYTES) {
 		side->core.missing = 1;
 		return;
 	}
-	verdict = core_opened(&side->core, opened->sequence, payload, length,
-	    writable);
+	verdict = core_opened(
+	    &side->core, opened->sequence, payload, length, writable);
 	if (verdict == CHAT_DELIVER) {
-		if (flow_write_message(side, opened->sequence, payload,
-		    length) == 0)
+		if (flow_write_message(
+			side, opened->sequence, payload, length) == 0)
 			core_delivered(&side->core);
 		else
-			(void)core_hold(&side->core, opened->sequence,
-			    payload, length);
+			(void)core_hold(
+			    &side->core, opened->sequence, payload, length);
 	} else
 		side_account(side);
 }
@@ -374,7 +372,7 @@ flow_opened(const struct ipc_opened *opened, const uint8_t *payload,
 void
 flow_relay_ack(const struct ipc_relay_ack *ack)
 {
-	struct side	*side = side_find(&ack->key);
+	struct side *side = side_find(&ack->key);
 
 	if (side == NULL)
 		return;
@@ -385,7 +383,7 @@ flow_relay_ack(const struct ipc_relay_ack *ack)
 void
 flow_credit(const struct ipc_credit *credit)
 {
-	struct side	*side = side_find(&credit->key);
+	struct side *side = side_find(&credit->key);
 
 	if (side == NULL)
 		return;

@@ -20,18 +20,18 @@ enum wire_type {
 };
 
 struct reader {
-	const uint8_t	*at;
-	const uint8_t	*end;
-	uint32_t	 field;
-	uint64_t	 number;	/* of a varint */
-	struct span	 span;		/* of bytes */
+	const uint8_t *at;
+	const uint8_t *end;
+	uint32_t field;
+	uint64_t number;  /* of a varint */
+	struct span span; /* of bytes */
 };
 
 static int
 read_varint(struct reader *reader, uint64_t *value)
 {
-	unsigned int	shift;
-	uint8_t		byte;
+	unsigned int shift;
+	uint8_t byte;
 
 	*value = 0;
 	for (shift = 0; shift < 70; shift += 7) {
@@ -50,8 +50,8 @@ read_varint(struct reader *reader, uint64_t *value)
 static enum wire_type
 read_field(struct reader *reader)
 {
-	uint64_t	tag, length;
-	enum wire_type	type;
+	uint64_t tag, length;
+	enum wire_type type;
 
 	if (reader->at == reader->end)
 		return (WIRE_END);
@@ -62,8 +62,9 @@ read_field(struct reader *reader)
 	length = (uint64_t)(reader->end - reader->at);
 	switch (type) {
 	case WIRE_VARINT:
-		return (read_varint(reader, &reader->number) == -1 ?
-		    WIRE_BROKEN : WIRE_VARINT);
+		return (read_varint(reader, &reader->number) == -1
+			    ? WIRE_BROKEN
+			    : WIRE_VARINT);
 	case WIRE_FIXED64:
 	case WIRE_FIXED32:
 		if (length < (type == WIRE_FIXED64 ? 8U : 4U))
@@ -78,7 +79,7 @@ read_field(struct reader *reader)
 		reader->at += length;
 		return (WIRE_BYTES);
 	default:
-		return (WIRE_BROKEN);	/* groups are no part of proto3 */
+		return (WIRE_BROKEN); /* groups are no part of proto3 */
 	}
 }
 
@@ -94,7 +95,7 @@ reader_start(struct reader *reader, struct span span)
 static size_t
 utf8_length(const uint8_t *p, size_t left)
 {
-	size_t	n, i;
+	size_t n, i;
 
 	if (p[0] < 0x80)
 		return (1);
@@ -122,7 +123,7 @@ utf8_length(const uint8_t *p, size_t left)
 static int
 take_text(struct span *text, struct span span)
 {
-	size_t	i, n;
+	size_t i, n;
 
 	for (i = 0; i < span.length; i += n)
 		if ((n = utf8_length(span.bytes + i, span.length - i)) == 0)
@@ -133,13 +134,13 @@ take_text(struct span *text, struct span span)
 
 /* One entry of a map<string,string>; a key may come once. */
 static int
-take_pair(struct metadata_pair *pairs, size_t *count, size_t *total,
-    struct span span)
+take_pair(
+    struct metadata_pair *pairs, size_t *count, size_t *total, struct span span)
 {
-	struct reader	 reader;
-	struct span	 key = SPAN_NONE, value = SPAN_NONE;
-	enum wire_type	 type;
-	size_t		 i;
+	struct reader reader;
+	struct span key = SPAN_NONE, value = SPAN_NONE;
+	enum wire_type type;
+	size_t i;
 
 	reader_start(&reader, span);
 	while ((type = read_field(&reader)) != WIRE_END) {
@@ -147,17 +148,16 @@ take_pair(struct metadata_pair *pairs, size_t *count, size_t *total,
 			return (-1);
 		if (type != WIRE_BYTES)
 			continue;
-		if ((reader.field == 1 &&
-		    take_text(&key, reader.span) == -1) ||
-		    (reader.field == 2 &&
-		    take_text(&value, reader.span) == -1))
+		if ((reader.field == 1 && take_text(&key, reader.span) == -1) ||
+		    (reader.field == 2 && take_text(&value, reader.span) == -1))
 			return (-1);
 	}
 	if (*count == FRAME_PAIRS)
 		return (-1);
 	for (i = 0; i < *count; i++)
-		if (pairs[i].key_length == key.length && (key.length == 0 ||
-		    memcmp(pairs[i].key, key.bytes, key.length) == 0))
+		if (pairs[i].key_length == key.length &&
+		    (key.length == 0 ||
+			memcmp(pairs[i].key, key.bytes, key.length) == 0))
 			return (-1);
 	pairs[i].key = key.length > 0 ? (const char *)key.bytes : "";
 	pairs[i].key_length = key.length;
@@ -171,8 +171,8 @@ take_pair(struct metadata_pair *pairs, size_t *count, size_t *total,
 int
 frame_parse(struct frame *frame, const uint8_t *bytes, size_t length)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	memset(frame, 0, sizeof(*frame));
 	reader_start(&reader, span_of(bytes, length));
@@ -183,8 +183,7 @@ frame_parse(struct frame *frame, const uint8_t *bytes, size_t length)
 			if (reader.span.length > FRAME_CORRELATION_MAX ||
 			    take_text(&frame->correlation, reader.span) == -1)
 				return (-1);
-		} else if (type == WIRE_BYTES &&
-		    reader.field < FRAME_UNKNOWN) {
+		} else if (type == WIRE_BYTES && reader.field < FRAME_UNKNOWN) {
 			/* Of a oneof the last one counts. */
 			frame->field = (enum frame_field)reader.field;
 			frame->body = reader.span;
@@ -197,8 +196,8 @@ frame_parse(struct frame *frame, const uint8_t *bytes, size_t length)
 int
 frame_read_connect(struct frame_connect *connect, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	memset(connect, 0, offsetof(struct frame_connect, pairs));
 	reader_start(&reader, body);
@@ -224,7 +223,7 @@ frame_read_connect(struct frame_connect *connect, struct span body)
 			break;
 		case 4:
 			if (take_pair(connect->pairs, &connect->pair_count,
-			    &connect->metadata_bytes, reader.span) == -1)
+				&connect->metadata_bytes, reader.span) == -1)
 				return (-1);
 			break;
 		case 5:
@@ -236,8 +235,8 @@ frame_read_connect(struct frame_connect *connect, struct span body)
 }
 
 static int
-start_chat_take(struct frame_start_chat *start, uint32_t field,
-    struct span span)
+start_chat_take(
+    struct frame_start_chat *start, uint32_t field, struct span span)
 {
 	switch (field) {
 	case 1:
@@ -275,9 +274,9 @@ start_chat_take(struct frame_start_chat *start, uint32_t field,
 int
 frame_read_start_chat(struct frame_start_chat *start, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
-	int		bad = 0;
+	struct reader reader;
+	enum wire_type type;
+	int bad = 0;
 
 	memset(start, 0, offsetof(struct frame_start_chat, pairs));
 	reader_start(&reader, body);
@@ -285,8 +284,8 @@ frame_read_start_chat(struct frame_start_chat *start, struct span body)
 	while ((type = read_field(&reader)) != WIRE_END) {
 		if (type == WIRE_BROKEN)
 			return (-1);
-		if (type == WIRE_BYTES && start_chat_take(start, reader.field,
-		    reader.span) == -1)
+		if (type == WIRE_BYTES &&
+		    start_chat_take(start, reader.field, reader.span) == -1)
 			bad = 1;
 		if (type != WIRE_VARINT)
 			continue;
@@ -303,8 +302,8 @@ frame_read_start_chat(struct frame_start_chat *start, struct span body)
 int
 frame_read_chat_message(struct frame_chat_message *message, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	memset(message, 0, sizeof(*message));
 	reader_start(&reader, body);
@@ -318,20 +317,19 @@ frame_read_chat_message(struct frame_chat_message *message, struct span body)
 		if (reader.field == 2)
 			message->payload = reader.span;
 		else if ((reader.field == 1 &&
-		    take_text(&message->chat_id, reader.span) == -1) ||
-		    (reader.field == 20 &&
-		    take_text(&message->peer, reader.span) == -1))
+			     take_text(&message->chat_id, reader.span) == -1) ||
+			 (reader.field == 20 &&
+			     take_text(&message->peer, reader.span) == -1))
 			return (-1);
 	}
 	return (0);
 }
 
 int
-frame_read_delete_chat(struct frame_delete_chat *delete_chat,
-    struct span body)
+frame_read_delete_chat(struct frame_delete_chat *delete_chat, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	memset(delete_chat, 0, sizeof(*delete_chat));
 	reader_start(&reader, body);
@@ -341,11 +339,11 @@ frame_read_delete_chat(struct frame_delete_chat *delete_chat,
 		if (type != WIRE_BYTES)
 			continue;
 		if ((reader.field == 1 &&
-		    take_text(&delete_chat->chat_id, reader.span) == -1) ||
+			take_text(&delete_chat->chat_id, reader.span) == -1) ||
 		    (reader.field == 2 &&
-		    take_text(&delete_chat->reason, reader.span) == -1) ||
+			take_text(&delete_chat->reason, reader.span) == -1) ||
 		    (reader.field == 20 &&
-		    take_text(&delete_chat->peer, reader.span) == -1))
+			take_text(&delete_chat->peer, reader.span) == -1))
 			return (-1);
 	}
 	return (0);
@@ -354,8 +352,8 @@ frame_read_delete_chat(struct frame_delete_chat *delete_chat,
 int
 frame_read_find_app(struct frame_find_app *find, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	memset(find, 0, sizeof(*find));
 	reader_start(&reader, body);
@@ -365,9 +363,9 @@ frame_read_find_app(struct frame_find_app *find, struct span body)
 		if (type != WIRE_BYTES)
 			continue;
 		if ((reader.field == 1 &&
-		    take_text(&find->target, reader.span) == -1) ||
+			take_text(&find->target, reader.span) == -1) ||
 		    (reader.field == 2 &&
-		    take_text(&find->hint, reader.span) == -1))
+			take_text(&find->hint, reader.span) == -1))
 			return (-1);
 	}
 	return (0);
@@ -376,8 +374,8 @@ frame_read_find_app(struct frame_find_app *find, struct span body)
 int
 frame_read_heartbeat(int64_t *timestamp, struct span body)
 {
-	struct reader	reader;
-	enum wire_type	type;
+	struct reader reader;
+	enum wire_type type;
 
 	*timestamp = 0;
 	reader_start(&reader, body);
@@ -391,10 +389,10 @@ frame_read_heartbeat(int64_t *timestamp, struct span body)
 }
 
 int
-frame_has_pair(const struct metadata_pair *pairs, size_t count,
-    const char *key, const char *value)
+frame_has_pair(const struct metadata_pair *pairs, size_t count, const char *key,
+    const char *value)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < count; i++)
 		if (pairs[i].key_length == strlen(key) &&

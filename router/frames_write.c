@@ -7,14 +7,14 @@
 
 #include "router/frames.h"
 
-#define TAG_VARINT(field)	((uint64_t)(field) << 3)
-#define TAG_BYTES(field)	((uint64_t)(field) << 3 | 2)
-#define PEER_FIELD		20
+#define TAG_VARINT(field) ((uint64_t)(field) << 3)
+#define TAG_BYTES(field)  ((uint64_t)(field) << 3 | 2)
+#define PEER_FIELD        20
 
 static size_t
 varint_size(uint64_t value)
 {
-	size_t	n = 1;
+	size_t n = 1;
 
 	while (value >= 0x80) {
 		value >>= 7;
@@ -51,7 +51,7 @@ span_size(uint32_t field, struct span span)
 	if (span.length == 0)
 		return (0);
 	return (varint_size(TAG_BYTES(field)) + varint_size(span.length) +
-	    span.length);
+		span.length);
 }
 
 static size_t
@@ -74,7 +74,7 @@ frame_begin(struct frame_body *body, enum frame_field field)
 static uint8_t *
 body_take(struct frame_body *body, size_t length)
 {
-	uint8_t	*to = body->bytes + body->length;
+	uint8_t *to = body->bytes + body->length;
 
 	if (body->failed || length > sizeof(body->bytes) - body->length) {
 		body->failed = 1;
@@ -85,11 +85,11 @@ body_take(struct frame_body *body, size_t length)
 }
 
 void
-frame_put_bytes(struct frame_body *body, uint32_t field, const void *bytes,
-    size_t length)
+frame_put_bytes(
+    struct frame_body *body, uint32_t field, const void *bytes, size_t length)
 {
-	struct span	 span = span_of(bytes, length);
-	uint8_t		*to;
+	struct span span = span_of(bytes, length);
+	uint8_t *to;
 
 	if ((to = body_take(body, span_size(field, span))) != NULL)
 		(void)put_span(to, field, span);
@@ -104,7 +104,7 @@ frame_put_text(struct frame_body *body, uint32_t field, const char *text)
 void
 frame_put_number(struct frame_body *body, uint32_t field, uint64_t number)
 {
-	uint8_t	*to;
+	uint8_t *to;
 
 	if (number == 0 ||
 	    (to = body_take(body, number_size(field, number))) == NULL)
@@ -118,14 +118,14 @@ static void
 body_put_group(struct frame_body *body, uint32_t field,
     const struct span *spans, uint32_t count)
 {
-	size_t		 length = 0;
-	uint32_t	 i;
-	uint8_t		*to;
+	size_t length = 0;
+	uint32_t i;
+	uint8_t *to;
 
 	for (i = 0; i < count; i++)
 		length += span_size(i + 1, spans[i]);
-	to = body_take(body, varint_size(TAG_BYTES(field)) +
-	    varint_size(length) + length);
+	to = body_take(
+	    body, varint_size(TAG_BYTES(field)) + varint_size(length) + length);
 	if (to == NULL)
 		return;
 	to = put_varint(to, TAG_BYTES(field));
@@ -138,21 +138,19 @@ void
 frame_put_node(struct frame_body *body, uint32_t field, const char *node_id,
     const char *endpoint, const uint8_t node_key[KEY_SIZE])
 {
-	struct span	spans[3] = {
-		span_of(node_id, strlen(node_id)),
+	struct span spans[3] = { span_of(node_id, strlen(node_id)),
 		span_of(endpoint, strlen(endpoint)),
-		span_of(node_key, KEY_SIZE)
-	};
+		span_of(node_key, KEY_SIZE) };
 
 	body_put_group(body, field, spans, 3);
 }
 
 void
-frame_put_metadata(struct frame_body *body, const struct metadata_pair *pairs,
-    size_t count)
+frame_put_metadata(
+    struct frame_body *body, const struct metadata_pair *pairs, size_t count)
 {
-	struct span	spans[2];
-	size_t		i;
+	struct span spans[2];
+	size_t i;
 
 	for (i = 0; i < count; i++) {
 		spans[0] = span_of(pairs[i].key, pairs[i].key_length);
@@ -189,13 +187,12 @@ size_t
 frame_wrapped_size(const struct frame_body *body, struct span correlation)
 {
 	return (span_size(1, correlation) +
-	    varint_size(TAG_BYTES(body->field)) + varint_size(body->length) +
-	    body->length);
+		varint_size(TAG_BYTES(body->field)) +
+		varint_size(body->length) + body->length);
 }
 
 void
-frame_wrap(uint8_t *to, const struct frame_body *body,
-    struct span correlation)
+frame_wrap(uint8_t *to, const struct frame_body *body, struct span correlation)
 {
 	to = put_span(to, 1, correlation);
 	to = put_varint(to, TAG_BYTES(body->field));
@@ -211,23 +208,23 @@ sequence_field(enum frame_field field)
 }
 
 static size_t
-message_body_size(enum frame_field field,
-    const struct frame_chat_message *message)
+message_body_size(
+    enum frame_field field, const struct frame_chat_message *message)
 {
 	return (span_size(1, message->chat_id) +
-	    span_size(2, message->payload) +
-	    number_size(sequence_field(field), message->sequence) +
-	    span_size(PEER_FIELD, message->peer));
+		span_size(2, message->payload) +
+		number_size(sequence_field(field), message->sequence) +
+		span_size(PEER_FIELD, message->peer));
 }
 
 size_t
 frame_chat_message_size(enum frame_field field,
     const struct frame_chat_message *message, struct span correlation)
 {
-	size_t	length = message_body_size(field, message);
+	size_t length = message_body_size(field, message);
 
 	return (span_size(1, correlation) + varint_size(TAG_BYTES(field)) +
-	    varint_size(length) + length);
+		varint_size(length) + length);
 }
 
 void

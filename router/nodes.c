@@ -10,7 +10,7 @@
 #include "common/util/table.h"
 #include "router/nodes.h"
 
-static struct table	nodes;
+static struct table nodes;
 
 void
 nodes_init(void)
@@ -21,10 +21,10 @@ nodes_init(void)
 void
 nodes_update(const struct ipc_node_state *state)
 {
-	struct ipc_node_state	*node;
+	struct ipc_node_state *node;
 
-	if (!node_id_valid(state->node_id,
-	    strnlen(state->node_id, NODE_ID_SIZE)) ||
+	if (!node_id_valid(
+		state->node_id, strnlen(state->node_id, NODE_ID_SIZE)) ||
 	    memchr(state->app_endpoint, '\0', ENDPOINT_SIZE) == NULL)
 		return;
 	node = table_get(&nodes, state->node_key);
@@ -48,12 +48,12 @@ nodes_update(const struct ipc_node_state *state)
 void
 nodes_put(struct frame_body *body, uint32_t field)
 {
-	struct ipc_node_state	*node;
-	size_t			 cursor = 0;
-	int			 n = 0;
+	struct ipc_node_state *node;
+	size_t cursor = 0;
+	int n = 0;
 
-	while (n++ < NODES_HINTED &&
-	    (node = table_next(&nodes, &cursor)) != NULL)
-		frame_put_node(body, field, node->node_id,
-		    node->app_endpoint, node->node_key);
+	while (
+	    n++ < NODES_HINTED && (node = table_next(&nodes, &cursor)) != NULL)
+		frame_put_node(body, field, node->node_id, node->app_endpoint,
+		    node->node_key);
 }

@@ -11,8 +11,8 @@
 #include "router/chats.h"
 
 static struct {
-	struct table	peers;
-	struct table	links;
+	struct table peers;
+	struct table links;
 } book;
 
 void
@@ -25,7 +25,7 @@ peers_init(void)
 struct peer *
 peer_make(const uint8_t key[KEY_SIZE])
 {
-	struct peer	*peer = table_get(&book.peers, key);
+	struct peer *peer = table_get(&book.peers, key);
 
 	if (peer != NULL)
 		return (peer);
@@ -43,11 +43,11 @@ peer_make(const uint8_t key[KEY_SIZE])
 static void
 peer_send(const struct peer *peer, enum ipc_type type)
 {
-	struct ipc	*mesh = proc_ipc(PROCESS_MESH);
-	struct ipc_app	 app;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
+	struct ipc_app app;
 
 	if (mesh == NULL)
-		return;		/* peers_mesh_up() catches up */
+		return; /* peers_mesh_up() catches up */
 	memcpy(app.app, peer->key, KEY_SIZE);
 	ipc_send(mesh, type, &app, NULL, 0);
 }
@@ -55,7 +55,7 @@ peer_send(const struct peer *peer, enum ipc_type type)
 static void
 peer_leave_node(struct peer *peer)
 {
-	struct link	*link = peer->link;
+	struct link *link = peer->link;
 
 	if (link == NULL)
 		return;
@@ -91,7 +91,7 @@ peer_watch(struct peer *peer)
 void
 peer_set_node(struct peer *peer, const uint8_t node_key[KEY_SIZE])
 {
-	struct link	*link;
+	struct link *link;
 
 	if (peer->link != NULL &&
 	    memcmp(peer->link->node_key, node_key, KEY_SIZE) == 0)
@@ -116,22 +116,22 @@ static int
 presence_valid(const struct ipc_presence *presence)
 {
 	return ((presence->status == PRESENCE_LOCAL ||
-	    presence->status == PRESENCE_FOUND) &&
-	    node_id_valid(presence->node_id,
-	    strnlen(presence->node_id, NODE_ID_SIZE)) &&
-	    memcmp(presence->attestation.app_key, presence->app,
-	    KEY_SIZE) == 0);
+		    presence->status == PRESENCE_FOUND) &&
+		node_id_valid(presence->node_id,
+		    strnlen(presence->node_id, NODE_ID_SIZE)) &&
+		memcmp(presence->attestation.app_key, presence->app,
+		    KEY_SIZE) == 0);
 }
 
 void
 peer_presence(const struct ipc_presence *presence)
 {
-	struct peer	*peer = table_get(&book.peers, presence->app);
-	struct side	*side, *next;
-	int		 was, moved = 0;
+	struct peer *peer = table_get(&book.peers, presence->app);
+	struct side *side, *next;
+	int was, moved = 0;
 
 	if (peer == NULL || !peer->watched)
-		return;		/* UNWATCH is on its way */
+		return; /* UNWATCH is on its way */
 	was = peer->present;
 	peer->answered = 1;
 	peer->presence = *presence;
@@ -140,8 +140,9 @@ peer_presence(const struct ipc_presence *presence)
 		peer->present = 0;
 	} else {
 		peer->present = presence->reachable != 0;
-		moved = peer->link != NULL && memcmp(peer->link->node_key,
-		    presence->attestation.node_key, KEY_SIZE) != 0;
+		moved = peer->link != NULL &&
+			memcmp(peer->link->node_key,
+			    presence->attestation.node_key, KEY_SIZE) != 0;
 		peer_set_node(peer, presence->attestation.node_key);
 	}
 	peer->busy++;
@@ -157,7 +158,7 @@ peer_presence(const struct ipc_presence *presence)
 static void
 peer_tieline_changed(struct peer *peer, int up, int ended)
 {
-	struct side	*side, *next;
+	struct side *side, *next;
 
 	peer->busy++;
 	for (side = TAILQ_FIRST(&peer->sides); side != NULL; side = next) {
@@ -177,8 +178,8 @@ peer_tieline_changed(struct peer *peer, int up, int ended)
 void
 peer_tieline(const struct ipc_tieline *tieline, int up)
 {
-	struct link	*link = table_get(&book.links, tieline->node_key);
-	struct peer	*peer, *next;
+	struct link *link = table_get(&book.links, tieline->node_key);
+	struct peer *peer, *next;
 
 	if (link == NULL)
 		return;
@@ -195,8 +196,8 @@ peer_tieline(const struct ipc_tieline *tieline, int up)
 void
 peers_mesh_up(void)
 {
-	struct peer	*peer;
-	size_t		 cursor = 0;
+	struct peer *peer;
+	size_t cursor = 0;
 
 	while ((peer = table_next(&book.peers, &cursor)) != NULL)
 		if (peer->watched)
@@ -208,13 +209,13 @@ peers_mesh_up(void)
 void
 peers_mesh_down(void)
 {
-	struct peer	*peer;
-	struct side	*side;
-	size_t		 cursor = 0;
+	struct peer *peer;
+	struct side *side;
+	size_t cursor = 0;
 
 	while ((peer = table_next(&book.peers, &cursor)) != NULL) {
 		peer->answered = peer->present = 0;
 		TAILQ_FOREACH(side, &peer->sides, peer_entry)
-			core_suspend(&side->core);
+		core_suspend(&side->core);
 	}
 }

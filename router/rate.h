@@ -15,10 +15,10 @@
  * counted.
  */
 static inline int64_t
-rate_take(int64_t *due, int64_t now, uint32_t rate, int64_t period,
-    int64_t patience)
+rate_take(
+    int64_t *due, int64_t now, uint32_t rate, int64_t period, int64_t patience)
 {
-	int64_t	early;
+	int64_t early;
 
 	if (rate == 0)
 		return (0);

@@ -16,16 +16,16 @@
 #include "common/util/metrics.h"
 #include "router/chats.h"
 
-#define OFFERS_PER_APP	64	/* not taken up; keyd keeps the others */
-#define ROUTE_RETRY	(3 * CLOCK_SECOND)
+#define OFFERS_PER_APP 64 /* not taken up; keyd keeps the others */
+#define ROUTE_RETRY    (3 * CLOCK_SECOND)
 
 /* The side of a chat that keyd names, made if it is new; NULL: no. */
 static struct side *
 ready_side(const struct chat_key *key, const char *chat_id,
     const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE], int offer)
 {
-	struct side	*side = side_find(key);
-	struct app	*app;
+	struct side *side = side_find(key);
+	struct app *app;
 
 	if (side != NULL)
 		return (side);
@@ -48,10 +48,10 @@ ready_side(const struct chat_key *key, const char *chat_id,
 void
 ready_record(const struct ipc_chat_record *record)
 {
-	struct side	*side;
+	struct side *side;
 
 	if (side_find(&record->key) != NULL)
-		return;		/* we know better than the store */
+		return; /* we know better than the store */
 	side = ready_side(&record->key, record->chat_id, record->local_app,
 	    record->peer_app, 0);
 	if (side == NULL)
@@ -85,18 +85,17 @@ offer_forget(struct side *side)
 void
 ready_tell_offer(struct side *side)
 {
-	struct session		*session = side->app->session;
-	struct frame_body	*body = &session_body;
-	uint64_t		 hash = 0;
-	static const uint8_t	 seed[crypto_shorthash_KEYBYTES];
+	struct session *session = side->app->session;
+	struct frame_body *body = &session_body;
+	uint64_t hash = 0;
+	static const uint8_t seed[crypto_shorthash_KEYBYTES];
 
 	if (side->offer == NULL || session == NULL || side->ending)
 		return;
 	/* The same offer renewed is no news. */
-	(void)crypto_shorthash((uint8_t *)&hash, side->offer->bytes,
-	    side->offer->length, seed);
-	if (side->offer_session == session->number &&
-	    side->offer_hash == hash)
+	(void)crypto_shorthash(
+	    (uint8_t *)&hash, side->offer->bytes, side->offer->length, seed);
+	if (side->offer_session == session->number && side->offer_hash == hash)
 		return;
 	side->offer_session = session->number;
 	side->offer_hash = hash;
@@ -114,10 +113,10 @@ ready_tell_offer(struct side *side)
 static int
 offer_keep(struct side *side, const uint8_t *tail, size_t length)
 {
-	static struct frame_start_chat	 start;
-	struct frame_body		*body = &session_body;
-	struct offer_tail		*offer;
-	static char			 own[APP_ID_LENGTH + 1];
+	static struct frame_start_chat start;
+	struct frame_body *body = &session_body;
+	struct offer_tail *offer;
+	static char own[APP_ID_LENGTH + 1];
 
 	if (frame_read_start_chat(&start, span_of(tail, length)) == -1)
 		return (-1);
@@ -139,13 +138,13 @@ offer_keep(struct side *side, const uint8_t *tail, size_t length)
 }
 
 void
-ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
-    size_t tail_length)
+ready_offer(
+    const struct ipc_chat_offer *offer, const uint8_t *tail, size_t tail_length)
 {
-	struct side	*side;
+	struct side *side;
 
-	side = ready_side(&offer->key, offer->chat_id, offer->local_app,
-	    offer->peer_app, 1);
+	side = ready_side(
+	    &offer->key, offer->chat_id, offer->local_app, offer->peer_app, 1);
 	if (side == NULL || side->ending)
 		return;
 	side->known = 1;
@@ -153,8 +152,8 @@ ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
 	peer_set_node(side->peer, offer->peer_node);
 	/* An answer without a StartChat (accept=auto) tells the app nothing;
 	 * a first offer without one is still an offer. */
-	if ((tail_length > 0 || (side->ask == NULL &&
-	    !side_established(side))) &&
+	if ((tail_length > 0 ||
+		(side->ask == NULL && !side_established(side))) &&
 	    offer_keep(side, tail, tail_length) == 0)
 		ready_tell_offer(side);
 	if (side_established(side))
@@ -183,8 +182,8 @@ ready_answers(const struct ask *ask, const struct ipc_chat_ready *ready)
 static void
 ready_ack(struct side *side, const struct ipc_chat_ready *ready)
 {
-	struct frame_body	*body = &session_body;
-	struct ask		*ask = side->ask;
+	struct frame_body *body = &session_body;
+	struct ask *ask = side->ask;
 
 	frame_begin(body, FRAME_START_CHAT_ACK);
 	frame_put_text(body, 1, side->chat_id);
@@ -193,19 +192,19 @@ ready_ack(struct side *side, const struct ipc_chat_ready *ready)
 	frame_put_number(body, 4, side->core.accepted + 1);
 	frame_put_number(body, 5, side->core.delivered + 1);
 	frame_put_text(body, 20, side->peer_hex);
-	session_send(side->app->session, body,
-	    correlation_span(&ask->correlation));
-	metric_observe(METRIC_ROUTER_LATENCY_START_CHAT, clock_monotonic() -
-	    ask->asked_at);
+	session_send(
+	    side->app->session, body, correlation_span(&ask->correlation));
+	metric_observe(METRIC_ROUTER_LATENCY_START_CHAT,
+	    clock_monotonic() - ask->asked_at);
 }
 
 /* What we may have unacknowledged, the peer may too. */
 static void
 ready_grant(const struct side *side)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	struct ipc			*mesh = proc_ipc(PROCESS_MESH);
-	struct ipc_credit		 credit;
+	const struct config_limits *limits = &proc_config()->limits;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
+	struct ipc_credit credit;
 
 	if (mesh == NULL)
 		return;
@@ -218,12 +217,12 @@ ready_grant(const struct side *side)
 
 /* Answer the StartChat this is the answer to; else say what changed. */
 static void
-ready_tell(struct side *side, const struct ipc_chat_ready *ready,
-    uint32_t old_version)
+ready_tell(
+    struct side *side, const struct ipc_chat_ready *ready, uint32_t old_version)
 {
-	struct session	*session = side->app->session;
-	struct ask	*ask = side->ask;
-	int		 answered = 0;
+	struct session *session = side->app->session;
+	struct ask *ask = side->ask;
+	int answered = 0;
 
 	if (ask != NULL && ready_answers(ask, ready)) {
 		if (session != NULL && ask->session == session->number) {
@@ -248,12 +247,12 @@ ready_tell(struct side *side, const struct ipc_chat_ready *ready,
 void
 ready_came(const struct ipc_chat_ready *ready)
 {
-	struct side	*side = side_find(&ready->key);
-	uint32_t	 old_version;
+	struct side *side = side_find(&ready->key);
+	uint32_t old_version;
 
 	if (side == NULL) {
-		log_warn("chat_unknown", "event=ready version=%u",
-		    ready->version);
+		log_warn(
+		    "chat_unknown", "event=ready version=%u", ready->version);
 		return;
 	}
 	if (side->ending)
@@ -278,15 +277,15 @@ static int
 code_is_soft(enum hermes_code code)
 {
 	return (code == CODE_UNKNOWN_APP || code == CODE_ROUTE_UNAVAILABLE ||
-	    code == CODE_TARGET_NOT_FOUND || code == CODE_CHAT_NOT_READY);
+		code == CODE_TARGET_NOT_FOUND || code == CODE_CHAT_NOT_READY);
 }
 
 static void
-ready_refuse_ask(struct side *side, const struct ipc_chat_code *code,
-    int from_keyd)
+ready_refuse_ask(
+    struct side *side, const struct ipc_chat_code *code, int from_keyd)
 {
-	struct session	*session = side->app->session;
-	struct ask	*ask = side->ask;
+	struct session *session = side->app->session;
+	struct ask *ask = side->ask;
 
 	if (session != NULL && ask->session == session->number)
 		session_error(session, correlation_span(&ask->correlation),
@@ -301,12 +300,11 @@ ready_refuse_ask(struct side *side, const struct ipc_chat_code *code,
 void
 ready_error(const struct ipc_chat_code *code, int from_keyd)
 {
-	struct side		*side = side_find(&code->key);
-	enum hermes_code	 word = (enum hermes_code)code->code;
-	struct ipc_chat_end	 ended;
+	struct side *side = side_find(&code->key);
+	enum hermes_code word = (enum hermes_code)code->code;
+	struct ipc_chat_end ended;
 
-	if (side == NULL || code->code == CODE_NONE ||
-	    code->code >= CODE_COUNT)
+	if (side == NULL || code->code == CODE_NONE || code->code >= CODE_COUNT)
 		return;
 	if (side->ending) {
 		if (!from_keyd)
@@ -326,9 +324,8 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 	if (side->ask != NULL && side->ask->sent)
 		ready_refuse_ask(side, code, from_keyd);
 	else if (side->app->session != NULL && code_ends_chat(word))
-		session_error(side->app->session, SPAN_NONE, word, side, 0,
-		    0);
+		session_error(side->app->session, SPAN_NONE, word, side, 0, 0);
 	else
-		log_debug("chat_refused", "code=%s peer=%.12s",
-		    code_word(word), side->peer_hex);
+		log_debug("chat_refused", "code=%s peer=%.12s", code_word(word),
+		    side->peer_hex);
 }

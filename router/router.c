@@ -26,23 +26,23 @@
 #include "router/shutdown.h"
 #include "router/show.h"
 
-struct router	router;
+struct router router;
 
-static struct event	tick;
+static struct event tick;
 
 int
 router_serving(void)
 {
-	return (router.identity.unlocked && router.recorded &&
-	    !router.draining);
+	return (
+	    router.identity.unlocked && router.recorded && !router.draining);
 }
 
 void
 router_count_error(enum hermes_code code)
 {
-	static const enum metric	series[CODE_COUNT] = {
-#define HERMES_CODE(name, ends, text)					\
-		[CODE_##name] = METRIC_ROUTER_ERRORS_##name,
+	static const enum metric series[CODE_COUNT] = {
+#define HERMES_CODE(name, ends, text)                                          \
+	[CODE_##name] = METRIC_ROUTER_ERRORS_##name,
 #define HERMES_STATUS(name, word)
 #include "common/ipc/codes.def"
 #undef HERMES_CODE
@@ -73,7 +73,7 @@ on_identity(void *arg, const struct ipc_message *message)
 static void
 on_tls_certificate(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_tls_certificate	*certificate;
+	const struct ipc_tls_certificate *certificate;
 
 	(void)arg;
 	certificate = message->payload;
@@ -214,8 +214,8 @@ on_metrics_get(void *arg, const struct ipc_message *message)
 	show_metrics(message->payload);
 }
 
-static const ipc_handler handlers[IPC_TYPE_COUNT] = {
-	[IPC_IDENTITY] = on_identity,
+static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
+							  on_identity,
 	[IPC_TLS_CERTIFICATE] = on_tls_certificate,
 	[IPC_CHALLENGE_SIGNED] = on_challenge_signed,
 	[IPC_CHAT_RECORD] = on_chat_record,
@@ -234,8 +234,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = {
 	[IPC_CREDIT] = on_credit,
 	[IPC_ROUTE_ERROR] = on_route_error,
 	[IPC_SHOW] = on_show,
-	[IPC_METRICS_GET] = on_metrics_get
-};
+	[IPC_METRICS_GET] = on_metrics_get };
 
 /* --- hooks --------------------------------------------------------------- */
 
@@ -275,7 +274,7 @@ router_listener(enum listener_kind kind, uint32_t index, int fd)
 static void
 router_door_up(enum process peer, struct ipc *ipc)
 {
-	struct session	*session = NULL;
+	struct session *session = NULL;
 
 	(void)ipc;
 	if (peer != PROCESS_MESH)
@@ -298,7 +297,7 @@ router_door_down(enum process peer)
 static void
 router_tick(evutil_socket_t fd, short what, void *arg)
 {
-	int64_t	now = clock_monotonic();
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
@@ -312,16 +311,16 @@ router_tick(evutil_socket_t fd, short what, void *arg)
 static void
 router_go(void)
 {
-	struct timeval	second = { 1, 0 };
+	struct timeval second = { 1, 0 };
 
-	if (event_assign(&tick, proc_base(), -1, EV_PERSIST, router_tick,
-	    NULL) == -1 || event_add(&tick, &second) == -1)
+	if (event_assign(
+		&tick, proc_base(), -1, EV_PERSIST, router_tick, NULL) == -1 ||
+	    event_add(&tick, &second) == -1)
 		fatal("timer_failed", "process=router");
 	service_configured();
 }
 
-static const struct proc_hooks hooks = {
-	.handlers = handlers,
+static const struct proc_hooks hooks = { .handlers = handlers,
 	.batch = router_batch,
 	.uncongested = router_uncongested,
 	.configured = router_configured,
@@ -331,8 +330,7 @@ static const struct proc_hooks hooks = {
 	.door_up = router_door_up,
 	.door_down = router_door_down,
 	.go = router_go,
-	.shutdown = shutdown_begin
-};
+	.shutdown = shutdown_begin };
 
 int
 router_main(void)

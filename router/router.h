@@ -14,24 +14,24 @@
 
 /* A correlation_id that outlives its frame. */
 struct correlation {
-	uint8_t	length;
-	uint8_t	bytes[FRAME_CORRELATION_MAX];
+	uint8_t length;
+	uint8_t bytes[FRAME_CORRELATION_MAX];
 };
 
 struct router {
-	struct ipc_identity	identity;
-	int			recorded;	/* keyd told all its chats */
-	int			draining;
+	struct ipc_identity identity;
+	int recorded; /* keyd told all its chats */
+	int draining;
 };
 
-extern struct router	router;
+extern struct router router;
 
 /* 1 while apps may connect: keyd is unlocked, its chats are known, and the
  * node is not stopping. */
-int	router_serving(void);
+int router_serving(void);
 
 /* Count an error answered to an app. */
-void	router_count_error(enum hermes_code code);
+void router_count_error(enum hermes_code code);
 
 static inline struct span
 correlation_span(const struct correlation *correlation)
@@ -40,6 +40,6 @@ correlation_span(const struct correlation *correlation)
 }
 
 /* span is at most FRAME_CORRELATION_MAX long: frame_parse() saw to it. */
-void	correlation_set(struct correlation *correlation, struct span span);
+void correlation_set(struct correlation *correlation, struct span span);
 
 #endif

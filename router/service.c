@@ -17,37 +17,36 @@
 #include "router/service.h"
 #include "router/session.h"
 
-#define SIGN_TIMEOUT	2000			/* ms */
-#define FRAME_EXTRA	(64 * 1024)		/* all but the payload */
-#define STREAM_WINDOW	(1024 * 1024)
-#define STREAMS_MAX	64			/* a connection */
-#define CHAIN_MAX	65536
-#define DESCRIPTORS	(sizeof(descriptors) / sizeof(descriptors[0]))
+#define SIGN_TIMEOUT  2000        /* ms */
+#define FRAME_EXTRA   (64 * 1024) /* all but the payload */
+#define STREAM_WINDOW (1024 * 1024)
+#define STREAMS_MAX   64 /* a connection */
+#define CHAIN_MAX     65536
+#define DESCRIPTORS   (sizeof(descriptors) / sizeof(descriptors[0]))
 
 struct old_server {
-	TAILQ_ENTRY(old_server)	 entry;
-	struct rpc_server	*server;
+	TAILQ_ENTRY(old_server) entry;
+	struct rpc_server *server;
 };
 
-static const struct rpc_method methods[] = {
-	{ "/approuter.v1.AppRouter/Open", 0, session_opened,
-	    { session_message, session_half_closed, session_writable_again,
-	    session_closed } }
-};
+static const struct rpc_method methods[] = { { "/approuter.v1.AppRouter/Open",
+    0, session_opened,
+    { session_message, session_half_closed, session_writable_again,
+	session_closed } } };
 
 static struct {
-	struct rpc_server		*server;
-	TAILQ_HEAD(, old_server)	 old;
-	struct rpc_tls			*tls;
-	struct rpc_tls			*previous;
-	struct rpc_counters		 gone;	/* of servers freed */
-	struct rpc_descriptor		 sets[DESCRIPTORS];
-	int				 waiting[CONFIG_LISTENERS];
-	int				 waiting_count;
-	int				 paused;
-	int				 operators;	/* certificate */
-	uint8_t				*chain;		/* keyd's, PEM */
-	size_t				 chain_length;
+	struct rpc_server *server;
+	TAILQ_HEAD(, old_server) old;
+	struct rpc_tls *tls;
+	struct rpc_tls *previous;
+	struct rpc_counters gone; /* of servers freed */
+	struct rpc_descriptor sets[DESCRIPTORS];
+	int waiting[CONFIG_LISTENERS];
+	int waiting_count;
+	int paused;
+	int operators;  /* certificate */
+	uint8_t *chain; /* keyd's, PEM */
+	size_t chain_length;
 } service = { .old = TAILQ_HEAD_INITIALIZER(service.old) };
 
 /* --- TLS ----------------------------------------------------------------- */
@@ -56,8 +55,8 @@ static int
 service_sign(void *arg, const uint8_t *digest, size_t digest_length,
     uint8_t *signature, size_t *signature_length)
 {
-	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
-	struct ipc_sign_digest	 question;
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_sign_digest question;
 	struct ipc_signed_digest answer;
 
 	(void)arg;
@@ -67,8 +66,8 @@ service_sign(void *arg, const uint8_t *digest, size_t digest_length,
 	question.length = digest_length;
 	memcpy(question.digest, digest, digest_length);
 	if (ipc_call(keyd, IPC_SIGN_DIGEST, &question, IPC_SIGNED_DIGEST,
-	    &answer, SIGN_TIMEOUT) == -1 || answer.length == 0 ||
-	    answer.length > sizeof(answer.signature)) {
+		&answer, SIGN_TIMEOUT) == -1 ||
+	    answer.length == 0 || answer.length > sizeof(answer.signature)) {
 		log_warn("tls_sign_failed", "length=%zu", digest_length);
 		return (-1);
 	}
@@ -88,7 +87,7 @@ service_init(void)
 static void
 service_limits(struct rpc_limits *limits)
 {
-	const struct config_limits	*config = &proc_config()->limits;
+	const struct config_limits *config = &proc_config()->limits;
 
 	rpc_limits_default(limits);
 	limits->max_connections = config->sessions + config->unauthenticated;
@@ -111,15 +110,15 @@ service_reflects(const char *file)
 static void
 service_start(void)
 {
-	struct rpc_limits	limits;
-	size_t			i, n = 0;
+	struct rpc_limits limits;
+	size_t i, n = 0;
 
 	if (service.tls == NULL || router.draining)
 		return;
 	if (service.server == NULL) {
 		service_limits(&limits);
-		service.server = rpc_server_new(proc_base(), service.tls,
-		    &limits, methods, 1, NULL, NULL);
+		service.server = rpc_server_new(
+		    proc_base(), service.tls, &limits, methods, 1, NULL, NULL);
 		if (service.server == NULL) {
 			log_error("server_failed", "listener=app");
 			return;
@@ -131,15 +130,15 @@ service_start(void)
 			    (const uint8_t *)descriptors[i].set;
 			service.sets[n++].length = descriptors[i].length;
 		}
-		if (rpc_server_enable_reflection(service.server,
-		    service.sets, n) == -1)
+		if (rpc_server_enable_reflection(
+			service.server, service.sets, n) == -1)
 			log_warn("reflection_failed", "listener=app");
 		service_set_health();
 		rpc_server_pause(service.server, service.paused);
 	}
 	while (service.waiting_count > 0) {
 		if (rpc_server_listen(service.server,
-		    service.waiting[--service.waiting_count]) == -1)
+			service.waiting[--service.waiting_count]) == -1)
 			log_error("listen_failed", "listener=app");
 	}
 }
@@ -147,9 +146,9 @@ service_start(void)
 static void
 service_use(const uint8_t *pem, size_t length)
 {
-	struct rpc_tls_options	 options;
-	struct rpc_tls		*tls;
-	char			 error[256];
+	struct rpc_tls_options options;
+	struct rpc_tls *tls;
+	char error[256];
 
 	memset(&options, 0, sizeof(options));
 	options.certificate_pem = (const char *)pem;
@@ -172,7 +171,7 @@ service_use(const uint8_t *pem, size_t length)
 void
 service_certificate(const uint8_t *pem, size_t length)
 {
-	uint8_t	*copy;
+	uint8_t *copy;
 
 	if ((copy = malloc(length + 1)) == NULL) {
 		log_error("out_of_memory", "where=certificate");
@@ -189,12 +188,13 @@ service_certificate(const uint8_t *pem, size_t length)
 void
 service_certificate_file(int fd)
 {
-	uint8_t	pem[CHAIN_MAX];
-	size_t	length = 0;
-	ssize_t	n;
+	uint8_t pem[CHAIN_MAX];
+	size_t length = 0;
+	ssize_t n;
 
-	while (length < sizeof(pem) && (n = pread(fd, pem + length,
-	    sizeof(pem) - length, (off_t)length)) > 0)
+	while (length < sizeof(pem) &&
+	       (n = pread(
+		    fd, pem + length, sizeof(pem) - length, (off_t)length)) > 0)
 		length += (size_t)n;
 	(void)close(fd);
 	if (length == 0 || length == sizeof(pem)) {
@@ -220,7 +220,7 @@ service_listen(int fd)
 void
 service_listeners_close(void)
 {
-	struct old_server	*old;
+	struct old_server *old;
 
 	while (service.waiting_count > 0)
 		(void)close(service.waiting[--service.waiting_count]);
@@ -229,7 +229,7 @@ service_listeners_close(void)
 	rpc_server_drain(service.server);
 	if ((old = calloc(1, sizeof(*old))) == NULL) {
 		log_error("out_of_memory", "where=listeners");
-		return;		/* still served, closed to new apps */
+		return; /* still served, closed to new apps */
 	}
 	old->server = service.server;
 	service.server = NULL;
@@ -239,7 +239,7 @@ service_listeners_close(void)
 void
 service_configured(void)
 {
-	struct rpc_limits	limits;
+	struct rpc_limits limits;
 
 	/* The operator took its certificate back: ours serves again. */
 	if (service.operators && !proc_config()->own_certificate) {
@@ -256,19 +256,19 @@ service_configured(void)
 void
 service_set_health(void)
 {
-	int	serving = router_serving();
+	int serving = router_serving();
 
 	if (service.server == NULL)
 		return;
 	rpc_server_set_health(service.server, "", serving);
-	rpc_server_set_health(service.server, "approuter.v1.AppRouter",
-	    serving);
+	rpc_server_set_health(
+	    service.server, "approuter.v1.AppRouter", serving);
 }
 
 void
 service_pause(int pause)
 {
-	struct old_server	*old;
+	struct old_server *old;
 
 	if (service.paused == pause)
 		return;
@@ -276,7 +276,7 @@ service_pause(int pause)
 	if (service.server != NULL)
 		rpc_server_pause(service.server, pause);
 	TAILQ_FOREACH(old, &service.old, entry)
-		rpc_server_pause(old->server, pause);
+	rpc_server_pause(old->server, pause);
 }
 
 void
@@ -293,7 +293,7 @@ service_drain(void)
 static void
 counters_add(struct rpc_counters *sum, const struct rpc_server *server)
 {
-	struct rpc_counters	c;
+	struct rpc_counters c;
 
 	rpc_server_counters(server, &c);
 	sum->connections_open += c.connections_open;
@@ -320,8 +320,8 @@ service_free_old(struct old_server *old)
 void
 service_tick(void)
 {
-	struct old_server	*old, *next;
-	struct rpc_counters	 counters;
+	struct old_server *old, *next;
+	struct rpc_counters counters;
 
 	for (old = TAILQ_FIRST(&service.old); old != NULL; old = next) {
 		next = TAILQ_NEXT(old, entry);
@@ -334,7 +334,7 @@ service_tick(void)
 void
 service_free(void)
 {
-	struct old_server	*old;
+	struct old_server *old;
 
 	while ((old = TAILQ_FIRST(&service.old)) != NULL)
 		service_free_old(old);
@@ -351,11 +351,11 @@ service_free(void)
 void
 service_counters(struct rpc_counters *counters)
 {
-	struct old_server	*old;
+	struct old_server *old;
 
 	*counters = service.gone;
 	if (service.server != NULL)
 		counters_add(counters, service.server);
 	TAILQ_FOREACH(old, &service.old, entry)
-		counters_add(counters, old->server);
+	counters_add(counters, old->server);
 }

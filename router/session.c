@@ -25,33 +25,33 @@
 #include "router/rate.h"
 #include "router/session.h"
 
-#define BAD_FRAMES_MAX	16
+#define BAD_FRAMES_MAX 16
 /* Answers nobody reads: no more questions are read, then the stream is cut. */
-#define OUTPUT_HIGH	(4 * 1024 * 1024)
-#define OUTPUT_MAX	(32 * 1024 * 1024)
+#define OUTPUT_HIGH    (4 * 1024 * 1024)
+#define OUTPUT_MAX     (32 * 1024 * 1024)
 /*
  * With "app compat v1" the node cannot know whether a v1 app is there, which
  * is not to be sent a Challenge, or a v2 app, which waits for one. v1 apps
  * speak at once: so wait this long, and if nothing came send the Challenge.
  */
-#define COMPAT_WAIT	(200 * CLOCK_MS)
+#define COMPAT_WAIT    (200 * CLOCK_MS)
 /* A sender over its rate is slowed by its window; this far over, refused. */
-#define FAR_AHEAD	(2 * CLOCK_SECOND)
-#define V1_RENEW	(ATTESTATION_MAX_AGE / 2)
+#define FAR_AHEAD      (2 * CLOCK_SECOND)
+#define V1_RENEW       (ATTESTATION_MAX_AGE / 2)
 
 TAILQ_HEAD(session_list, session);
 
 static struct {
-	struct session_list	list;
-	struct table		by_number;
-	uint64_t		number;
-	uint32_t		open;
-	uint32_t		waiting;	/* before ConnectAck */
+	struct session_list list;
+	struct table by_number;
+	uint64_t number;
+	uint32_t open;
+	uint32_t waiting; /* before ConnectAck */
 } sessions = { .list = TAILQ_HEAD_INITIALIZER(sessions.list) };
 
-struct frame_body	session_body;
+struct frame_body session_body;
 
-static void	session_timer(evutil_socket_t fd, short what, void *arg);
+static void session_timer(evutil_socket_t fd, short what, void *arg);
 
 void
 session_init(void)
@@ -62,7 +62,7 @@ session_init(void)
 static void
 session_wait(struct session *session, int64_t delay)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	tv.tv_sec = (time_t)(delay / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(delay % CLOCK_SECOND / 1000);
@@ -72,8 +72,8 @@ session_wait(struct session *session, int64_t delay)
 static void
 session_challenge(struct session *session)
 {
-	struct ipc_challenge	 challenge;
-	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_challenge challenge;
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 
 	if (keyd == NULL)
 		return;
@@ -87,8 +87,8 @@ session_challenge(struct session *session)
 enum rpc_status
 session_opened(struct rpc_stream *stream, void *arg)
 {
-	const struct config	*config = proc_config();
-	struct session		*session;
+	const struct config *config = proc_config();
+	struct session *session;
 
 	(void)arg;
 	if (!router_serving())
@@ -103,8 +103,8 @@ session_opened(struct rpc_stream *stream, void *arg)
 	(void)snprintf(session->address, sizeof(session->address), "%s",
 	    rpc_connection_name(rpc_stream_connection(stream)));
 	randombytes_buf(session->nonce, sizeof(session->nonce));
-	(void)evtimer_assign(&session->timer, proc_base(), session_timer,
-	    session);
+	(void)evtimer_assign(
+	    &session->timer, proc_base(), session_timer, session);
 	if (table_put(&sessions.by_number, &session->number, session) == -1) {
 		free(session);
 		return (RPC_RESOURCE_EXHAUSTED);
@@ -112,8 +112,8 @@ session_opened(struct rpc_stream *stream, void *arg)
 	TAILQ_INSERT_TAIL(&sessions.list, session, entry);
 	sessions.waiting++;
 	rpc_stream_set_arg(stream, session);
-	if (config->app_compat_v1 && COMPAT_WAIT <
-	    config->limits.connect_timeout)
+	if (config->app_compat_v1 &&
+	    COMPAT_WAIT < config->limits.connect_timeout)
 		session_wait(session, COMPAT_WAIT);
 	else {
 		session_challenge(session);
@@ -125,10 +125,10 @@ session_opened(struct rpc_stream *stream, void *arg)
 void
 session_challenge_signed(const struct ipc_challenge_signed *signed_)
 {
-	static const uint8_t	 no_mesh[KEY_SIZE];
-	struct session		*session;
-	struct frame_body	*body = &session_body;
-	char			 mesh_id[2 * KEY_SIZE + 1] = "";
+	static const uint8_t no_mesh[KEY_SIZE];
+	struct session *session;
+	struct frame_body *body = &session_body;
+	char mesh_id[2 * KEY_SIZE + 1] = "";
 
 	session = table_get(&sessions.by_number, &signed_->id);
 	if (session == NULL || session->state != SESSION_NEW)
@@ -149,12 +149,12 @@ session_challenge_signed(const struct ipc_challenge_signed *signed_)
 static void
 session_pay(struct session *session, int64_t now)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	int64_t				 early = 0;
+	const struct config_limits *limits = &proc_config()->limits;
+	int64_t early = 0;
 
 	if (rpc_stream_queued(session->stream) > OUTPUT_HIGH &&
 	    rpc_stream_congested(session->stream))
-		return;		/* until session_writable_again() */
+		return; /* until session_writable_again() */
 	if (limits->messages_per_second > 0)
 		early = session->frames_due - now - CLOCK_SECOND;
 	if (early > 0) {
@@ -169,9 +169,9 @@ session_pay(struct session *session, int64_t now)
 static void
 session_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct session	*session = arg;
-	int64_t		 limit = proc_config()->limits.connect_timeout;
-	int64_t		 now = clock_monotonic();
+	struct session *session = arg;
+	int64_t limit = proc_config()->limits.connect_timeout;
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
@@ -190,27 +190,27 @@ session_timer(evutil_socket_t fd, short what, void *arg)
 
 /* Far over its rate: not done, whatever it was. */
 static void
-session_limited(struct session *session, const struct frame *frame,
-    int64_t early)
+session_limited(
+    struct session *session, const struct frame *frame, int64_t early)
 {
-	struct frame_chat_message	message;
-	struct span			chat_id = SPAN_NONE;
+	struct frame_chat_message message;
+	struct span chat_id = SPAN_NONE;
 
 	if (frame->field == FRAME_CHAT_MESSAGE &&
 	    frame_read_chat_message(&message, frame->body) == 0)
 		chat_id = message.chat_id;
-	session_error_id(session, frame->correlation, CODE_RATE_LIMITED,
-	    chat_id, early);
+	session_error_id(
+	    session, frame->correlation, CODE_RATE_LIMITED, chat_id, early);
 }
 
 void
-session_message(struct rpc_stream *stream, const uint8_t *bytes,
-    size_t length, void *arg)
+session_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	struct session			*session = arg;
-	struct frame			 frame;
-	int64_t				 early, now;
+	const struct config_limits *limits = &proc_config()->limits;
+	struct session *session = arg;
+	struct frame frame;
+	int64_t early, now;
 
 	(void)stream;
 	if (session->state == SESSION_OVER)
@@ -223,8 +223,7 @@ session_message(struct rpc_stream *stream, const uint8_t *bytes,
 			session_finish(session, RPC_INVALID_ARGUMENT,
 			    "the first frame is not Connect");
 		else
-			session_connect(session, frame.body,
-			    frame.correlation);
+			session_connect(session, frame.body, frame.correlation);
 		session_consume(session, length);
 		flow_flush();
 		return;
@@ -236,7 +235,7 @@ session_message(struct rpc_stream *stream, const uint8_t *bytes,
 	else if (early > FAR_AHEAD)
 		session_limited(session, &frame, early);
 	else if (dispatch_frame(session, &frame, length, now))
-		length = 0;	/* its chat gives the bytes back */
+		length = 0; /* its chat gives the bytes back */
 	if (length > 0)
 		session_consume(session, length);
 	flow_flush();
@@ -249,21 +248,20 @@ session_consume(struct session *session, size_t length)
 		return;
 	session->owed += length;
 	/* The clock is read only where there is a rate limit. */
-	session_pay(session, session->frames_due == 0 ? 0 :
-	    clock_monotonic());
+	session_pay(session, session->frames_due == 0 ? 0 : clock_monotonic());
 }
 
 int
 session_writable(struct session *session)
 {
 	return (session->state == SESSION_OPEN &&
-	    !rpc_stream_congested(session->stream));
+		!rpc_stream_congested(session->stream));
 }
 
 void
 session_writable_again(struct rpc_stream *stream, void *arg)
 {
-	struct session	*session = arg;
+	struct session *session = arg;
 
 	(void)stream;
 	if (session->state != SESSION_OPEN)
@@ -277,8 +275,8 @@ void
 session_send(struct session *session, const struct frame_body *body,
     struct span correlation)
 {
-	size_t	 length;
-	uint8_t	*to;
+	size_t length;
+	uint8_t *to;
 
 	if (session->state == SESSION_OVER)
 		return;
@@ -302,7 +300,7 @@ error_send(struct session *session, struct span correlation,
     enum hermes_code code, struct span chat_id, const char *peer,
     uint64_t expected, int64_t retry_after)
 {
-	struct frame_body	*body = &session_body;
+	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_ERROR);
 	frame_put_text(body, 1, code_word(code));
@@ -336,20 +334,19 @@ session_error_id(struct session *session, struct span correlation,
 }
 
 void
-session_bad_frame(struct session *session, struct span correlation,
-    struct span chat_id)
+session_bad_frame(
+    struct session *session, struct span correlation, struct span chat_id)
 {
-	session_error_id(session, correlation, CODE_INVALID_FRAME, chat_id,
-	    0);
+	session_error_id(session, correlation, CODE_INVALID_FRAME, chat_id, 0);
 	if (++session->bad_frames > BAD_FRAMES_MAX)
-		session_finish(session, RPC_INVALID_ARGUMENT,
-		    "too many invalid frames");
+		session_finish(
+		    session, RPC_INVALID_ARGUMENT, "too many invalid frames");
 }
 
 void
 session_go_away(struct session *session, const char *reason, int64_t grace)
 {
-	struct frame_body	*body = &session_body;
+	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_GO_AWAY);
 	frame_put_text(body, 1, reason);
@@ -361,18 +358,18 @@ session_go_away(struct session *session, const char *reason, int64_t grace)
 void
 session_announce(const struct session *session)
 {
-	struct ipc_app_up	 up;
-	struct ipc		*mesh = proc_ipc(PROCESS_MESH);
+	struct ipc_app_up up;
+	struct ipc *mesh = proc_ipc(PROCESS_MESH);
 
 	if (mesh == NULL)
 		return;
 	memset(&up, 0, sizeof(up));
 	up.attestation = session->attestation;
-	(void)strlcpy(up.session_id, session->session_id,
-	    sizeof(up.session_id));
+	(void)strlcpy(
+	    up.session_id, session->session_id, sizeof(up.session_id));
 	up.connected_at = session->connected_at;
-	ipc_send(mesh, IPC_APP_UP, &up, session->metadata,
-	    session->metadata_length);
+	ipc_send(
+	    mesh, IPC_APP_UP, &up, session->metadata, session->metadata_length);
 }
 
 /* Its app, if any, is connected no longer. */
@@ -392,8 +389,8 @@ session_leave(struct session *session)
 }
 
 void
-session_finish(struct session *session, enum rpc_status status,
-    const char *text)
+session_finish(
+    struct session *session, enum rpc_status status, const char *text)
 {
 	if (session->state == SESSION_OVER)
 		return;
@@ -412,7 +409,7 @@ void
 session_closed(struct rpc_stream *stream, enum rpc_status status,
     const char *message, void *arg)
 {
-	struct session	*session = arg;
+	struct session *session = arg;
 
 	(void)stream;
 	(void)status;
@@ -447,17 +444,17 @@ session_renew(struct session *session, int64_t wall)
 void
 session_tick(int64_t now)
 {
-	struct session	*session, *next;
-	int64_t		 idle = proc_config()->limits.session_idle;
-	int64_t		 wall = clock_wall();
+	struct session *session, *next;
+	int64_t idle = proc_config()->limits.session_idle;
+	int64_t wall = clock_wall();
 
 	for (session = TAILQ_FIRST(&sessions.list); session != NULL;
-	    session = next) {
+	     session = next) {
 		next = TAILQ_NEXT(session, entry);
 		if (session->state != SESSION_OPEN)
 			continue;
-		if (session->v1 && wall > session->attestation.issued_at +
-		    V1_RENEW)
+		if (session->v1 &&
+		    wall > session->attestation.issued_at + V1_RENEW)
 			session_renew(session, wall);
 		if (wall > session->attestation.expires_at) {
 			session_go_away(session, "expired", 0);
@@ -473,8 +470,8 @@ session_tick(int64_t now)
 struct session *
 session_next(struct session *session)
 {
-	return (session == NULL ? TAILQ_FIRST(&sessions.list) :
-	    TAILQ_NEXT(session, entry));
+	return (session == NULL ? TAILQ_FIRST(&sessions.list)
+				: TAILQ_NEXT(session, entry));
 }
 
 uint32_t

@@ -16,105 +16,105 @@ struct find;
 struct side;
 
 enum session_state {
-	SESSION_NEW,		/* waiting for its Connect */
-	SESSION_OPEN,		/* ConnectAck was sent */
-	SESSION_OVER		/* finished by us, trailers on their way */
+	SESSION_NEW,  /* waiting for its Connect */
+	SESSION_OPEN, /* ConnectAck was sent */
+	SESSION_OVER  /* finished by us, trailers on their way */
 };
 
 struct session {
-	TAILQ_ENTRY(session)	 entry;
-	struct rpc_stream	*stream;
-	struct app		*app;		/* while OPEN */
-	enum session_state	 state;
-	uint64_t		 number;	/* never used twice */
-	uint8_t			 nonce[KEY_SIZE];
-	int			 challenged;
-	struct attestation	 attestation;
-	char			 session_id[SESSION_ID_SIZE];
-	char			 address[72];
-	int			 v1;
-	int			 accept_auto;
-	int64_t			 opened_at;	/* monotonic */
-	int64_t			 active_at;	/* monotonic; last frame */
-	int64_t			 connected_at;	/* wall */
-	uint64_t		 messages_in;
-	uint64_t		 messages_out;
-	int64_t			 frames_due;	/* rate limits, see rate.h */
-	int64_t			 starts_due;
-	size_t			 owed;	/* bytes to consume by and by */
-	unsigned int		 bad_frames;
-	TAILQ_HEAD(, find)	 find_list;	/* unanswered */
-	unsigned int		 finds;
-	struct event		 timer;
-	uint8_t			*metadata;	/* owned, packed Connect */
-	size_t			 metadata_length;
+	TAILQ_ENTRY(session) entry;
+	struct rpc_stream *stream;
+	struct app *app; /* while OPEN */
+	enum session_state state;
+	uint64_t number; /* never used twice */
+	uint8_t nonce[KEY_SIZE];
+	int challenged;
+	struct attestation attestation;
+	char session_id[SESSION_ID_SIZE];
+	char address[72];
+	int v1;
+	int accept_auto;
+	int64_t opened_at;    /* monotonic */
+	int64_t active_at;    /* monotonic; last frame */
+	int64_t connected_at; /* wall */
+	uint64_t messages_in;
+	uint64_t messages_out;
+	int64_t frames_due; /* rate limits, see rate.h */
+	int64_t starts_due;
+	size_t owed; /* bytes to consume by and by */
+	unsigned int bad_frames;
+	TAILQ_HEAD(, find) find_list; /* unanswered */
+	unsigned int finds;
+	struct event timer;
+	uint8_t *metadata; /* owned, packed Connect */
+	size_t metadata_length;
 };
 
-void	session_init(void);
+void session_init(void);
 
 /* The method and its callbacks, for service.c. */
 enum rpc_status session_opened(struct rpc_stream *stream, void *arg);
-void	session_message(struct rpc_stream *stream, const uint8_t *bytes,
-	    size_t length, void *arg);
-void	session_half_closed(struct rpc_stream *stream, void *arg);
-void	session_writable_again(struct rpc_stream *stream, void *arg);
-void	session_closed(struct rpc_stream *stream, enum rpc_status status,
-	    const char *message, void *arg);
+void session_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg);
+void session_half_closed(struct rpc_stream *stream, void *arg);
+void session_writable_again(struct rpc_stream *stream, void *arg);
+void session_closed(struct rpc_stream *stream, enum rpc_status status,
+    const char *message, void *arg);
 
 /* keyd signed the challenge of the session of that number. */
-void	session_challenge_signed(const struct ipc_challenge_signed *signed_);
+void session_challenge_signed(const struct ipc_challenge_signed *signed_);
 
 /* Connect was good: app is its owner from now on (connect.c). */
-void	session_connect(struct session *session, struct span body,
-	    struct span correlation);
+void session_connect(
+    struct session *session, struct span body, struct span correlation);
 
 /* connect.c found the app: the session is one of those that count. */
-void	session_count_open(struct session *session);
+void session_count_open(struct session *session);
 
 /* Queue an AppFrame. A stream whose output has run full for good (its app
  * asks and never reads) is cancelled. */
-void	session_send(struct session *session, const struct frame_body *body,
-	    struct span correlation);
+void session_send(struct session *session, const struct frame_body *body,
+    struct span correlation);
 
 /* Error with code about a chat. */
-void	session_error(struct session *session, struct span correlation,
-	    enum hermes_code code, const struct side *side,
-	    uint64_t expected, int64_t retry_after);
+void session_error(struct session *session, struct span correlation,
+    enum hermes_code code, const struct side *side, uint64_t expected,
+    int64_t retry_after);
 /* The same for a chat_id that is no chat. */
-void	session_error_id(struct session *session, struct span correlation,
-	    enum hermes_code code, struct span chat_id, int64_t retry_after);
+void session_error_id(struct session *session, struct span correlation,
+    enum hermes_code code, struct span chat_id, int64_t retry_after);
 
 /* A frame that breaks the contract: INVALID_FRAME, and the end of the
  * stream when there were too many. */
-void	session_bad_frame(struct session *session, struct span correlation,
-	    struct span chat_id);
+void session_bad_frame(
+    struct session *session, struct span correlation, struct span chat_id);
 
 /* 1 when a message for the app may be written now. When not, and it is
  * open, session_writable_again() will be called. */
-int	session_writable(struct session *session);
+int session_writable(struct session *session);
 
 /* Give length bytes back to the app's window, later if it is too fast. */
-void	session_consume(struct session *session, size_t length);
+void session_consume(struct session *session, size_t length);
 
 /* GoAway with reason and the other nodes; grace in ns. */
-void	session_go_away(struct session *session, const char *reason,
-	    int64_t grace);
+void session_go_away(
+    struct session *session, const char *reason, int64_t grace);
 
 /* End the stream: its app is disconnected at once, closed() comes later. */
-void	session_finish(struct session *session, enum rpc_status status,
-	    const char *text);
+void session_finish(
+    struct session *session, enum rpc_status status, const char *text);
 
 /* Once a second: idle sessions, attestations that ran out. */
-void	session_tick(int64_t now);
+void session_tick(int64_t now);
 
 /* Walk all sessions: NULL starts, NULL ends. */
 struct session *session_next(struct session *session);
-uint32_t session_count(void);	/* open ones */
+uint32_t session_count(void); /* open ones */
 
 /* APP_UP for a session, again for all after mesh was restarted. */
-void	session_announce(const struct session *session);
+void session_announce(const struct session *session);
 
 /* One shared room for bodies: begun, filled and sent without a break. */
-extern struct frame_body	session_body;
+extern struct frame_body session_body;
 
 #endif

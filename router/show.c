@@ -13,9 +13,9 @@
 static uint64_t
 show_sessions(struct ipc *control, uint64_t id)
 {
-	struct ipc_row_session	 row;
-	struct session		*session = NULL;
-	uint64_t		 n = 0;
+	struct ipc_row_session row;
+	struct session *session = NULL;
+	uint64_t n = 0;
 
 	while ((session = session_next(session)) != NULL) {
 		if (session->state != SESSION_OPEN)
@@ -25,8 +25,8 @@ show_sessions(struct ipc *control, uint64_t id)
 		memcpy(row.app, session->app->key, KEY_SIZE);
 		(void)strlcpy(row.session_id, session->session_id,
 		    sizeof(row.session_id));
-		(void)strlcpy(row.address, session->address,
-		    sizeof(row.address));
+		(void)strlcpy(
+		    row.address, session->address, sizeof(row.address));
 		row.connected_at = session->connected_at;
 		row.messages_in = session->messages_in;
 		row.messages_out = session->messages_out;
@@ -42,10 +42,10 @@ show_sessions(struct ipc *control, uint64_t id)
 static enum chat_state
 show_state(const struct side *side)
 {
-	enum chat_state	state = side->core.state;
+	enum chat_state state = side->core.state;
 
-	if (side->app->session == NULL && (state == CHAT_STATE_READY ||
-	    state == CHAT_STATE_REKEYING))
+	if (side->app->session == NULL &&
+	    (state == CHAT_STATE_READY || state == CHAT_STATE_REKEYING))
 		return (CHAT_STATE_SUSPENDED);
 	return (state);
 }
@@ -53,10 +53,10 @@ show_state(const struct side *side)
 static uint64_t
 show_chats(struct ipc *control, uint64_t id)
 {
-	struct ipc_row_chat	 row;
-	struct side		*side;
-	size_t			 cursor = 0;
-	uint64_t		 n = 0;
+	struct ipc_row_chat row;
+	struct side *side;
+	size_t cursor = 0;
+	uint64_t n = 0;
 
 	while ((side = side_next(&cursor)) != NULL) {
 		memset(&row, 0, sizeof(row));
@@ -66,8 +66,8 @@ show_chats(struct ipc *control, uint64_t id)
 		memcpy(row.local_app, side->app->key, KEY_SIZE);
 		memcpy(row.peer_app, side->peer->key, KEY_SIZE);
 		if (side->peer->presence.status != PRESENCE_UNKNOWN)
-			memcpy(row.peer_node_id,
-			    side->peer->presence.node_id, NODE_ID_SIZE);
+			memcpy(row.peer_node_id, side->peer->presence.node_id,
+			    NODE_ID_SIZE);
 		row.state = show_state(side);
 		row.version = side->core.version;
 		row.accepted = side->core.accepted;
@@ -83,8 +83,8 @@ show_chats(struct ipc *control, uint64_t id)
 void
 show_rows(const struct ipc_show *show)
 {
-	struct ipc		*control = proc_ipc(PROCESS_CONTROL);
-	struct ipc_request	 end;
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	struct ipc_request end;
 
 	if (control == NULL)
 		return;
@@ -100,7 +100,7 @@ show_rows(const struct ipc_show *show)
 static uint64_t
 queued(enum process peer)
 {
-	struct ipc	*ipc = proc_ipc(peer);
+	struct ipc *ipc = proc_ipc(peer);
 
 	return (ipc == NULL ? 0 : ipc_queued(ipc));
 }
@@ -108,10 +108,10 @@ queued(enum process peer)
 void
 show_metrics(const struct ipc_request *request)
 {
-	struct ipc		*control = proc_ipc(PROCESS_CONTROL);
-	struct ipc_request	 answer = *request;
-	struct rpc_counters	 counters;
-	struct buffer		 buffer;
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	struct ipc_request answer = *request;
+	struct rpc_counters counters;
+	struct buffer buffer;
 
 	if (control == NULL)
 		return;
@@ -122,8 +122,8 @@ show_metrics(const struct ipc_request *request)
 	metric_set(METRIC_QUEUE_DEPTH_ROUTER_MESH, queued(PROCESS_MESH));
 	metric_set(METRIC_CONNECTION_ERRORS_APP_HANDSHAKE,
 	    counters.handshake_failures);
-	metric_set(METRIC_CONNECTION_ERRORS_APP_PROTOCOL,
-	    counters.protocol_errors);
+	metric_set(
+	    METRIC_CONNECTION_ERRORS_APP_PROTOCOL, counters.protocol_errors);
 	metric_set(METRIC_CONNECTION_ERRORS_APP_ABUSE, counters.abuse);
 	metric_set(METRIC_CONNECTION_ERRORS_APP_REFUSED, counters.refused);
 	buffer_init(&buffer);

@@ -4,7 +4,7 @@
 
 #include "common/ipc/messages.h"
 
-void	show_rows(const struct ipc_show *show);
-void	show_metrics(const struct ipc_request *request);
+void show_rows(const struct ipc_show *show);
+void show_metrics(const struct ipc_request *request);
 
 #endif

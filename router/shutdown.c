@@ -15,23 +15,23 @@
 #include "router/service.h"
 #include "router/shutdown.h"
 
-#define QUIET		(250 * CLOCK_MS)	/* for what is on its way in */
-#define LOOK_AGAIN	(20 * CLOCK_MS)
+#define QUIET      (250 * CLOCK_MS) /* for what is on its way in */
+#define LOOK_AGAIN (20 * CLOCK_MS)
 
 static struct {
-	struct event	timer;
-	int64_t		not_before;	/* monotonic */
-	int64_t		drained_by;
-	int64_t		done_by;
-	int		finished;	/* streams were told to end */
+	struct event timer;
+	int64_t not_before; /* monotonic */
+	int64_t drained_by;
+	int64_t done_by;
+	int finished; /* streams were told to end */
 } stop;
 
 /* Messages that can still arrive: their peer is there. */
 static int
 messages_under_way(void)
 {
-	struct side	*side;
-	size_t		 cursor = 0;
+	struct side *side;
+	size_t cursor = 0;
 
 	while ((side = side_next(&cursor)) != NULL)
 		if (side->app->session != NULL && side->peer->present &&
@@ -43,7 +43,7 @@ messages_under_way(void)
 static void
 finish_streams(void)
 {
-	struct session	*session, *next;
+	struct session *session, *next;
 
 	for (session = session_next(NULL); session != NULL; session = next) {
 		next = session_next(session);
@@ -55,19 +55,20 @@ finish_streams(void)
 static void
 shutdown_look(evutil_socket_t fd, short what, void *arg)
 {
-	struct timeval	again = { 0, LOOK_AGAIN / 1000 };
-	int64_t		now = clock_monotonic();
+	struct timeval again = { 0, LOOK_AGAIN / 1000 };
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	if (!stop.finished && (now >= stop.drained_by ||
-	    (now >= stop.not_before && !messages_under_way())))
+	if (!stop.finished &&
+	    (now >= stop.drained_by ||
+		(now >= stop.not_before && !messages_under_way())))
 		finish_streams();
-	if (stop.finished && (now >= stop.done_by ||
-	    session_next(NULL) == NULL)) {
-		log_info("router_drained", "streams=%d",
-		    session_next(NULL) != NULL);
+	if (stop.finished &&
+	    (now >= stop.done_by || session_next(NULL) == NULL)) {
+		log_info(
+		    "router_drained", "streams=%d", session_next(NULL) != NULL);
 		service_free();
 		proc_done();
 		return;
@@ -78,8 +79,8 @@ shutdown_look(evutil_socket_t fd, short what, void *arg)
 void
 shutdown_begin(int64_t grace)
 {
-	struct session	*session = NULL;
-	int64_t		 now = clock_monotonic();
+	struct session *session = NULL;
+	int64_t now = clock_monotonic();
 
 	if (router.draining)
 		return;

@@ -9,6 +9,6 @@
  * under way be acknowledged, end the streams, tell the parent: all within
  * grace (ns).
  */
-void	shutdown_begin(int64_t grace);
+void shutdown_begin(int64_t grace);
 
 #endif

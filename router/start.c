@@ -16,13 +16,13 @@
 #include "router/rate.h"
 #include "router/chats.h"
 
-#define TAIL_MAX	16384			/* of CHAT_START */
-#define SIGNED_MAX	(TAIL_MAX + 512)
-#define GIVE_UP		(10 * CLOCK_SECOND)	/* for a first answer */
-#define RESUME_FIRST	(3 * CLOCK_SECOND)
-#define RESUME_LAST	(30 * CLOCK_SECOND)
+#define TAIL_MAX     16384 /* of CHAT_START */
+#define SIGNED_MAX   (TAIL_MAX + 512)
+#define GIVE_UP      (10 * CLOCK_SECOND) /* for a first answer */
+#define RESUME_FIRST (3 * CLOCK_SECOND)
+#define RESUME_LAST  (30 * CLOCK_SECOND)
 
-static struct side_list	waiting = TAILQ_HEAD_INITIALIZER(waiting);
+static struct side_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
 
 /* Have start_tick() look at the side: at a time, or (0) no more. */
 void
@@ -50,11 +50,11 @@ start_forget(struct side *side)
 /* --- CHAT_START ---------------------------------------------------------- */
 
 static void
-start_send(struct side *side, uint32_t flags, uint32_t version,
-    const struct ask *ask)
+start_send(
+    struct side *side, uint32_t flags, uint32_t version, const struct ask *ask)
 {
-	struct ipc_chat_start	 start;
-	struct ipc		*keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_chat_start start;
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 
 	if (keyd == NULL)
 		return;
@@ -77,7 +77,7 @@ start_send(struct side *side, uint32_t flags, uint32_t version,
 static void
 start_send_ask(struct side *side)
 {
-	struct ask	*ask = side->ask;
+	struct ask *ask = side->ask;
 
 	start_send(side, ask->flags, ask->version, ask);
 	ask->sent = 1;
@@ -94,11 +94,10 @@ start_send_ask(struct side *side)
 void
 start_resume(struct side *side)
 {
-	struct ask	*ask = side->ask;
-	int64_t		 delay;
+	struct ask *ask = side->ask;
+	int64_t delay;
 
-	if (side->ending || side->app->session == NULL ||
-	    !side->peer->present)
+	if (side->ending || side->app->session == NULL || !side->peer->present)
 		return;
 	core_suspend(&side->core);
 	if (ask != NULL && ask->kind == ASK_RESUME)
@@ -108,16 +107,16 @@ start_resume(struct side *side)
 	delay = RESUME_FIRST << (side->tries < 4 ? side->tries : 4);
 	if (side->tries < UINT8_MAX)
 		side->tries++;
-	start_schedule(side, clock_monotonic() +
-	    (delay < RESUME_LAST ? delay : RESUME_LAST));
+	start_schedule(side,
+	    clock_monotonic() + (delay < RESUME_LAST ? delay : RESUME_LAST));
 }
 
 /* A new chat comes to nothing. The side may be gone afterwards. */
 static void
 start_fail(struct side *side, enum hermes_code code)
 {
-	struct ask	*ask = side->ask;
-	struct session	*session = side->app->session;
+	struct ask *ask = side->ask;
+	struct session *session = side->app->session;
 
 	if (session != NULL && session->number == ask->session)
 		session_error(session, correlation_span(&ask->correlation),
@@ -130,8 +129,8 @@ start_fail(struct side *side, enum hermes_code code)
 void
 start_try(struct side *side)
 {
-	struct ask	*ask = side->ask;
-	struct peer	*peer = side->peer;
+	struct ask *ask = side->ask;
+	struct peer *peer = side->peer;
 
 	peer_watch(peer);
 	if (side->app->session == NULL || !peer->answered)
@@ -155,8 +154,8 @@ start_try(struct side *side)
 	/* Its offer may have overtaken the news of its presence. */
 	if (peer->presence.status == PRESENCE_UNKNOWN &&
 	    side->offer_version == 0)
-		start_fail(side, ask->hint[0] != '\0' ?
-		    CODE_TARGET_NOT_FOUND : CODE_UNKNOWN_APP);
+		start_fail(side, ask->hint[0] != '\0' ? CODE_TARGET_NOT_FOUND
+						      : CODE_UNKNOWN_APP);
 }
 
 /* --- from the app -------------------------------------------------------- */
@@ -164,8 +163,8 @@ start_try(struct side *side)
 static int
 x25519_key_valid(const uint8_t key[KEY_SIZE])
 {
-	static const uint8_t	scalar[KEY_SIZE] = { 8 };
-	uint8_t			out[KEY_SIZE];
+	static const uint8_t scalar[KEY_SIZE] = { 8 };
+	uint8_t out[KEY_SIZE];
 
 	/* Fails for the points of small order, which agree on nothing. */
 	return (crypto_scalarmult(out, scalar, key) == 0);
@@ -175,15 +174,15 @@ static enum hermes_code
 check_signature(const struct session *session,
     const struct frame_start_chat *start, const char *chat_id)
 {
-	static uint8_t			 bytes[SIGNED_MAX];
-	struct start_chat_fields	 fields;
-	char				 source[APP_ID_LENGTH + 1];
-	char				 target[APP_ID_LENGTH + 1];
-	size_t				 length;
+	static uint8_t bytes[SIGNED_MAX];
+	struct start_chat_fields fields;
+	char source[APP_ID_LENGTH + 1];
+	char target[APP_ID_LENGTH + 1];
+	size_t length;
 
 	if (start->key.length == 0)
-		return (start->signature.length == 0 ? CODE_NONE :
-		    CODE_INVALID_FRAME);
+		return (start->signature.length == 0 ? CODE_NONE
+						     : CODE_INVALID_FRAME);
 	if (start->key.length != KEY_SIZE ||
 	    !x25519_key_valid(start->key.bytes))
 		return (CODE_INVALID_KEY);
@@ -207,31 +206,32 @@ check_signature(const struct session *session,
 	if (length == 0)
 		return (CODE_INVALID_FRAME);
 	return (crypto_sign_verify_detached(start->signature.bytes, bytes,
-	    length, session->app->key) == 0 ? CODE_NONE : CODE_AUTH_FAILED);
+		    length, session->app->key) == 0
+		    ? CODE_NONE
+		    : CODE_AUTH_FAILED);
 }
 
 /* Form, sizes, signature. target and chat_id are read when it is good. */
 static enum hermes_code
-check_start(const struct session *session,
-    const struct frame_start_chat *start, uint8_t target[KEY_SIZE],
-    char chat_id[CHAT_ID_SIZE])
+check_start(const struct session *session, const struct frame_start_chat *start,
+    uint8_t target[KEY_SIZE], char chat_id[CHAT_ID_SIZE])
 {
-	char	own[APP_ID_LENGTH + 1];
+	char own[APP_ID_LENGTH + 1];
 
-	if (!chat_id_valid((const char *)start->chat_id.bytes,
-	    start->chat_id.length) ||
+	if (!chat_id_valid(
+		(const char *)start->chat_id.bytes, start->chat_id.length) ||
 	    app_id_read(target, start->target) == -1 ||
 	    memcmp(target, session->app->key, KEY_SIZE) == 0)
 		return (CODE_INVALID_FRAME);
 	memcpy(chat_id, start->chat_id.bytes, start->chat_id.length);
 	chat_id[start->chat_id.length] = '\0';
-	if (start->hint.length > 0 && !node_id_valid(
-	    (const char *)start->hint.bytes, start->hint.length))
+	if (start->hint.length > 0 &&
+	    !node_id_valid((const char *)start->hint.bytes, start->hint.length))
 		return (CODE_INVALID_FRAME);
 	hex_encode(own, session->app->key, KEY_SIZE);
 	if (start->source.length > 0 &&
 	    (start->source.length != APP_ID_LENGTH ||
-	    memcmp(start->source.bytes, own, APP_ID_LENGTH) != 0))
+		memcmp(start->source.bytes, own, APP_ID_LENGTH) != 0))
 		return (CODE_INVALID_FRAME);
 	if (start->metadata_bytes > proc_config()->limits.metadata_size)
 		return (CODE_LIMIT_REACHED);
@@ -241,8 +241,8 @@ check_start(const struct session *session,
 static struct ask *
 ask_new(const struct frame_start_chat *start, const char *source)
 {
-	struct frame_body	*body = &session_body;
-	struct ask		*ask;
+	struct frame_body *body = &session_body;
+	struct ask *ask;
 
 	frame_begin(body, FRAME_START_CHAT);
 	if (start != NULL)
@@ -297,16 +297,16 @@ start_accept(struct session *session, const struct frame_start_chat *start,
     const uint8_t target[KEY_SIZE], const char *chat_id,
     struct span correlation, int64_t now)
 {
-	struct chat_key	 key;
-	struct side	*side;
-	struct ask	*ask;
-	char		 own[APP_ID_LENGTH + 1];
+	struct chat_key key;
+	struct side *side;
+	struct ask *ask;
+	char own[APP_ID_LENGTH + 1];
 
 	if (chat_key_make(&key, chat_id, session->app->key, target) == -1)
 		return (CODE_INVALID_FRAME);
 	side = side_find(&key);
-	if (side == NULL && session->app->taken >=
-	    proc_config()->limits.chats_per_app)
+	if (side == NULL &&
+	    session->app->taken >= proc_config()->limits.chats_per_app)
 		return (CODE_LIMIT_REACHED);
 	if (side != NULL && side->ending)
 		return (CODE_CHAT_NOT_READY);
@@ -339,20 +339,20 @@ void
 start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now)
 {
-	const struct config_limits	*limits = &proc_config()->limits;
-	enum hermes_code		 code;
-	uint8_t				 target[KEY_SIZE];
-	char				 chat_id[CHAT_ID_SIZE];
-	int64_t				 early;
+	const struct config_limits *limits = &proc_config()->limits;
+	enum hermes_code code;
+	uint8_t target[KEY_SIZE];
+	char chat_id[CHAT_ID_SIZE];
+	int64_t early;
 
-	early = rate_take(&session->starts_due, now,
-	    limits->starts_per_minute, 60 * CLOCK_SECOND, 0);
+	early = rate_take(&session->starts_due, now, limits->starts_per_minute,
+	    60 * CLOCK_SECOND, 0);
 	if (early > 0)
 		code = CODE_RATE_LIMITED;
 	else if ((code = check_start(session, start, target, chat_id)) ==
-	    CODE_NONE)
-		code = start_accept(session, start, target, chat_id,
-		    correlation, now);
+		 CODE_NONE)
+		code = start_accept(
+		    session, start, target, chat_id, correlation, now);
 	if (code == CODE_INVALID_FRAME)
 		session_bad_frame(session, correlation, start->chat_id);
 	else if (code != CODE_NONE)
@@ -363,11 +363,11 @@ start_from_app(struct session *session, struct frame_start_chat *start,
 void
 start_auto(struct side *side)
 {
-	struct ask	*ask;
+	struct ask *ask;
 
 	if (side->ask != NULL || side_take(side) == -1 ||
 	    (ask = ask_new(NULL, NULL)) == NULL)
-		return;		/* the offer stays, for the app to accept */
+		return; /* the offer stays, for the app to accept */
 	ask->flags = CHAT_AUTO;
 	ask->version = side->offer_version;
 	ask->asked_at = clock_monotonic();
@@ -393,7 +393,7 @@ start_tieline_up(struct side *side)
 void
 start_presence(struct side *side, int was_present, int moved)
 {
-	struct ask	*ask = side->ask;
+	struct ask *ask = side->ask;
 
 	if (side->ending)
 		return;
@@ -402,7 +402,7 @@ start_presence(struct side *side, int was_present, int moved)
 		if (ask != NULL && !ask->sent)
 			start_try(side);
 		else if (side->core.attached && side_established(side) &&
-		    !side->told_away) {
+			 !side->told_away) {
 			side->told_away = 1;
 			side_tell(side, "peer_away", SPAN_NONE);
 		}
@@ -414,9 +414,10 @@ start_presence(struct side *side, int was_present, int moved)
 	}
 	if (ask != NULL && !ask->sent)
 		start_try(side);
-	else if (side_established(side) && (!was_present || moved ||
-	    (side->core.state == CHAT_STATE_SUSPENDED &&
-	    side->resume_at == 0))) {
+	else if (side_established(side) &&
+		 (!was_present || moved ||
+		     (side->core.state == CHAT_STATE_SUSPENDED &&
+			 side->resume_at == 0))) {
 		side->tries = 0;
 		start_resume(side);
 	}
@@ -425,13 +426,15 @@ start_presence(struct side *side, int was_present, int moved)
 static void
 start_tick_side(struct side *side, int64_t now)
 {
-	struct ask	*ask = side->ask;
+	struct ask *ask = side->ask;
 
 	if (ask != NULL && ask->kind == ASK_FIRST && !ask->sent &&
 	    now - ask->asked_at > GIVE_UP) {
-		start_fail(side, side->peer->answered &&
-		    side->peer->presence.status == PRESENCE_UNKNOWN ?
-		    CODE_UNKNOWN_APP : CODE_ROUTE_UNAVAILABLE);
+		start_fail(side,
+		    side->peer->answered &&
+			    side->peer->presence.status == PRESENCE_UNKNOWN
+			? CODE_UNKNOWN_APP
+			: CODE_ROUTE_UNAVAILABLE);
 		return;
 	}
 	if (side->resume_at == 0 || now < side->resume_at)
@@ -444,7 +447,7 @@ start_tick_side(struct side *side, int64_t now)
 void
 start_tick(int64_t now)
 {
-	struct side	*side, *next;
+	struct side *side, *next;
 
 	for (side = TAILQ_FIRST(&waiting); side != NULL; side = next) {
 		next = TAILQ_NEXT(side, waiting_entry);

@@ -26,54 +26,54 @@
 #include "router/service.h"
 #include "router/session.h"
 
-typedef Approuter__V1__AppFrame	Frame;
+typedef Approuter__V1__AppFrame Frame;
 
 struct ipc {
-	enum process	peer;
-	int		congested;
+	enum process peer;
+	int congested;
 };
 
-struct sent {		/* a message on a door */
-	TAILQ_ENTRY(sent)	 entry;
-	enum ipc_type		 type;
-	uint8_t			*payload;
-	uint8_t			*tail;
-	size_t			 tail_length;
+struct sent { /* a message on a door */
+	TAILQ_ENTRY(sent) entry;
+	enum ipc_type type;
+	uint8_t *payload;
+	uint8_t *tail;
+	size_t tail_length;
 };
 
 struct written {
-	TAILQ_ENTRY(written)	 entry;
-	Frame			*frame;
-	size_t			 length;
+	TAILQ_ENTRY(written) entry;
+	Frame *frame;
+	size_t length;
 };
 
 struct rpc_stream {
-	void			*arg;
-	int			 congested;
-	int			 waiting;
-	int			 cancelled;
-	int			 finished;
-	enum rpc_status		 status;
-	size_t			 sent;		/* bytes of the app */
-	size_t			 consumed;
-	size_t			 queued;
-	uint8_t			*room;
-	TAILQ_HEAD(, written)	 written;
+	void *arg;
+	int congested;
+	int waiting;
+	int cancelled;
+	int finished;
+	enum rpc_status status;
+	size_t sent; /* bytes of the app */
+	size_t consumed;
+	size_t queued;
+	uint8_t *room;
+	TAILQ_HEAD(, written) written;
 };
 
 TAILQ_HEAD(sent_list, sent);
 
 static struct {
-	struct event_base	*base;
-	struct config		 config;
-	const struct proc_hooks	*hooks;
-	struct ipc		 doors[32];
-	int			 mesh_down;
-	struct sent_list	 out;
-	int			 done;
-	int			 paused;
-	uint8_t			 node_key[KEY_SIZE];
-	uint8_t			 node_secret[64];
+	struct event_base *base;
+	struct config config;
+	const struct proc_hooks *hooks;
+	struct ipc doors[32];
+	int mesh_down;
+	struct sent_list out;
+	int done;
+	int paused;
+	uint8_t node_key[KEY_SIZE];
+	uint8_t node_secret[64];
 } world = { .out = TAILQ_HEAD_INITIALIZER(world.out) };
 
 /* --- proc and doors ------------------------------------------------------ */
@@ -120,10 +120,10 @@ proc_done(void)
 }
 
 static const struct {
-	size_t	size;
-	size_t	tail;
+	size_t size;
+	size_t tail;
 } rows[IPC_TYPE_COUNT] = {
-#define IPC_MESSAGE(name, from_, to, type, tail_, fd)			\
+#define IPC_MESSAGE(name, from_, to, type, tail_, fd)                          \
 	[IPC_##name] = { sizeof(struct type), tail_ },
 #include "common/ipc/messages.def"
 #undef IPC_MESSAGE
@@ -133,7 +133,7 @@ void
 ipc_send(struct ipc *ipc, enum ipc_type type, const void *payload,
     const void *tail, size_t tail_length)
 {
-	struct sent	*sent = calloc(1, sizeof(*sent));
+	struct sent *sent = calloc(1, sizeof(*sent));
 
 	ck_assert_ptr_nonnull(ipc);
 	ck_assert_ptr_nonnull(sent);
@@ -179,8 +179,8 @@ static void
 from(enum process peer, enum ipc_type type, const void *payload,
     const void *tail, size_t tail_length)
 {
-	struct ipc_message	 message;
-	uint8_t			*copy = malloc(tail_length + 1);
+	struct ipc_message message;
+	uint8_t *copy = malloc(tail_length + 1);
 
 	if (tail_length > 0)
 		memcpy(copy, tail, tail_length);
@@ -198,7 +198,7 @@ from(enum process peer, enum ipc_type type, const void *payload,
 static struct sent *
 take(void)
 {
-	struct sent	*sent = TAILQ_FIRST(&world.out);
+	struct sent *sent = TAILQ_FIRST(&world.out);
 
 	if (sent != NULL)
 		TAILQ_REMOVE(&world.out, sent, entry);
@@ -248,10 +248,10 @@ rpc_stream_reserve(struct rpc_stream *stream, size_t length)
 void
 rpc_stream_commit(struct rpc_stream *stream, size_t length)
 {
-	struct written	*written = calloc(1, sizeof(*written));
+	struct written *written = calloc(1, sizeof(*written));
 
-	written->frame = approuter__v1__app_frame__unpack(NULL, length,
-	    stream->room);
+	written->frame =
+	    approuter__v1__app_frame__unpack(NULL, length, stream->room);
 	ck_assert_ptr_nonnull(written->frame);
 	written->length = length;
 	free(stream->room);
@@ -281,8 +281,8 @@ rpc_stream_consume(struct rpc_stream *stream, size_t length)
 }
 
 void
-rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status,
-    const char *message)
+rpc_stream_finish(
+    struct rpc_stream *stream, enum rpc_status status, const char *message)
 {
 	(void)message;
 	ck_assert(!stream->finished);
@@ -365,20 +365,20 @@ service_counters(struct rpc_counters *counters)
 /* --- an app -------------------------------------------------------------- */
 
 struct app_player {
-	uint8_t			 key[KEY_SIZE];
-	uint8_t			 secret[64];
-	char			 id[APP_ID_LENGTH + 1];
-	struct rpc_stream	*stream;
-	struct attestation	 attestation;	/* of its last APP_UP */
-	int			 up;
+	uint8_t key[KEY_SIZE];
+	uint8_t secret[64];
+	char id[APP_ID_LENGTH + 1];
+	struct rpc_stream *stream;
+	struct attestation attestation; /* of its last APP_UP */
+	int up;
 };
 
-static struct app_player	alice, bob, carol;
+static struct app_player alice, bob, carol;
 
 static struct rpc_stream *
 stream_open(void)
 {
-	struct rpc_stream	*stream = calloc(1, sizeof(*stream));
+	struct rpc_stream *stream = calloc(1, sizeof(*stream));
 
 	ck_assert_ptr_nonnull(stream);
 	TAILQ_INIT(&stream->written);
@@ -390,7 +390,7 @@ stream_open(void)
 static void
 stream_close(struct rpc_stream *stream)
 {
-	struct written	*written;
+	struct written *written;
 
 	session_closed(stream, RPC_CANCELLED, NULL, stream->arg);
 	while ((written = TAILQ_FIRST(&stream->written)) != NULL) {
@@ -404,8 +404,8 @@ stream_close(struct rpc_stream *stream)
 static void
 app_say(struct rpc_stream *stream, Frame *frame)
 {
-	size_t	 length = approuter__v1__app_frame__get_packed_size(frame);
-	uint8_t	*bytes = malloc(length + 1);
+	size_t length = approuter__v1__app_frame__get_packed_size(frame);
+	uint8_t *bytes = malloc(length + 1);
 
 	(void)approuter__v1__app_frame__pack(frame, bytes);
 	stream->sent += length;
@@ -417,8 +417,8 @@ app_say(struct rpc_stream *stream, Frame *frame)
 static Frame *
 app_hear(struct rpc_stream *stream)
 {
-	struct written	*written = TAILQ_FIRST(&stream->written);
-	Frame		*frame;
+	struct written *written = TAILQ_FIRST(&stream->written);
+	Frame *frame;
 
 	if (written == NULL)
 		return (NULL);
@@ -438,19 +438,21 @@ frame_free(Frame *frame)
 static Frame *
 app_expect(struct app_player *app, Approuter__V1__AppFrame__BodyCase kind)
 {
-	Frame	*frame = app_hear(app->stream);
+	Frame *frame = app_hear(app->stream);
 
 	ck_assert_msg(frame != NULL, "nothing instead of %d", (int)kind);
 	ck_assert_msg(frame->body_case == kind, "%d instead of %d (%s)",
-	    (int)frame->body_case, (int)kind, frame->body_case ==
-	    APPROUTER__V1__APP_FRAME__BODY_ERROR ? frame->error->code : "");
+	    (int)frame->body_case, (int)kind,
+	    frame->body_case == APPROUTER__V1__APP_FRAME__BODY_ERROR
+		? frame->error->code
+		: "");
 	return (frame);
 }
 
 static void
 app_expect_error(struct app_player *app, const char *code)
 {
-	Frame	*frame = app_expect(app, APPROUTER__V1__APP_FRAME__BODY_ERROR);
+	Frame *frame = app_expect(app, APPROUTER__V1__APP_FRAME__BODY_ERROR);
 
 	ck_assert_str_eq(frame->error->code, code);
 	frame_free(frame);
@@ -462,13 +464,12 @@ app_expect_nothing(struct app_player *app)
 	ck_assert_ptr_null(app_hear(app->stream));
 }
 
-#define EXPECT(app, kind)						\
-	app_expect(app, APPROUTER__V1__APP_FRAME__BODY_##kind)
+#define EXPECT(app, kind) app_expect(app, APPROUTER__V1__APP_FRAME__BODY_##kind)
 
 static void
 app_make_keys(struct app_player *app, uint8_t seed_byte)
 {
-	uint8_t	seed[32];
+	uint8_t seed[32];
 
 	memset(app, 0, sizeof(*app));
 	memset(seed, seed_byte, sizeof(seed));
@@ -481,24 +482,24 @@ static void
 app_connect_stream(struct app_player *app, struct rpc_stream *stream,
     int accept_auto, void (*change)(Approuter__V1__Connect *))
 {
-	Frame			 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__Connect	 connect = APPROUTER__V1__CONNECT__INIT;
-	Approuter__V1__Connect__MetadataEntry	 entry =
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	Approuter__V1__Connect__MetadataEntry entry =
 	    APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT;
-	Approuter__V1__Connect__MetadataEntry	*entries = &entry;
-	struct metadata_pair	 pair = { "accept", 6, "auto", 4 };
-	struct attestation	 attestation = { .kind = ATTESTATION_V2 };
-	uint8_t			 bytes[ATTESTATION_SIGNED_MAX];
-	uint8_t			 signature[SIGNATURE_SIZE];
-	char			 accept[] = "accept", word[] = "auto";
-	Frame			*challenge = app_hear(stream);
+	Approuter__V1__Connect__MetadataEntry *entries = &entry;
+	struct metadata_pair pair = { "accept", 6, "auto", 4 };
+	struct attestation attestation = { .kind = ATTESTATION_V2 };
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
+	uint8_t signature[SIGNATURE_SIZE];
+	char accept[] = "accept", word[] = "auto";
+	Frame *challenge = app_hear(stream);
 
 	ck_assert_ptr_nonnull(challenge);
-	ck_assert_int_eq(challenge->body_case,
-	    APPROUTER__V1__APP_FRAME__BODY_CHALLENGE);
+	ck_assert_int_eq(
+	    challenge->body_case, APPROUTER__V1__APP_FRAME__BODY_CHALLENGE);
 	memcpy(attestation.app_key, app->key, KEY_SIZE);
-	memcpy(attestation.node_key, challenge->challenge->
-	    node_public_key.data, KEY_SIZE);
+	memcpy(attestation.node_key, challenge->challenge->node_public_key.data,
+	    KEY_SIZE);
 	memcpy(attestation.nonce, challenge->challenge->nonce.data, KEY_SIZE);
 	(void)strlcpy(attestation.node_id, challenge->challenge->node_id,
 	    sizeof(attestation.node_id));
@@ -533,33 +534,33 @@ app_connect_stream(struct app_player *app, struct rpc_stream *stream,
 /* --- keyd and mesh ------------------------------------------------------- */
 
 struct played_chat {
-	struct chat_key		 key;	/* of side 0 */
-	int			 used;
-	int			 started[2];
-	uint32_t		 version;
-	struct ipc_chat_start	 start[2];
-	uint64_t		 delivered[2];
-	uint64_t		 acked[2];
+	struct chat_key key; /* of side 0 */
+	int used;
+	int started[2];
+	uint32_t version;
+	struct ipc_chat_start start[2];
+	uint64_t delivered[2];
+	uint64_t acked[2];
 };
 
 static struct {
-	struct played_chat	 chats[64];
-	int			 cut;		/* drop what is sealed */
-	int			 mute;		/* answer no CHAT_START */
-	enum hermes_code	 refuse;	/* each CHAT_START */
+	struct played_chat chats[64];
+	int cut;                 /* drop what is sealed */
+	int mute;                /* answer no CHAT_START */
+	enum hermes_code refuse; /* each CHAT_START */
 	struct {
-		uint8_t	 app[KEY_SIZE];
-		int	 used;
+		uint8_t app[KEY_SIZE];
+		int used;
 	} watches[16];
-	int			 unreachable;
-	unsigned int		 seals, relay_acks, progresses, starts;
+	int unreachable;
+	unsigned int seals, relay_acks, progresses, starts;
 } played;
 
 static struct app_player *
 player_of(const uint8_t key[KEY_SIZE])
 {
-	struct app_player	*all[] = { &alice, &bob, &carol };
-	int			 i;
+	struct app_player *all[] = { &alice, &bob, &carol };
+	int i;
 
 	for (i = 0; i < 3; i++)
 		if (memcmp(all[i]->key, key, KEY_SIZE) == 0)
@@ -570,8 +571,8 @@ player_of(const uint8_t key[KEY_SIZE])
 static void
 play_presence(const uint8_t app[KEY_SIZE])
 {
-	struct ipc_presence	 presence;
-	struct app_player	*player = player_of(app);
+	struct ipc_presence presence;
+	struct app_player *player = player_of(app);
 
 	memset(&presence, 0, sizeof(presence));
 	memcpy(presence.app, app, KEY_SIZE);
@@ -587,7 +588,7 @@ play_presence(const uint8_t app[KEY_SIZE])
 static void
 play_watchers(const uint8_t app[KEY_SIZE])
 {
-	int	i;
+	int i;
 
 	for (i = 0; i < 16; i++)
 		if (played.watches[i].used &&
@@ -598,13 +599,12 @@ play_watchers(const uint8_t app[KEY_SIZE])
 static void
 play_watch(const struct ipc_app *app, int on)
 {
-	int	i, free_slot = -1;
+	int i, free_slot = -1;
 
 	for (i = 0; i < 16; i++) {
 		if (!played.watches[i].used)
 			free_slot = i;
-		else if (memcmp(played.watches[i].app, app->app,
-		    KEY_SIZE) == 0)
+		else if (memcmp(played.watches[i].app, app->app, KEY_SIZE) == 0)
 			break;
 	}
 	if (i == 16) {
@@ -620,13 +620,13 @@ play_watch(const struct ipc_app *app, int on)
 static struct played_chat *
 play_chat(const struct chat_key *key, int make)
 {
-	int	i, slot = -1;
+	int i, slot = -1;
 
 	for (i = 0; i < 64; i++) {
 		if (!played.chats[i].used)
 			slot = i;
 		else if (memcmp(played.chats[i].key.handle, key->handle,
-		    KEY_SIZE) == 0)
+			     KEY_SIZE) == 0)
 			return (&played.chats[i]);
 	}
 	if (!make)
@@ -640,11 +640,11 @@ play_chat(const struct chat_key *key, int make)
 }
 
 static void
-play_ready(struct played_chat *chat, int resumed, int first,
-    enum rekey_cause cause)
+play_ready(
+    struct played_chat *chat, int resumed, int first, enum rekey_cause cause)
 {
-	struct ipc_chat_ready	ready;
-	int			side;
+	struct ipc_chat_ready ready;
+	int side;
 
 	for (side = 0; side < 2; side++) {
 		memset(&ready, 0, sizeof(ready));
@@ -663,7 +663,7 @@ play_ready(struct played_chat *chat, int resumed, int first,
 static void
 play_offer(const struct ipc_chat_start *start, const struct sent *sent)
 {
-	struct ipc_chat_offer	offer;
+	struct ipc_chat_offer offer;
 
 	memset(&offer, 0, sizeof(offer));
 	offer.key = start->key;
@@ -680,10 +680,10 @@ play_offer(const struct ipc_chat_start *start, const struct sent *sent)
 static void
 play_start(const struct sent *sent)
 {
-	const struct ipc_chat_start	*start;
-	struct played_chat		*chat;
-	struct ipc_chat_code		 code;
-	int				 side;
+	const struct ipc_chat_start *start;
+	struct played_chat *chat;
+	struct ipc_chat_code code;
+	int side;
 
 	start = (const struct ipc_chat_start *)(const void *)sent->payload;
 	side = start->key.side;
@@ -722,8 +722,8 @@ play_start(const struct sent *sent)
 static void
 play_end(const struct ipc_chat_end *end)
 {
-	struct played_chat	*chat = play_chat(&end->key, 0);
-	struct ipc_chat_end	 ended = *end;
+	struct played_chat *chat = play_chat(&end->key, 0);
+	struct ipc_chat_end ended = *end;
 
 	if (chat != NULL)
 		chat->used = 0;
@@ -737,21 +737,20 @@ play_end(const struct ipc_chat_end *end)
 static void
 play_seal(const struct sent *sent)
 {
-	struct ipc_opened	opened;
+	struct ipc_opened opened;
 
 	played.seals++;
 	if (played.cut)
 		return;
 	memcpy(&opened, sent->payload, sizeof(opened));
 	opened.key.side ^= 1;
-	from(PROCESS_KEYD, IPC_OPENED, &opened, sent->tail,
-	    sent->tail_length);
+	from(PROCESS_KEYD, IPC_OPENED, &opened, sent->tail, sent->tail_length);
 }
 
 static void
 play_relay_ack(const struct sent *sent)
 {
-	struct ipc_relay_ack	ack;
+	struct ipc_relay_ack ack;
 
 	played.relay_acks++;
 	if (played.cut)
@@ -764,8 +763,8 @@ play_relay_ack(const struct sent *sent)
 static void
 play_progress(const struct sent *sent)
 {
-	struct ipc_chat_progress	 progress;
-	struct played_chat		*chat;
+	struct ipc_chat_progress progress;
+	struct played_chat *chat;
 
 	played.progresses++;
 	memcpy(&progress, sent->payload, sizeof(progress));
@@ -778,8 +777,8 @@ play_progress(const struct sent *sent)
 static void
 play_app_up(const struct sent *sent)
 {
-	struct ipc_app_up	 up;
-	struct app_player	*player;
+	struct ipc_app_up up;
+	struct app_player *player;
 
 	memcpy(&up, sent->payload, sizeof(up));
 	player = player_of(up.attestation.app_key);
@@ -792,8 +791,8 @@ play_app_up(const struct sent *sent)
 static void
 play_find(const struct sent *sent)
 {
-	struct ipc_find		find;
-	struct ipc_found	found;
+	struct ipc_find find;
+	struct ipc_found found;
 
 	memcpy(&find, sent->payload, sizeof(find));
 	memset(&found, 0, sizeof(found));
@@ -805,10 +804,10 @@ play_find(const struct sent *sent)
 static void
 play_one(struct sent *sent)
 {
-	struct ipc_challenge_signed	 signed_;
-	struct ipc_credit		 credit;
-	struct app_player		*player;
-	const void			*payload = sent->payload;
+	struct ipc_challenge_signed signed_;
+	struct ipc_credit credit;
+	struct app_player *player;
+	const void *payload = sent->payload;
 
 	switch (sent->type) {
 	case IPC_CHALLENGE:
@@ -860,8 +859,8 @@ play_one(struct sent *sent)
 static void
 play(void)
 {
-	struct sent	*sent;
-	int		 n = 0;
+	struct sent *sent;
+	int n = 0;
 
 	while ((sent = take()) != NULL) {
 		ck_assert_int_lt(n++, 200000);
@@ -875,8 +874,8 @@ play(void)
 static void
 world_begin(void)
 {
-	struct ipc_identity	identity;
-	struct ipc_empty	empty = { 0 };
+	struct ipc_identity identity;
+	struct ipc_empty empty = { 0 };
 
 	ck_assert_int_ge(sodium_init(), 0);
 	log_init("router", LOG_LEVEL_ERROR, 1);
@@ -925,10 +924,9 @@ static void
 app_start_chat(struct app_player *app, struct app_player *peer,
     const char *chat_id, int resume)
 {
-	Frame				frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__StartChat	start =
-	    APPROUTER__V1__START_CHAT__INIT;
-	char				correlation[] = "start";
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	char correlation[] = "start";
 
 	frame.correlation_id = correlation;
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_START_CHAT;
@@ -944,10 +942,9 @@ app_start_chat(struct app_player *app, struct app_player *peer,
 static void
 app_send_only(struct app_player *app, const char *chat_id, uint64_t sequence)
 {
-	Frame				frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__ChatMessage	message =
-	    APPROUTER__V1__CHAT_MESSAGE__INIT;
-	char				correlation[32];
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage message = APPROUTER__V1__CHAT_MESSAGE__INIT;
+	char correlation[32];
 
 	(void)snprintf(correlation, sizeof(correlation), "m%llu",
 	    (unsigned long long)sequence);
@@ -971,20 +968,20 @@ app_send(struct app_player *app, const char *chat_id, uint64_t sequence)
 static void
 app_expect_message(struct app_player *app, uint64_t sequence)
 {
-	Frame	*frame = EXPECT(app, CHAT_MESSAGE);
+	Frame *frame = EXPECT(app, CHAT_MESSAGE);
 
 	ck_assert_uint_eq(frame->chat_message->sequence, sequence);
 	ck_assert_uint_eq(frame->chat_message->payload.len, 8);
-	ck_assert_int_eq(memcmp(frame->chat_message->payload.data, &sequence,
-	    8), 0);
+	ck_assert_int_eq(
+	    memcmp(frame->chat_message->payload.data, &sequence, 8), 0);
 	frame_free(frame);
 }
 
 static void
-app_expect_ack(struct app_player *app, uint64_t sequence,
-    const char *correlation)
+app_expect_ack(
+    struct app_player *app, uint64_t sequence, const char *correlation)
 {
-	Frame	*frame = EXPECT(app, CHAT_MESSAGE_ACK);
+	Frame *frame = EXPECT(app, CHAT_MESSAGE_ACK);
 
 	ck_assert_uint_eq(frame->chat_message_ack->sequence, sequence);
 	if (correlation != NULL)

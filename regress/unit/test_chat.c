@@ -11,29 +11,29 @@
 
 #include "router/chat.h"
 
-#define WINDOW	8
+#define WINDOW 8
 
-static const struct chat_kept	about;
+static const struct chat_kept about;
 
 static enum chat_verdict
 say(struct chat_core *chat, uint64_t sequence)
 {
-	return (core_accept(chat, sequence, &sequence, sizeof(sequence), "c",
-	    1, &about));
+	return (core_accept(
+	    chat, sequence, &sequence, sizeof(sequence), "c", 1, &about));
 }
 
 static enum chat_verdict
 hear(struct chat_core *chat, uint64_t sequence, int writable)
 {
-	return (core_opened(chat, sequence, &sequence, sizeof(sequence),
-	    writable));
+	return (
+	    core_opened(chat, sequence, &sequence, sizeof(sequence), writable));
 }
 
 static void
 make_ready(struct chat_core *chat, int resumed, uint64_t peer_delivered,
     uint64_t peer_acked)
 {
-	struct ipc_chat_ready	ready;
+	struct ipc_chat_ready ready;
 
 	memset(&ready, 0, sizeof(ready));
 	ready.version = 1;
@@ -57,7 +57,7 @@ begin(struct chat_core *chat)
 static uint64_t
 seal_all(struct chat_core *chat)
 {
-	uint64_t	sequence, last = 0;
+	uint64_t sequence, last = 0;
 
 	while (core_next_seal(chat, &sequence) != NULL) {
 		ck_assert(last == 0 || sequence == last + 1);
@@ -69,8 +69,8 @@ seal_all(struct chat_core *chat)
 static uint64_t
 tell_all(struct chat_core *chat)
 {
-	struct chat_kept	*kept;
-	uint64_t		 sequence, n = 0;
+	struct chat_kept *kept;
+	uint64_t sequence, n = 0;
 
 	while (core_next_ack(chat, &sequence, &kept)) {
 		core_told(chat);
@@ -81,7 +81,7 @@ tell_all(struct chat_core *chat)
 
 START_TEST(test_not_ready)
 {
-	struct chat_core	chat;
+	struct chat_core chat;
 
 	core_init(&chat, WINDOW, 1 << 20);
 	ck_assert_int_eq(say(&chat, 1), CHAT_NOT_YET);
@@ -102,9 +102,9 @@ END_TEST
 
 START_TEST(test_sequences)
 {
-	struct chat_core	 chat;
-	struct chat_kept	*kept;
-	uint64_t		 sequence;
+	struct chat_core chat;
+	struct chat_kept *kept;
+	uint64_t sequence;
 
 	begin(&chat);
 	ck_assert_int_eq(say(&chat, 0), CHAT_GAP);
@@ -114,10 +114,10 @@ START_TEST(test_sequences)
 	ck_assert_int_eq(say(&chat, 2), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 2);
 	/* Said again before it was acknowledged: under its new id. */
-	ck_assert_int_eq(core_accept(&chat, 1, "x", 1, "again", 5, &about),
-	    CHAT_KNOWN);
-	ck_assert_int_eq(core_accept(&chat, 1, "x", 1, "b", 1, &about),
-	    CHAT_KNOWN);
+	ck_assert_int_eq(
+	    core_accept(&chat, 1, "x", 1, "again", 5, &about), CHAT_KNOWN);
+	ck_assert_int_eq(
+	    core_accept(&chat, 1, "x", 1, "b", 1, &about), CHAT_KNOWN);
 	ck_assert_uint_eq(seal_all(&chat), 0);
 	core_acknowledged(&chat, 1);
 	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 1);
@@ -135,8 +135,8 @@ END_TEST
 
 START_TEST(test_window)
 {
-	struct chat_core	chat;
-	uint64_t		i;
+	struct chat_core chat;
+	uint64_t i;
 
 	begin(&chat);
 	for (i = 1; i <= WINDOW + WINDOW * CHAT_PARKED_WINDOWS; i++) {
@@ -167,19 +167,19 @@ END_TEST
 
 START_TEST(test_window_bytes)
 {
-	struct chat_core	 chat;
-	static uint8_t		 large[3000];
+	struct chat_core chat;
+	static uint8_t large[3000];
 
 	core_init(&chat, WINDOW, 4000);
 	core_offered(&chat, 1);
 	make_ready(&chat, 0, 0, 0);
 	core_attach(&chat, 1);
-	ck_assert_int_eq(core_accept(&chat, 1, large, 3000, NULL, 0, &about),
-	    CHAT_ACCEPTED);
-	ck_assert_int_eq(core_accept(&chat, 2, large, 1000, NULL, 0, &about),
-	    CHAT_ACCEPTED);
-	ck_assert_int_eq(core_accept(&chat, 3, large, 1, NULL, 0, &about),
-	    CHAT_ACCEPTED);
+	ck_assert_int_eq(
+	    core_accept(&chat, 1, large, 3000, NULL, 0, &about), CHAT_ACCEPTED);
+	ck_assert_int_eq(
+	    core_accept(&chat, 2, large, 1000, NULL, 0, &about), CHAT_ACCEPTED);
+	ck_assert_int_eq(
+	    core_accept(&chat, 3, large, 1, NULL, 0, &about), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 2);
 	core_acknowledged(&chat, 1);
 	(void)tell_all(&chat);
@@ -190,8 +190,8 @@ START_TEST(test_window_bytes)
 	ck_assert_uint_eq(chat.flight_bytes, 0);
 	/* One that is larger than the window goes alone. */
 	chat.window_bytes = 100;
-	ck_assert_int_eq(core_accept(&chat, 4, large, 3000, NULL, 0, &about),
-	    CHAT_ACCEPTED);
+	ck_assert_int_eq(
+	    core_accept(&chat, 4, large, 3000, NULL, 0, &about), CHAT_ACCEPTED);
 	ck_assert_uint_eq(seal_all(&chat), 4);
 	core_free(&chat);
 }
@@ -199,8 +199,8 @@ END_TEST
 
 START_TEST(test_deliver)
 {
-	struct chat_core	chat;
-	uint64_t		sequence;
+	struct chat_core chat;
+	uint64_t sequence;
 
 	begin(&chat);
 	(void)core_take_relay(&chat, &sequence);
@@ -237,8 +237,8 @@ END_TEST
 
 START_TEST(test_hold_bound)
 {
-	struct chat_core	chat;
-	uint64_t		i, sequence;
+	struct chat_core chat;
+	uint64_t i, sequence;
 
 	begin(&chat);
 	core_attach(&chat, 0);
@@ -258,8 +258,8 @@ END_TEST
 
 START_TEST(test_suspend_resume)
 {
-	struct chat_core	chat;
-	uint64_t		sequence;
+	struct chat_core chat;
+	uint64_t sequence;
 
 	begin(&chat);
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
@@ -295,9 +295,9 @@ END_TEST
 
 START_TEST(test_restart)
 {
-	struct chat_core	 chat;
-	struct chat_kept	*kept;
-	uint64_t		 sequence;
+	struct chat_core chat;
+	struct chat_kept *kept;
+	uint64_t sequence;
 
 	core_init(&chat, WINDOW, 1 << 20);
 	core_restore(&chat, 3, 10, 5, 7);
@@ -344,9 +344,13 @@ END_TEST
 /* The app was at another node: its chat is new here, not to the peer. */
 START_TEST(test_moved)
 {
-	struct chat_core	 chat;
-	struct ipc_chat_ready	 ready = { .version = 4, .resumed = 1,
-	    .first = 1, .reset = 1, .peer_delivered = 20, .peer_acked = 30 };
+	struct chat_core chat;
+	struct ipc_chat_ready ready = { .version = 4,
+		.resumed = 1,
+		.first = 1,
+		.reset = 1,
+		.peer_delivered = 20,
+		.peer_acked = 30 };
 
 	core_init(&chat, WINDOW, 1 << 20);
 	core_offered(&chat, 1);
@@ -363,9 +367,9 @@ END_TEST
 
 START_TEST(test_app_away)
 {
-	struct chat_core	 chat;
-	struct chat_kept	*kept;
-	uint64_t		 sequence;
+	struct chat_core chat;
+	struct chat_kept *kept;
+	uint64_t sequence;
 
 	begin(&chat);
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
@@ -385,35 +389,35 @@ END_TEST
 
 /* --- two parties --------------------------------------------------------- */
 
-#define MESSAGES	400
-#define PIPE		4096
+#define MESSAGES 400
+#define PIPE     4096
 
 enum { DATA, ACK };
 
 struct packet {
-	int		kind;
-	uint64_t	sequence;
-	uint64_t	value;
+	int kind;
+	uint64_t sequence;
+	uint64_t value;
 };
 
 struct party {
 	struct chat_core chat;
 	/* keyd's record */
-	uint64_t	 accepted;
-	uint64_t	 acked;
-	uint64_t	 delivered;
+	uint64_t accepted;
+	uint64_t acked;
+	uint64_t delivered;
 	/* the app */
-	uint64_t	 next_send;
-	uint64_t	 confirmed;
-	uint64_t	 got;
-	int		 slow;
+	uint64_t next_send;
+	uint64_t confirmed;
+	uint64_t got;
+	int slow;
 	/* what is on its way to it */
-	struct packet	 pipe[PIPE];
-	size_t		 head, tail;
+	struct packet pipe[PIPE];
+	size_t head, tail;
 };
 
-static struct party	parties[2];
-static unsigned int	seed;
+static struct party parties[2];
+static unsigned int seed;
 
 static unsigned int
 chance(unsigned int n)
@@ -424,7 +428,7 @@ chance(unsigned int n)
 static void
 put(struct party *to, int kind, uint64_t sequence, uint64_t value)
 {
-	struct packet	*packet = &to->pipe[to->head++ % PIPE];
+	struct packet *packet = &to->pipe[to->head++ % PIPE];
 
 	ck_assert_uint_le(to->head - to->tail, PIPE);
 	packet->kind = kind;
@@ -435,7 +439,7 @@ put(struct party *to, int kind, uint64_t sequence, uint64_t value)
 static void
 got(struct party *party, uint64_t sequence, const void *bytes)
 {
-	uint64_t	value;
+	uint64_t value;
 
 	memcpy(&value, bytes, sizeof(value));
 	ck_assert_uint_eq(sequence, party->got + 1);
@@ -447,9 +451,9 @@ got(struct party *party, uint64_t sequence, const void *bytes)
 static void
 pump(struct party *party, struct party *peer)
 {
-	struct chat_core	*chat = &party->chat;
-	struct chat_kept	*kept;
-	uint64_t		 sequence, value;
+	struct chat_core *chat = &party->chat;
+	struct chat_kept *kept;
+	uint64_t sequence, value;
 
 	while ((kept = core_next_seal(chat, &sequence)) != NULL) {
 		memcpy(&value, kept->bytes, sizeof(value));
@@ -463,7 +467,7 @@ pump(struct party *party, struct party *peer)
 		core_told(chat);
 	}
 	while (!party->slow &&
-	    (kept = core_next_delivery(chat, &sequence)) != NULL) {
+	       (kept = core_next_delivery(chat, &sequence)) != NULL) {
 		got(party, sequence, kept->bytes);
 		core_delivered(chat);
 	}
@@ -479,7 +483,7 @@ pump(struct party *party, struct party *peer)
 static void
 receive(struct party *party, struct party *peer)
 {
-	struct packet	*packet;
+	struct packet *packet;
 
 	if (party->head == party->tail)
 		return;
@@ -487,7 +491,7 @@ receive(struct party *party, struct party *peer)
 	if (packet->kind == ACK)
 		core_acknowledged(&party->chat, packet->sequence);
 	else if (core_opened(&party->chat, packet->sequence, &packet->value,
-	    sizeof(packet->value), !party->slow) == CHAT_DELIVER) {
+		     sizeof(packet->value), !party->slow) == CHAT_DELIVER) {
 		got(party, packet->sequence, &packet->value);
 		core_delivered(&party->chat);
 	}
@@ -498,8 +502,8 @@ receive(struct party *party, struct party *peer)
 static void
 resume(void)
 {
-	struct ipc_chat_ready	ready;
-	int			i, first = (int)chance(2);
+	struct ipc_chat_ready ready;
+	int i, first = (int)chance(2);
 
 	for (i = 0; i < 2; i++) {
 		struct party *party = &parties[(first + i) % 2];
@@ -510,7 +514,7 @@ resume(void)
 		ready.resumed = 1;
 		ready.peer_delivered = peer->delivered;
 		ready.peer_acked = peer->acked;
-		party->head = party->tail;	/* of the old stream */
+		party->head = party->tail; /* of the old stream */
 		core_ready(&party->chat, &ready);
 	}
 	for (i = 0; i < 2; i++) {
@@ -525,7 +529,7 @@ resume(void)
 static void
 cut(void)
 {
-	int	i;
+	int i;
 
 	for (i = 0; i < 2; i++) {
 		core_suspend(&parties[i].chat);
@@ -544,16 +548,16 @@ restart(struct party *party)
 	 * so would one of any system that dies between the two.
 	 */
 	party->delivered = party->got;
-	core_restore(&party->chat, 1, party->accepted, party->acked,
-	    party->delivered);
+	core_restore(
+	    &party->chat, 1, party->accepted, party->acked, party->delivered);
 	party->confirmed = party->acked;
 }
 
 static void
 app_sends(struct party *party, struct party *peer)
 {
-	uint64_t		value = party->next_send * 7;
-	enum chat_verdict	verdict;
+	uint64_t value = party->next_send * 7;
+	enum chat_verdict verdict;
 
 	if (party->next_send > MESSAGES)
 		return;
@@ -571,15 +575,15 @@ static int
 finished(void)
 {
 	return (parties[0].got == MESSAGES && parties[1].got == MESSAGES &&
-	    parties[0].confirmed == MESSAGES &&
-	    parties[1].confirmed == MESSAGES);
+		parties[0].confirmed == MESSAGES &&
+		parties[1].confirmed == MESSAGES);
 }
 
 static void
 step(void)
 {
-	unsigned int	 who = chance(2);
-	struct party	*party = &parties[who], *peer = &parties[1 - who];
+	unsigned int who = chance(2);
+	struct party *party = &parties[who], *peer = &parties[1 - who];
 
 	switch (chance(200)) {
 	case 0:
@@ -616,7 +620,7 @@ step(void)
 
 START_TEST(test_two_parties)
 {
-	int	i, n;
+	int i, n;
 
 	seed = (unsigned int)_i + 1;
 	memset(parties, 0, sizeof(parties));
@@ -648,10 +652,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("chat");
-	TCase	*tcase = tcase_create("chat");
-	SRunner	*runner = srunner_create(suite);
-	int	 failed;
+	Suite *suite = suite_create("chat");
+	TCase *tcase = tcase_create("chat");
+	SRunner *runner = srunner_create(suite);
+	int failed;
 
 	tcase_add_test(tcase, test_not_ready);
 	tcase_add_test(tcase, test_sequences);

@@ -11,8 +11,8 @@
 #include "proto/approuter.pb-c.h"
 #include "router/frames.h"
 
-static struct frame_body	 body;
-static uint8_t			 wire[FRAME_BODY_SIZE + 512];
+static struct frame_body body;
+static uint8_t wire[FRAME_BODY_SIZE + 512];
 
 static struct span
 text(const char *s)
@@ -23,23 +23,23 @@ text(const char *s)
 static int
 span_is(struct span span, const char *s)
 {
-	return (span.length == strlen(s) && (span.length == 0 ||
-	    memcmp(span.bytes, s, span.length) == 0));
+	return (span.length == strlen(s) &&
+		(span.length == 0 || memcmp(span.bytes, s, span.length) == 0));
 }
 
 static size_t
 pack(Approuter__V1__AppFrame *frame)
 {
-	ck_assert(approuter__v1__app_frame__get_packed_size(frame) <
-	    sizeof(wire));
+	ck_assert(
+	    approuter__v1__app_frame__get_packed_size(frame) < sizeof(wire));
 	return (approuter__v1__app_frame__pack(frame, wire));
 }
 
 static Approuter__V1__AppFrame *
 wrapped(const char *correlation)
 {
-	size_t	 length = frame_wrapped_size(&body, text(correlation));
-	Approuter__V1__AppFrame	*frame;
+	size_t length = frame_wrapped_size(&body, text(correlation));
+	Approuter__V1__AppFrame *frame;
 
 	ck_assert(!body.failed);
 	frame_wrap(wire, &body, text(correlation));
@@ -51,17 +51,14 @@ wrapped(const char *correlation)
 
 START_TEST(test_read_chat_message)
 {
-	Approuter__V1__AppFrame		 frame =
-	    APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__ChatMessage	 message =
-	    APPROUTER__V1__CHAT_MESSAGE__INIT;
-	struct frame			 got;
-	struct frame_chat_message	 m;
-	uint64_t			 sequences[] = { 0, 1, 127, 128, 300,
-	    UINT64_MAX };
-	char				 id[] = "c-1", chat[] = "chat";
-	char				 peer[] = "aa";
-	size_t				 i, length;
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage message = APPROUTER__V1__CHAT_MESSAGE__INIT;
+	struct frame got;
+	struct frame_chat_message m;
+	uint64_t sequences[] = { 0, 1, 127, 128, 300, UINT64_MAX };
+	char id[] = "c-1", chat[] = "chat";
+	char peer[] = "aa";
+	size_t i, length;
 
 	frame.correlation_id = id;
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE;
@@ -87,21 +84,19 @@ END_TEST
 
 START_TEST(test_read_connect)
 {
-	Approuter__V1__AppFrame			 frame =
-	    APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__Connect			 connect =
-	    APPROUTER__V1__CONNECT__INIT;
-	Approuter__V1__Connect__MetadataEntry	 entries[2] = {
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	Approuter__V1__Connect__MetadataEntry entries[2] = {
 		APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT,
 		APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT
 	};
-	Approuter__V1__Connect__MetadataEntry	*list[2] = { &entries[0],
-	    &entries[1] };
-	struct frame				 got;
-	static struct frame_connect		 c;
-	char	 k1[] = "accept", v1[] = "auto", k2[] = "n\xc3\xa4me";
-	char	 node[] = "node-a", empty[] = "";
-	uint8_t	 key[32] = { 1, 2, 3 };
+	Approuter__V1__Connect__MetadataEntry *list[2] = { &entries[0],
+		&entries[1] };
+	struct frame got;
+	static struct frame_connect c;
+	char k1[] = "accept", v1[] = "auto", k2[] = "n\xc3\xa4me";
+	char node[] = "node-a", empty[] = "";
+	uint8_t key[32] = { 1, 2, 3 };
 
 	entries[0].key = k1;
 	entries[0].value = v1;
@@ -144,12 +139,12 @@ END_TEST
 
 START_TEST(test_start_chat)
 {
-	static struct frame_start_chat	 start, again;
-	Approuter__V1__AppFrame		*frame;
-	struct frame			 got;
-	uint8_t				 secret[34];
-	uint8_t				 key[32];
-	size_t				 length;
+	static struct frame_start_chat start, again;
+	Approuter__V1__AppFrame *frame;
+	struct frame got;
+	uint8_t secret[34];
+	uint8_t key[32];
+	size_t length;
 
 	memset(key, 7, sizeof(key));
 	memset(&start, 0, sizeof(start));
@@ -169,8 +164,8 @@ START_TEST(test_start_chat)
 	frame_begin(&body, FRAME_START_CHAT);
 	frame_put_start_chat(&body, &start, "aa");
 	frame = wrapped("x");
-	ck_assert_int_eq(frame->body_case,
-	    APPROUTER__V1__APP_FRAME__BODY_START_CHAT);
+	ck_assert_int_eq(
+	    frame->body_case, APPROUTER__V1__APP_FRAME__BODY_START_CHAT);
 	ck_assert_str_eq(frame->start_chat->chat_id, "integration-chat");
 	ck_assert_str_eq(frame->start_chat->source_app_id, "aa");
 	ck_assert_str_eq(frame->start_chat->target_node_hint, "node-b");
@@ -190,8 +185,8 @@ START_TEST(test_start_chat)
 	secret[1] = 32;
 	memcpy(wire + got.body.length, secret, sizeof(secret));
 	length = got.body.length + sizeof(secret);
-	ck_assert_int_eq(frame_read_start_chat(&again,
-	    span_of(wire, length)), 0);
+	ck_assert_int_eq(
+	    frame_read_start_chat(&again, span_of(wire, length)), 0);
 	memset(secret + 2, 0, 32);
 	ck_assert_int_eq(memcmp(wire + length - 34, secret, 34), 0);
 	ck_assert(span_is(again.chat_id, "integration-chat"));
@@ -203,13 +198,12 @@ END_TEST
 
 START_TEST(test_write_hot)
 {
-	struct frame_chat_message	 m;
-	Approuter__V1__AppFrame		*frame;
-	uint64_t			 sequences[] = { 0, 1, 127, 128,
-	    1 << 20, UINT64_MAX };
-	static uint8_t			 payload[20000];
-	size_t				 i, n, length;
-	struct span			 id = text("corr");
+	struct frame_chat_message m;
+	Approuter__V1__AppFrame *frame;
+	uint64_t sequences[] = { 0, 1, 127, 128, 1 << 20, UINT64_MAX };
+	static uint8_t payload[20000];
+	size_t i, n, length;
+	struct span id = text("corr");
 
 	for (i = 0; i < 6; i++) {
 		for (n = 0; n < sizeof(payload); n = n * 3 + 1) {
@@ -218,31 +212,31 @@ START_TEST(test_write_hot)
 			m.payload = span_of(payload, n);
 			m.peer = text("ff");
 			m.sequence = sequences[i];
-			length = frame_chat_message_size(FRAME_CHAT_MESSAGE,
-			    &m, id);
-			frame_write_chat_message(wire, FRAME_CHAT_MESSAGE, &m,
-			    id);
-			frame = approuter__v1__app_frame__unpack(NULL,
-			    length, wire);
+			length =
+			    frame_chat_message_size(FRAME_CHAT_MESSAGE, &m, id);
+			frame_write_chat_message(
+			    wire, FRAME_CHAT_MESSAGE, &m, id);
+			frame = approuter__v1__app_frame__unpack(
+			    NULL, length, wire);
 			ck_assert_ptr_nonnull(frame);
-			ck_assert_uint_eq(frame->chat_message->sequence,
-			    sequences[i]);
+			ck_assert_uint_eq(
+			    frame->chat_message->sequence, sequences[i]);
 			ck_assert_uint_eq(frame->chat_message->payload.len, n);
-			ck_assert_str_eq(frame->chat_message->peer_app_id,
-			    "ff");
+			ck_assert_str_eq(
+			    frame->chat_message->peer_app_id, "ff");
 			ck_assert_uint_eq(length,
 			    approuter__v1__app_frame__get_packed_size(frame));
 			approuter__v1__app_frame__free_unpacked(frame, NULL);
 		}
 		m.payload = SPAN_NONE;
-		length = frame_chat_message_size(FRAME_CHAT_MESSAGE_ACK, &m,
-		    SPAN_NONE);
-		frame_write_chat_message(wire, FRAME_CHAT_MESSAGE_ACK, &m,
-		    SPAN_NONE);
+		length = frame_chat_message_size(
+		    FRAME_CHAT_MESSAGE_ACK, &m, SPAN_NONE);
+		frame_write_chat_message(
+		    wire, FRAME_CHAT_MESSAGE_ACK, &m, SPAN_NONE);
 		frame = approuter__v1__app_frame__unpack(NULL, length, wire);
 		ck_assert_ptr_nonnull(frame);
-		ck_assert_uint_eq(frame->chat_message_ack->sequence,
-		    sequences[i]);
+		ck_assert_uint_eq(
+		    frame->chat_message_ack->sequence, sequences[i]);
 		approuter__v1__app_frame__free_unpacked(frame, NULL);
 	}
 }
@@ -250,9 +244,9 @@ END_TEST
 
 START_TEST(test_write_bodies)
 {
-	Approuter__V1__AppFrame	*frame;
-	static uint8_t		 key[32] = { 9 };
-	static uint8_t		 big[FRAME_BODY_SIZE];
+	Approuter__V1__AppFrame *frame;
+	static uint8_t key[32] = { 9 };
+	static uint8_t big[FRAME_BODY_SIZE];
 
 	frame_begin(&body, FRAME_CONNECT_ACK);
 	frame_put_text(&body, 1, "session");
@@ -282,14 +276,14 @@ END_TEST
 
 START_TEST(test_unknown)
 {
-	struct frame	frame;
-	const uint8_t	field_99[] = { 0x9a, 0x06, 0x01, 0x00 };
-	const uint8_t	group[] = { 0x0b, 0x0c };
-	const uint8_t	zero[] = { 0x00, 0x01 };
-	const uint8_t	cut[] = { 0x32, 0x05, 0x0a };
-	const uint8_t	endless[] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
-		0x80, 0x80, 0x80, 0x80, 0x80, 0x01 };
-	uint8_t		long_id[200] = { 0x0a, 0xc5, 0x01 };
+	struct frame frame;
+	const uint8_t field_99[] = { 0x9a, 0x06, 0x01, 0x00 };
+	const uint8_t group[] = { 0x0b, 0x0c };
+	const uint8_t zero[] = { 0x00, 0x01 };
+	const uint8_t cut[] = { 0x32, 0x05, 0x0a };
+	const uint8_t endless[] = { 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0x80, 0x01 };
+	uint8_t long_id[200] = { 0x0a, 0xc5, 0x01 };
 
 	ck_assert_int_eq(frame_parse(&frame, NULL, 0), 0);
 	ck_assert_int_eq(frame.field, FRAME_NONE);
@@ -307,13 +301,13 @@ END_TEST
 static void
 read_all(const uint8_t *bytes, size_t length)
 {
-	static struct frame_connect	connect;
-	static struct frame_start_chat	start;
-	struct frame_chat_message	message;
-	struct frame_delete_chat	delete_chat;
-	struct frame_find_app		find;
-	struct frame			frame;
-	int64_t				timestamp;
+	static struct frame_connect connect;
+	static struct frame_start_chat start;
+	struct frame_chat_message message;
+	struct frame_delete_chat delete_chat;
+	struct frame_find_app find;
+	struct frame frame;
+	int64_t timestamp;
 
 	if (frame_parse(&frame, bytes, length) == -1)
 		return;
@@ -328,10 +322,10 @@ read_all(const uint8_t *bytes, size_t length)
 /* Flip, cut and shuffle valid frames; an exact malloc for the sanitizer. */
 START_TEST(test_hostile)
 {
-	static struct frame_start_chat	 start;
-	unsigned int			 seed = 4711, i, k;
-	uint8_t				*copy;
-	size_t				 length, cut;
+	static struct frame_start_chat start;
+	unsigned int seed = 4711, i, k;
+	uint8_t *copy;
+	size_t length, cut;
 
 	memset(&start, 0, sizeof(start));
 	start.chat_id = text("chat");
@@ -363,10 +357,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("frames");
-	TCase	*tcase = tcase_create("frames");
-	SRunner	*runner = srunner_create(suite);
-	int	 failed;
+	Suite *suite = suite_create("frames");
+	TCase *tcase = tcase_create("frames");
+	SRunner *runner = srunner_create(suite);
+	int failed;
 
 	tcase_add_test(tcase, test_read_chat_message);
 	tcase_add_test(tcase, test_read_connect);

@@ -11,7 +11,7 @@
 
 START_TEST(test_connect)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	alice.stream = stream_open();
@@ -71,18 +71,16 @@ no_nonce(Approuter__V1__Connect *connect)
 START_TEST(test_connect_refused)
 {
 	static const struct {
-		void		(*change)(Approuter__V1__Connect *);
-		enum rpc_status	 status;
-	} cases[] = {
-		{ spoil_signature, RPC_UNAUTHENTICATED },
+		void (*change)(Approuter__V1__Connect *);
+		enum rpc_status status;
+	} cases[] = { { spoil_signature, RPC_UNAUTHENTICATED },
 		{ spoil_nonce, RPC_UNAUTHENTICATED },
 		{ spoil_key, RPC_UNAUTHENTICATED },
 		{ spoil_time, RPC_UNAUTHENTICATED },
 		{ no_nonce, RPC_UNAUTHENTICATED },
-		{ spoil_node, RPC_PERMISSION_DENIED }
-	};
-	struct rpc_stream	*stream;
-	size_t			 i;
+		{ spoil_node, RPC_PERMISSION_DENIED } };
+	struct rpc_stream *stream;
+	size_t i;
 
 	world_begin();
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -108,8 +106,8 @@ END_TEST
 
 START_TEST(test_connect_limits)
 {
-	struct rpc_stream	*streams[5], *more;
-	int			 i;
+	struct rpc_stream *streams[5], *more;
+	int i;
 
 	world_begin();
 	more = calloc(1, sizeof(*more));
@@ -134,8 +132,8 @@ END_TEST
 
 START_TEST(test_replace)
 {
-	struct rpc_stream	*old;
-	Frame			*frame;
+	struct rpc_stream *old;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -144,8 +142,8 @@ START_TEST(test_replace)
 	ck_assert_int_eq(old->finished, 1);
 	ck_assert_int_eq(old->status, RPC_ABORTED);
 	frame = app_hear(old);
-	ck_assert_int_eq(frame->body_case,
-	    APPROUTER__V1__APP_FRAME__BODY_GO_AWAY);
+	ck_assert_int_eq(
+	    frame->body_case, APPROUTER__V1__APP_FRAME__BODY_GO_AWAY);
 	ck_assert_str_eq(frame->go_away->reason, "replaced");
 	frame_free(frame);
 	stream_close(old);
@@ -165,13 +163,13 @@ END_TEST
 static Frame *
 connect_v1(struct app_player *app, struct rpc_stream *stream, int spoil)
 {
-	Frame			 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__Connect	 connect = APPROUTER__V1__CONNECT__INIT;
-	uint8_t			 signature[SIGNATURE_SIZE];
-	char			 node[] = "node-a";
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	uint8_t signature[SIGNATURE_SIZE];
+	char node[] = "node-a";
 
-	(void)crypto_sign_detached(signature, NULL, (uint8_t *)node, 6,
-	    app->secret);
+	(void)crypto_sign_detached(
+	    signature, NULL, (uint8_t *)node, 6, app->secret);
 	signature[0] ^= (uint8_t)spoil;
 	connect.app_public_key.data = app->key;
 	connect.app_public_key.len = KEY_SIZE;
@@ -186,8 +184,8 @@ connect_v1(struct app_player *app, struct rpc_stream *stream, int spoil)
 
 START_TEST(test_v1)
 {
-	struct rpc_stream	*stream;
-	Frame			*frame;
+	struct rpc_stream *stream;
+	Frame *frame;
 
 	world_begin();
 	stream = stream_open();
@@ -203,8 +201,8 @@ START_TEST(test_v1)
 	stream = stream_open();
 	frame = connect_v1(&alice, stream, 0);
 	ck_assert_ptr_nonnull(frame);
-	ck_assert_int_eq(frame->body_case,
-	    APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK);
+	ck_assert_int_eq(
+	    frame->body_case, APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK);
 	frame_free(frame);
 	play();
 	ck_assert_int_eq(alice.attestation.kind, ATTESTATION_V1);
@@ -215,8 +213,8 @@ START_TEST(test_v1)
 	play();
 	app_connect_stream(&alice, stream, 0, NULL);
 	frame = app_hear(stream);
-	ck_assert_int_eq(frame->body_case,
-	    APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK);
+	ck_assert_int_eq(
+	    frame->body_case, APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK);
 	frame_free(frame);
 	stream_close(stream);
 }
@@ -224,7 +222,7 @@ END_TEST
 
 START_TEST(test_connect_timeout)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
 	world_begin();
 	world.config.limits.connect_timeout = 30 * CLOCK_MS;
@@ -240,7 +238,7 @@ END_TEST
 
 START_TEST(test_start)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	app_connect(&alice, 0);
@@ -314,16 +312,15 @@ static void
 start_bad(struct app_player *app, const char *chat_id, const char *target,
     const char *hint, size_t key_length, int sign, const char *code)
 {
-	Frame				 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__StartChat	 start =
-	    APPROUTER__V1__START_CHAT__INIT;
-	struct start_chat_fields	 fields = { 0 };
-	uint8_t				 key[40] = { 9 };
-	uint8_t				 signature[SIGNATURE_SIZE] = { 1 };
-	uint8_t				 bytes[600];
-	size_t				 length;
-	Frame				*answer;
-	char				 correlation[] = "bad";
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	struct start_chat_fields fields = { 0 };
+	uint8_t key[40] = { 9 };
+	uint8_t signature[SIGNATURE_SIZE] = { 1 };
+	uint8_t bytes[600];
+	size_t length;
+	Frame *answer;
+	char correlation[] = "bad";
 
 	if (sign == 3)
 		memset(key, 0, sizeof(key));
@@ -333,8 +330,8 @@ start_bad(struct app_player *app, const char *chat_id, const char *target,
 	fields.public_key = key;
 	length = start_chat_signed_bytes(&fields, bytes, sizeof(bytes));
 	if (sign != 2)
-		(void)crypto_sign_detached(signature, NULL, bytes, length,
-		    app->secret);
+		(void)crypto_sign_detached(
+		    signature, NULL, bytes, length, app->secret);
 	start.chat_id = (char *)(uintptr_t)chat_id;
 	start.target_app_id = (char *)(uintptr_t)target;
 	start.target_node_hint = (char *)(uintptr_t)hint;
@@ -384,8 +381,8 @@ END_TEST
 
 START_TEST(test_start_limits)
 {
-	static const char *const	ids[] = { "1", "2", "3", "4", "5" };
-	int				i;
+	static const char *const ids[] = { "1", "2", "3", "4", "5" };
+	int i;
 
 	world_begin();
 	app_connect(&alice, 0);
@@ -408,7 +405,7 @@ END_TEST
 
 START_TEST(test_sequences)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -433,11 +430,10 @@ END_TEST
 
 START_TEST(test_large)
 {
-	Frame				frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__ChatMessage	message =
-	    APPROUTER__V1__CHAT_MESSAGE__INIT;
-	static uint8_t			payload[1001];
-	char				id[] = "c";
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage message = APPROUTER__V1__CHAT_MESSAGE__INIT;
+	static uint8_t payload[1001];
+	char id[] = "c";
 
 	world_begin();
 	chat_begin();
@@ -459,8 +455,8 @@ END_TEST
 /* A slow reader stalls the sender by its window and nobody else. */
 START_TEST(test_slow)
 {
-	uint64_t	i;
-	size_t		consumed;
+	uint64_t i;
+	size_t consumed;
 
 	world_begin();
 	chat_begin();
@@ -500,10 +496,10 @@ END_TEST
 /* One acknowledgement and one record a batch, not one a message. */
 START_TEST(test_coalesce)
 {
-	struct ipc_opened	 opened;
-	struct ipc_message	 message;
-	struct side		*side;
-	uint64_t		 i;
+	struct ipc_opened opened;
+	struct ipc_message message;
+	struct side *side;
+	uint64_t i;
 
 	world_begin();
 	chat_begin();
@@ -543,9 +539,9 @@ END_TEST
 
 START_TEST(test_rate)
 {
-	uint64_t	i;
-	int		limited = 0;
-	Frame		*frame;
+	uint64_t i;
+	int limited = 0;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -555,8 +551,8 @@ START_TEST(test_rate)
 		while ((frame = app_hear(alice.stream)) != NULL) {
 			if (frame->body_case ==
 			    APPROUTER__V1__APP_FRAME__BODY_ERROR) {
-				ck_assert_str_eq(frame->error->code,
-				    "RATE_LIMITED");
+				ck_assert_str_eq(
+				    frame->error->code, "RATE_LIMITED");
 				ck_assert_int_gt(
 				    frame->error->retry_after_nanos, 0);
 				limited++;
@@ -564,11 +560,11 @@ START_TEST(test_rate)
 			frame_free(frame);
 		}
 		if (i == 9)
-			ck_assert_uint_eq(alice.stream->consumed,
-			    alice.stream->sent);
+			ck_assert_uint_eq(
+			    alice.stream->consumed, alice.stream->sent);
 		if (i == 15)
-			ck_assert_uint_lt(alice.stream->consumed,
-			    alice.stream->sent);
+			ck_assert_uint_lt(
+			    alice.stream->consumed, alice.stream->sent);
 	}
 	ck_assert_int_ge(limited, 20);
 	/* The window opens again by itself. */
@@ -581,7 +577,7 @@ END_TEST
 
 START_TEST(test_peer_away)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -613,7 +609,7 @@ END_TEST
 /* The sender leaves; what it said arrives; it hears of it when it is back. */
 START_TEST(test_sender_away)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -638,11 +634,11 @@ END_TEST
 /* The first app back finds its peer not there yet (L41). */
 START_TEST(test_records)
 {
-	struct ipc_chat_record	 record;
-	struct chat_key		 key;
-	struct played_chat	*chat;
-	Frame			*frame;
-	int			 i;
+	struct ipc_chat_record record;
+	struct chat_key key;
+	struct played_chat *chat;
+	Frame *frame;
+	int i;
 
 	world_begin();
 	ck_assert_int_eq(chat_key_make(&key, "c", alice.key, bob.key), 0);
@@ -689,8 +685,8 @@ END_TEST
 
 START_TEST(test_tieline)
 {
-	struct ipc_tieline	tieline = { .ended = 0 };
-	Frame			*frame;
+	struct ipc_tieline tieline = { .ended = 0 };
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -731,11 +727,10 @@ END_TEST
 
 START_TEST(test_rekey)
 {
-	Frame				 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__StartChat	 start =
-	    APPROUTER__V1__START_CHAT__INIT;
-	Frame				*answer;
-	char				 id[] = "c";
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	Frame *answer;
+	char id[] = "c";
 
 	world_begin();
 	chat_begin();
@@ -769,10 +764,10 @@ END_TEST
 static void
 app_delete(struct app_player *app, const char *chat_id, const char *peer)
 {
-	Frame				frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__DeleteChat	delete_chat =
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__DeleteChat delete_chat =
 	    APPROUTER__V1__DELETE_CHAT__INIT;
-	char				correlation[] = "delete";
+	char correlation[] = "delete";
 
 	frame.correlation_id = correlation;
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_DELETE_CHAT;
@@ -785,7 +780,7 @@ app_delete(struct app_player *app, const char *chat_id, const char *peer)
 
 START_TEST(test_delete)
 {
-	Frame	*frame;
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -834,9 +829,9 @@ END_TEST
 static void
 app_find_app(struct app_player *app, const char *target, const char *status)
 {
-	Frame			frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__FindApp	find = APPROUTER__V1__FIND_APP__INIT;
-	Frame			*answer;
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__FindApp find = APPROUTER__V1__FIND_APP__INIT;
+	Frame *answer;
 
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_FIND_APP;
 	frame.find_app = &find;
@@ -866,11 +861,11 @@ END_TEST
 
 START_TEST(test_frames)
 {
-	Frame			 frame = APPROUTER__V1__APP_FRAME__INIT;
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
 	Approuter__V1__Heartbeat beat = APPROUTER__V1__HEARTBEAT__INIT;
-	Frame			*answer;
-	char			 correlation[] = "beat";
-	int			 i;
+	Frame *answer;
+	char correlation[] = "beat";
+	int i;
 
 	world_begin();
 	app_connect(&alice, 0);
@@ -900,8 +895,8 @@ END_TEST
 
 START_TEST(test_shutdown)
 {
-	struct rpc_stream	*more = calloc(1, sizeof(*more));
-	Frame			*frame;
+	struct rpc_stream *more = calloc(1, sizeof(*more));
+	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -934,21 +929,21 @@ END_TEST
  * in the end every message said has come exactly once. */
 START_TEST(test_storm)
 {
-	unsigned int	 seed = (unsigned int)_i + 1;
-	uint64_t	 said = 0, heard = 0, acked = 0;
-	Frame		*frame;
-	int		 n, left = 600;
+	unsigned int seed = (unsigned int)_i + 1;
+	uint64_t said = 0, heard = 0, acked = 0;
+	Frame *frame;
+	int n, left = 600;
 
 	world_begin();
 	chat_begin();
 	for (n = 0; n < 20000 && (left > 0 || acked < said); n++) {
 		switch ((unsigned int)rand_r(&seed) % (left > 0 ? 40 : 4)) {
 		case 0:
-			bob.stream->congested = left > 0 &&
-			    !bob.stream->congested;
+			bob.stream->congested =
+			    left > 0 && !bob.stream->congested;
 			if (!bob.stream->congested)
-				session_writable_again(bob.stream,
-				    bob.stream->arg);
+				session_writable_again(
+				    bob.stream, bob.stream->arg);
 			break;
 		case 1:
 			if (left == 0)
@@ -979,10 +974,12 @@ START_TEST(test_storm)
 				/* Refused: say it again later. */
 				said--;
 				left++;
-			} else if (frame->body_case ==
+			} else if (
+			    frame->body_case ==
 			    APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE_ACK) {
-				ck_assert_uint_eq(frame->chat_message_ack->
-				    sequence, acked + 1);
+				ck_assert_uint_eq(
+				    frame->chat_message_ack->sequence,
+				    acked + 1);
 				acked++;
 			}
 			frame_free(frame);
@@ -1008,10 +1005,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("router");
-	TCase	*tcase = tcase_create("router");
-	SRunner	*runner = srunner_create(suite);
-	int	 failed;
+	Suite *suite = suite_create("router");
+	TCase *tcase = tcase_create("router");
+	SRunner *runner = srunner_create(suite);
+	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_connect);
