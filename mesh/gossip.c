@@ -50,9 +50,10 @@ gossip_trunk(struct peer *peer)
 {
 	struct trunk *trunk;
 
-	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-	if (trunk->gossip != NULL)
-		return (trunk);
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry))
+		if (trunk->gossip != NULL)
+			return (trunk);
 	return (NULL);
 }
 
@@ -161,7 +162,7 @@ send_push_pull(struct peer *peer, const struct swim_message *swim,
 	if (most > DIGESTS_MAX)
 		most = DIGESTS_MAX;
 	digests = calloc(most, sizeof(*digests));
-	list = calloc(most, sizeof(*list));
+	list = calloc(most, sizeof(void *));
 	if (digests != NULL && list != NULL) {
 		push_pull.n_apps = presence_digests(digests, most);
 		for (i = 0; i < push_pull.n_apps; i++)
@@ -501,8 +502,8 @@ gossip_close_all(void)
 	size_t cursor = 0;
 
 	while ((peer = peer_next(&cursor)) != NULL)
-		TAILQ_FOREACH(trunk, &peer->trunks, entry)
-		{
+		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+		     trunk = TAILQ_NEXT(trunk, entry)) {
 			if (trunk->gossip == NULL)
 				continue;
 			if (trunk->owner != NULL)

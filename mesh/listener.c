@@ -39,7 +39,7 @@ static struct {
 static void
 note_endpoint(int fd)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
 	socklen_t length = sizeof(address);
 	char host[64], port[8];
 	int v6;

@@ -355,9 +355,10 @@ peer_dialled_trunk(struct peer *peer)
 {
 	struct trunk *trunk;
 
-	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-	if (trunk->owner != NULL && !trunk->draining)
-		return (trunk);
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry))
+		if (trunk->owner != NULL && !trunk->draining)
+			return (trunk);
 	return (NULL);
 }
 
@@ -370,8 +371,8 @@ cache_trim(void)
 	size_t cursor = 0, count = 0;
 
 	while ((peer = peer_next(&cursor)) != NULL)
-		TAILQ_FOREACH(trunk, &peer->trunks, entry)
-		{
+		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+		     trunk = TAILQ_NEXT(trunk, entry)) {
 			if (trunk->owner == NULL)
 				continue;
 			count++;
@@ -508,9 +509,10 @@ peer_check_all(void)
 	size_t cursor = 0;
 
 	while ((peer = peer_next(&cursor)) != NULL)
-		TAILQ_FOREACH(trunk, &peer->trunks, entry)
-	if (trunk_admit(trunk) == -1)
-		trunk_close(trunk);
+		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+		     trunk = TAILQ_NEXT(trunk, entry))
+			if (trunk_admit(trunk) == -1)
+				trunk_close(trunk);
 }
 
 void
@@ -520,6 +522,7 @@ peer_cut(struct peer *peer)
 
 	if (peer->dialling != NULL)
 		trunk_close(peer->dialling);
-	TAILQ_FOREACH(trunk, &peer->trunks, entry)
-	trunk_close(trunk);
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry))
+		trunk_close(trunk);
 }

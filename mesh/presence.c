@@ -239,8 +239,8 @@ presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
 	const char *name;
 	size_t count = 0;
 
-	TAILQ_FOREACH(node, &the_directory()->node_list, entry)
-	{
+	for (node = TAILQ_FIRST(&the_directory()->node_list); node != NULL;
+	     node = TAILQ_NEXT(node, entry)) {
 		if (count == max)
 			break;
 		if ((name = members_name(node->key)) == NULL)
@@ -303,8 +303,9 @@ presence_node_changed(struct peer *peer)
 	node = directory_node(the_directory(), peer->node_key);
 	if (node == NULL)
 		return;
-	TAILQ_FOREACH(app, &node->apps, of_node)
-	query_changed(app->attestation.app_key, 0);
+	for (app = TAILQ_FIRST(&node->apps); app != NULL;
+	     app = TAILQ_NEXT(app, of_node))
+		query_changed(app->attestation.app_key, 0);
 }
 
 void
@@ -363,8 +364,9 @@ presence_identity(void)
 {
 	struct held *held;
 
-	TAILQ_FOREACH(held, &presence.held, entry)
-	app_came(&held->up, held->tail, held->tail_length);
+	for (held = TAILQ_FIRST(&presence.held); held != NULL;
+	     held = TAILQ_NEXT(held, entry))
+		app_came(&held->up, held->tail, held->tail_length);
 	held_free();
 }
 
@@ -453,11 +455,11 @@ presence_registrations(struct Nodemesh__V1__AppRegistration ***list)
 	const char *name;
 	size_t count = 0;
 
-	*list = calloc(REGISTRATIONS_MAX, sizeof(**list));
+	*list = calloc(REGISTRATIONS_MAX, sizeof(void *));
 	if (*list == NULL)
 		return (0);
-	TAILQ_FOREACH(app, &the_directory()->app_list, of_all)
-	{
+	for (app = TAILQ_FIRST(&the_directory()->app_list); app != NULL;
+	     app = TAILQ_NEXT(app, of_all)) {
 		if (count == REGISTRATIONS_MAX)
 			break;
 		if ((name = members_name(app->node->key)) == NULL)
@@ -502,8 +504,8 @@ presence_show(uint64_t id)
 	const char *name;
 	uint64_t count = 0;
 
-	TAILQ_FOREACH(app, &the_directory()->app_list, of_all)
-	{
+	for (app = TAILQ_FIRST(&the_directory()->app_list); app != NULL;
+	     app = TAILQ_NEXT(app, of_all)) {
 		struct ipc_row_app row = { 0 };
 
 		if ((name = members_name(app->node->key)) == NULL)

@@ -80,7 +80,7 @@ registration_metadata(const struct Approuter__V1__Connect *connect)
 	struct Nodemesh__V1__AppRegistration__MetadataEntry **list, *entries;
 	size_t i, count = connect->n_metadata;
 
-	list = calloc(count + 1, sizeof(*list) + sizeof(*entries));
+	list = calloc(count + 1, sizeof(void *) + sizeof(*entries));
 	if (list == NULL)
 		return (NULL);
 	entries = (void *)(list + count + 1);
@@ -121,7 +121,7 @@ sync_make(int full, size_t count)
 	sync->sequence = publish.sequence;
 	sync->full = full;
 	sync->node_id = strdup(mesh.identity.node_id);
-	sync->apps = calloc(count + 1, sizeof(*sync->apps));
+	sync->apps = calloc(count + 1, sizeof(void *));
 	if (sync->node_id == NULL || sync->apps == NULL) {
 		free(sync->node_id);
 		free(sync->apps);
@@ -232,10 +232,11 @@ publish_full(struct directory *directory, struct peer *peer)
 	if (members_swim() == NULL)
 		return;
 	/* Already on its way, and nothing changed since. */
-	TAILQ_FOREACH(wait, &publish.waiting, entry)
-	if (wait->peer == peer && wait->sync->full &&
-	    wait->sync->sequence == publish.sequence)
-		return;
+	for (wait = TAILQ_FIRST(&publish.waiting); wait != NULL;
+	     wait = TAILQ_NEXT(wait, entry))
+		if (wait->peer == peer && wait->sync->full &&
+		    wait->sync->sequence == publish.sequence)
+			return;
 	sync_sign(sync_full(), peer);
 }
 
@@ -283,9 +284,10 @@ publish_forget(const struct peer *peer)
 {
 	struct unsigned_sync *wait;
 
-	TAILQ_FOREACH(wait, &publish.waiting, entry)
-	if (wait->peer == peer)
-		wait->orphan = 1;
+	for (wait = TAILQ_FIRST(&publish.waiting); wait != NULL;
+	     wait = TAILQ_NEXT(wait, entry))
+		if (wait->peer == peer)
+			wait->orphan = 1;
 }
 
 /* --- changes ------------------------------------------------------------- */

@@ -94,7 +94,7 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 		(void)route_send(peer, &frame, 1);
 	}
 	if ((tieline = tieline_find(teardown.key.handle)) != NULL)
-		tieline_drop(tieline, teardown.key.side);
+		(void)tieline_drop(tieline, teardown.key.side);
 }
 
 static void
@@ -285,7 +285,7 @@ teardown_in(struct peer *peer, const struct frame *frame)
 	teardown.status = (uint32_t)status;
 	teardown.version = frame->version;
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, &teardown, NULL, 0);
-	tieline_drop(tieline, teardown.key.side);
+	(void)tieline_drop(tieline, teardown.key.side);
 }
 
 static void
@@ -352,7 +352,7 @@ tieline_show(uint64_t id)
 	struct tieline *tieline;
 	size_t cursor = 0;
 	uint64_t count = 0;
-	uint8_t which;
+	unsigned which;
 
 	while ((tieline = tieline_next(&cursor)) != NULL)
 		for (which = CHAT_LO; which <= CHAT_HI; which++) {
@@ -363,7 +363,7 @@ tieline_show(uint64_t id)
 				continue;
 			row.id = id;
 			memcpy(row.key.handle, tieline->handle, KEY_SIZE);
-			row.key.side = which;
+			row.key.side = (uint8_t)which;
 			memcpy(row.node_id,
 			    side->peer == NULL ? mesh.identity.node_id
 					       : side->peer->node_id,

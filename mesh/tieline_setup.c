@@ -198,9 +198,11 @@ tieline_presence(const uint8_t app[KEY_SIZE])
 void
 tieline_tick(int64_t now)
 {
-	struct parked *one;
+	struct parked *one, *next;
 
-	while ((one = TAILQ_FIRST(&parked)) != NULL && one->until <= now) {
+	for (one = TAILQ_FIRST(&parked); one != NULL && one->until <= now;
+	     one = next) {
+		next = TAILQ_NEXT(one, entry);
 		metric_add(METRIC_MESH_REFUSED_SENDER, 1);
 		/* An answer is not answered; the app comes back or not. */
 		if (!one->setup.answer)
@@ -357,5 +359,5 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 	/* It stood for this set-up only. */
 	if (tieline != NULL && tieline->side[refused->key.side].used &&
 	    !tieline->side[refused->key.side].confirmed)
-		tieline_drop(tieline, refused->key.side);
+		(void)tieline_drop(tieline, refused->key.side);
 }

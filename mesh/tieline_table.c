@@ -104,7 +104,7 @@ tieline_saw(struct tieline_side *side, const struct attestation *attestation)
 	*side->seen = *attestation;
 }
 
-void
+int
 tieline_drop(struct tieline *tieline, uint8_t which)
 {
 	struct tieline_side *side = &tieline->side[which];
@@ -114,11 +114,12 @@ tieline_drop(struct tieline *tieline, uint8_t which)
 	free(side->seen);
 	memset(side, 0, sizeof(*side));
 	if (tieline->side[CHAT_LO].used || tieline->side[CHAT_HI].used)
-		return;
+		return (0);
 	if (tieline->dirty)
 		TAILQ_REMOVE(&dirty, tieline, entry);
 	(void)table_remove(&tielines, tieline->handle);
 	free(tieline);
+	return (1);
 }
 
 void
@@ -133,11 +134,10 @@ tieline_forget_peer(const struct peer *peer)
 		     tieline->side[CHAT_LO].peer == peer;
 		hi = tieline->side[CHAT_HI].used &&
 		     tieline->side[CHAT_HI].peer == peer;
-		/* The last drop frees it. */
-		if (lo)
-			tieline_drop(tieline, CHAT_LO);
+		if (lo && tieline_drop(tieline, CHAT_LO))
+			continue;
 		if (hi)
-			tieline_drop(tieline, CHAT_HI);
+			(void)tieline_drop(tieline, CHAT_HI);
 	}
 }
 
@@ -197,7 +197,7 @@ void
 tieline_flush(void)
 {
 	struct tieline *tieline;
-	uint8_t which;
+	unsigned which;
 
 	while ((tieline = TAILQ_FIRST(&dirty)) != NULL) {
 		TAILQ_REMOVE(&dirty, tieline, entry);
@@ -206,7 +206,8 @@ tieline_flush(void)
 			struct tieline_side *side = &tieline->side[which];
 
 			if (side->used && side->ack_in > 0)
-				ack_router(tieline, which, side->ack_in);
+				ack_router(
+				    tieline, (uint8_t)which, side->ack_in);
 			if (side->used && side->ack_out > 0) {
 				if (side->peer == NULL)
 					ack_router(

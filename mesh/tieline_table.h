@@ -57,8 +57,8 @@ struct tieline_side *tieline_take(
 void tieline_saw(
     struct tieline_side *side, const struct attestation *attestation);
 
-/* The side is over; the entry goes with its last one. */
-void tieline_drop(struct tieline *tieline, uint8_t side);
+/* The side is over; the entry goes with its last one: 1 when it did. */
+int tieline_drop(struct tieline *tieline, uint8_t side);
 
 /* Acks of this chat are due at tieline_flush(). */
 void tieline_mark(struct tieline *tieline);

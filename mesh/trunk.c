@@ -355,7 +355,8 @@ trunk_pause_all(int pause)
 	struct trunk *trunk;
 
 	paused = pause;
-	TAILQ_FOREACH(trunk, &dialled, entry_dialled)
-	if (trunk->connection != NULL && trunk->known)
-		rpc_connection_pause(trunk->connection, pause);
+	for (trunk = TAILQ_FIRST(&dialled); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry_dialled))
+		if (trunk->connection != NULL && trunk->known)
+			rpc_connection_pause(trunk->connection, pause);
 }

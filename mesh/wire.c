@@ -199,7 +199,7 @@ wire_text(char *out, size_t size, const char *text)
 		if (text[i] <= ' ' || text[i] > '~')
 			return (-1);
 	memset(out, 0, size);
-	memcpy(out, text, length);
+	(void)strlcpy(out, text, size);
 	return (0);
 }
 

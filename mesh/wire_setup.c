@@ -37,7 +37,7 @@ setup_metadata(const struct Approuter__V1__StartChat *start)
 	struct Nodemesh__V1__SetupTieline__MetadataEntry **list, *entries;
 	size_t i, count = start->n_metadata;
 
-	list = calloc(count + 1, sizeof(*list) + sizeof(*entries));
+	list = calloc(count + 1, sizeof(void *) + sizeof(*entries));
 	if (list == NULL)
 		return (NULL);
 	entries = (void *)(list + count + 1);
@@ -56,7 +56,7 @@ start_metadata(const struct Nodemesh__V1__SetupTieline *wire)
 	struct Approuter__V1__StartChat__MetadataEntry **list, *entries;
 	size_t i, count = wire->n_metadata;
 
-	list = calloc(count + 1, sizeof(*list) + sizeof(*entries));
+	list = calloc(count + 1, sizeof(void *) + sizeof(*entries));
 	if (list == NULL)
 		return (NULL);
 	entries = (void *)(list + count + 1);
