@@ -118,7 +118,8 @@ app_disconnected(struct app *app, struct session *session)
 		core_attach(&side->core, 0);
 		side_account(side);
 		side->told_away = 0;
-		side->resume_at = 0;
+		if (side_established(side))
+			side->resume_at = 0;
 		start_forget(side);
 		if (!side->known)
 			side_drop(side);
@@ -129,6 +130,19 @@ app_disconnected(struct app *app, struct session *session)
 		ipc_send(mesh, IPC_APP_DOWN, &down, NULL, 0);
 	}
 	app_release(app);
+}
+
+int
+app_waits(const struct app *app)
+{
+	const struct side *side;
+
+	TAILQ_FOREACH(side, &app->sides, app_entry)
+	if ((side->ask != NULL && side->ask->session == app->session->number) ||
+	    side->deletion != NULL ||
+	    (core_unacknowledged(&side->core) > 0 && side->peer->present))
+		return (1);
+	return (app->session->finds > 0);
 }
 
 /* --- sides --------------------------------------------------------------- */

@@ -121,6 +121,9 @@ void app_release(struct app *app); /* free it if nothing needs it */
 void app_connected(struct app *app, struct session *session);
 void app_disconnected(struct app *app, struct session *session);
 
+/* 1 while something the connected app asked for may still be answered. */
+int app_waits(const struct app *app);
+
 /* 64 lower-case hex digits. 0 or -1. */
 int app_id_read(uint8_t key[KEY_SIZE], struct span text);
 

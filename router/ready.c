@@ -18,6 +18,7 @@
 
 #define OFFERS_PER_APP 64 /* not taken up; keyd keeps the others */
 #define ROUTE_RETRY    (3 * CLOCK_SECOND)
+#define OFFER_LIFETIME (600 * CLOCK_SECOND)
 
 /* The side of a chat that keyd names, made if it is new; NULL: no. */
 static struct side *
@@ -158,6 +159,7 @@ ready_offer(
 		ready_tell_offer(side);
 	if (side_established(side))
 		return;
+	start_schedule(side, clock_monotonic() + OFFER_LIFETIME);
 	core_offered(&side->core, side->ask != NULL);
 	if (side->ask == NULL && side->app->session != NULL &&
 	    side->app->session->accept_auto)

@@ -25,19 +25,21 @@
 #include "router/rate.h"
 #include "router/session.h"
 
-#define BAD_FRAMES_MAX 16
+#define BAD_FRAMES_MAX   16
 /* Answers nobody reads: no more questions are read, then the stream is cut. */
-#define OUTPUT_HIGH    (4 * 1024 * 1024)
-#define OUTPUT_MAX     (32 * 1024 * 1024)
+#define OUTPUT_HIGH      (4 * 1024 * 1024)
+#define OUTPUT_MAX       (32 * 1024 * 1024)
 /*
  * With "app compat v1" the node cannot know whether a v1 app is there, which
  * is not to be sent a Challenge, or a v2 app, which waits for one. v1 apps
  * speak at once: so wait this long, and if nothing came send the Challenge.
  */
-#define COMPAT_WAIT    (200 * CLOCK_MS)
+#define COMPAT_WAIT      (200 * CLOCK_MS)
 /* A sender over its rate is slowed by its window; this far over, refused. */
-#define FAR_AHEAD      (2 * CLOCK_SECOND)
-#define V1_RENEW       (ATTESTATION_MAX_AGE / 2)
+#define FAR_AHEAD        (2 * CLOCK_SECOND)
+/* An app that half closed is served so long at most. */
+#define HALF_CLOSED_WAIT (30 * CLOCK_SECOND)
+#define V1_RENEW         (ATTESTATION_MAX_AGE / 2)
 
 TAILQ_HEAD(session_list, session);
 
@@ -398,11 +400,26 @@ session_finish(
 	rpc_stream_finish(session->stream, status, text);
 }
 
+/* It will say no more: it stays for what it still waits for. */
+static void
+session_end_half_closed(struct session *session, int64_t now)
+{
+	if (session->state == SESSION_OPEN && session->half_closed_at != 0 &&
+	    (now - session->half_closed_at > HALF_CLOSED_WAIT ||
+		!app_waits(session->app)))
+		session_finish(session, RPC_OK, NULL);
+}
+
 void
 session_half_closed(struct rpc_stream *stream, void *arg)
 {
+	struct session *session = arg;
+
 	(void)stream;
-	session_finish(arg, RPC_OK, NULL);
+	if (session->state == SESSION_NEW)
+		session_finish(session, RPC_INVALID_ARGUMENT, "no Connect");
+	session->half_closed_at = clock_monotonic();
+	session_end_half_closed(session, session->half_closed_at);
 }
 
 void
@@ -451,6 +468,9 @@ session_tick(int64_t now)
 	for (session = TAILQ_FIRST(&sessions.list); session != NULL;
 	     session = next) {
 		next = TAILQ_NEXT(session, entry);
+		if (session->state != SESSION_OPEN)
+			continue;
+		session_end_half_closed(session, now);
 		if (session->state != SESSION_OPEN)
 			continue;
 		if (session->v1 &&

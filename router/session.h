@@ -34,9 +34,10 @@ struct session {
 	char address[72];
 	int v1;
 	int accept_auto;
-	int64_t opened_at;    /* monotonic */
-	int64_t active_at;    /* monotonic; last frame */
-	int64_t connected_at; /* wall */
+	int64_t opened_at;      /* monotonic */
+	int64_t active_at;      /* monotonic; last frame */
+	int64_t half_closed_at; /* monotonic; 0: not */
+	int64_t connected_at;   /* wall */
 	uint64_t messages_in;
 	uint64_t messages_out;
 	int64_t frames_due; /* rate limits, see rate.h */

@@ -440,6 +440,11 @@ start_tick_side(struct side *side, int64_t now)
 	if (side->resume_at == 0 || now < side->resume_at)
 		return;
 	start_schedule(side, 0);
+	/* An offer that nobody took up; keyd has forgotten it as well. */
+	if (!side->taken && !side_established(side)) {
+		side_drop(side);
+		return;
+	}
 	if (side->core.state == CHAT_STATE_SUSPENDED || side->core.missing)
 		start_resume(side);
 }

@@ -524,6 +524,44 @@ START_TEST(test_coalesce)
 }
 END_TEST
 
+/* An app that will say no more still hears what it asked for. */
+START_TEST(test_half_close)
+{
+	world_begin();
+	chat_begin();
+	bob.stream->congested = 1;
+	app_send(&alice, "c", 1);
+	session_half_closed(alice.stream, alice.stream->arg);
+	ck_assert_int_eq(alice.stream->finished, 0);
+	bob.stream->congested = 0;
+	session_writable_again(bob.stream, bob.stream->arg);
+	play();
+	app_expect_ack(&alice, 1, "m1");
+	session_tick(clock_monotonic());
+	ck_assert_int_eq(alice.stream->finished, 1);
+	ck_assert_int_eq(alice.stream->status, RPC_OK);
+	session_half_closed(bob.stream, bob.stream->arg);
+	ck_assert_int_eq(bob.stream->finished, 1);
+}
+END_TEST
+
+/* An offer that nobody takes up is forgotten. */
+START_TEST(test_offer_expires)
+{
+	world_begin();
+	app_connect(&alice, 0);
+	app_connect(&bob, 0);
+	app_start_chat(&alice, &bob, "c", 0);
+	app_leave(&bob);
+	ck_assert_uint_eq(side_count(), 2);
+	start_tick(clock_monotonic() + 599 * CLOCK_SECOND);
+	ck_assert_uint_eq(side_count(), 2);
+	start_tick(clock_monotonic() + 601 * CLOCK_SECOND);
+	ck_assert_uint_eq(side_count(), 1);
+	ck_assert_ptr_null(app_find(bob.key));
+}
+END_TEST
+
 START_TEST(test_congested_door)
 {
 	world_begin();
@@ -1027,6 +1065,8 @@ main(void)
 	tcase_add_test(tcase, test_slow);
 	tcase_add_test(tcase, test_coalesce);
 	tcase_add_test(tcase, test_congested_door);
+	tcase_add_test(tcase, test_half_close);
+	tcase_add_test(tcase, test_offer_expires);
 	tcase_add_test(tcase, test_rate);
 	tcase_add_test(tcase, test_peer_away);
 	tcase_add_test(tcase, test_sender_away);
