@@ -97,7 +97,8 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 	swim->next_probe = now + (int64_t)(random(arg) %
 	    (uint64_t)config->probe_interval);
 	swim->next_gossip = now;
-	swim->next_sync = jitter(swim, now, 2 * config->probe_interval);
+	swim->sync_wait = 2 * config->probe_interval;
+	swim->next_sync = jitter(swim, now, swim->sync_wait);
 	swim->next_reconnect = jitter(swim, now, config->reconnect_interval);
 	swim->next_contact = now;
 	swim->next_refute = now;
@@ -189,19 +190,25 @@ gossip_tick(struct swim *swim, int64_t now)
 	}
 }
 
-/* In a large mesh each node exchanges states less often; at the start, soon
- * again until somebody answers. */
+/*
+ * In a large mesh each node exchanges states less often. A new node does so
+ * often at first: of the many things that happen when many join, some pass it
+ * by.
+ */
 static void
 sync_tick(struct swim *swim, int64_t now)
 {
 	struct swim_member	*member = swim_pick(swim, NULL, 0);
 	double			 scale = 1;
+	int64_t			 interval;
 
 	if (swim->live_count > SYNC_FLAT)
 		scale += ceil(log2((double)swim->live_count / SYNC_FLAT));
-	swim->next_sync = jitter(swim, now, swim->answered ?
-	    (int64_t)((double)swim->config.sync_interval * scale) :
-	    2 * swim->config.probe_interval);
+	interval = (int64_t)((double)swim->config.sync_interval * scale);
+	if (swim->answered && swim->sync_wait < interval)
+		swim->sync_wait *= 2;
+	swim->next_sync = jitter(swim, now, swim->sync_wait < interval ?
+	    swim->sync_wait : interval);
 	if (member != NULL && swim->self->state == NODE_ALIVE)
 		swim_send_sync(swim, member->alive->key, 0);
 }

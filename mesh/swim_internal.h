@@ -109,6 +109,7 @@ struct swim {
 	int64_t			 next_probe;
 	int64_t			 next_gossip;
 	int64_t			 next_sync;
+	int64_t			 sync_wait;	/* doubles, to the interval */
 	int64_t			 next_reconnect;
 	int64_t			 next_contact;	/* of an unknown sender */
 	int64_t			 answers_from;	/* bucket of push-pulls */

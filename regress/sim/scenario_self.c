@@ -407,29 +407,40 @@ figures_done(struct sim *sim)
 	return (figures->know + 1 >= sim->count);
 }
 
-/* One line of the table: a quiet minute, then ten crashes, one by one. */
+/* Half a minute in which nothing happens but what the loss makes happen. */
+static void
+figures_quiet(struct sim *sim, double drop, const char *messages,
+    const char *bytes)
+{
+	uint64_t	sent = sim->counts.sent, before = sim->counts.bytes;
+	double		share = sim->count * 30.0;
+
+	sim->network.drop = drop;
+	sim_run(sim, sim->now + 30 * SECOND);
+	sim_figure(sim, messages, (double)(sim->counts.sent - sent) / share);
+	sim_figure(sim, bytes, (double)(sim->counts.bytes - before) / share);
+}
+
+/* One line of the table: quiet, quiet with loss, then crashes at that loss,
+ * one by one. */
 void
 scenario_figures(struct sim *sim)
 {
 	struct figures	figures;
 	double		suspect = 0, fail = 0, spread = 0, all = 0, worst = 0;
-	double		quiet_seconds = 30, n = sim->count;
-	uint64_t	sent, bytes;
+	double		n = sim->count;
 	int		i, runs = sim->count >= 5000 ? 3 : 10;
 
-	sim->network.drop = 0.05;
 	sim->hook = figures_hook;
 	sim->hook_arg = &figures;
 	memset(&figures, 0, sizeof(figures));
 	figures.victim = UINT32_MAX;
 	sim_start_all(sim);
-	sent = sim->counts.sent;
-	bytes = sim->counts.bytes;
-	sim_run(sim, sim->now + (int64_t)quiet_seconds * SECOND);
-	sim_figure(sim, "quiet_messages_node_second",
-	    (double)(sim->counts.sent - sent) / n / quiet_seconds);
-	sim_figure(sim, "quiet_bytes_node_second",
-	    (double)(sim->counts.bytes - bytes) / n / quiet_seconds);
+	sim_run(sim, sim->now + 30 * SECOND);
+	figures_quiet(sim, 0, "quiet_messages_node_second",
+	    "quiet_bytes_node_second");
+	figures_quiet(sim, 0.05, "loss_messages_node_second",
+	    "loss_bytes_node_second");
 	for (i = 0; i < runs; i++) {
 		memset(&figures, 0, sizeof(figures));
 		sim_run(sim, sim->now + (int64_t)(sim_random(&sim->random) %
@@ -455,8 +466,6 @@ scenario_figures(struct sim *sim)
 	sim_figure(sim, "fail_first_to_last_seconds", spread);
 	sim_figure(sim, "known_to_all_seconds", all);
 	sim_figure(sim, "known_to_all_worst_seconds", worst);
-	sim_figure(sim, "messages_node_second", (double)sim->counts.sent / n /
-	    ((double)sim->now / SECOND));
 	sim_figure(sim, "false_suspect", (double)sim->false_suspect);
 	sim_figure(sim, "false_fail", (double)sim->false_fail);
 	sim_figure(sim, "virtual_seconds", (double)sim->now / SECOND);
