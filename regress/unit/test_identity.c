@@ -1,0 +1,620 @@
+/*
+ * keyd's identity: born once, kept sealed, signs only what it may; tickets,
+ * names (L17), revocations; TLS keys and certificates.
+ */
+
+#define OPENSSL_SUPPRESS_DEPRECATED
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <check.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <sodium.h>
+
+#include "common/sign/statement.h"
+#include "common/util/hex.h"
+#include "common/util/log.h"
+#include "keyd/authority.h"
+#include "keyd/identity.h"
+#include "keyd/secret.h"
+#include "keyd/store.h"
+#include "keyd/tls.h"
+#include "keyd/tls_internal.h"
+
+#define NOW (INT64_C(1700000000) * 1000000000)
+#define DAY (INT64_C(86400) * 1000000000)
+
+static char folder[PATH_MAX];
+static struct store *store;
+static struct identity me;
+
+static void
+load(void)
+{
+	enum store_error error;
+
+	store = store_open(folder, &error);
+	ck_assert_ptr_nonnull(store);
+	ck_assert_int_eq(store_unlock(store, "p", 1, crypto_pwhash_OPSLIMIT_MIN,
+			     crypto_pwhash_MEMLIMIT_MIN),
+	    STORE_OK);
+	memset(&me, 0, sizeof(me));
+	ck_assert_int_eq(identity_load(&me, store, "alpha"), 0);
+}
+
+static void
+reload(void)
+{
+	identity_wipe(&me);
+	store_close(store);
+	load();
+}
+
+static void
+setup(void)
+{
+	snprintf(folder, sizeof(folder), "/tmp/hermes-identity-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	load();
+}
+
+static void
+teardown(void)
+{
+	char file[PATH_MAX + 256];
+	struct dirent *entry;
+	DIR *dir;
+
+	identity_wipe(&me);
+	store_close(store);
+	dir = opendir(folder);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		snprintf(file, sizeof(file), "%s/%s", folder, entry->d_name);
+		(void)unlink(file);
+	}
+	closedir(dir);
+	(void)rmdir(folder);
+}
+
+/* --- identity ------------------------------------------------------------------ */
+
+START_TEST(born_once_and_kept)
+{
+	struct identity before = me;
+	struct ipc_identity told = { 0 };
+	uint8_t spki[KEY_SIZE], again[KEY_SIZE];
+
+	ck_assert_uint_eq(me.incarnation, 1);
+	ck_assert_int_eq(tls_spki(me.secrets->tls_app, spki), 0);
+	reload();
+	ck_assert_mem_eq(before.node_key, me.node_key, KEY_SIZE);
+	ck_assert_uint_eq(me.incarnation, 2);
+	ck_assert_int_eq(tls_spki(me.secrets->tls_app, again), 0);
+	ck_assert_mem_eq(spki, again, KEY_SIZE);
+	ck_assert_int_eq(tls_spki(me.secrets->tls_mesh, again), 0);
+	ck_assert_mem_ne(spki, again, KEY_SIZE);
+	ck_assert_int_eq(identity_advance(&me, store), 0);
+	reload();
+	ck_assert_uint_eq(me.incarnation, 4);
+	identity_fill(&me, &told);
+	ck_assert_uint_eq(told.unlocked, 1);
+	ck_assert_uint_eq(told.in_mesh, 0);
+	ck_assert_str_eq(told.node_id, "alpha");
+	ck_assert_mem_eq(told.node_key, me.node_key, KEY_SIZE);
+}
+END_TEST
+
+static int
+state(uint32_t kind, uint64_t number)
+{
+	struct ipc_statement statement = {
+		.id = 9, .kind = kind, .number = number
+	};
+	struct ipc_statement_signed answer = { 0 };
+
+	memset(statement.digest, 3, KEY_SIZE);
+	identity_state(&me, store, &statement, &answer);
+	ck_assert_uint_eq(answer.id, 9);
+	if (answer.ok)
+		ck_assert_int_eq(
+		    statement_verify((enum statement_kind)kind, "alpha",
+			me.node_key, number, statement.digest, answer.signature,
+			me.node_key),
+		    0);
+	return ((int)answer.ok);
+}
+
+START_TEST(statements_never_go_back)
+{
+	ck_assert(state(STATEMENT_DESCRIPTOR, 1));
+	ck_assert(state(STATEMENT_DESCRIPTOR, 1));
+	ck_assert(state(STATEMENT_ALIVE, 5));
+	ck_assert(!state(STATEMENT_ALIVE, 4));
+	ck_assert(state(STATEMENT_DESCRIPTOR, 5));
+	ck_assert(!state(STATEMENT_DESCRIPTOR, 1));
+	ck_assert(state(STATEMENT_PRESENCE, 1000000));
+	ck_assert(!state(STATEMENT_PRESENCE, 999999));
+	ck_assert(state(STATEMENT_JOIN, 0));
+	ck_assert(!state(STATEMENT_JOIN, 1));
+	ck_assert(!state(STATEMENT_REVOCATION, 1));
+	ck_assert(!state(0, 1));
+	ck_assert(!state(77, 1));
+	/* L31: a number from which there is no way up. */
+	ck_assert(!state(STATEMENT_ALIVE, UINT64_MAX));
+	ck_assert(!state(STATEMENT_LEAVE, UINT64_C(1) << 40));
+	ck_assert(!state(STATEMENT_PRESENCE, UINT64_MAX));
+	reload();
+	ck_assert_uint_eq(me.incarnation, 6);
+	ck_assert(!state(STATEMENT_PRESENCE, 999999));
+	ck_assert(state(STATEMENT_PRESENCE, 1000000));
+}
+END_TEST
+
+START_TEST(challenge_binds_listener_and_mesh)
+{
+	struct ipc_challenge challenge = { .id = 4 };
+	struct ipc_challenge_signed answer = { 0 };
+	uint8_t spki[KEY_SIZE] = { 8 };
+	uint8_t bytes[CHALLENGE_SIGNED_MAX];
+	char mesh_id[2 * KEY_SIZE + 1];
+	size_t length;
+
+	challenge.nonce[0] = 1;
+	identity_challenge(&me, &challenge, spki, &answer);
+	length =
+	    challenge_signed_bytes(challenge.nonce, "alpha", "", spki, bytes);
+	ck_assert_uint_eq(answer.id, 4);
+	ck_assert_int_eq(crypto_sign_verify_detached(
+			     answer.signature, bytes, length, me.node_key),
+	    0);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	identity_challenge(&me, &challenge, spki, &answer);
+	hex_encode(mesh_id, me.certificate.mesh_id, KEY_SIZE);
+	length = challenge_signed_bytes(
+	    challenge.nonce, "alpha", mesh_id, spki, bytes);
+	ck_assert_int_eq(crypto_sign_verify_detached(
+			     answer.signature, bytes, length, me.node_key),
+	    0);
+}
+END_TEST
+
+/* --- the mesh ------------------------------------------------------------------- */
+
+START_TEST(founding_and_renewing)
+{
+	uint64_t serial;
+
+	ck_assert_int_eq(identity_found(&me, store, NOW, 30 * DAY), 0);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), -1);
+	ck_assert_int_eq(errno, EEXIST);
+	ck_assert_int_eq(
+	    certificate_verify(&me.certificate, me.authority_key, NOW), 0);
+	serial = me.certificate.serial;
+	reload();
+	ck_assert_uint_eq(me.in_mesh, 1);
+	ck_assert_uint_eq(me.authority, 1);
+	ck_assert_int_eq(
+	    certificate_verify(&me.certificate, me.authority_key, NOW), 0);
+	ck_assert_int_eq(identity_renew(&me, store, NOW + DAY, 30 * DAY), 0);
+	ck_assert_int_eq(
+	    identity_renew(&me, store, NOW + 25 * DAY, 30 * DAY), 1);
+	ck_assert_uint_eq(me.certificate.serial, serial + 1);
+	ck_assert_int_eq(certificate_verify(
+			     &me.certificate, me.authority_key, NOW + 50 * DAY),
+	    0);
+}
+END_TEST
+
+/* A certificate by another authority. */
+static void
+issue(struct certificate *certificate, uint8_t authority[KEY_SIZE],
+    const char *node_id, const uint8_t node_key[KEY_SIZE])
+{
+	uint8_t secret[64], bytes[CERTIFICATE_SIGNED_MAX];
+	size_t length;
+
+	(void)crypto_sign_keypair(authority, secret);
+	memset(certificate, 0, sizeof(*certificate));
+	mesh_id_make(certificate->mesh_id, authority);
+	(void)strlcpy(certificate->node_id, node_id, NODE_ID_SIZE);
+	memcpy(certificate->node_key, node_key, KEY_SIZE);
+	certificate->serial = 1;
+	certificate->not_after = NOW + DAY;
+	length = certificate_signed_bytes(certificate, bytes);
+	(void)crypto_sign_detached(
+	    certificate->signature, NULL, bytes, length, secret);
+}
+
+START_TEST(membership_is_checked)
+{
+	struct certificate certificate;
+	uint8_t authority[KEY_SIZE], other[KEY_SIZE] = { 1 };
+
+	issue(&certificate, authority, "beta", me.node_key);
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW), -1);
+	issue(&certificate, authority, "alpha", other);
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW), -1);
+	issue(&certificate, authority, "alpha", me.node_key);
+	certificate.signature[0] ^= 1;
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW), -1);
+	issue(&certificate, authority, "alpha", me.node_key);
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW + 2 * DAY),
+	    -1);
+	ck_assert_uint_eq(me.in_mesh, 0);
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW), 0);
+	reload();
+	ck_assert_uint_eq(me.in_mesh, 1);
+	ck_assert_uint_eq(me.authority, 0);
+	/* Nobody is moved to another mesh. */
+	issue(&certificate, authority, "alpha", me.node_key);
+	ck_assert_int_eq(
+	    identity_join(&me, store, &certificate, authority, NOW), -1);
+}
+END_TEST
+
+static struct ticket ticket;
+
+static void
+make_ticket(uint64_t uses)
+{
+	struct ipc_ticket_make make = { .lifetime = DAY, .uses = uses };
+
+	ck_assert_int_eq(authority_make_ticket(
+			     &me, store, &make, "127.0.0.1:7444", NOW, &ticket),
+	    0);
+	ck_assert_int_eq(ticket_verify(&ticket, NOW), 0);
+	ck_assert_str_eq(ticket.endpoints[0].endpoint, "127.0.0.1:7444");
+}
+
+static enum redeem_result
+redeem(const char *node_id, uint8_t key, int64_t now)
+{
+	struct ipc_redeem question = { .id = 3 };
+	struct ipc_redeemed answer = { 0 };
+
+	memcpy(question.secret, ticket.secret, TICKET_SECRET_SIZE);
+	(void)strlcpy(question.node_id, node_id, NODE_ID_SIZE);
+	memset(question.node_key, key, KEY_SIZE);
+	authority_redeem(&me, store, &question, now, 30 * DAY, &answer);
+	if (answer.result == REDEEM_OK) {
+		ck_assert_int_eq(certificate_verify(&answer.certificate,
+				     me.authority_key, now),
+		    0);
+		ck_assert_str_eq(answer.certificate.node_id, node_id);
+		ck_assert_mem_eq(
+		    answer.certificate.node_key, question.node_key, KEY_SIZE);
+	}
+	return ((enum redeem_result)answer.result);
+}
+
+START_TEST(l17_a_name_belongs_to_a_key)
+{
+	struct ipc_ticket_make make = { .lifetime = DAY, .uses = 1 };
+
+	ck_assert_int_eq(
+	    authority_make_ticket(&me, store, &make, "x:1", NOW, &ticket), -1);
+	ck_assert_int_eq(errno, EPERM);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_NOT_AUTHORITY);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(2);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	/* The answer was lost: the same again costs nothing. */
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	ck_assert_int_eq(redeem("beta", 3, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(redeem("alpha", 3, NOW), REDEEM_NAME_TAKEN);
+	/* A key has one name. */
+	ck_assert_int_eq(redeem("gamma", 2, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(redeem("Not Valid", 4, NOW), REDEEM_UNKNOWN);
+	/* None of the refused used it up; the next one does. */
+	ck_assert_int_eq(redeem("gamma", 4, NOW), REDEEM_OK);
+	ck_assert_int_eq(redeem("delta", 5, NOW), REDEEM_UNKNOWN);
+	ck_assert_int_eq(redeem("gamma", 4, NOW), REDEEM_OK);
+	make_ticket(1);
+	ck_assert_int_eq(redeem("delta", 5, NOW + 2 * DAY), REDEEM_UNKNOWN);
+	reload();
+	ck_assert_int_eq(redeem("beta", 3, NOW), REDEEM_NAME_TAKEN);
+	/* The same key may rejoin under its name with a new ticket. */
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	ck_assert_int_eq(redeem("delta", 5, NOW), REDEEM_UNKNOWN);
+	authority_expire(store, NOW + 2 * DAY);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_UNKNOWN);
+}
+END_TEST
+
+static int revocations;
+static struct ipc_revocation revoked;
+
+static void
+count_revocation(const struct ipc_revocation *revocation)
+{
+	revocations++;
+	revoked = *revocation;
+}
+
+START_TEST(a_revoked_node_stays_out)
+{
+	struct ipc_revocation revocation;
+	uint8_t at[8], digest[KEY_SIZE];
+	int i;
+
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), -1);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(9);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "gamma", NOW, &revocation), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "alpha", NOW, &revocation), -1);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	for (i = 0; i < 8; i++)
+		at[i] = (uint8_t)((uint64_t)NOW >> (56 - 8 * i));
+	(void)crypto_hash_sha256(digest, at, sizeof(at));
+	ck_assert_int_eq(statement_verify(STATEMENT_REVOCATION, "beta",
+			     revocation.node_key, revocation.serial, digest,
+			     revocation.signature, me.authority_key),
+	    0);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_REVOKED);
+	ck_assert_int_eq(redeem("other", 2, NOW), REDEEM_REVOKED);
+	reload();
+	ck_assert_int_eq(
+	    authority_revocations(&me, store, count_revocation), 0);
+	ck_assert_int_eq(revocations, 1);
+	ck_assert_mem_eq(&revoked, &revocation, sizeof(revoked));
+}
+END_TEST
+
+static void
+count_peer(void *arg, const struct ipc_peer *peer)
+{
+	ck_assert_str_eq(peer->endpoint, "10.0.0.2:7444");
+	++*(int *)arg;
+}
+
+START_TEST(peers_are_members_of_our_mesh)
+{
+	struct ipc_peer peer = { .endpoint = "10.0.0.2:7444" };
+	uint8_t key[KEY_SIZE] = { 5 }, authority[KEY_SIZE];
+	int count = 0;
+
+	ck_assert_int_eq(peers_save(&me, store, &peer, 4, NOW), -1);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	issue(&peer.certificate, authority, "beta", key);
+	ck_assert_int_eq(peers_save(&me, store, &peer, 4, NOW), -1);
+	identity_issue(&me, &peer.certificate, "beta", key, NOW + DAY);
+	ck_assert_int_eq(peers_save(&me, store, &peer, 1, NOW), 0);
+	ck_assert_int_eq(peers_save(&me, store, &peer, 1, NOW), 0);
+	key[0] = 6;
+	identity_issue(&me, &peer.certificate, "gamma", key, NOW + DAY);
+	ck_assert_int_eq(peers_save(&me, store, &peer, 1, NOW), -1);
+	ck_assert_int_eq(errno, ENOSPC);
+	reload();
+	ck_assert_int_eq(peers_walk(store, count_peer, &count), 0);
+	ck_assert_int_eq(count, 1);
+	/* A ticket names those who could answer besides us. */
+	make_ticket(1);
+	ck_assert_uint_eq(ticket.endpoint_count, 2);
+	peer.certificate.node_key[0] = 5;
+	ck_assert_int_eq(peers_forget(store, &peer), 0);
+	ck_assert_int_eq(peers_walk(store, count_peer, &count), 0);
+	ck_assert_int_eq(count, 1);
+}
+END_TEST
+
+/* --- TLS ---------------------------------------------------------------------------- */
+
+static X509 *
+read_pem(const char *pem)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+	BIO_free(bio);
+	ck_assert_ptr_nonnull(x509);
+	return (x509);
+}
+
+START_TEST(digests_are_signed_with_the_key_asked_for)
+{
+	struct ipc_sign_digest digest = { .length = 32 };
+	struct ipc_signed_digest answer = { 0 };
+	EC_KEY *key = tls_key(me.secrets->tls_app);
+
+	memset(digest.digest, 7, 32);
+	tls_sign_digest(me.secrets->tls_app, &digest, &answer);
+	ck_assert_uint_gt(answer.length, 60);
+	ck_assert_int_eq(ECDSA_verify(0, digest.digest, 32, answer.signature,
+			     (int)answer.length, key),
+	    1);
+	tls_sign_digest(me.secrets->tls_mesh, &digest, &answer);
+	ck_assert_int_ne(ECDSA_verify(0, digest.digest, 32, answer.signature,
+			     (int)answer.length, key),
+	    1);
+	digest.length = 19;
+	tls_sign_digest(me.secrets->tls_app, &digest, &answer);
+	ck_assert_uint_eq(answer.length, 0);
+	digest.length = UINT64_MAX;
+	tls_sign_digest(me.secrets->tls_app, &digest, &answer);
+	ck_assert_uint_eq(answer.length, 0);
+	EC_KEY_free(key);
+}
+END_TEST
+
+static void
+listen_on(struct config *config, int i, const char *host, const char *name)
+{
+	struct sockaddr_in *in =
+	    (struct sockaddr_in *)&config->listen[LISTEN_APP][i].address;
+
+	in->sin_family = AF_INET;
+	ck_assert_int_eq(inet_pton(AF_INET, host, &in->sin_addr), 1);
+	config->listen[LISTEN_APP][i].address_length = sizeof(*in);
+	(void)strlcpy(
+	    config->listen[LISTEN_APP][i].name, name, CONFIG_NAME_SIZE);
+}
+
+START_TEST(app_certificate_names_the_listeners_and_stays)
+{
+	static struct config config;
+	static char pem[TLS_PEM_MAX], again[TLS_PEM_MAX];
+	X509 *x509;
+	char subject[64];
+
+	memset(&config, 0, sizeof(config));
+	listen_on(&config, 0, "127.0.0.1", "127.0.0.1:7443");
+	listen_on(&config, 1, "192.0.2.5", "hermes.example:7443");
+	(void)strlcpy(config.advertise_app, "[2001:db8::1]:7443",
+	    sizeof(config.advertise_app));
+	ck_assert_int_eq(tls_app_certificate(&me, store, &config, NOW, pem), 0);
+	x509 = read_pem(pem);
+	ck_assert_int_eq(X509_check_ip_asc(x509, "127.0.0.1", 0), 1);
+	ck_assert_int_eq(X509_check_ip_asc(x509, "192.0.2.5", 0), 1);
+	ck_assert_int_eq(X509_check_ip_asc(x509, "2001:db8::1", 0), 1);
+	ck_assert_int_eq(X509_check_host(x509, "localhost", 0, 0, NULL), 1);
+	ck_assert_int_eq(
+	    X509_check_host(x509, "hermes.example", 0, 0, NULL), 1);
+	ck_assert_int_eq(X509_check_host(x509, "other.example", 0, 0, NULL), 0);
+	ck_assert_int_eq(X509_NAME_get_text_by_NID(X509_get_subject_name(x509),
+			     NID_commonName, subject, sizeof(subject)),
+	    5);
+	ck_assert_str_eq(subject, "alpha");
+	ck_assert_int_eq(X509_check_ca(x509), 0);
+	ck_assert_int_eq(X509_verify(x509, X509_get0_pubkey(x509)), 1);
+	X509_free(x509);
+	/* The same after a restart, so that clients may pin it. */
+	reload();
+	ck_assert_int_eq(
+	    tls_app_certificate(&me, store, &config, NOW + DAY, again), 0);
+	ck_assert_str_eq(pem, again);
+	/* A new one when a third of its life is left, or names change. */
+	ck_assert_int_eq(
+	    tls_app_certificate(&me, store, &config, NOW + 600 * DAY, again),
+	    0);
+	ck_assert_str_ne(pem, again);
+	ck_assert_int_eq(
+	    tls_app_certificate(&me, store, &config, NOW + 601 * DAY, pem), 0);
+	ck_assert_str_eq(pem, again);
+	config.advertise_app[0] = '\0';
+	ck_assert_int_eq(
+	    tls_app_certificate(&me, store, &config, NOW + 601 * DAY, again),
+	    0);
+	ck_assert_str_ne(pem, again);
+}
+END_TEST
+
+START_TEST(mesh_certificate_carries_the_binding)
+{
+	static char pem[TLS_PEM_MAX];
+	struct binding binding;
+	uint8_t spki[KEY_SIZE], own[KEY_SIZE], *der;
+	X509 *x509;
+	int length, i;
+
+	ck_assert_int_eq(tls_spki(me.secrets->tls_mesh, own), 0);
+	for (i = 0; i < 2; i++) {
+		ck_assert_int_eq(tls_mesh_certificate(&me, NOW, pem), 0);
+		x509 = read_pem(pem);
+		der = NULL;
+		length = i2d_X509(x509, &der);
+		ck_assert_int_eq(
+		    binding_from_x509(&binding, spki, der, (size_t)length), 0);
+		ck_assert_mem_eq(spki, own, KEY_SIZE);
+		ck_assert_str_eq(binding.node_id, "alpha");
+		ck_assert_mem_eq(binding.node_key, me.node_key, KEY_SIZE);
+		ck_assert_uint_eq(binding.has_certificate, (uint32_t)i);
+		if (i == 1)
+			ck_assert_int_eq(
+			    certificate_verify(
+				&binding.certificate, me.authority_key, NOW),
+			    0);
+		OPENSSL_free(der);
+		X509_free(x509);
+		if (i == 0)
+			ck_assert_int_eq(
+			    identity_found(&me, store, NOW, DAY), 0);
+	}
+}
+END_TEST
+
+START_TEST(operators_keys_are_read_if_they_fit)
+{
+	EC_KEY *key = tls_key(me.secrets->tls_app);
+	EVP_PKEY *pkey = EVP_PKEY_new();
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem;
+	long length;
+	uint8_t read[P256_SIZE];
+
+	ck_assert_int_eq(
+	    PEM_write_bio_ECPrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+	length = BIO_get_mem_data(bio, &pem);
+	ck_assert_int_eq(tls_read_key(pem, (size_t)length, read), 0);
+	ck_assert_mem_eq(read, me.secrets->tls_app, P256_SIZE);
+	ck_assert_int_eq(tls_read_key(pem, (size_t)length / 2, read), -1);
+	ck_assert_int_eq(tls_read_key("", 0, read), -1);
+	BIO_free(bio);
+	EC_KEY_free(key);
+	/* Another curve. */
+	key = EC_KEY_new_by_curve_name(NID_secp384r1);
+	ck_assert_int_eq(EC_KEY_generate_key(key), 1);
+	bio = BIO_new(BIO_s_mem());
+	ck_assert_int_eq(
+	    PEM_write_bio_ECPrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+	length = BIO_get_mem_data(bio, &pem);
+	ck_assert_int_eq(tls_read_key(pem, (size_t)length, read), -1);
+	BIO_free(bio);
+	EC_KEY_free(key);
+	EVP_PKEY_free(pkey);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("identity");
+	TCase *tcase = tcase_create("identity");
+	SRunner *runner;
+	int failed;
+
+	if (sodium_init() == -1)
+		return (1);
+	log_set_level(LOG_LEVEL_ERROR);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, born_once_and_kept);
+	tcase_add_test(tcase, statements_never_go_back);
+	tcase_add_test(tcase, challenge_binds_listener_and_mesh);
+	tcase_add_test(tcase, founding_and_renewing);
+	tcase_add_test(tcase, membership_is_checked);
+	tcase_add_test(tcase, l17_a_name_belongs_to_a_key);
+	tcase_add_test(tcase, a_revoked_node_stays_out);
+	tcase_add_test(tcase, peers_are_members_of_our_mesh);
+	tcase_add_test(tcase, digests_are_signed_with_the_key_asked_for);
+	tcase_add_test(tcase, app_certificate_names_the_listeners_and_stays);
+	tcase_add_test(tcase, mesh_certificate_carries_the_binding);
+	tcase_add_test(tcase, operators_keys_are_read_if_they_fit);
+	suite_add_tcase(suite, tcase);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return (failed == 0 ? 0 : 1);
+}
