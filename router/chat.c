@@ -39,7 +39,10 @@ ring_grow(struct chat_ring *ring)
 	uint64_t i;
 
 	size = ring->size == 0 ? RING_MIN : ring->size * 2;
-	if (size < ring->size || (slots = calloc(size, sizeof(*slots))) == NULL)
+	if (size < ring->size)
+		return (-1);
+	/* Of pointers, indeed. NOLINTNEXTLINE(bugprone-sizeof-expression) */
+	if ((slots = calloc(size, sizeof(*slots))) == NULL)
 		return (-1);
 	for (i = ring->first; i < ring->next; i++)
 		slots[i & (size - 1)] = ring->slots[i & (ring->size - 1)];
