@@ -117,7 +117,7 @@ decode_name(const uint8_t *data, size_t length, struct name_record *record)
 	return (decode_done(&d));
 }
 
-/* --- tickets ----------------------------------------------------------------- */
+/* --- tickets ------------------------------------------------------------ */
 
 static void
 ticket_add_peer(void *arg, const struct ipc_peer *peer)
@@ -208,7 +208,7 @@ authority_expire(struct store *store, int64_t now)
 		log_warn("ticket_expiry_failed", "count=%zu", expiry.count);
 }
 
-/* --- names --------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------- */
 
 /* Whether a name and a key may go together, by what was issued before. */
 struct name_search {
@@ -318,7 +318,7 @@ authority_redeem(struct identity *identity, struct store *store,
 	    (unsigned long long)certificate.serial);
 }
 
-/* --- revocations ----------------------------------------------------------------- */
+/* --- revocations -------------------------------------------------------- */
 
 static void
 sign_revocation(const struct identity *identity,

@@ -109,7 +109,7 @@ struct chats {
 	size_t scratch_size;
 };
 
-/* --- chats.c: the table --------------------------------------------------- */
+/* --- chats.c: the table ------------------------------------------------- */
 
 /* NULL when there is none, or key is not one. */
 struct chat *chat_find(const struct chats *chats, const struct chat_key *key);
@@ -140,11 +140,11 @@ struct tombstone *tombstone_find(
 void tombstone_raise(
     struct chats *chats, const struct chat_key *key, uint32_t floor);
 
-/* --- chats_store.c: records ----------------------------------------------- */
+/* --- chats_store.c: records --------------------------------------------- */
 
 int chats_load(struct chats *chats);
 
-/* --- chats_waiting.c: offers that wait for an app ------------------------- */
+/* --- chats_waiting.c: offers that wait for an app ----------------------- */
 
 struct waiting *waiting_find(
     const struct chats *chats, const struct chat_key *key);
@@ -157,7 +157,7 @@ void waiting_report(struct chats *chats); /* all, to the router */
 void waiting_expire(struct chats *chats);
 void waiting_free_all(struct chats *chats);
 
-/* --- chats_offer.c: own offers, epochs ------------------------------------ */
+/* --- chats_offer.c: own offers, epochs ---------------------------------- */
 
 /* What policy.h needs to know of the chat. */
 void chat_policy(const struct chat *chat, struct policy_chat *state);

@@ -205,7 +205,7 @@ chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
 	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &teardown, NULL, 0);
 }
 
-/* --- tombstones ---------------------------------------------------------- */
+/* --- tombstones --------------------------------------------------------- */
 
 static void
 tombstone_id(const struct chat_key *key, uint8_t id[KEY_SIZE])
@@ -259,7 +259,7 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor)
 			       : chats->now + lifetime;
 }
 
-/* --- ends ---------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------- */
 
 void
 chats_end(struct chats *chats, const struct ipc_chat_end *end)

@@ -88,7 +88,7 @@ setup_check(const struct arriving *a)
 	return (CODE_NONE);
 }
 
-/* --- no such chat here ----------------------------------------------------- */
+/* --- no such chat here -------------------------------------------------- */
 
 static void
 setup_gone(struct arriving *a, uint32_t floor)
@@ -132,7 +132,7 @@ setup_first(struct arriving *a)
 		setup_refuse(a, CODE_LIMIT_REACHED, 0, 0);
 }
 
-/* --- a chat of ours -------------------------------------------------------- */
+/* --- a chat of ours ----------------------------------------------------- */
 
 /* What the peer says of its progress; true of a chat set up or resumed. */
 static void

@@ -57,7 +57,7 @@ start_check(const struct chats *chats, const struct ipc_chat_start *start)
 	return (CODE_NONE);
 }
 
-/* --- a new chat ----------------------------------------------------------- */
+/* --- a new chat --------------------------------------------------------- */
 
 /* Take up what the peer offered: the chat is ready at once. */
 static void
@@ -128,7 +128,7 @@ start_new(struct starting *s)
 	}
 }
 
-/* --- an existing one ------------------------------------------------------- */
+/* --- an existing one ---------------------------------------------------- */
 
 /* The peer app is at another node now: begin anew with that one. */
 static void
@@ -306,7 +306,7 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 		start_new(&s);
 }
 
-/* --- operators ------------------------------------------------------------- */
+/* --- operators ---------------------------------------------------------- */
 
 static size_t
 rekey_one(struct chats *chats, struct chat *chat)

@@ -31,7 +31,7 @@
 
 static const struct offer no_offer;
 
-/* --- encoding ------------------------------------------------------------- */
+/* --- encoding ----------------------------------------------------------- */
 
 static void
 encode_offer(struct encoder *encoder, const struct offer *offer)
@@ -100,7 +100,7 @@ encode_hot(const struct chat *chat, uint8_t *out)
 	return (e.length);
 }
 
-/* --- reading --------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------ */
 
 static int
 load_cold(void *arg, const uint8_t *name, size_t name_length,
@@ -227,7 +227,7 @@ chats_load(struct chats *chats)
 	return (0);
 }
 
-/* --- writing --------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------ */
 
 static int
 write_tombstone(struct chats *chats, const struct tombstone *tombstone)

@@ -35,7 +35,7 @@ answer_result(
 	ipc_send(ipc, IPC_RESULT, &result, text, strlen(text));
 }
 
-/* --- the parent and operators -------------------------------------------------- */
+/* --- the parent and operators ------------------------------------------- */
 
 static void
 handle_passphrase(void *arg, const struct ipc_message *message)
@@ -195,7 +195,7 @@ handle_erase(void *arg, const struct ipc_message *message)
 		    "what was erased cannot be opened any more");
 }
 
-/* --- identity ------------------------------------------------------------------- */
+/* --- identity ----------------------------------------------------------- */
 
 static void
 handle_sign_digest(void *arg, const struct ipc_message *message)
@@ -291,7 +291,7 @@ handle_peer_forget(void *arg, const struct ipc_message *message)
 		log_warn("peer_not_forgotten", "error=%s", strerror(errno));
 }
 
-/* --- chats ------------------------------------------------------------------------ */
+/* --- chats -------------------------------------------------------------- */
 
 #define CHATS_HANDLER(name, call)                                              \
 	static void name(void *arg, const struct ipc_message *message)         \

@@ -56,7 +56,7 @@ finish(struct store *store, int result)
 	return (-1);
 }
 
-/* --- load ------------------------------------------------------------------ */
+/* --- load --------------------------------------------------------------- */
 
 static int
 identity_make(struct identity *identity, struct store *store, uint8_t *record)
@@ -161,8 +161,8 @@ identity_load(
 		identity_wipe(identity);
 		return (-1);
 	}
-	keyscan_made(KEYSCAN_NODE, identity->secrets->node,
-	    crypto_sign_SEEDBYTES);
+	keyscan_made(
+	    KEYSCAN_NODE, identity->secrets->node, crypto_sign_SEEDBYTES);
 	keyscan_made(KEYSCAN_AUTHORITY, identity->secrets->authority,
 	    crypto_sign_SEEDBYTES);
 	keyscan_made(KEYSCAN_TLS, identity->secrets->tls_app, P256_SIZE);
@@ -200,7 +200,7 @@ identity_advance(struct identity *identity, struct store *store)
 	return (finish(store, identity_put_counters(identity, store)));
 }
 
-/* --- what others get -------------------------------------------------------- */
+/* --- what others get ---------------------------------------------------- */
 
 void
 identity_fill(const struct identity *identity, struct ipc_identity *out)
@@ -245,7 +245,7 @@ identity_challenge(const struct identity *identity,
 	identity_sign(identity, bytes, length, out->signature);
 }
 
-/* --- statements -------------------------------------------------------------- */
+/* --- statements --------------------------------------------------------- */
 
 static int
 statement_allowed(
@@ -313,7 +313,7 @@ identity_state(struct identity *identity, struct store *store,
 	out->ok = 1;
 }
 
-/* --- membership ---------------------------------------------------------------- */
+/* --- membership --------------------------------------------------------- */
 
 static int
 put_mesh(struct store *store, const uint8_t authority_key[KEY_SIZE],

@@ -37,7 +37,7 @@ static const enum process neighbours[] = { PROCESS_ROUTER, PROCESS_MESH,
 	PROCESS_CONTROL };
 #define NEIGHBOURS (sizeof(neighbours) / sizeof(neighbours[0]))
 
-/* --- the batch ------------------------------------------------------------------ */
+/* --- the batch ---------------------------------------------------------- */
 
 /* Read from nobody while commits fail; from the router (mesh) not while the
  * mesh (router) does not take what its messages become. */
@@ -107,6 +107,7 @@ on_batch(enum process peer)
 {
 	(void)peer;
 	keyd_commit();
+	secret_wipe_stack();
 }
 
 static void
@@ -116,7 +117,7 @@ on_uncongested(enum process peer)
 	keyd_pause();
 }
 
-/* --- erasing ---------------------------------------------------------------------- */
+/* --- erasing ------------------------------------------------------------ */
 
 void
 keyd_erased(void)
@@ -154,6 +155,7 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 		/* The next tick tries again. */
 		log_warn("store_rotation_failed", "what=step");
 	}
+	secret_wipe_stack();
 }
 
 /* Begin a rotation that is due, go on with one that failed. */
@@ -200,7 +202,7 @@ keyd_erase_now(void)
 	return (0);
 }
 
-/* --- time --------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------- */
 
 static void
 tick_membership(void)
@@ -235,9 +237,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	if (keyd.ticks % RENEW_TICKS == 0)
 		tick_membership();
 	keyd_commit();
+	secret_wipe_stack();
 }
 
-/* --- the frame's hooks ----------------------------------------------------------------- */
+/* --- the frame's hooks -------------------------------------------------- */
 
 static void
 on_configured(const struct config *config, int reload)
@@ -344,5 +347,6 @@ keyd_main(void)
 
 	if (sodium_init() == -1)
 		fatal("sodium", "reason=\"does not start\"");
+	secret_lock_stack();
 	return (proc_run(PROCESS_KEYD, &hooks));
 }

@@ -36,7 +36,7 @@ extern struct keyd keyd;
 
 extern const ipc_handler keyd_handlers[IPC_TYPE_COUNT];
 
-/* --- keyd.c ----------------------------------------------------------------- */
+/* --- keyd.c ------------------------------------------------------------- */
 
 /* Write what changed, then let the doors send. */
 void keyd_commit(void);
@@ -46,7 +46,7 @@ void keyd_erased(void);
 /* Destroy the store key now, with all it opened. 0 or -1. */
 int keyd_erase_now(void);
 
-/* --- unlock.c: passphrase, certificates, who this node is ------------------- */
+/* --- unlock.c: passphrase, certificates, who this node is --------------- */
 
 /* Read a passphrase from fd (closed here) and open the store with it. NULL,
  * or why not. */

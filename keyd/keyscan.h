@@ -39,8 +39,8 @@ void keyscan_wiped(enum keyscan_kind kind, const void *key, size_t length);
 
 #else
 
-#define keyscan_open(folder)		  ((void)0)
-#define keyscan_made(kind, key, length)	  ((void)0)
+#define keyscan_open(folder)             ((void)0)
+#define keyscan_made(kind, key, length)  ((void)0)
 #define keyscan_wiped(kind, key, length) ((void)0)
 
 #endif

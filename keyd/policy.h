@@ -11,7 +11,7 @@
 
 #include "common/ipc/codes.h"
 
-/* --- throttles ----------------------------------------------------------- */
+/* --- throttles ---------------------------------------------------------- */
 
 /* At most so many attempts in a sliding window. Zero to begin with; the
  * times are allocated at the first attempt. */
@@ -41,7 +41,7 @@ struct bucket {
 int64_t bucket_take(
     struct bucket *bucket, uint32_t size, int64_t window, int64_t now);
 
-/* --- versions ------------------------------------------------------------ */
+/* --- versions ----------------------------------------------------------- */
 
 /* How far a first offer may be above the floor of a tombstone (the ends may
  * remember different ones), and how far a reset may go up. */

@@ -47,8 +47,7 @@ void
 ratchet_make_ephemeral(struct ratchet *ratchet, const uint8_t random[KEY_SIZE],
     uint8_t public_key[KEY_SIZE])
 {
-	keyscan_wiped(
-	    KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
+	keyscan_wiped(KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
 	memcpy(ratchet->secrets->ephemeral, random, KEY_SIZE);
 	keyscan_made(KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
 	(void)crypto_scalarmult_base(public_key, random);
@@ -67,7 +66,7 @@ hkdf_sha256(const uint8_t salt[KEY_SIZE], const uint8_t ikm[KEY_SIZE],
 	crypto_auth_hmacsha256_update(&state, ikm, KEY_SIZE);
 	crypto_auth_hmacsha256_final(&state, prk);
 	keyscan_made(KEYSCAN_PRK, prk, sizeof(prk));
-	for (i = 1; i <= OKM_SIZE / sizeof(prk); i++) {
+	for (i = 1; i <= 3; i++) {
 		crypto_auth_hmacsha256_init(&state, prk, sizeof(prk));
 		if (i > 1)
 			crypto_auth_hmacsha256_update(&state,
@@ -346,7 +345,6 @@ ratchet_wipe(struct ratchet *ratchet)
 		return;
 	ratchet_close(ratchet);
 	keyscan_wiped(KEYSCAN_LINK, ratchet->secrets->link, KEY_SIZE);
-	keyscan_wiped(
-	    KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
+	keyscan_wiped(KEYSCAN_EPHEMERAL, ratchet->secrets->ephemeral, KEY_SIZE);
 	sodium_memzero(ratchet->secrets, sizeof(*ratchet->secrets));
 }

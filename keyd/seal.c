@@ -210,8 +210,7 @@ open_slots(struct seal *seal, const uint8_t *file)
 		    unwrap(seal->secrets->wrapping, seal->head, number,
 			sector + 8, seal->secrets->store[i]) != 0)
 			continue;
-		keyscan_made(
-		    KEYSCAN_STORE, seal->secrets->store[i], KEY_SIZE);
+		keyscan_made(KEYSCAN_STORE, seal->secrets->store[i], KEY_SIZE);
 		seal->numbers[i] = number;
 		if (seal->newest == -1 || number > seal->numbers[seal->newest])
 			seal->newest = i;

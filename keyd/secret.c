@@ -15,7 +15,9 @@
 #include "common/util/log.h"
 #include "keyd/secret.h"
 
-#define CHUNK_SIZE 65536
+#define CHUNK_SIZE   65536
+#define STACK_WIPED  (24 * 1024)  /* below the turn of the event loop */
+#define STACK_LOCKED (128 * 1024) /* below the start */
 
 struct slot {
 	struct slot *next;
@@ -47,6 +49,16 @@ pool_of(size_t size)
 	fatal("secret_size", "size=%zu", size);
 }
 
+static void
+pages_lock(void *pages, size_t length)
+{
+	if (mlock(pages, length) == 0 || pools.warned)
+		return;
+	log_warn("memory_not_locked", "error=%s hint=%s", strerror(errno),
+	    "RLIMIT_MEMLOCK");
+	pools.warned = 1;
+}
+
 static int
 pool_grow(size_t pool)
 {
@@ -61,11 +73,7 @@ pool_grow(size_t pool)
 		return (-1);
 	}
 	/* sodium_malloc() locks too, but does not say when it could not. */
-	if (mlock(chunk->pages, CHUNK_SIZE) == -1 && !pools.warned) {
-		log_warn("memory_not_locked", "error=%s hint=%s",
-		    strerror(errno), "RLIMIT_MEMLOCK");
-		pools.warned = 1;
-	}
+	pages_lock(chunk->pages, CHUNK_SIZE);
 	chunk->next = pools.chunks;
 	pools.chunks = chunk;
 	pools.locked += CHUNK_SIZE;
@@ -116,6 +124,22 @@ secret_wipe_all(void)
 		sodium_memzero(chunk->pages, CHUNK_SIZE);
 	for (pool = 0; pool < SLOT_SIZES; pool++)
 		pools.vacant[pool] = NULL;
+}
+
+void
+secret_lock_stack(void)
+{
+	uintptr_t here = (uintptr_t)&(char){ 0 };
+
+	/* Makes the pages be there, too. */
+	sodium_stackzero(STACK_LOCKED);
+	pages_lock((void *)(here - STACK_LOCKED), STACK_LOCKED);
+}
+
+void
+secret_wipe_stack(void)
+{
+	sodium_stackzero(STACK_WIPED);
 }
 
 size_t

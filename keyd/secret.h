@@ -23,6 +23,14 @@ void secret_free(void *secret, size_t size);
 /* Wipe every slot of the process. Nothing may use a secret afterwards. */
 void secret_wipe_all(void);
 
+/*
+ * What the libraries leave of secrets on the stack: lock the part of it that
+ * is used, once, at the start; wipe what lies below the caller, whenever work
+ * with secrets is done and before anything waits.
+ */
+void secret_lock_stack(void);
+void secret_wipe_stack(void);
+
 /* Bytes of locked pages in use. */
 size_t secret_locked(void);
 

@@ -32,7 +32,7 @@
 #define APP_RECORD     "certificate-app"
 #define APP_RECORD_MAX 3000
 
-/* --- names -------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------- */
 
 static int
 names_add(GENERAL_NAMES *names, int type, const void *bytes, size_t length)
@@ -149,7 +149,7 @@ app_names(const struct config *config)
 	return (names);
 }
 
-/* --- certificates ---------------------------------------------------------------- */
+/* --- certificates ------------------------------------------------------- */
 
 static int
 x509_serial(X509 *x509)
@@ -311,7 +311,7 @@ tls_mesh_certificate(
 	return (result);
 }
 
-/* --- the one for apps, which clients may have pinned -------------------------------- */
+/* --- the one for apps, which clients may have pinned -------------------- */
 
 /* What the certificate depends on. */
 static int

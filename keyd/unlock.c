@@ -23,7 +23,7 @@
 
 #define READ_TIMEOUT_MS 1000 /* for a pipe that is not yet written */
 
-/* --- what the chat engine is given ------------------------------------------- */
+/* --- what the chat engine is given -------------------------------------- */
 
 static void
 give_message(void *arg, enum process to, enum ipc_type type,
@@ -70,7 +70,7 @@ static const struct chats_io chats_io = {
 	.random = give_random,
 };
 
-/* --- reading secrets --------------------------------------------------------- */
+/* --- reading secrets ---------------------------------------------------- */
 
 /* Read all of a file or pipe, at most size bytes, into locked memory. The
  * length, or -1. */
@@ -128,7 +128,7 @@ unlock_own_key(int fd)
 		unlock_tell_all();
 }
 
-/* --- unlocking ---------------------------------------------------------------- */
+/* --- unlocking ---------------------------------------------------------- */
 
 static const char *
 unlock_store(const char *passphrase, size_t length)
@@ -214,7 +214,7 @@ unlock_certificates(void)
 	return (tls_mesh_certificate(identity, now, keyd.mesh_pem));
 }
 
-/* --- telling ------------------------------------------------------------------- */
+/* --- telling ------------------------------------------------------------ */
 
 static void
 tell_certificate(struct ipc *ipc, enum tls_role role, const char *pem)

@@ -137,7 +137,7 @@ pair_attest(struct node *node, int64_t at, struct attestation *out)
 	    out->signature, NULL, bytes, length, node->app_secret);
 }
 
-/* --- what the engine is given ---------------------------------------------- */
+/* --- what the engine is given ------------------------------------------- */
 
 static inline struct frame *
 pair_queue(struct node *node, enum frame_kind kind, const void *tail,
@@ -292,7 +292,7 @@ pair_random(void *arg, void *bytes, size_t length)
 	randombytes_buf(bytes, length);
 }
 
-/* --- nodes -------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------- */
 
 static inline void
 pair_stop(struct pair *pair, int index)
@@ -445,7 +445,7 @@ pair_teardown(struct pair *pair)
 	}
 }
 
-/* --- events ---------------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------- */
 
 /* Commit, and only then let what was queued go. */
 static inline void

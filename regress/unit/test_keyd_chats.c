@@ -46,7 +46,7 @@ assert_works(uint32_t version)
 	ck_assert_uint_eq(a->gaps + b->gaps, 0);
 }
 
-/* --- set-up --------------------------------------------------------------- */
+/* --- set-up ------------------------------------------------------------- */
 
 START_TEST(one_starts_the_other_accepts)
 {
@@ -164,7 +164,7 @@ START_TEST(an_answer_lost_and_the_answerer_killed)
 }
 END_TEST
 
-/* --- resume --------------------------------------------------------------- */
+/* --- resume ------------------------------------------------------------- */
 
 START_TEST(a_broken_stream_keeps_the_epoch)
 {
@@ -244,7 +244,7 @@ START_TEST(router_restart_gets_every_chat)
 }
 END_TEST
 
-/* --- rekey ---------------------------------------------------------------- */
+/* --- rekey -------------------------------------------------------------- */
 
 START_TEST(a_rekey_loses_nothing_on_its_way)
 {
@@ -428,7 +428,7 @@ START_TEST(an_offer_nobody_answered_is_sent_again)
 }
 END_TEST
 
-/* --- ends ----------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------- */
 
 START_TEST(l07_a_deleted_chat_leaves_its_floor)
 {
@@ -580,7 +580,7 @@ START_TEST(lifetime_and_idleness_end_chats)
 }
 END_TEST
 
-/* --- divergence ------------------------------------------------------------ */
+/* --- divergence --------------------------------------------------------- */
 
 static void
 spoil(int index)
@@ -659,7 +659,7 @@ START_TEST(sequences_have_no_gap)
 }
 END_TEST
 
-/* --- backups ---------------------------------------------------------------- */
+/* --- backups ------------------------------------------------------------ */
 
 /* b goes back to what it was rekeys versions ago. */
 START_TEST(l13_a_restored_store_ends_in_a_reset_not_in_old_keys)
@@ -704,7 +704,7 @@ START_TEST(l13_a_restored_store_ends_in_a_reset_not_in_old_keys)
 }
 END_TEST
 
-/* --- hostile neighbours ------------------------------------------------------ */
+/* --- hostile neighbours ------------------------------------------------- */
 
 START_TEST(chat_start_is_not_believed)
 {
@@ -903,7 +903,7 @@ START_TEST(offers_that_wait_are_bounded)
 }
 END_TEST
 
-/* --- an app that moves --------------------------------------------------------- */
+/* --- an app that moves -------------------------------------------------- */
 
 START_TEST(an_app_moves_to_another_node)
 {
@@ -964,7 +964,7 @@ START_TEST(an_older_word_does_not_move_a_chat)
 }
 END_TEST
 
-/* --- anything in any order ----------------------------------------------------- */
+/* --- anything in any order ---------------------------------------------- */
 
 static uint64_t chaos_state;
 

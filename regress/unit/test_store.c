@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,12 +29,12 @@
 #define OPS        crypto_pwhash_OPSLIMIT_MIN
 #define MEMORY     crypto_pwhash_MEMLIMIT_MIN
 
-static char folder[PATH_MAX];
+static char folder[256];
 
 static void
 remove_folder(const char *path)
 {
-	char file[PATH_MAX + 256];
+	char file[1024];
 	struct dirent *entry;
 	DIR *dir = opendir(path);
 
@@ -207,7 +206,7 @@ START_TEST(records_without_keyring_are_damage)
 {
 	struct store *store = open_store();
 	enum store_error error;
-	char path[PATH_MAX + 16];
+	char path[1024];
 
 	put_text(store, "a", "one");
 	ck_assert_int_eq(store_commit(store, 1), 0);
@@ -297,7 +296,7 @@ hits_in_folder(const char *name, size_t data_length)
 {
 	int dirfd = open(folder, O_RDONLY | O_DIRECTORY);
 	struct seal *seal = seal_open(dirfd, PASSPHRASE, strlen(PASSPHRASE));
-	char path[PATH_MAX + 256];
+	char path[1024];
 	uint8_t key[KEY_SIZE];
 	struct dirent *entry;
 	DIR *dir = opendir(folder);
