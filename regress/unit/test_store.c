@@ -321,7 +321,7 @@ hits_in_folder(const char *name, size_t data_length)
 START_TEST(rotation_leaves_nothing_of_what_was_erased)
 {
 	struct store *store = open_store();
-	char name[16];
+	char name[32];
 	int i;
 
 	for (i = 0; i < 100; i++) {
@@ -358,7 +358,7 @@ END_TEST
 START_TEST(writes_during_a_rotation_are_kept)
 {
 	struct store *store = open_store();
-	char name[16];
+	char name[32];
 	int i;
 
 	for (i = 0; i < 50; i++) {
