@@ -10,7 +10,7 @@ import pytest
 from nacl.public import PrivateKey
 
 from hermes_node import Node, until
-from hermes_wire import Identity, pair, pb, start_chat_bytes
+from hermes_wire import Identity, meet, pair, pb, start_chat_bytes
 
 NAMES = iter(f"chat-{i}" for i in range(1, 10**6))
 
@@ -31,6 +31,7 @@ def apps(places, sessions):
     a, b = (sessions(place) for place in places)
     a.connect()
     b.connect()
+    meet(a, b)
     return a, b, next(NAMES)
 
 
@@ -69,6 +70,7 @@ def test_start_chat_vector_is_accepted(places, sessions):
     b = sessions(places[1], Identity("mockapp-receiver"))
     a.connect()
     b.connect()
+    meet(a, b)
     key = bytes(PrivateKey(b"\x11" * 32).public_key)
     a.start("integration-chat", b.identity, key=key, version=1)
     offer = b.wait("start_chat")
@@ -88,19 +90,18 @@ def test_both_orders(places, sessions):
     a, b = (sessions(place) for place in places)
     a.connect()
     b.connect()
+    meet(a, b)
     for first, second in ((a, b), (b, a)):
         name = next(NAMES)
         first.start(name, second.identity, correlation="one")
-        offer = second.wait("start_chat")
+        offer = second.wait("start_chat", lambda s: s.chat_id == name)
         assert offer.source_app_id == first.identity.id
-        assert offer.chat_id == name
         second.start(name, first.identity, correlation="two")
         for s in (first, second):
             ack = s.wait_ready(name)
             assert (ack.key_version, ack.resumed) == (1, False)
             assert (ack.next_send_sequence, ack.next_receive_sequence) == (
                 1, 1)
-        assert first.wait is not None
         flows(first, second, name)
         flows(second, first, name)
 
@@ -118,6 +119,7 @@ def test_accept_auto(places, sessions):
     a, b = (sessions(place) for place in places)
     a.connect()
     b.connect(auto=True)
+    meet(a, b)
     name = next(NAMES)
     a.start(name, b.identity, metadata={"topic": "x"})
     a.wait_ready(name)
@@ -344,6 +346,7 @@ def test_ambiguous_chat(places, sessions):
     name = next(NAMES)
     for s in (a, *peers):
         s.connect()
+    meet(a, *peers)
     for peer in peers:
         a.start(name, peer.identity)
         peer.start(name, a.identity)
@@ -455,27 +458,21 @@ def test_find_of_no_app(apps, target):
     a.error("INVALID_FRAME")
 
 
-def find(s, app):
-    s.send(pb.FindApp(target_app_id=app.id), correlation="f")
-    result = s.wait("find_app_result")
-    assert s.last_correlation == "f" and result.target_app_id == app.id
-    return result.status, result.node_id
-
-
 def test_find(mesh, sessions):
     a, b, c = sessions(mesh[0].app), sessions(mesh[1].app), sessions(
         mesh[0].app)
     for s in (a, b, c):
         s.connect()
-    assert find(a, a.identity) == ("local", "alpha")
-    assert find(a, c.identity) == ("local", "alpha")
-    assert find(a, b.identity) == ("found", "beta")
-    assert find(b, a.identity) == ("found", "alpha")
+    meet(a, b, c)
+    assert a.find(a.identity) == ("local", "alpha")
+    assert a.find(c.identity) == ("local", "alpha")
+    assert a.find(b.identity) == ("found", "beta")
+    assert b.find(a.identity) == ("found", "alpha")
 
 
 def test_L37_unknown_is_unknown(apps):
     a, _, _ = apps
-    assert find(a, Identity()) == ("unknown", "")
+    assert a.find(Identity()) == ("unknown", "")
 
 
 def test_L36_departures_and_moves_travel(mesh, sessions):
@@ -484,14 +481,15 @@ def test_L36_departures_and_moves_travel(mesh, sessions):
     identity = Identity()
     app = sessions(mesh[1].app, identity)
     app.connect()
-    assert find(watcher, identity) == ("found", "beta")
+    meet(watcher, app)
+    assert watcher.find(identity) == ("found", "beta")
     app.close()
-    until("departure known", lambda: find(watcher, identity)[0] == "unknown")
+    until("departure known", lambda: watcher.find(identity)[0] == "unknown")
     moved = sessions(mesh[0].app, identity)
     moved.connect()
     other = sessions(mesh[1].app)
     other.connect()
-    until("move known", lambda: find(other, identity) == ("found", "alpha"))
+    until("move known", lambda: other.find(identity) == ("found", "alpha"))
 
 
 # --- delete -----------------------------------------------------------------
@@ -590,6 +588,7 @@ def test_L15_a_stranger_s_chat_is_another(chat, places, sessions):
     flows(a, b, name)
     stranger = sessions(places[1])
     stranger.connect()
+    meet(stranger, a, b)
     stranger.start(name, a.identity)
     a.wait("start_chat", lambda s: s.source_app_id == stranger.identity.id)
     flows(a, b, name, 2)  # not ambiguous: the offer was not taken
@@ -672,10 +671,13 @@ def test_same_key_material_again(apps):
     flows(a, b, name, 1)
 
 
-def test_rekey_of_no_chat(apps):
+def test_rekey_of_no_chat_begins_one(apps):
     a, b, name = apps
     a.start(name, b.identity, rekey=True)
-    assert a.wait("error").code == "CHAT_NOT_FOUND"
+    b.wait("start_chat")
+    b.start(name, a.identity)
+    assert a.wait_ready(name).key_version == 1
+    flows(a, b, name)
 
 
 def test_L08_rekey_under_load_loses_nothing(chat):
@@ -785,6 +787,7 @@ def test_L24_a_slow_peer_delays_only_its_own_chat(places, sessions):
                       (places[0], places[1], places[1]))
     for s in (a, slow, quick):
         s.connect()
+    meet(a, slow, quick)
     names = next(NAMES), next(NAMES)
     for name, peer in zip(names, (slow, quick)):
         a.start(name, peer.identity)

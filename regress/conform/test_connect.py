@@ -1,6 +1,9 @@
 """Challenge and Connect: who gets in, and with which status who does not."""
 
 import os
+import re
+import socket
+import ssl
 import time
 
 import grpc
@@ -339,17 +342,25 @@ def test_idle_session_ends(tight, sessions):
     s.wait_closed()
 
 
-def test_locked_node_is_unavailable(tmp_path):
+def test_locked_node_takes_nobody_until_unlocked():
+    """Without its keys a node cannot even prove itself: no TLS, no stream.
+    Unlocked, it serves."""
     with Node("locked") as one:
         assert one.stop() == 0
         text = one.config.read_text()
-        lines = [l for l in text.splitlines(True)
-                 if not l.lstrip().startswith("passphrase file")]
-        one.config.write_text("".join(lines))
+        one.config.write_text(re.sub(r".*passphrase file.*\n", "", text))
         one.spawn()
         until("locked node answers", lambda: one.http("/readyz")[0] == 503)
         assert "locked" in one.http("/readyz")[1]
-        with pytest.raises(Exception):
-            # No certificate without keyd, or a stream that is refused.
-            with Session(one.app) as s:
-                s.check_challenge()
+        host, port = one.app.rsplit(":", 1)
+        with pytest.raises(OSError):
+            with socket.create_connection((host, int(port)), 2) as tcp:
+                ssl._create_unverified_context().wrap_socket(tcp)
+        wrong = one.ctl_run("unlock", stdin="wrong\n")
+        assert wrong.returncode != 0
+        assert one.http("/readyz")[0] == 503
+        one.ctl("unlock", stdin=(
+            one.config.parent / "passphrase").read_text())
+        one.wait_ready()
+        with Session(one.app) as s:
+            s.connect()

@@ -204,7 +204,7 @@ class Node:
 
     def show(self, what):
         """Rows of `show what`."""
-        return self.ctl("show", what)[what]
+        return self.ctl("show", what, "--full")[what]
 
     def http(self, path):
         """(status, body) of the admin HTTP; (0, reason) without it."""
@@ -222,7 +222,7 @@ class Node:
         status, text = self.http("/metrics")
         assert status == 200, (status, text)
         return {name: float(value) for name, value in re.findall(
-            r"^([a-z_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
+            r"^([a-z0-9_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
 
     def metric(self, name):
         """The sum of all series that begin with name."""

@@ -287,6 +287,15 @@ class Session:
         self.ack = self.wait("connect_ack")
         return self.ack
 
+    def find(self, app):
+        """(status, node) of an app, by FindApp."""
+        app = app if isinstance(app, str) else app.id
+        self.send(pb.FindApp(target_app_id=app), correlation="find")
+        result = self.wait("find_app_result",
+                           lambda r: r.target_app_id == app)
+        assert self.last_correlation == "find"
+        return result.status, result.node_id
+
     def start(self, chat_id, peer, key=None, version=0, rekey=False,
               resume=False, correlation="", signature=None, **fields):
         """Send StartChat, with the X25519 public key `key` signed."""
@@ -343,6 +352,19 @@ def _field_of(body):
                    for c in name).lstrip("_")
 
 
+def meet(*sessions):
+    """Wait until each connected session's node knows where the others are:
+    that somebody connected takes a moment to travel."""
+    end = time.monotonic() + WAIT
+    for one in sessions:
+        for other in sessions:
+            while one is not other and (
+                    one.find(other.identity)[0] == "unknown"):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{other.identity.id} not found")
+                time.sleep(0.01)
+
+
 def pair(one, two, chat_id, a=None, b=None):
     """Two connected sessions with a ready chat: (session, session, ack,
     ack)."""
@@ -350,6 +372,7 @@ def pair(one, two, chat_id, a=None, b=None):
     second = Session(two, b)
     first.connect()
     second.connect()
+    meet(first, second)
     first.start(chat_id, second.identity)
     second.start(chat_id, first.identity)
     return first, second, first.wait_ready(chat_id), second.wait_ready(
