@@ -65,6 +65,7 @@ sim_start_all(struct sim *sim)
 	SIM_CHECK(sim, sim_all_alive(sim), "not even the start is right");
 	sim->network.drop = drop;
 	memset(&sim->counts, 0, sizeof(sim->counts));
+	sim->counts.carried = sim_flying(sim);
 }
 
 static double

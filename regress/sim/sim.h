@@ -100,6 +100,7 @@ void	sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
 /* Takes the message. */
 void	sim_send(struct sim *sim, struct sim_message *message);
 void	sim_message_free(struct sim_message *message);
+uint64_t sim_flying(const struct sim *sim);	/* messages on the way */
 void	sim_run(struct sim *sim, int64_t until);
 /* Run in small steps until done() or until; 1 when it was done. */
 int	sim_run_to(struct sim *sim, int (*done)(struct sim *), int64_t until);

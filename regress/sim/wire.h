@@ -103,6 +103,7 @@ struct sim_counts {
 	uint64_t	forged;		/* statements refused */
 	uint64_t	delay;		/* ns, sum of delivered */
 	uint64_t	overtaken;	/* delivered after a later one */
+	uint64_t	carried;	/* on the way when counting began */
 };
 
 #endif

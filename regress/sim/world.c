@@ -341,6 +341,17 @@ event_handle(struct sim *sim, struct sim_event *event)
 		sim_node_event(node, event);
 }
 
+uint64_t
+sim_flying(const struct sim *sim)
+{
+	uint64_t	flying = 0;
+	size_t		i;
+
+	for (i = 0; i < sim->event_count; i++)
+		flying += sim->events[i].message != NULL;
+	return (flying);
+}
+
 void
 sim_run(struct sim *sim, int64_t until)
 {
