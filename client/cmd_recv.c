@@ -144,8 +144,7 @@ recv_finishing(struct app *app)
 	}
 	if (app->status != EXIT_DONE)
 		return;
-	if (receiver.altered || (app->count != 0 &&
-	    app->received != app->count))
+	if (receiver.altered || app->received < app->count)
 		app->status = EXIT_VERIFY;
 }
 

@@ -303,6 +303,8 @@ app_on_message(struct hermes_chat *chat, uint64_t sequence,
 	struct app	*app = arg;
 	struct app_chat	*entry = app_chat_of(app, chat);
 
+	if (app->over)
+		return;		/* -c was reached */
 	if (entry->received++ == 0)
 		entry->first = sequence;
 	app->received++;
