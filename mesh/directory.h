@@ -67,7 +67,7 @@ typedef void (*directory_changed)(void *, const uint8_t app[KEY_SIZE],
 struct directory {
 	struct table			apps;		/* app key */
 	struct table			nodes;		/* node key */
-	TAILQ_HEAD(, directory_node)	node_list;
+	TAILQ_HEAD(directory_nodes, directory_node) node_list;
 	struct directory_apps		app_list;	/* sweep order */
 	uint32_t			max_apps;
 	uint32_t			max_per_node;

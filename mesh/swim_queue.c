@@ -141,7 +141,7 @@ update_bytes(const struct swim_update *update)
 static size_t
 updates_take(struct swim *swim, const struct swim_member *first)
 {
-	struct swim_member	*taken[SWIM_UPDATES], *member;
+	struct swim_member	*taken[SWIM_UPDATES] = { NULL }, *member;
 	uint32_t		 limit = swim_retransmits(swim), i;
 	size_t			 count = 0, bytes = 0, from_queue = 0, k;
 
