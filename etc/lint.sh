@@ -18,13 +18,20 @@ step() { # name, command
 	fi
 }
 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+trap 'rm -f "$out" "$found"' EXIT
 
 sources=$(git ls-files '*.c' '*.h')
 code=$(git ls-files '*.c' | grep -v -e '^regress/' )
-flags="-std=c11 -D_GNU_SOURCE -DHERMES_VERSION=\"x\" -I. -I$BUILD \
-    $(pkg-config --cflags libtls libsodium libevent libnghttp2 \
-    libprotobuf-c libbsd-overlay jansson)"
+# A few files at a time: faster on two cores, and clang 14 carries what it
+# believes of one file into the next.
+tidy() {
+	printf '%s\n' $code | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$1" \
+	    -- -std=c11 -D_GNU_SOURCE "-DHERMES_VERSION=\"x\"" -I. -I"$0" \
+	    $(pkg-config --cflags libbsd-overlay) 2>/dev/null' "$BUILD" \
+	    >"$found"
+	! grep -E "warning:|error:" "$found" | sort -u
+}
+found=$(mktemp)
 
 make -s -j2 all >/dev/null || exit 1
 
@@ -32,12 +39,15 @@ make -s -j2 all >/dev/null || exit 1
 {
 	step clang-format clang-format --dry-run -Werror $sources
 	step clang make -s -j2 CC=clang BUILD=build-clang all
-	step clang-tidy sh -c 'clang-tidy --quiet "$@" 2>&1 |
-	    grep -E "warning:|error:" && exit 1; exit 0' - $code -- $flags
+	step clang-tidy tidy
 	step cppcheck cppcheck --quiet --error-exitcode=1 --std=c11 \
 	    --enable=warning,performance,portability --inline-suppr \
 	    --suppressions-list=etc/cppcheck.txt --library=posix \
-	    --library=bsd -j 2 -D__linux__ -I. $code
+	    --library=bsd -j 2 -D__linux__ -I. \
+	    '-DTAILQ_FOREACH(v,h,f)=for((v)=(h)->tqh_first;(v);(v)=(v)->f.tqe_next)' \
+	    '-DLIST_FOREACH(v,h,f)=for((v)=(h)->lh_first;(v);(v)=(v)->f.le_next)' \
+	    '-DSTAILQ_FOREACH(v,h,f)=for((v)=(h)->stqh_first;(v);(v)=(v)->f.stqe_next)' \
+	    $code
 	step "mandoc -Tlint" mandoc -Tlint -Wwarning man/*.[0-9]
 	step "function length" sh etc/longest.sh 100 $code
 }

@@ -101,8 +101,8 @@ descriptor_next(struct descriptor_span *rest, uint32_t *field,
 struct descriptor_span
 descriptor_get(struct descriptor_span message, uint32_t field)
 {
-	struct descriptor_span	value;
-	uint32_t		number;
+	struct descriptor_span	value = { NULL, 0 };
+	uint32_t		number = 0;
 
 	while (descriptor_next(&message, &number, &value) == 1)
 		if (number == field)
@@ -124,8 +124,8 @@ static int
 descriptor_search(struct descriptor_span scope, enum kind kind,
     const char *symbol, int depth)
 {
-	struct descriptor_span	value, name;
-	uint32_t		field;
+	struct descriptor_span	value = { NULL, 0 }, name;
+	uint32_t		field = 0;
 	size_t			i, length = strcspn(symbol, ".");
 
 	while (depth < DEPTH_MAX &&

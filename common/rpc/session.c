@@ -66,12 +66,10 @@ session_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *header,
 {
 	struct rpc_connection	*connection = arg;
 
-	if (session_is_glitch(header) &&
+	if ((session_is_glitch(header) &&
 	    !rpc_bucket_take(&connection->glitches, clock_monotonic(),
-	    GLITCH_BURST, GLITCH_RATE))
-		rpc_connection_abuse(connection);
-	else if (nghttp2_session_get_outbound_queue_size(session) >
-	    MAX_CONTROL)
+	    GLITCH_BURST, GLITCH_RATE)) ||
+	    nghttp2_session_get_outbound_queue_size(session) > MAX_CONTROL)
 		rpc_connection_abuse(connection);
 	return (session_verdict(connection));
 }

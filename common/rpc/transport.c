@@ -172,7 +172,7 @@ transport_unread(const struct rpc_transport *transport)
 ssize_t
 rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 {
-	ssize_t	n;
+	ssize_t	n = 0;
 
 	/*
 	 * The library also wants to be polled after it took a record without

@@ -180,7 +180,7 @@ ticket_to_text(const struct ticket *ticket, char out[TICKET_TEXT_MAX])
 	uint8_t	bytes[TICKET_ENCODED_MAX];
 	size_t	length = ticket_encode(ticket, bytes);
 
-	memcpy(out, TICKET_PREFIX, strlen(TICKET_PREFIX));
+	(void)strlcpy(out, TICKET_PREFIX, TICKET_TEXT_MAX);
 	base32_encode(out + strlen(TICKET_PREFIX), bytes, length);
 }
 

@@ -48,7 +48,7 @@ buffer_reserve(struct buffer *buffer, size_t length)
 	data = malloc(size);
 	if (data == NULL)
 		return (NULL);
-	if (have > 0)
+	if (buffer->data != NULL)
 		memcpy(data, buffer->data + buffer->start, have);
 	free(buffer->data);
 	buffer->data = data;
