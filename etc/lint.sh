@@ -18,6 +18,7 @@ step() { # name, command
 	fi
 }
 out=$(mktemp)
+found=$(mktemp)
 trap 'rm -f "$out" "$found"' EXIT
 
 sources=$(git ls-files '*.c' '*.h')
@@ -29,9 +30,10 @@ tidy() {
 	    -- -std=c11 -D_GNU_SOURCE "-DHERMES_VERSION=\"x\"" -I. -I"$0" \
 	    $(pkg-config --cflags libbsd-overlay) 2>/dev/null' "$BUILD" \
 	    >"$found"
-	! grep -E "warning:|error:" "$found" | sort -u
+	grep -qE "warning:|error:" "$found" || return 0
+	grep -E "warning:|error:" "$found" | sort -u
+	return 1
 }
-found=$(mktemp)
 
 make -s -j2 all >/dev/null || exit 1
 
