@@ -303,12 +303,14 @@ directory_drop_node(struct directory *directory, const uint8_t key[KEY_SIZE],
     int forget)
 {
 	struct directory_node	*node = table_get(&directory->nodes, key);
-	struct directory_app	*app;
+	struct directory_app	*app, *next;
 
 	if (node == NULL)
 		return;
-	while ((app = TAILQ_FIRST(&node->apps)) != NULL)
+	for (app = TAILQ_FIRST(&node->apps); app != NULL; app = next) {
+		next = TAILQ_NEXT(app, of_node);
 		app_remove(directory, app);
+	}
 	node->lost = 1;
 	if (!forget)
 		return;

@@ -40,11 +40,13 @@ rumour_put(struct rumours *rumours, struct rumour *rumour)
 void
 rumours_free(struct rumours *rumours)
 {
-	struct rumour	*rumour;
+	struct rumour	*rumour, *next;
 	int		 i;
 
 	for (i = 0; i < RUMOUR_TOLD_MAX; i++)
-		while ((rumour = TAILQ_FIRST(&rumours->told[i])) != NULL) {
+		for (rumour = TAILQ_FIRST(&rumours->told[i]); rumour != NULL;
+		    rumour = next) {
+			next = TAILQ_NEXT(rumour, entry);
 			rumour_take(rumours, rumour);
 			free(rumour);
 		}

@@ -423,6 +423,22 @@ update_outdated(struct swim *swim, const struct swim_update *update)
 	}
 }
 
+/* ALIVE and LEAVE have a statement, SUSPECT and FAIL may; it says the same. */
+static int
+update_valid(const struct swim_update *update)
+{
+	const struct swim_statement	*statement = update->statement;
+
+	if (update->type < SWIM_ALIVE || update->type > SWIM_LEAVE)
+		return (0);
+	if (statement == NULL)
+		return (update->type == SWIM_SUSPECT ||
+		    update->type == SWIM_FAIL);
+	return (memcmp(statement->key, update->key, KEY_SIZE) == 0 &&
+	    statement->length <= SWIM_STATEMENT_MAX &&
+	    statement->incarnation == update->incarnation);
+}
+
 int
 swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 {
@@ -430,10 +446,7 @@ swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 	int			 accuses = update->type == SWIM_SUSPECT ||
 				    update->type == SWIM_FAIL;
 
-	if ((!accuses && statement == NULL) ||
-	    (statement != NULL && (memcmp(statement->key, update->key,
-	    KEY_SIZE) != 0 || statement->length > SWIM_STATEMENT_MAX ||
-	    statement->incarnation != update->incarnation))) {
+	if (!update_valid(update)) {
 		errno = EINVAL;
 		return (-1);
 	}
@@ -449,17 +462,11 @@ swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 		update_outdated(swim, update);
 		return (0);
 	}
-	switch (update->type) {
-	case SWIM_ALIVE:
-		return (update_alive(swim, statement, update->synced, now));
-	case SWIM_LEAVE:
-		return (update_leave(swim, statement, update->synced, now));
-	case SWIM_SUSPECT:
-	case SWIM_FAIL:
+	if (accuses || statement == NULL)
 		return (update_accuse(swim, update, now));
-	}
-	errno = EINVAL;
-	return (-1);
+	if (update->type == SWIM_LEAVE)
+		return (update_leave(swim, statement, update->synced, now));
+	return (update_alive(swim, statement, update->synced, now));
 }
 
 int
