@@ -145,7 +145,8 @@ core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
 	chat->both = 1;
 	chat->accepted = chat->sent = accepted;
 	chat->acked = chat->told = acked;
-	chat->received = chat->delivered = chat->relayed = delivered;
+	chat->received = chat->delivered = delivered;
+	chat->written = chat->relayed = delivered;
 	ring_clear(&chat->out, accepted + 1);
 	ring_clear(&chat->in, delivered + 1);
 }
@@ -354,8 +355,15 @@ void
 core_attach(struct chat_core *chat, int attached)
 {
 	chat->attached = attached;
-	if (!attached)
-		release(chat, chat->acked);
+	if (attached)
+		return;
+	release(chat, chat->acked);
+	/* What the stream took with it must come again from the peer. */
+	if (chat->written < chat->delivered) {
+		chat->delivered = chat->received = chat->written;
+		ring_clear(&chat->in, chat->written + 1);
+		chat->missing = 1;
+	}
 }
 
 /* --- in: from the peer --------------------------------------------------- */
@@ -438,10 +446,9 @@ core_next_delivery(struct chat_core *chat, uint64_t *sequence)
 }
 
 void
-core_delivered(struct chat_core *chat)
+core_put(struct chat_core *chat)
 {
 	chat->delivered++;
-	chat->progress = 1;
 	if (chat->in.first < chat->in.next) {
 		ring_shift(&chat->in);
 		return;
@@ -450,14 +457,31 @@ core_delivered(struct chat_core *chat)
 	chat->received = chat->delivered;
 }
 
+void
+core_written(struct chat_core *chat, uint64_t sequence)
+{
+	sequence = smaller(sequence, chat->delivered);
+	if (sequence <= chat->written)
+		return;
+	chat->written = sequence;
+	chat->progress = 1;
+}
+
+void
+core_delivered(struct chat_core *chat)
+{
+	core_put(chat);
+	core_written(chat, chat->delivered);
+}
+
 int
 core_take_relay(struct chat_core *chat, uint64_t *sequence)
 {
-	if (chat->relayed >= chat->delivered &&
-	    (!chat->relay_again || chat->delivered == 0))
+	if (chat->relayed >= chat->written &&
+	    (!chat->relay_again || chat->written == 0))
 		return (0);
 	chat->relay_again = 0;
-	chat->relayed = *sequence = chat->delivered;
+	chat->relayed = *sequence = chat->written;
 	return (1);
 }
 
@@ -521,6 +545,7 @@ agree_in(struct chat_core *chat, uint64_t peer_acked)
 			ring_clear(&chat->in, chat->delivered + 1);
 		}
 	}
+	core_written(chat, peer_acked);
 	chat->relay_again = 1;
 	chat->missing = 0;
 }

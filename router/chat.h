@@ -11,7 +11,13 @@
  * accepted: taken from the app. sent: given to keyd to be sealed; what lies
  * between sent and accepted is parked. acked: on the stream of the peer app.
  * told: the local app knows that. released: its copy is gone. Messages of
- * the peer app: delivered (on the local app's stream) <= received (held).
+ * the peer app:
+ *
+ *	relayed <= written <= delivered <= received
+ *
+ * received: held. delivered: on the local app's stream. written: out of this
+ * process, which may die at any time, so only this far the peer and keyd's
+ * record are told. relayed: acknowledged to the peer's node.
  */
 #ifndef ROUTER_CHAT_H
 #define ROUTER_CHAT_H
@@ -58,7 +64,8 @@ struct chat_core {
 	uint64_t told;
 	uint64_t received;
 	uint64_t delivered;
-	uint64_t relayed; /* acknowledged to the peer's node */
+	uint64_t written;
+	uint64_t relayed;
 	int relay_again;
 	int progress; /* keyd is to be told */
 	int missing;  /* a message of the peer was dropped */
@@ -106,7 +113,7 @@ enum chat_verdict {
 	CHAT_NOT_YET,   /* not ready */
 	CHAT_TOO_FAR,   /* too much parked: not accepted */
 	CHAT_NO_MEMORY, /* not accepted */
-	CHAT_DELIVER,   /* write it, then say core_delivered() */
+	CHAT_DELIVER,   /* write it, then say core_put() */
 	CHAT_HELD,      /* or known already: nothing to do */
 	CHAT_DROPPED    /* a gap, or no room: it must come again */
 };
@@ -132,7 +139,10 @@ enum chat_verdict core_opened(struct chat_core *chat, uint64_t sequence,
 enum chat_verdict core_hold(struct chat_core *chat, uint64_t sequence,
     const void *payload, size_t length);
 
-/* The next message of the peer, delivered + 1, is on the app's stream. */
+/* The next message of the peer, delivered + 1, is on the app's stream; and,
+ * later, all up to sequence have left this process. Or both at once. */
+void core_put(struct chat_core *chat);
+void core_written(struct chat_core *chat, uint64_t sequence);
 void core_delivered(struct chat_core *chat);
 
 /* --- actions ------------------------------------------------------------- */
@@ -149,7 +159,7 @@ int core_next_ack(
     struct chat_core *chat, uint64_t *sequence, struct chat_kept **kept);
 void core_told(struct chat_core *chat);
 
-/* The next held message for the app, or NULL; core_delivered() when it is
+/* The next held message for the app, or NULL; core_put() when it is
  * written. */
 struct chat_kept *core_next_delivery(
     struct chat_core *chat, uint64_t *sequence);

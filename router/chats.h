@@ -90,7 +90,11 @@ struct side {
 	TAILQ_ENTRY(side) dirty_entry;
 	TAILQ_ENTRY(side) blocked_entry;
 	TAILQ_ENTRY(side) waiting_entry;
+	TAILQ_ENTRY(side) unwritten_entry;
+	uint64_t mark_sequence; /* delivered, once the stream sent */
+	uint64_t mark_offset;   /* this many bytes */
 	uint8_t dirty;
+	uint8_t unwritten; /* flow_recheck() looks at it */
 	uint8_t blocked;
 	uint8_t waiting; /* start_tick() looks at it */
 	uint8_t taken;   /* the app took it up */
@@ -205,6 +209,7 @@ void flow_pump(struct side *side);
 void flow_mark(struct side *side);
 void flow_forget(struct side *side);
 void flow_flush(void);
+void flow_init(void);
 void flow_writable(struct app *app); /* its stream takes more again */
 
 /* --- end.c --------------------------------------------------------------- */

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include <event2/event.h>
+
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/metrics.h"
@@ -15,11 +17,15 @@
 
 /* Messages kept for one app, in all its chats: what it sent beyond this is
  * BACKPRESSURE; what others send it is dropped and will come again. */
-#define APP_OUT_BYTES (64 * 1024 * 1024)
-#define APP_IN_BYTES  (128 * 1024 * 1024)
-#define MISSING_WAIT  CLOCK_SECOND
+#define APP_OUT_BYTES  (64 * 1024 * 1024)
+#define APP_IN_BYTES   (128 * 1024 * 1024)
+#define MISSING_WAIT   CLOCK_SECOND
+#define UNWRITTEN_USEC 20000 /* between looks at streams that are stuck */
 
 static struct side_list dirty = TAILQ_HEAD_INITIALIZER(dirty);
+static struct side_list unwritten = TAILQ_HEAD_INITIALIZER(unwritten);
+static struct event recheck;
+static int rechecking;
 
 void
 flow_mark(struct side *side)
@@ -54,6 +60,9 @@ flow_forget(struct side *side)
 	if (side->dirty)
 		TAILQ_REMOVE(&dirty, side, dirty_entry);
 	side->dirty = 0;
+	if (side->unwritten)
+		TAILQ_REMOVE(&unwritten, side, unwritten_entry);
+	side->unwritten = 0;
 	flow_unblock(side);
 }
 
@@ -110,6 +119,7 @@ flow_write(struct side *side, enum frame_field field, uint64_t sequence,
 	}
 	frame_write_chat_message(to, field, &message, correlation);
 	rpc_stream_commit(stream, length);
+	side->app->session->written += length;
 	return (0);
 }
 
@@ -178,11 +188,82 @@ flow_deliver(struct side *side)
 		if (flow_write_message(
 			side, sequence, kept->bytes, kept->length) == -1)
 			return;
-		core_delivered(&side->core);
+		core_put(&side->core);
 	}
 }
 
 /* --- to mesh, and keyd's record ------------------------------------------ */
+
+/* Look again at what is not out of this process yet. */
+static void
+flow_recheck(evutil_socket_t fd, short what, void *arg)
+{
+	struct side *side;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while ((side = TAILQ_FIRST(&unwritten)) != NULL) {
+		TAILQ_REMOVE(&unwritten, side, unwritten_entry);
+		side->unwritten = 0;
+		flow_mark(side);
+	}
+	rechecking = 1;
+	flow_flush();
+	rechecking = 0;
+}
+
+/*
+ * Once this turn's output was written, or, if that has not helped, a little
+ * later.
+ */
+static void
+flow_recheck_later(struct side *side)
+{
+	struct timeval delay = { 0, rechecking ? UNWRITTEN_USEC : 0 };
+
+	if (!side->unwritten) {
+		side->unwritten = 1;
+		TAILQ_INSERT_TAIL(&unwritten, side, unwritten_entry);
+	}
+	if (!rechecking || !evtimer_pending(&recheck, NULL))
+		(void)evtimer_add(&recheck, &delay);
+}
+
+/*
+ * What was delivered counts only when the kernel has it: this process may be
+ * killed, and the app is still to get it. A mark is a sequence and how much
+ * the stream must have sent by then.
+ */
+static void
+flow_check_written(struct side *side)
+{
+	struct session *session = side->app->session;
+	struct chat_core *core = &side->core;
+	uint64_t unsent, sent;
+
+	if (session == NULL || core->written >= core->delivered)
+		return;
+	unsent = rpc_stream_unsent(session->stream);
+	sent = unsent < session->written ? session->written - unsent : 0;
+	if (unsent == 0)
+		core_written(core, core->delivered);
+	else if (sent >= side->mark_offset)
+		core_written(core, side->mark_sequence);
+	if (core->written >= core->delivered)
+		return;
+	if (core->written >= side->mark_sequence) {
+		side->mark_sequence = core->delivered;
+		side->mark_offset = session->written;
+	}
+	flow_recheck_later(side);
+}
+
+void
+flow_init(void)
+{
+	(void)evtimer_assign(&recheck, proc_base(), flow_recheck, NULL);
+}
 
 static void
 flow_report(struct side *side)
@@ -192,13 +273,14 @@ flow_report(struct side *side)
 	struct ipc_relay_ack ack;
 	struct ipc_chat_progress progress;
 
+	flow_check_written(side);
 	if (mesh != NULL && core_take_relay(&side->core, &ack.sequence)) {
 		ack.key = side->key;
 		ipc_send(mesh, IPC_RELAY_ACK, &ack, NULL, 0);
 	}
 	if (keyd != NULL && core_take_progress(&side->core)) {
 		progress.key = side->key;
-		progress.delivered = side->core.delivered;
+		progress.delivered = side->core.written;
 		progress.acked = side->core.acked;
 		ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
 	}
@@ -361,7 +443,7 @@ flow_opened(
 	if (verdict == CHAT_DELIVER) {
 		if (flow_write_message(
 			side, opened->sequence, payload, length) == 0)
-			core_delivered(&side->core);
+			core_put(&side->core);
 		else
 			(void)core_hold(
 			    &side->core, opened->sequence, payload, length);

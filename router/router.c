@@ -313,6 +313,7 @@ router_go(void)
 {
 	struct timeval second = { 1, 0 };
 
+	flow_init();
 	if (event_assign(
 		&tick, proc_base(), -1, EV_PERSIST, router_tick, NULL) == -1 ||
 	    event_add(&tick, &second) == -1)

@@ -65,7 +65,7 @@ start_send(
 	start.peer = side->peer->presence.attestation;
 	start.version = version;
 	start.flags = flags;
-	start.delivered = side->core.delivered;
+	start.delivered = side->core.written;
 	start.acked = side->core.acked;
 	if (ask != NULL)
 		memcpy(start.app_key, ask->app_key, KEY_SIZE);

@@ -181,6 +181,12 @@ void	rpc_stream_commit(struct rpc_stream *stream, size_t length);
 /* Bytes accepted by rpc_stream_send() not yet handed to the TLS layer. */
 size_t	rpc_stream_queued(const struct rpc_stream *stream);
 
+/*
+ * Bytes of the stream, and of others before them, that this process still
+ * holds: 0 means that the kernel has everything that was sent.
+ */
+size_t	rpc_stream_unsent(const struct rpc_stream *stream);
+
 /* 1 while more than limits.max_output bytes wait on the connection, or more
  * than the peer's window allows wait on the stream. */
 int	rpc_stream_congested(const struct rpc_stream *stream);

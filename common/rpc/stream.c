@@ -241,6 +241,13 @@ rpc_stream_queued(const struct rpc_stream *stream)
 	return (buffer_length(&stream->out));
 }
 
+size_t
+rpc_stream_unsent(const struct rpc_stream *stream)
+{
+	return (buffer_length(&stream->out) +
+	    buffer_length(&stream->connection->transport.out));
+}
+
 static int
 stream_is_congested(const struct rpc_stream *stream)
 {

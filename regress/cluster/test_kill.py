@@ -186,6 +186,39 @@ def test_app_dies_and_goes_on(frail):
     no_keys_left(frail)
 
 
+@pytest.mark.parametrize("process", ["router", "node"])
+def test_acknowledged_is_delivered_though_the_app_is_stopped(frail, process):
+    """The app does not read while messages are acknowledged, then its router
+    (or node) dies: what was acknowledged is there when the app goes on."""
+    name, count = "stopped", 400
+    receiver = Cli("recv", frail[1].app, "stop-b", "--chat", name, "--check",
+                   "--stay", "--count", count, "--expect-restart",
+                   "--timeout", LONG, Cli.id("stop-a"))
+    sender = Cli("send", frail[0].app, "stop-a", "--chat", name, "--count",
+                 count, "--size", 4096, "--expect-restart", "--delete",
+                 "--timeout", LONG, Cli.id("stop-b"))
+    with receiver, sender:
+        receiver.wait("READY")
+        receiver.process.send_signal(signal.SIGSTOP)
+        before = -1
+        while before != sender.count("ACKED"):  # until all windows are full
+            before = sender.count("ACKED")
+            try:
+                sender.wait("ACKED", before + 1, timeout=2)
+            except AssertionError:
+                break
+        if process == "router":
+            frail[1].kill_process("router")
+        else:
+            frail[1].sigkill()
+            frail[1].start()
+        receiver.process.send_signal(signal.SIGCONT)
+        assert sender.succeed(LONG)["acked"] == count
+        done = receiver.succeed(LONG)
+        assert receiver.sequences("RECEIVED") == list(range(1, count + 1))
+        assert done["gaps"] == 0
+
+
 def test_L39_start_stop_and_kill_in_any_order(frail):
     """No lock left behind, no identity lost, the mesh whole each time."""
     key = frail[1].ctl("show")["summary"]["node_key"]

@@ -265,6 +265,12 @@ rpc_stream_queued(const struct rpc_stream *stream)
 	return (stream->queued);
 }
 
+size_t
+rpc_stream_unsent(const struct rpc_stream *stream)
+{
+	return (stream->queued);
+}
+
 int
 rpc_stream_congested(const struct rpc_stream *stream)
 {
