@@ -42,7 +42,8 @@ run_check() { # program of check(3)
 }
 
 run_pytest() { # folder or file
-	$PYTHON -m pytest -q -p no:cacheprovider -rfE --tb=short \
+	timeout -k 10 900 $PYTHON -m pytest -q -p no:cacheprovider -rfE \
+	    --tb=short -o faulthandler_timeout=240 \
 	    --junitxml="$log/junit.xml" "$1" >"$log/out" 2>&1
 	status=$?
 	set -- "$1" $(grep -o '<testsuite [^>]*>' "$log/junit.xml" |
