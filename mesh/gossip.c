@@ -318,6 +318,18 @@ on_probe(struct peer *peer, enum swim_message_type type, uint64_t sequence,
 	return (0);
 }
 
+/* An update that came alone. */
+static int
+on_event(struct peer *peer, struct Nodemesh__V1__MembershipEvent *event)
+{
+	const struct swim_message message = { .type = SWIM_GOSSIP };
+
+	if (take_events(peer, &event, 1, 0) == -1)
+		return (-1);
+	members_receive(peer, &message);
+	return (0);
+}
+
 static int
 on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 {
@@ -341,9 +353,6 @@ gossip_take(struct peer *peer,
     const struct Nodemesh__V1__GossipMessage *message, const uint8_t *raw,
     size_t length)
 {
-	struct Nodemesh__V1__MembershipEvent *event;
-	int result;
-
 	switch (message->body_case) {
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_HEARTBEAT:
 		/* Contract v1; its time is the sender's and not believed. */
@@ -351,10 +360,7 @@ gossip_take(struct peer *peer,
 			    ? 0
 			    : -1);
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP:
-		event = message->membership;
-		result = take_events(peer, &event, 1, 0);
-		members_drain();
-		return (result);
+		return (on_event(peer, message->membership));
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC:
 		return (presence_sync(peer, message->app_sync, raw, length));
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_PING:

@@ -21,6 +21,8 @@
 #include "mesh/presence.h"
 #include "mesh/wire.h"
 
+#define SEEK_EVERY CLOCK_SECOND
+
 static struct {
 	struct swim *swim;
 	struct event *timer;
@@ -28,6 +30,8 @@ static struct {
 	int leaving;
 	int leave_refused;
 	int64_t rtt;
+	int64_t seek_at; /* monotonic */
+	size_t seek_cursor;
 } members;
 
 struct swim *
@@ -89,6 +93,34 @@ on_changed(const struct swim_member *member, int was, int now)
 		    peer, now == 0 ? NODE_FAILED : (enum node_state)now);
 }
 
+/*
+ * Who is alone keeps calling everybody it was told of or had saved, for ever,
+ * as often as the back-off allows. Who is not alone calls those that the core
+ * has forgotten one by one: the mesh may have been in two for a day.
+ */
+static void
+seek(int64_t now)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	if (now < members.seek_at)
+		return;
+	members.seek_at = now + SEEK_EVERY;
+	if (swim_live(members.swim) > 1) {
+		peer = peer_next(&members.seek_cursor);
+		if (peer == NULL)
+			members.seek_cursor = 0;
+		else if (peer->state == NODE_FAILED &&
+			 swim_find(members.swim, peer->node_key) == NULL)
+			peer_want(peer, WANT_GOSSIP);
+		return;
+	}
+	while ((peer = peer_next(&cursor)) != NULL)
+		if (peer->state == NODE_FAILED)
+			peer_want(peer, WANT_SEED);
+}
+
 static void members_arm(void);
 
 static void
@@ -99,6 +131,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	swim_tick(members.swim, clock_monotonic());
 	members_drain();
+	seek(clock_monotonic());
 }
 
 static void
