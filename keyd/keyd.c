@@ -29,7 +29,6 @@
 #define FAILING_MAX      (60 * CLOCK_SECOND)
 #define CHECKPOINT_TICKS 10
 #define EXPIRE_TICKS     600
-#define RENEW_TICKS      3600
 
 struct keyd keyd;
 
@@ -214,11 +213,8 @@ tick_membership(void)
 }
 
 static void
-on_tick(evutil_socket_t fd, short what, void *arg)
+keyd_tick(void)
 {
-	(void)fd;
-	(void)what;
-	(void)arg;
 	if (keyd.chats == NULL)
 		return;
 	if (keyd.failing_since == 0) {
@@ -234,9 +230,17 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		store_checkpoint(keyd.store);
 	if (keyd.ticks % EXPIRE_TICKS == 0)
 		authority_expire(keyd.store, clock_wall());
-	if (keyd.ticks % RENEW_TICKS == 0)
-		tick_membership();
+	tick_membership();
 	keyd_commit();
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	keyd_tick();
 	secret_wipe_stack();
 }
 
@@ -348,5 +352,7 @@ keyd_main(void)
 	if (sodium_init() == -1)
 		fatal("sodium", "reason=\"does not start\"");
 	secret_lock_stack();
+	if (tls_lock_memory() == -1)
+		fatal("memory", "what=\"locked heap\"");
 	return (proc_run(PROCESS_KEYD, &hooks));
 }

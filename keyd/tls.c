@@ -17,18 +17,28 @@
 #include <openssl/x509.h>
 #include <sodium.h>
 
+#include "common/compat/secure_bignum.h"
 #include "keyd/tls.h"
 #include "keyd/tls_internal.h"
+
+#define LOCKED_HEAP 65536
+
+int
+tls_lock_memory(void)
+{
+	return (secure_bignum_heap(LOCKED_HEAP) != 0 ? 0 : -1);
+}
 
 EC_KEY *
 tls_key(const uint8_t key[P256_SIZE])
 {
 	EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
-	BIGNUM *number = BN_bin2bn(key, P256_SIZE, NULL);
+	BIGNUM *number = secure_bignum_new();
 	EC_POINT *point = NULL;
 	int ok = 0;
 
 	if (ec != NULL && number != NULL &&
+	    BN_bin2bn(key, P256_SIZE, number) != NULL &&
 	    (point = EC_POINT_new(EC_KEY_get0_group(ec))) != NULL &&
 	    EC_KEY_set_private_key(ec, number) == 1 &&
 	    EC_POINT_mul(

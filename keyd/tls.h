@@ -1,8 +1,8 @@
 /*
  * keyd only. The P-256 keys of TLS: making them, the X.509 certificates for
  * them, and the signatures that router and mesh ask for in a handshake. The
- * private keys are 32 bytes in locked memory (identity.h); libcrypto sees one
- * for as long as an operation takes.
+ * private keys are 32 bytes in locked memory (identity.h); libcrypto has one
+ * for as long as an operation takes, in locked memory of its own.
  */
 #ifndef KEYD_TLS_H
 #define KEYD_TLS_H
@@ -15,6 +15,10 @@
 
 /* The longest PEM of a certificate made here. */
 #define TLS_PEM_MAX 16384
+
+/* Give libcrypto locked memory for private keys. Once, before all else. 0
+ * or -1. */
+int tls_lock_memory(void);
 
 /* A fresh private key. 0 or -1. */
 int tls_make_key(uint8_t key[P256_SIZE]);
