@@ -40,13 +40,14 @@ static const enum process askable[] = { PROCESS_PARENT, PROCESS_ROUTER,
 static const struct {
 	enum ipc_type row;
 	enum process owner;
-} kinds[SHOW_TIELINES + 1] = {
+} kinds[SHOW_KINDS] = {
 	[SHOW_SESSIONS] = { IPC_ROW_SESSION, PROCESS_ROUTER },
 	[SHOW_CHATS] = { IPC_ROW_CHAT, PROCESS_ROUTER },
 	[SHOW_RATCHETS] = { IPC_ROW_RATCHET, PROCESS_KEYD },
 	[SHOW_NODES] = { IPC_ROW_NODE, PROCESS_MESH },
 	[SHOW_APPS] = { IPC_ROW_APP, PROCESS_MESH },
 	[SHOW_TIELINES] = { IPC_ROW_TIELINE, PROCESS_MESH },
+	[SHOW_TICKETS] = { IPC_ROW_TICKET, PROCESS_KEYD },
 };
 
 static void
@@ -54,7 +55,7 @@ ask_free(struct ask *ask)
 {
 	size_t i;
 
-	for (i = 0; i <= SHOW_TIELINES; i++)
+	for (i = 0; i < SHOW_KINDS; i++)
 		buffer_free(&ask->answer.rows[i]);
 	free(ask->answer.metrics);
 	if (ask->timer != NULL)
@@ -95,7 +96,7 @@ ask_new(int64_t timeout, ask_done done, void *arg)
 
 	if ((ask = calloc(1, sizeof(*ask))) == NULL)
 		return (NULL);
-	for (i = 0; i <= SHOW_TIELINES; i++)
+	for (i = 0; i < SHOW_KINDS; i++)
 		buffer_init(&ask->answer.rows[i]);
 	ask->timer = evtimer_new(control.base, ask_finish, ask);
 	if (ask->timer == NULL) {
@@ -197,10 +198,10 @@ ask_row(struct ask *ask, const struct ipc_message *message)
 	size_t size = ipc_payload_size(message->type);
 	size_t what;
 
-	for (what = SHOW_SESSIONS; what <= SHOW_TIELINES; what++)
+	for (what = SHOW_SESSIONS; what < SHOW_KINDS; what++)
 		if (kinds[what].row == message->type)
 			break;
-	if (what > SHOW_TIELINES)
+	if (what >= SHOW_KINDS)
 		return (0);
 	if (buffer_length(&ask->answer.rows[what]) / size >= ASK_ROWS ||
 	    buffer_append(&ask->answer.rows[what], message->payload, size) ==

@@ -25,7 +25,7 @@ struct ask_answer {
 	unsigned int missing; /* process bits: no answer */
 	unsigned int late;    /* of these: up, but silent */
 	int cut;              /* more rows than ASK_ROWS */
-	struct buffer rows[SHOW_TIELINES + 1];
+	struct buffer rows[SHOW_KINDS];
 	struct metric_value *metrics; /* sums, or NULL: not asked */
 	int have_ticket;
 	struct ipc_ticket ticket;

@@ -22,6 +22,7 @@ static const struct command_row {
 	{ "mesh create", 1, command_mesh_create },
 	{ "mesh revoke", 1, command_mesh_revoke },
 	{ "ticket", 1, command_ticket },
+	{ "ticket revoke", 1, command_ticket_revoke },
 	{ "join", 1, command_join },
 	{ "rekey", 1, command_rekey },
 	{ "erase", 1, command_erase },

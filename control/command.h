@@ -82,6 +82,7 @@ void command_metrics(struct command *command);
 void command_mesh_create(struct command *command);
 void command_mesh_revoke(struct command *command);
 void command_ticket(struct command *command);
+void command_ticket_revoke(struct command *command);
 void command_join(struct command *command);
 void command_erase(struct command *command);
 void command_unlock(struct command *command);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "common/util/hex.h"
 #include "control/command.h"
 #include "control/control.h"
 #include "control/report.h"
@@ -87,12 +88,33 @@ command_ticket_made(void *arg, const struct ask_answer *answer)
 	    answer);
 }
 
+static void
+command_ticket_members(void *arg, const struct ask_answer *answer)
+{
+	struct command *command = arg;
+	const struct ipc_row_node *nodes;
+	struct ipc_ticket_make make;
+	size_t i, count;
+
+	command_answered(command);
+	memset(&make, 0, sizeof(make));
+	make.lifetime = CLOCK_SECOND * command_integer(command, "ttl", 3600);
+	make.uses = (uint64_t)command_integer(command, "uses", 1);
+	/* Without mesh it names this node alone. */
+	nodes = ask_rows(answer, SHOW_NODES, &count);
+	for (i = 0; i < count && make.alive_count < TICKET_ENDPOINTS - 1; i++)
+		if (!nodes[i].self && nodes[i].state == NODE_ALIVE)
+			memcpy(make.alive[make.alive_count++],
+			    nodes[i].node_key, KEY_SIZE);
+	command_request(
+	    command, PROCESS_KEYD, IPC_TICKET_MAKE, &make, command_ticket_made);
+}
+
 void
 command_ticket(struct command *command)
 {
 	json_int_t ttl = command_integer(command, "ttl", 3600);
 	json_int_t uses = command_integer(command, "uses", 1);
-	struct ipc_ticket_make make;
 
 	if (ttl < 1 || ttl > TICKET_TTL_MAX || uses < 1 ||
 	    uses > TICKET_USES_MAX) {
@@ -102,11 +124,29 @@ command_ticket(struct command *command)
 		    TICKET_TTL_MAX, TICKET_USES_MAX);
 		return;
 	}
-	memset(&make, 0, sizeof(make));
-	make.lifetime = (int64_t)ttl * CLOCK_SECOND;
-	make.uses = (uint64_t)uses;
+	/* A ticket names members that answer: mesh knows which. */
+	if (command_ask(command, ASK_SHORT, command_ticket_members) == NULL)
+		return;
+	ask_show(command->ask, SHOW_NODES);
+	ask_start(command->ask);
+}
+
+void
+command_ticket_revoke(struct command *command)
+{
+	const char *name = command_string(command, "ticket_id");
+	struct ipc_ticket_revoke revoke;
+
+	memset(&revoke, 0, sizeof(revoke));
+	if (name == NULL ||
+	    hex_decode(revoke.ticket, TICKET_ID_SIZE, name) == -1) {
+		command_fail(command, ERROR_USAGE,
+		    "not the id of a ticket: %d hex digits",
+		    2 * TICKET_ID_SIZE);
+		return;
+	}
 	command_request(
-	    command, PROCESS_KEYD, IPC_TICKET_MAKE, &make, command_ticket_made);
+	    command, PROCESS_KEYD, IPC_TICKET_REVOKE, &revoke, command_result);
 }
 
 void

@@ -120,8 +120,8 @@ const struct knob config_knobs[] = {
 	    30 * SECOND, 0),
 	TIME("mesh", "drain grace %", drain_grace, 100 * MS, 10 * MINUTE,
 	    10 * SECOND, 0),
-	TIME("mesh", "membership lifetime %", membership_lifetime, MINUTE,
-	    3650 * DAY, 365 * DAY, 0)
+	TIME("mesh", "membership lifetime %", membership_lifetime,
+	    10 * SECOND, 3650 * DAY, 365 * DAY, 0)
 };
 
 const size_t config_knob_count = sizeof(config_knobs) /

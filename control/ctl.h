@@ -132,10 +132,12 @@ void ctl_print_json(const json_t *value);
 
 extern const struct ctl_word ctl_show_words[]; /* ctl_show.c */
 int ctl_show(struct ctl *ctl, int argc, char *argv[]);
+int ctl_show_tickets(struct ctl *ctl, int argc, char *argv[]);
 int ctl_status(struct ctl *ctl, int argc, char *argv[]);
 int ctl_mesh_create(struct ctl *ctl, int argc, char *argv[]);
 int ctl_mesh_revoke(struct ctl *ctl, int argc, char *argv[]);
 int ctl_ticket(struct ctl *ctl, int argc, char *argv[]);
+int ctl_ticket_revoke(struct ctl *ctl, int argc, char *argv[]);
 int ctl_join(struct ctl *ctl, int argc, char *argv[]);
 int ctl_erase(struct ctl *ctl, int argc, char *argv[]);
 int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);

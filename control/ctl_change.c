@@ -90,6 +90,17 @@ ctl_ticket(struct ctl *ctl, int argc, char *argv[])
 }
 
 int
+ctl_ticket_revoke(struct ctl *ctl, int argc, char *argv[])
+{
+	if (ctl_options(ctl, NULL, argc, argv, 1, 1) == -1)
+		return (CTL_USAGE);
+	return (ctl_do(ctl,
+	    json_pack(
+		"{s:s s:s}", "command", "ticket revoke", "ticket_id", argv[0]),
+	    -1, NULL));
+}
+
+int
 ctl_join(struct ctl *ctl, int argc, char *argv[])
 {
 	char line[8192];

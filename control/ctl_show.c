@@ -68,6 +68,15 @@ static const struct ctl_column columns_tielines[] = {
 	{ NULL, NULL, CTL_TEXT, 0 },
 };
 
+static const struct ctl_column columns_tickets[] = {
+	{ "TICKET", "ticket_id", CTL_ID, 12 },
+	{ "MADE (UTC)", "created_at", CTL_TIME, 0 },
+	{ "EXPIRES (UTC)", "expires_at", CTL_TIME, 0 },
+	{ "USES", "uses", CTL_NUMBER, 0 },
+	{ "LEFT", "uses_left", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
+
 static const struct ctl_column columns_processes[] = {
 	{ "PROCESS", "process", CTL_TEXT, 0 },
 	{ "UP", "up", CTL_YES_NO, 0 },
@@ -158,6 +167,12 @@ static int
 ctl_show_tielines(struct ctl *ctl, int argc, char *argv[])
 {
 	return (ctl_show_rows(ctl, argc, argv, "tielines", columns_tielines));
+}
+
+int
+ctl_show_tickets(struct ctl *ctl, int argc, char *argv[])
+{
+	return (ctl_show_rows(ctl, argc, argv, "tickets", columns_tickets));
 }
 
 /* Ask for one object; JSON is printed here, else *last is the caller's. */
@@ -266,6 +281,7 @@ const struct ctl_word ctl_show_words[] = {
 	{ "ratchets", "", ctl_show_ratchets, NULL },
 	{ "sessions", "", ctl_show_sessions, NULL },
 	{ "summary", "", ctl_show_summary, NULL },
+	{ "tickets", "", ctl_show_tickets, NULL },
 	{ "tielines", "", ctl_show_tielines, NULL },
 	{ NULL, NULL, NULL, NULL },
 };

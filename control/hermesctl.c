@@ -17,6 +17,12 @@ static const struct ctl_word mesh_words[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+static const struct ctl_word ticket_words[] = {
+	{ "list", "", ctl_show_tickets, NULL },
+	{ "revoke", "ID", ctl_ticket_revoke, NULL },
+	{ NULL, NULL, NULL, NULL },
+};
+
 static const struct ctl_word words[] = {
 	{ "erase", "--now", ctl_erase, NULL },
 	{ "init",
@@ -29,11 +35,13 @@ static const struct ctl_word words[] = {
 	{ "reload", "", ctl_reload, NULL },
 	{ "show",
 	    "[apps | certificate | chats | metrics | nodes | "
-	    "ratchets |\n      sessions | summary | tielines] [--full]",
+	    "ratchets |\n      sessions | summary | tickets | tielines] "
+	    "[--full]",
 	    ctl_show, ctl_show_words },
 	{ "status", "", ctl_status, NULL },
 	{ "stop", "", ctl_stop, NULL },
-	{ "ticket", "[--ttl 1h] [--uses N]", ctl_ticket, NULL },
+	{ "ticket", "[--ttl 1h] [--uses N] | list | revoke ID", ctl_ticket,
+	    ticket_words },
 	{ "unlock", "", ctl_unlock, NULL },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -20,13 +20,31 @@ readiness_alone(const struct ask_answer *answer)
 	nodes = ask_rows(answer, SHOW_NODES, &count);
 	for (i = 0; i < count; i++) {
 		if (nodes[i].self || nodes[i].state == NODE_LEFT ||
-		    nodes[i].state == NODE_REVOKED)
+		    nodes[i].state == NODE_REVOKED ||
+		    nodes[i].state == NODE_EXPIRED)
 			continue;
 		if (nodes[i].state == NODE_ALIVE)
 			return (0);
 		peers++;
 	}
 	return (peers > 0);
+}
+
+/* What keeps this node out of its mesh, or NULL. */
+static const char *
+readiness_membership(const struct ask_answer *answer)
+{
+	const struct ipc_row_node *nodes;
+	size_t i, count;
+
+	nodes = ask_rows(answer, SHOW_NODES, &count);
+	for (i = 0; i < count; i++) {
+		if (nodes[i].self && nodes[i].state == NODE_REVOKED)
+			return ("membership revoked");
+		if (nodes[i].self && nodes[i].state == NODE_EXPIRED)
+			return ("membership expired");
+	}
+	return (NULL);
 }
 
 json_t *
@@ -42,6 +60,7 @@ readiness_reasons(const struct ask_answer *answer)
 		{ PROCESS_MESH, "mesh not answering" },
 	};
 	const struct metric_value *values = answer->metrics;
+	const char *membership = readiness_membership(answer);
 	json_t *reasons = json_array();
 	size_t i;
 
@@ -64,6 +83,8 @@ readiness_reasons(const struct ask_answer *answer)
 		    reasons, json_string("disk nearly full"));
 	if (control.draining || values[METRIC_DRAINING].value != 0)
 		(void)json_array_append_new(reasons, json_string("draining"));
+	if (membership != NULL)
+		(void)json_array_append_new(reasons, json_string(membership));
 	if (readiness_alone(answer))
 		(void)json_array_append_new(
 		    reasons, json_string("no mesh member reachable"));

@@ -11,13 +11,14 @@
 #include "control/control.h"
 #include "control/report.h"
 
-static const char *const words[SHOW_TIELINES + 1] = {
+static const char *const words[SHOW_KINDS] = {
 	[SHOW_SESSIONS] = "sessions",
 	[SHOW_CHATS] = "chats",
 	[SHOW_RATCHETS] = "ratchets",
 	[SHOW_NODES] = "nodes",
 	[SHOW_APPS] = "apps",
 	[SHOW_TIELINES] = "tielines",
+	[SHOW_TICKETS] = "tickets",
 };
 
 const char *
@@ -31,7 +32,7 @@ report_find(const char *word)
 {
 	size_t what;
 
-	for (what = SHOW_SESSIONS; what <= SHOW_TIELINES; what++)
+	for (what = SHOW_SESSIONS; what < SHOW_KINDS; what++)
 		if (strcmp(word, words[what]) == 0)
 			return ((enum show_what)what);
 	return ((enum show_what)0);
@@ -172,6 +173,7 @@ report_node(const void *data, int full)
 		[NODE_FAILED] = "failed",
 		[NODE_LEFT] = "left",
 		[NODE_REVOKED] = "revoked",
+		[NODE_EXPIRED] = "expired",
 	};
 	const struct ipc_row_node *row = data;
 
@@ -179,7 +181,7 @@ report_node(const void *data, int full)
 	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
 	    "node_key", report_id(row->node_key, KEY_SIZE, full), "endpoint",
 	    report_text(row->endpoint, sizeof(row->endpoint), 1), "state",
-	    row->state >= NODE_ALIVE && row->state <= NODE_REVOKED
+	    row->state >= NODE_ALIVE && row->state <= NODE_EXPIRED
 		? states[row->state]
 		: "?",
 	    "self", row->self != 0, "incarnation", (json_int_t)row->incarnation,
@@ -212,6 +214,20 @@ report_tieline(const void *data, int full)
 	    report_text(row->node_id, sizeof(row->node_id), 1), "up",
 	    row->up != 0, "sent", (json_int_t)row->sent, "received",
 	    (json_int_t)row->received));
+}
+
+/* The id is short as it is. */
+static json_t *
+report_ticket(const void *data, int full)
+{
+	const struct ipc_row_ticket *row = data;
+
+	(void)full;
+	return (json_pack("{s:o s:o s:o s:I s:I}", "ticket_id",
+	    report_id(row->ticket, TICKET_ID_SIZE, 1), "created_at",
+	    report_time(row->created_at), "expires_at",
+	    report_time(row->expires_at), "uses", (json_int_t)row->uses,
+	    "uses_left", (json_int_t)row->uses_left));
 }
 
 /* Ratchets name their peer's node by its key; the rows of nodes name it. */
@@ -259,6 +275,8 @@ report_rows(const struct ask_answer *answer, enum show_what what, int full)
 		[SHOW_APPS] = { report_app, sizeof(struct ipc_row_app) },
 		[SHOW_TIELINES] = { report_tieline,
 		    sizeof(struct ipc_row_tieline) },
+		[SHOW_TICKETS] = { report_ticket,
+		    sizeof(struct ipc_row_ticket) },
 	};
 	const uint8_t *rows;
 	json_t *array;

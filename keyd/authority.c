@@ -19,7 +19,11 @@
 struct ticket_record {
 	int64_t expires_at;
 	uint64_t uses; /* left */
+	uint64_t made_for;
+	int64_t created_at;
 };
+
+#define TICKET_SIZE 32
 
 /* A name that was given to a key. */
 struct name_record {
@@ -54,11 +58,13 @@ static int
 put_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
     const struct ticket_record *record)
 {
-	uint8_t bytes[16];
+	uint8_t bytes[TICKET_SIZE];
 	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
 
 	encode_u64(&e, (uint64_t)record->expires_at);
 	encode_u64(&e, record->uses);
+	encode_u64(&e, record->made_for);
+	encode_u64(&e, (uint64_t)record->created_at);
 	return (
 	    store_put(store, STORE_TICKET, hash, KEY_SIZE, bytes, e.length));
 }
@@ -70,6 +76,8 @@ decode_ticket(const uint8_t *data, size_t length, struct ticket_record *record)
 
 	record->expires_at = (int64_t)decode_u64(&d);
 	record->uses = decode_u64(&d);
+	record->made_for = decode_u64(&d);
+	record->created_at = (int64_t)decode_u64(&d);
 	return (decode_done(&d));
 }
 
@@ -78,7 +86,7 @@ static int
 get_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
     struct ticket_record *record)
 {
-	uint8_t bytes[16];
+	uint8_t bytes[TICKET_SIZE];
 	size_t length;
 	int found = store_get(
 	    store, STORE_TICKET, hash, KEY_SIZE, bytes, sizeof(bytes), &length);
@@ -119,14 +127,32 @@ decode_name(const uint8_t *data, size_t length, struct name_record *record)
 
 /* --- tickets ------------------------------------------------------------ */
 
+struct ticket_build {
+	const struct ipc_ticket_make *make;
+	struct ticket *ticket;
+};
+
+static int
+ticket_peer_alive(const struct ipc_ticket_make *make, const uint8_t *key)
+{
+	size_t i;
+
+	for (i = 0; i < make->alive_count && i < TICKET_ENDPOINTS - 1; i++)
+		if (memcmp(make->alive[i], key, KEY_SIZE) == 0)
+			return (1);
+	return (0);
+}
+
 static void
 ticket_add_peer(void *arg, const struct ipc_peer *peer)
 {
-	struct ticket *ticket = arg;
+	const struct ticket_build *build = arg;
+	struct ticket *ticket = build->ticket;
 	struct ticket_endpoint *endpoint;
 
 	if (ticket->endpoint_count >= TICKET_ENDPOINTS ||
-	    peer->endpoint[0] == '\0')
+	    peer->endpoint[0] == '\0' ||
+	    !ticket_peer_alive(build->make, peer->certificate.node_key))
 		return;
 	endpoint = &ticket->endpoints[ticket->endpoint_count++];
 	memcpy(endpoint->node_key, peer->certificate.node_key, KEY_SIZE);
@@ -138,7 +164,10 @@ authority_make_ticket(struct identity *identity, struct store *store,
     const struct ipc_ticket_make *make, const char *own, int64_t now,
     struct ticket *ticket)
 {
-	struct ticket_record record = { .uses = make->uses };
+	struct ticket_record record = {
+		.uses = make->uses, .made_for = make->uses, .created_at = now
+	};
+	struct ticket_build build = { .make = make, .ticket = ticket };
 	uint8_t bytes[TICKET_ENCODED_MAX], hash[KEY_SIZE];
 	size_t length;
 
@@ -161,7 +190,7 @@ authority_make_ticket(struct identity *identity, struct store *store,
 	memcpy(ticket->endpoints[0].node_key, identity->node_key, KEY_SIZE);
 	(void)strlcpy(ticket->endpoints[0].endpoint, own, ENDPOINT_SIZE);
 	ticket->endpoint_count = 1;
-	if (peers_walk(store, ticket_add_peer, ticket) == -1)
+	if (peers_walk(store, ticket_add_peer, &build) == -1)
 		return (-1);
 	record.expires_at = ticket->expires_at;
 	ticket_hash(ticket->secret, hash);
@@ -171,6 +200,80 @@ authority_make_ticket(struct identity *identity, struct store *store,
 	(void)crypto_sign_detached(ticket->signature, NULL, bytes, length,
 	    identity->secrets->authority);
 	return (0);
+}
+
+/* --- the list of tickets ------------------------------------------------ */
+
+struct ticket_walk {
+	uint64_t id;
+	void (*visit)(const struct ipc_row_ticket *row);
+};
+
+static int
+visit_ticket(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	const struct ticket_walk *walk = arg;
+	struct ticket_record record;
+	struct ipc_row_ticket row = { .id = walk->id };
+
+	if (name_length != KEY_SIZE ||
+	    decode_ticket(data, length, &record) == -1)
+		return (0); /* not this version's; it expires */
+	memcpy(row.ticket, name, TICKET_ID_SIZE);
+	row.created_at = record.created_at;
+	row.expires_at = record.expires_at;
+	row.uses = record.made_for;
+	row.uses_left = record.uses;
+	walk->visit(&row);
+	return (0);
+}
+
+int
+authority_tickets(struct store *store, uint64_t id,
+    void (*visit)(const struct ipc_row_ticket *row))
+{
+	struct ticket_walk walk = { id, visit };
+
+	return (store_walk(store, STORE_TICKET, visit_ticket, &walk));
+}
+
+struct ticket_search {
+	const uint8_t *ticket;
+	uint8_t hash[KEY_SIZE];
+	int found;
+};
+
+static int
+search_ticket(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	struct ticket_search *search = arg;
+
+	(void)data;
+	(void)length;
+	if (name_length == KEY_SIZE &&
+	    memcmp(name, search->ticket, TICKET_ID_SIZE) == 0) {
+		memcpy(search->hash, name, KEY_SIZE);
+		search->found = 1;
+	}
+	return (0);
+}
+
+int
+authority_revoke_ticket(
+    struct store *store, const uint8_t ticket[TICKET_ID_SIZE])
+{
+	struct ticket_search search = { .ticket = ticket };
+
+	if (store_walk(store, STORE_TICKET, search_ticket, &search) == -1)
+		return (-1);
+	if (!search.found) {
+		errno = ENOENT;
+		return (-1);
+	}
+	return (finish(
+	    store, store_delete(store, STORE_TICKET, search.hash, KEY_SIZE)));
 }
 
 struct expiry {
@@ -315,6 +418,46 @@ authority_redeem(struct identity *identity, struct store *store,
 	}
 	out->certificate = certificate;
 	log_info("node_certified", "node=%s serial=%llu", redeem->node_id,
+	    (unsigned long long)certificate.serial);
+}
+
+void
+authority_renew(struct identity *identity, struct store *store,
+    const struct ipc_renew *renew, int64_t now, int64_t lifetime,
+    struct ipc_redeemed *out)
+{
+	const struct certificate *shown = &renew->certificate;
+	struct certificate certificate;
+	struct name_record record;
+	uint8_t bytes[NAME_SIZE];
+	size_t length;
+
+	out->id = renew->id;
+	out->result = REDEEM_NOT_AUTHORITY;
+	if (!identity->authority)
+		return;
+	out->result = REDEEM_UNKNOWN;
+	if (certificate_verify(shown, identity->authority_key, now) == -1 ||
+	    store_get(store, STORE_NAME, shown->node_id, strlen(shown->node_id),
+		bytes, sizeof(bytes), &length) != 1 ||
+	    decode_name(bytes, length, &record) == -1 ||
+	    memcmp(record.node_key, shown->node_key, KEY_SIZE) != 0)
+		return;
+	if (record.revoked_at != 0) {
+		out->result = REDEEM_REVOKED;
+		return;
+	}
+	identity_issue(identity, &certificate, shown->node_id, shown->node_key,
+	    now + lifetime);
+	record.serial = certificate.serial;
+	if (put_name(store, &record) == -1 ||
+	    finish(store, identity_put_counters(identity, store)) == -1) {
+		store_abort(store);
+		return;
+	}
+	out->result = REDEEM_OK;
+	out->certificate = certificate;
+	log_info("node_renewed", "node=%s serial=%llu", shown->node_id,
 	    (unsigned long long)certificate.serial);
 }
 

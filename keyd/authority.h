@@ -14,17 +14,30 @@
 
 /*
  * Make a ticket that may be used so many times until now + lifetime (ns),
- * naming own (this node's endpoint) and the peers known. 0, or -1 with errno
+ * naming own (this node's endpoint) and the peers alive. 0, or -1 with errno
  * EPERM (not the authority), EINVAL (no endpoint) or the store's.
  */
 int authority_make_ticket(struct identity *identity, struct store *store,
     const struct ipc_ticket_make *make, const char *own, int64_t now,
     struct ticket *ticket);
 
+/* Every ticket as a row, id filled in. 0 or -1. */
+int authority_tickets(struct store *store, uint64_t id,
+    void (*visit)(const struct ipc_row_ticket *row));
+
+/* Take a ticket back. 0, or -1 with errno ENOENT or the store's. */
+int authority_revoke_ticket(
+    struct store *store, const uint8_t ticket[TICKET_ID_SIZE]);
+
 /* Count a use of a ticket and certify the node, or say why not. The node
  * that a use was counted for may ask again. */
 void authority_redeem(struct identity *identity, struct store *store,
     const struct ipc_redeem *redeem, int64_t now, int64_t lifetime,
+    struct ipc_redeemed *out);
+
+/* Certify a member anew that shows a certificate of ours, in time. */
+void authority_renew(struct identity *identity, struct store *store,
+    const struct ipc_renew *renew, int64_t now, int64_t lifetime,
     struct ipc_redeemed *out);
 
 /* Revoke a node by name. 0, or -1 with errno EPERM, ENOENT (no such name),

@@ -51,11 +51,22 @@ handle_passphrase(void *arg, const struct ipc_message *message)
 }
 
 static void
+tell_ticket(const struct ipc_row_ticket *row)
+{
+	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_ROW_TICKET, row, NULL, 0);
+}
+
+static void
 handle_show(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_show *show = message->payload;
 	struct ipc_request end = { .id = show->id };
 
+	if (keyd.chats != NULL && show->what == SHOW_TICKETS) {
+		authority_expire(keyd.store, clock_wall());
+		if (authority_tickets(keyd.store, show->id, tell_ticket) == -1)
+			log_warn("tickets_unread", "error=%s", strerror(errno));
+	}
 	if (keyd.chats != NULL && show->what == SHOW_RATCHETS) {
 		chats_set_now(keyd.chats, clock_wall());
 		chats_show(keyd.chats, show->id);
@@ -130,6 +141,20 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 	else
 		error = "the store failed";
 	answer_result(door(arg), make->id, 0, 0, error);
+}
+
+static void
+handle_ticket_revoke(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_ticket_revoke *revoke = message->payload;
+	const char *error = NULL;
+
+	if (keyd.chats == NULL)
+		error = "the store is locked";
+	else if (authority_revoke_ticket(keyd.store, revoke->ticket) == -1)
+		error = errno == ENOENT ? "no such ticket" : "the store failed";
+	answer_result(door(arg), revoke->id, error == NULL, 0,
+	    error == NULL ? "ticket revoked" : error);
 }
 
 static void
@@ -253,6 +278,19 @@ handle_redeem(void *arg, const struct ipc_message *message)
 }
 
 static void
+handle_renew(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_renew *renew = message->payload;
+	struct ipc_redeemed answer = { .id = renew->id,
+		.result = REDEEM_NOT_AUTHORITY };
+
+	if (keyd.chats != NULL)
+		authority_renew(&keyd.identity, keyd.store, renew, clock_wall(),
+		    proc_config()->membership_lifetime, &answer);
+	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+}
+
+static void
 handle_membership(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_membership *membership = message->payload;
@@ -324,6 +362,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_CHALLENGE] = handle_challenge,
 	[IPC_STATEMENT] = handle_statement,
 	[IPC_REDEEM] = handle_redeem,
+	[IPC_RENEW] = handle_renew,
 	[IPC_MEMBERSHIP] = handle_membership,
 	[IPC_PEER_SAVE] = handle_peer_save,
 	[IPC_PEER_FORGET] = handle_peer_forget,
@@ -338,6 +377,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_METRICS_GET] = handle_metrics_get,
 	[IPC_MESH_CREATE] = handle_mesh_create,
 	[IPC_TICKET_MAKE] = handle_ticket_make,
+	[IPC_TICKET_REVOKE] = handle_ticket_revoke,
 	[IPC_REVOKE] = handle_revoke,
 	[IPC_REKEY] = handle_rekey,
 	[IPC_ERASE] = handle_erase,

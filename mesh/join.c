@@ -21,16 +21,20 @@
 #include "mesh/trunk.h"
 #include "mesh/wire.h"
 
-#define JOIN_PATH    "/nodemesh.v1.NodeMesh/Join"
-#define CALL_TIMEOUT (10 * CLOCK_SECOND)
-#define KEYD_TIMEOUT 10 /* s, for the new identity */
+#define JOIN_PATH     "/nodemesh.v1.NodeMesh/Join"
+#define REFERRALS_MAX 4
+#define CALL_TIMEOUT  (10 * CLOCK_SECOND)
+#define KEYD_TIMEOUT  10 /* s, for the new identity */
 
 /* At most one at a time. */
 static struct join {
 	int busy;
 	uint64_t id; /* control's */
 	struct ticket ticket;
-	uint32_t next; /* endpoint to try */
+	uint32_t next;                   /* endpoint to try */
+	struct ticket_endpoint at;       /* the one tried */
+	struct ticket_endpoint referral; /* try this first, if set */
+	unsigned referrals;
 	struct trunk *trunk;
 	struct rpc_stream *stream;
 	uint8_t nonce[KEY_SIZE];
@@ -78,11 +82,9 @@ join_end(int ok, const char *text)
 static void
 join_failed(const char *why)
 {
-	const char *endpoint = "";
+	const char *endpoint = join.at.endpoint;
 	char text[LOG_TEXT_SIZE];
 
-	if (join.next > 0)
-		endpoint = join.ticket.endpoints[join.next - 1].endpoint;
 	(void)snprintf(join.error, sizeof(join.error), "%s: %s",
 	    log_text(text, endpoint, strlen(endpoint)), why);
 	join_try();
@@ -112,6 +114,25 @@ response_check(const struct Nodemesh__V1__JoinResponse *response,
 	    certificate, membership->authority_key, clock_wall()));
 }
 
+/* A member that is not the authority names the one that is. */
+static int
+join_referred(const struct Nodemesh__V1__JoinResponse *response)
+{
+	struct descriptor read;
+
+	if (response->certificate.len != 0 || response->n_membership != 1)
+		return (0);
+	if (join.referrals < REFERRALS_MAX &&
+	    wire_descriptor_read(&read, response->membership[0]) == 0 &&
+	    wire_descriptor_verify(&read, response->membership[0],
+		join.ticket.authority, clock_wall()) == 0) {
+		join.referrals++;
+		memcpy(join.referral.node_key, read.node_key, KEY_SIZE);
+		memcpy(join.referral.endpoint, read.endpoint, ENDPOINT_SIZE);
+	}
+	return (1);
+}
+
 static void
 on_timeout(evutil_socket_t fd, short what, void *arg)
 {
@@ -134,7 +155,7 @@ on_response(
 		return;
 	join.response =
 	    nodemesh__v1__join_response__unpack(NULL, length, bytes);
-	if (join.response == NULL ||
+	if (join.response == NULL || join_referred(join.response) ||
 	    response_check(join.response, &membership) == -1)
 		return; /* said when the call is closed */
 	join.answered = 1;
@@ -144,6 +165,19 @@ on_response(
 	if (join.timer != NULL)
 		(void)evtimer_add(join.timer, &wait);
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_MEMBERSHIP, &membership, NULL, 0);
+}
+
+/* Another node's words, for the operator to read. */
+static const char *
+reason_text(char clean[LOG_TEXT_SIZE], const char *text)
+{
+	char *c;
+
+	(void)strlcpy(clean, text, LOG_TEXT_SIZE);
+	for (c = clean; *c != '\0'; c++)
+		if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+			*c = '?';
+	return (clean);
 }
 
 static void
@@ -162,7 +196,11 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		text = "";
 	switch (status) {
 	case RPC_OK:
-		(void)strlcpy(why, "its answer does not hold", sizeof(why));
+		(void)strlcpy(why,
+		    join.referral.endpoint[0] != '\0'
+			? "it is not the authority"
+			: "its answer does not hold",
+		    sizeof(why));
 		break;
 	case RPC_UNAUTHENTICATED:
 		join_end(0, "the ticket is unknown, used up or expired");
@@ -172,7 +210,7 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		return;
 	default:
 		(void)snprintf(why, sizeof(why), "refused (%d) %s", (int)status,
-		    log_text(clean, text, strlen(text)));
+		    reason_text(clean, text));
 		break;
 	}
 	if (join.trunk != NULL) {
@@ -180,6 +218,9 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		trunk_close(join.trunk);
 		join.trunk = NULL;
 	}
+	if (join.response != NULL)
+		nodemesh__v1__join_response__free_unpacked(join.response, NULL);
+	join.response = NULL;
 	join_failed(why);
 }
 
@@ -264,14 +305,17 @@ static const struct trunk_owner join_owner = { .up = on_up, .down = on_down };
 static void
 join_try(void)
 {
-	const struct ticket_endpoint *endpoint;
-
-	while (join.next < join.ticket.endpoint_count) {
-		endpoint = &join.ticket.endpoints[join.next++];
-		if (mesh_is_self(endpoint->node_key))
+	while (join.referral.endpoint[0] != '\0' ||
+	       join.next < join.ticket.endpoint_count) {
+		if (join.referral.endpoint[0] != '\0') {
+			join.at = join.referral;
+			memset(&join.referral, 0, sizeof(join.referral));
+		} else
+			join.at = join.ticket.endpoints[join.next++];
+		if (mesh_is_self(join.at.node_key))
 			continue;
 		join.trunk = trunk_dial(
-		    endpoint->endpoint, endpoint->node_key, &join_owner, &join);
+		    join.at.endpoint, join.at.node_key, &join_owner, &join);
 		if (join.trunk != NULL)
 			return;
 	}

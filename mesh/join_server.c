@@ -82,14 +82,17 @@ refuse(struct rpc_stream *stream, enum rpc_status status, const char *why)
 /* The request's descriptor and signature are the node's that TLS named. */
 static enum rpc_status
 request_check(const struct Nodemesh__V1__JoinRequest *request,
-    const struct trunk *trunk, struct descriptor *read)
+    struct trunk *trunk, struct descriptor *read)
 {
+	/* Without a ticket: a member that renews. */
+	int renews = request->ticket_secret.len == 0;
+	const uint8_t none[TICKET_SECRET_SIZE] = { 0 };
 	struct ticket ticket;
 	uint8_t digest[KEY_SIZE];
 
 	if (request->node == NULL || request->nonce.len != KEY_SIZE ||
 	    request->signature.len != SIGNATURE_SIZE ||
-	    request->ticket_secret.len != TICKET_SECRET_SIZE ||
+	    (request->ticket_secret.len != TICKET_SECRET_SIZE && !renews) ||
 	    wire_descriptor_read(read, request->node) == -1)
 		return (RPC_INVALID_ARGUMENT);
 	if (request->ticket.len > 0 &&
@@ -98,25 +101,68 @@ request_check(const struct Nodemesh__V1__JoinRequest *request,
 		memcmp(ticket.mesh_id, mesh.identity.mesh_id, KEY_SIZE) != 0))
 		return (RPC_UNAUTHENTICATED);
 	if (memcmp(read->node_key, trunk->binding.node_key, KEY_SIZE) != 0 ||
-	    memcmp(read->tls_spki, trunk->spki, KEY_SIZE) != 0 ||
+	    (!renews && memcmp(read->tls_spki, trunk->spki, KEY_SIZE) != 0) ||
 	    strcmp(read->node_id, trunk->binding.node_id) != 0)
 		return (RPC_PERMISSION_DENIED);
 	if (peer_is_revoked(read->node_key))
 		return (RPC_PERMISSION_DENIED);
-	wire_join_digest(request->ticket_secret.data, request->nonce.data,
-	    mesh.identity.node_key, digest);
-	if (wire_descriptor_verify(read, request->node, NULL, 0) == -1 ||
+	if (renews && trunk_admit(trunk) == -1)
+		return (RPC_UNAUTHENTICATED);
+	wire_join_digest(renews ? none : request->ticket_secret.data,
+	    request->nonce.data, mesh.identity.node_key, digest);
+	if (wire_descriptor_verify(read, request->node,
+		renews ? mesh.identity.authority_key : NULL,
+		clock_wall()) == -1 ||
 	    statement_verify(STATEMENT_JOIN, read->node_id, read->node_key, 0,
 		digest, request->signature.data, read->node_key) == -1)
 		return (RPC_UNAUTHENTICATED);
 	return (RPC_OK);
 }
 
+/* Only the authority certifies: answer with its descriptor, no certificate,
+ * and the node goes on there. */
+static void
+refer(struct rpc_stream *stream)
+{
+	struct Nodemesh__V1__JoinResponse response =
+	    NODEMESH__V1__JOIN_RESPONSE__INIT;
+	struct Nodemesh__V1__NodeDescriptor *node = NULL;
+	const struct swim_member *member = NULL;
+	const struct peer *peer = peer_authority();
+	uint8_t *room = NULL;
+	size_t length = 0;
+
+	if (peer != NULL)
+		member = swim_find(members_swim(), peer->node_key);
+	if (member != NULL && member->alive != NULL)
+		node = nodemesh__v1__node_descriptor__unpack(
+		    NULL, member->alive->length, member->alive->bytes);
+	if (node != NULL) {
+		response.membership = &node;
+		response.n_membership = 1;
+		length =
+		    nodemesh__v1__join_response__get_packed_size(&response);
+		room = rpc_stream_reserve(stream, length);
+	}
+	if (room == NULL)
+		refuse(stream, RPC_FAILED_PRECONDITION,
+		    "this node does not hold the mesh key");
+	else {
+		nodemesh__v1__join_response__pack(&response, room);
+		rpc_stream_commit(stream, length);
+		rpc_stream_finish(stream, RPC_OK, NULL);
+		log_info("join_referred", "to=%s", peer->node_id);
+	}
+	if (node != NULL)
+		nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
+}
+
 static int
 ask_keyd(struct rpc_stream *stream, const struct descriptor *read,
-    const uint8_t *secret)
+    const struct Nodemesh__V1__JoinRequest *request)
 {
 	struct ipc_redeem redeem = { 0 };
+	struct ipc_renew renew = { 0 };
 	struct join_call *call;
 
 	if (calls.key_size == 0)
@@ -131,8 +177,14 @@ ask_keyd(struct rpc_stream *stream, const struct descriptor *read,
 		return (-1);
 	}
 	rpc_stream_set_arg(stream, call);
+	if (request->ticket_secret.len == 0) {
+		renew.id = call->id;
+		renew.certificate = read->certificate;
+		ipc_send(proc_ipc(PROCESS_KEYD), IPC_RENEW, &renew, NULL, 0);
+		return (0);
+	}
 	redeem.id = call->id;
-	memcpy(redeem.secret, secret, TICKET_SECRET_SIZE);
+	memcpy(redeem.secret, request->ticket_secret.data, TICKET_SECRET_SIZE);
 	memcpy(redeem.node_id, read->node_id, NODE_ID_SIZE);
 	memcpy(redeem.node_key, read->node_key, KEY_SIZE);
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_REDEEM, &redeem, NULL, 0);
@@ -158,7 +210,9 @@ on_message(
 	else if (!mesh_is_member())
 		refuse(
 		    stream, RPC_FAILED_PRECONDITION, "this node is in no mesh");
-	else if (ask_keyd(stream, &read, request->ticket_secret.data) == -1)
+	else if (!mesh.identity.authority)
+		refer(stream);
+	else if (ask_keyd(stream, &read, request) == -1)
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
 	if (request != NULL)
 		nodemesh__v1__join_request__free_unpacked(request, NULL);

@@ -21,6 +21,7 @@
 #include "mesh/peer.h"
 #include "mesh/presence.h"
 #include "mesh/query.h"
+#include "mesh/renew.h"
 #include "mesh/revoke.h"
 #include "mesh/route.h"
 #include "mesh/show.h"
@@ -29,7 +30,7 @@
 #include "mesh/wire.h"
 
 #define TICK           (50 * CLOCK_MS)
-#define CHECK_EVERY    200 /* ticks */
+#define CHECK_EVERY    20 /* ticks */
 #define LEAVE_MAX      (3 * CLOCK_SECOND)
 #define CLOSE_FOR      (200 * CLOCK_MS)
 #define DESCRIBE_TRIES 40
@@ -201,6 +202,7 @@ on_identity(void *arg, const struct ipc_message *message)
 	if (!mesh.identity.unlocked)
 		return;
 	listener_start();
+	renew_identity();
 	if (!before.unlocked) {
 		route_tell_router();
 		presence_identity();
@@ -259,6 +261,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	route_tick(now);
 	tieline_tick(now);
 	presence_tick(now);
+	renew_tick(now);
 	if (++count % CHECK_EVERY == 0)
 		peer_check_all();
 	if (mesh.stopping)

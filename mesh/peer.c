@@ -251,9 +251,23 @@ peer_described(struct peer *peer, const struct descriptor *read)
 	    peer->app_endpoint, read->app_endpoint, sizeof(peer->app_endpoint));
 	if (read->certificate.serial > peer->certificate.serial)
 		peer->certificate = read->certificate;
+	peer->authority = read->authority;
 	if (moved)
 		peer_save(peer);
 	peer_hint(peer);
+}
+
+struct peer *
+peer_authority(void)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		if (peer->authority &&
+		    (peer->state == NODE_ALIVE || peer->state == NODE_SUSPECT))
+			return (peer);
+	return (NULL);
 }
 
 void
@@ -431,7 +445,7 @@ on_trunk_down(struct trunk *trunk, const char *why)
 		return; /* was up: peer_trunk_gone() follows */
 	peer->dialling = NULL;
 	log_debug("trunk_failed", "node=%s why=\"%s\"", peer->node_id, why);
-	peer->want &= ~(unsigned)WANT_GOSSIP;
+	peer->want &= ~(unsigned)(WANT_GOSSIP | WANT_RENEW);
 	buffer_consume(&peer->outbox, buffer_length(&peer->outbox));
 	peer_backoff(peer);
 }

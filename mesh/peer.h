@@ -24,6 +24,7 @@ struct event;
 #define WANT_GOSSIP 0x1 /* once; gone when the dial fails */
 #define WANT_ROUTE  0x2 /* until there is one, with back-off */
 #define WANT_SEED   0x4 /* known from before; until it is alive */
+#define WANT_RENEW  0x8 /* as gossip, to renew our membership */
 
 struct peer {
 	uint8_t node_key[KEY_SIZE];
@@ -40,6 +41,7 @@ struct peer {
 	unsigned want;        /* WANT_* */
 	struct buffer outbox; /* gossip for when it is up */
 	struct route route;
+	uint32_t authority;  /* it holds the mesh key, it says */
 	struct event *grace; /* route grace runs */
 	uint32_t ended;      /* and is over */
 	uint32_t owes_sync;  /* it has presence to tell */
@@ -56,6 +58,9 @@ struct peer *peer_next(size_t *cursor); /* all; start with 0 */
  * reached or memory is short.
  */
 struct peer *peer_certified(const struct certificate *certificate);
+
+/* An alive node that holds the mesh key; NULL when none is known. */
+struct peer *peer_authority(void);
 
 /* Take over what a verified descriptor says; persists, tells the router. */
 void peer_described(struct peer *peer, const struct descriptor *read);

@@ -22,6 +22,11 @@ row_self(uint64_t id)
 	memcpy(row.node_key, mesh.identity.node_key, KEY_SIZE);
 	(void)strlcpy(row.endpoint, mesh_endpoint(), sizeof(row.endpoint));
 	row.state = NODE_ALIVE;
+	if (peer_is_revoked(row.node_key))
+		row.state = NODE_REVOKED;
+	else if (mesh.identity.in_mesh &&
+		 mesh.identity.certificate.not_after < clock_wall())
+		row.state = NODE_EXPIRED;
 	row.self = 1;
 	row.connected = 1;
 	if (mesh.descriptor != NULL)
@@ -44,6 +49,9 @@ row_peer(uint64_t id, const struct peer *peer)
 	memcpy(row.node_key, peer->node_key, KEY_SIZE);
 	memcpy(row.endpoint, peer->endpoint, sizeof(row.endpoint));
 	row.state = (uint32_t)peer->state;
+	if (peer->state != NODE_LEFT && peer->state != NODE_REVOKED &&
+	    peer->certificate.not_after < clock_wall())
+		row.state = NODE_EXPIRED;
 	row.not_after = peer->certificate.not_after;
 	row.apps = presence_count(peer);
 	row.connected = !TAILQ_EMPTY(&peer->trunks);

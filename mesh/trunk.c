@@ -96,6 +96,18 @@ trunk_identify(struct trunk *trunk)
 	return (0);
 }
 
+/* A connection resumed shows the certificate of its first handshake; is a
+ * later one of the node known, and good? */
+static int
+trunk_renewed(const struct certificate *certificate)
+{
+	const struct peer *peer = peer_find(certificate->node_key);
+
+	return (peer != NULL &&
+		peer->certificate.serial > certificate->serial &&
+		peer->certificate.not_after >= clock_wall());
+}
+
 int
 trunk_admit(struct trunk *trunk)
 {
@@ -108,13 +120,15 @@ trunk_admit(struct trunk *trunk)
 	    peer_is_revoked(certificate->node_key))
 		goto refused;
 	if (trunk->peer != NULL) {
-		/* The signature was checked before, time goes on. */
-		if (certificate->not_after < clock_wall())
+		/* The signature was checked before, time goes on; so does
+		 * the node, with later certificates. */
+		if (trunk->peer->certificate.not_after < clock_wall())
 			goto refused;
 		return (0);
 	}
 	if (certificate_verify(
-		certificate, mesh.identity.authority_key, clock_wall()) == -1)
+		certificate, mesh.identity.authority_key, clock_wall()) == -1 &&
+	    (errno != ETIME || !trunk_renewed(certificate)))
 		goto refused;
 	trunk->peer = peer_certified(certificate);
 	if (trunk->peer == NULL) {

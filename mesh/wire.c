@@ -251,6 +251,9 @@ wire_descriptor_read(
 		    wire_text(out->app_endpoint, sizeof(out->app_endpoint),
 			node->metadata[i]->value) == -1)
 			return (-1);
+	for (i = 0; i < node->n_capabilities; i++)
+		if (strcmp(node->capabilities[i], WIRE_AUTHORITY) == 0)
+			out->authority = 1;
 	if (node->certificate.len == 0)
 		return (0);
 	if (certificate_decode(&out->certificate, node->certificate.data,
@@ -314,8 +317,9 @@ wire_descriptor_own(const struct ipc_identity *identity, uint64_t incarnation,
 	struct Nodemesh__V1__NodeDescriptor__MetadataEntry *entries = &entry;
 	uint8_t certificate[CERTIFICATE_ENCODED];
 	uint8_t signature[SIGNATURE_SIZE] = { 0 };
-	char key[] = "app_endpoint", capability[] = "tieline-v1";
-	char *capabilities = capability;
+	char key[] = "app_endpoint", tieline[] = "tieline-v1";
+	char authority[] = WIRE_AUTHORITY;
+	char *capabilities[] = { tieline, authority };
 	struct ipc_identity me = *identity;
 	char mine[ENDPOINT_SIZE], apps[ENDPOINT_SIZE];
 
@@ -344,8 +348,8 @@ wire_descriptor_own(const struct ipc_identity *identity, uint64_t incarnation,
 	}
 	node.signature.data = signature;
 	node.signature.len = sizeof(signature);
-	node.capabilities = &capabilities;
-	node.n_capabilities = 1;
+	node.capabilities = capabilities;
+	node.n_capabilities = me.authority ? 2 : 1;
 	return (wire_descriptor_copy(&node));
 }
 

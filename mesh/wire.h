@@ -20,6 +20,8 @@
 #define WIRE_CAPABILITIES_MAX 32
 
 /* The parts of a NodeDescriptor that a node uses, checked for form. */
+#define WIRE_AUTHORITY        "authority" /* a capability */
+
 struct descriptor {
 	char node_id[NODE_ID_SIZE];
 	char endpoint[ENDPOINT_SIZE];
@@ -28,7 +30,7 @@ struct descriptor {
 	uint8_t tls_spki[KEY_SIZE];
 	uint64_t incarnation;
 	uint32_t has_certificate;
-	uint32_t zero;
+	uint32_t authority; /* it says that it holds the mesh key */
 	struct certificate certificate;
 	uint8_t signature[SIGNATURE_SIZE];
 };

@@ -145,6 +145,13 @@ enum redeem_result {
 	REDEEM_REVOKED
 };
 
+/* A member shows its certificate, still good, to have a later one. Answered
+ * by REDEEMED. */
+struct ipc_renew {
+	uint64_t		id;
+	struct certificate	certificate;
+};
+
 struct ipc_redeemed {
 	uint64_t		id;
 	uint64_t		result;	/* enum redeem_result */
@@ -442,7 +449,9 @@ enum show_what {
 	SHOW_RATCHETS,		/* keyd */
 	SHOW_NODES,		/* mesh */
 	SHOW_APPS,		/* mesh */
-	SHOW_TIELINES		/* mesh */
+	SHOW_TIELINES,		/* mesh */
+	SHOW_TICKETS,		/* keyd */
+	SHOW_KINDS
 };
 
 struct ipc_show {
@@ -510,7 +519,8 @@ enum node_state {
 	NODE_SUSPECT,
 	NODE_FAILED,
 	NODE_LEFT,
-	NODE_REVOKED
+	NODE_REVOKED,
+	NODE_EXPIRED		/* only in rows: its membership ran out */
 };
 
 struct ipc_row_node {
@@ -547,10 +557,34 @@ struct ipc_row_tieline {
 	uint64_t	received;
 };
 
+/* A ticket is named by the start of a hash of its secret, which tells
+ * nothing of the secret. */
+#define TICKET_ID_SIZE	6
+
+struct ipc_row_ticket {
+	uint64_t	id;
+	uint8_t		ticket[TICKET_ID_SIZE];
+	uint8_t		zero[2];
+	int64_t		created_at;
+	int64_t		expires_at;
+	uint64_t	uses;
+	uint64_t	uses_left;
+};
+
+/* alive: members that mesh believes alive; keyd names those that it has an
+ * endpoint of in the ticket, after itself. */
 struct ipc_ticket_make {
 	uint64_t	id;
 	int64_t		lifetime;	/* ns */
 	uint64_t	uses;
+	uint64_t	alive_count;
+	uint8_t		alive[TICKET_ENDPOINTS - 1][KEY_SIZE];
+};
+
+struct ipc_ticket_revoke {
+	uint64_t	id;
+	uint8_t		ticket[TICKET_ID_SIZE];
+	uint8_t		zero[2];
 };
 
 struct ipc_ticket {

@@ -382,6 +382,74 @@ START_TEST(a_revoked_node_stays_out)
 }
 END_TEST
 
+/* A member shows what it has and gets what lasts longer. */
+START_TEST(memberships_are_renewed)
+{
+	struct ipc_renew renew = { .id = 5 };
+	struct ipc_redeemed answer = { 0 };
+	struct ipc_revocation revocation;
+	uint8_t key[KEY_SIZE];
+
+	memset(key, 2, sizeof(key));
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(1);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	identity_issue(&me, &renew.certificate, "beta", key, NOW + DAY);
+	authority_renew(&me, store, &renew, NOW, 9 * DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_OK);
+	ck_assert_uint_eq(answer.id, 5);
+	ck_assert_uint_gt(answer.certificate.serial, renew.certificate.serial);
+	ck_assert_int_eq(answer.certificate.not_after, NOW + 9 * DAY);
+	ck_assert_mem_eq(answer.certificate.node_key, key, KEY_SIZE);
+	/* Too late, not ours, not that name's, not any more. */
+	authority_renew(&me, store, &renew, NOW + 2 * DAY, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_UNKNOWN);
+	renew.certificate.signature[3] ^= 1;
+	authority_renew(&me, store, &renew, NOW, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_UNKNOWN);
+	key[0] = 3;
+	identity_issue(&me, &renew.certificate, "beta", key, NOW + DAY);
+	authority_renew(&me, store, &renew, NOW, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_UNKNOWN);
+	key[0] = 2;
+	identity_issue(&me, &renew.certificate, "beta", key, NOW + DAY);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	authority_renew(&me, store, &renew, NOW, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_REVOKED);
+}
+END_TEST
+
+static struct ipc_row_ticket listed[4];
+static size_t listed_count;
+
+static void
+list_ticket(const struct ipc_row_ticket *row)
+{
+	ck_assert_uint_lt(listed_count, 4);
+	listed[listed_count++] = *row;
+}
+
+START_TEST(tickets_are_listed_and_revoked)
+{
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(3);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	ck_assert_int_eq(authority_tickets(store, 8, list_ticket), 0);
+	ck_assert_uint_eq(listed_count, 1);
+	ck_assert_uint_eq(listed[0].id, 8);
+	ck_assert_uint_eq(listed[0].uses, 3);
+	ck_assert_uint_eq(listed[0].uses_left, 2);
+	ck_assert_int_eq(listed[0].created_at, NOW);
+	ck_assert_int_eq(listed[0].expires_at, ticket.expires_at);
+	ck_assert_mem_ne(listed[0].ticket, ticket.secret, TICKET_ID_SIZE);
+	ck_assert_int_eq(authority_revoke_ticket(store, listed[0].ticket), 0);
+	ck_assert_int_eq(authority_revoke_ticket(store, listed[0].ticket), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(redeem("gamma", 4, NOW), REDEEM_UNKNOWN);
+}
+END_TEST
+
 static void
 count_peer(void *arg, const struct ipc_peer *peer)
 {
@@ -393,6 +461,7 @@ START_TEST(peers_are_members_of_our_mesh)
 {
 	struct ipc_peer peer = { .endpoint = "10.0.0.2:7444" };
 	uint8_t key[KEY_SIZE] = { 5 }, authority[KEY_SIZE];
+	struct ipc_ticket_make make = { .lifetime = DAY, .uses = 1 };
 	int count = 0;
 
 	ck_assert_int_eq(peers_save(&me, store, &peer, 4, NOW), -1);
@@ -409,9 +478,15 @@ START_TEST(peers_are_members_of_our_mesh)
 	reload();
 	ck_assert_int_eq(peers_walk(store, count_peer, &count), 0);
 	ck_assert_int_eq(count, 1);
-	/* A ticket names those who could answer besides us. */
+	/* A ticket names those who answer, besides us. */
 	make_ticket(1);
+	ck_assert_uint_eq(ticket.endpoint_count, 1);
+	key[0] = 5;
+	memcpy(make.alive[make.alive_count++], key, KEY_SIZE);
+	ck_assert_int_eq(
+	    authority_make_ticket(&me, store, &make, "x:1", NOW, &ticket), 0);
 	ck_assert_uint_eq(ticket.endpoint_count, 2);
+	ck_assert_mem_eq(ticket.endpoints[1].node_key, key, KEY_SIZE);
 	peer.certificate.node_key[0] = 5;
 	ck_assert_int_eq(peers_forget(store, &peer), 0);
 	ck_assert_int_eq(peers_walk(store, count_peer, &count), 0);
@@ -606,6 +681,8 @@ main(void)
 	tcase_add_test(tcase, membership_is_checked);
 	tcase_add_test(tcase, l17_a_name_belongs_to_a_key);
 	tcase_add_test(tcase, a_revoked_node_stays_out);
+	tcase_add_test(tcase, memberships_are_renewed);
+	tcase_add_test(tcase, tickets_are_listed_and_revoked);
 	tcase_add_test(tcase, peers_are_members_of_our_mesh);
 	tcase_add_test(tcase, digests_are_signed_with_the_key_asked_for);
 	tcase_add_test(tcase, app_certificate_names_the_listeners_and_stays);

@@ -1,0 +1,239 @@
+"""Who gets into a mesh, how long, and who not any more: tickets, renewal of
+memberships, revocation, on real nodes and by real clocks."""
+
+import re
+import subprocess
+import time
+
+import pytest
+
+from hermes_cli import Cli
+from hermes_node import Mesh, Node, free_ports, until, wait_alive
+from mesh_member import parse_ticket
+from test_kill import LONG, Talk, no_keys_left
+
+
+@pytest.fixture
+def nodes():
+    """Makes running nodes by name; ends them."""
+    made = []
+
+    def make(*names, extra=""):
+        new = [Node(name, extra=extra).spawn() for name in names]
+        made.extend(new)
+        for node in new:
+            node.wait_ready()
+        return new
+    yield make
+    for node in made:
+        node.destroy()
+
+
+def state(node, name):
+    """What node says of the node called name; None when it knows none."""
+    return next((row["state"] for row in node.show("nodes")
+                 if row["node_id"] == name), None)
+
+
+def ticket(node, *arguments):
+    return node.ctl("ticket", *arguments)["ticket"]
+
+
+def refused(node, text):
+    """hermesctl join fails; its message."""
+    answer = node.ctl("join", text, ok=False)
+    assert not answer["ok"]
+    return answer["message"]
+
+
+# --- tickets ---------------------------------------------------------------
+
+def test_ticket_of_several_uses(nodes):
+    alpha, beta, gamma, delta = nodes("alpha", "beta", "gamma", "delta")
+    alpha.ctl("mesh", "create")
+    text = ticket(alpha, "--uses", 2)
+    row, = alpha.ctl("ticket", "list")["tickets"]
+    assert (row["uses"], row["uses_left"]) == (2, 2)
+    assert row["created_at"] < row["expires_at"]
+    beta.ctl("join", text)
+    gamma.ctl("join", text)
+    assert alpha.show("tickets")[0]["uses_left"] == 0
+    assert "used up" in refused(delta, text)
+    for node in (alpha, beta, gamma):
+        wait_alive(node, 3)
+
+
+def test_ticket_expires(nodes):
+    alpha, beta = nodes("alpha", "beta")
+    alpha.ctl("mesh", "create")
+    text = ticket(alpha, "--ttl", "1s")
+    until("expired", lambda: "expired" in
+          beta.ctl("join", text, ok=False).get("message", ""), 20)
+    assert alpha.show("tickets") == []
+
+
+def test_ticket_list_and_revoke(nodes):
+    """The list names tickets and shows none; a revoked one is void."""
+    alpha, beta = nodes("alpha", "beta")
+    alpha.ctl("mesh", "create")
+    one, two = ticket(alpha), ticket(alpha, "--uses", 7, "--ttl", "2d")
+    rows = alpha.ctl("ticket", "list")["tickets"]
+    assert sorted(row["uses"] for row in rows) == [1, 7]
+    first = next(row["ticket_id"] for row in rows if row["uses"] == 1)
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    table = alpha.ctl_run("ticket", "list").stdout
+    assert table.splitlines()[0].split()[0] == "TICKET" and first in table
+    for text in (one, two):
+        secret = parse_ticket(text)[0].hex()
+        assert secret not in table and secret[:12] not in str(rows)
+    assert alpha.ctl_run("ticket", "revoke", first).stdout == \
+        "ticket revoked\n"
+    assert alpha.ctl("ticket", "revoke", first, ok=False)["message"] == \
+        "no such ticket"
+    assert not alpha.ctl("ticket", "revoke", "xyz", ok=False)["ok"]
+    assert "unknown" in refused(beta, one)
+    # Over a restart too.
+    alpha.sigkill()
+    alpha.start()
+    assert [row["uses"] for row in alpha.show("tickets")] == [7]
+    beta.ctl("join", two)
+    # A member that is not the authority has and makes none.
+    assert beta.show("tickets") == []
+    assert "only the node that created" in beta.ctl(
+        "ticket", ok=False)["message"]
+
+
+def test_ticket_names_members_that_are_alive(nodes):
+    """The authority first, then who answers; who failed is left out."""
+    alpha, beta, gamma = nodes("alpha", "beta", "gamma")
+    alpha.ctl("mesh", "create")
+    for node in (beta, gamma):
+        node.ctl("join", ticket(alpha))
+    for node in (alpha, beta, gamma):
+        wait_alive(node, 3)
+    _, endpoints = parse_ticket(ticket(alpha))
+    names = [endpoint for _, endpoint in endpoints]
+    assert names[0] == alpha.mesh
+    assert sorted(names) == sorted((alpha.mesh, beta.mesh, gamma.mesh))
+    gamma.sigkill()
+    until("gamma failed", lambda: state(alpha, "gamma") == "failed")
+    _, endpoints = parse_ticket(ticket(alpha))
+    assert [endpoint for _, endpoint in endpoints] == [alpha.mesh, beta.mesh]
+
+
+def move(node):
+    """Give a stopped node another port for the mesh."""
+    port, = free_ports(1)
+    old = node.mesh.rsplit(":", 1)[1]
+    text = node.config.read_text()
+    assert text.count(f"port {old}") == 1
+    node.config.write_text(text.replace(f"port {old}", f"port {port}"))
+    node.mesh = f"127.0.0.1:{port}"
+
+
+def test_join_through_a_member_that_is_not_the_authority(nodes):
+    """The authority has moved since the ticket was made: the member that
+    the ticket names too says where to."""
+    alpha, beta, gamma = nodes("alpha", "beta", "gamma")
+    alpha.ctl("mesh", "create")
+    beta.ctl("join", ticket(alpha))
+    for node in (alpha, beta):
+        wait_alive(node, 2)
+    text = ticket(alpha)
+    assert len(parse_ticket(text)[1]) == 2
+    assert alpha.stop() == 0
+    move(alpha)
+    alpha.start()
+    until("beta knows where alpha is", lambda: any(
+        row["endpoint"] == alpha.mesh and row["state"] == "alive"
+        for row in beta.show("nodes")))
+    gamma.ctl("join", text)
+    assert "join_referred to=alpha" in beta.log()
+    for node in (alpha, beta, gamma):
+        wait_alive(node, 3)
+
+
+def test_join_while_the_authority_is_away(nodes):
+    """Nobody else certifies; the message says so, the ticket stays good."""
+    alpha, beta, gamma = nodes("alpha", "beta", "gamma")
+    alpha.ctl("mesh", "create")
+    beta.ctl("join", ticket(alpha))
+    for node in (alpha, beta):
+        wait_alive(node, 2)
+    text = ticket(alpha)
+    alpha.sigkill()
+    until("alpha failed", lambda: state(beta, "alpha") == "failed")
+    assert "does not hold the mesh key" in refused(gamma, text)
+    alpha.start()
+    gamma.ctl("join", text)
+
+
+def test_name_conflicts_are_refused(nodes):
+    """A name belongs to the first key that has it, the authority's too."""
+    alpha, beta = nodes("alpha", "beta")
+    twin, echo = Node("beta").start(), Node("alpha").start()
+    try:
+        alpha.ctl("mesh", "create")
+        beta.ctl("join", ticket(alpha))
+        text = ticket(alpha)
+        for node in (twin, echo):
+            assert "has this node's name" in refused(node, text)
+        assert sum(row["uses_left"] for row in alpha.show("tickets")) == 1
+    finally:
+        twin.destroy()
+        echo.destroy()
+
+
+# --- renewal ---------------------------------------------------------------
+
+def membership(node):
+    return node.ctl("show")["summary"]["certificate_not_after"]
+
+
+def test_memberships_are_renewed_under_a_chat():
+    """Lifetimes of 20 s, a chat for longer: several renewals of both nodes,
+    every message once, no chat interrupted."""
+    with Mesh(2, extra="mesh { membership lifetime 20s }\n") as two:
+        seen = [set(), set()]
+
+        def renewals():
+            for node, times in zip(two.nodes, seen):
+                times.add(membership(node))
+            return min(len(times) for times in seen)
+        with Talk(two, "renewal", 1500, ("--interval", "0.02")) as talk:
+            until("3 renewals", lambda: renewals() >= 4, 120)
+            anna, bert = talk.finish()
+        assert anna["resent"] == bert["resent"] == 0
+        for node in two.nodes:
+            assert node.healthy()
+            wait_alive(node, 2)
+            assert not re.search(r"node_state .* state=[^1]", node.log())
+        assert two[0].log().count("node_renewed node=beta") >= 3
+        no_keys_left(two)
+
+
+def test_expired_membership(nodes):
+    """Nobody renewed it: out, said clearly, in again with a ticket."""
+    alpha, beta, gamma = nodes(
+        "alpha", "beta", "gamma", extra="mesh { membership lifetime 10s }\n")
+    alpha.ctl("mesh", "create")
+    for node in (beta, gamma):
+        node.ctl("join", ticket(alpha))
+    for node in (alpha, beta, gamma):
+        wait_alive(node, 3)
+    alpha.sigkill()
+    for node in (beta, gamma):
+        until("expired", lambda: state(node, node.name) == "expired")
+        status, body = node.http("/readyz")
+        assert status == 503 and "membership expired" in body
+        assert "membership expired" in node.ctl(
+            "status", ok=False)["reasons"]
+        until("said", lambda: "membership_expired" in node.log())
+    until("beta and gamma part", lambda: state(beta, "gamma") == "expired")
+    alpha.start()
+    for node in (beta, gamma):
+        assert state(alpha, node.name) != "alive"
+        node.ctl("join", ticket(alpha))
+    for node in (alpha, beta, gamma):
+        wait_alive(node, 3)
+        node.wait_ready()
