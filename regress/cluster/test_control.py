@@ -143,7 +143,7 @@ def test_rows_as_json(mesh):
     assert {row["chat_id"] for row in chats} == set(Talk.CHATS)
     assert all(row["state"] == "ready" and row["remote_node_id"] == "beta" and
                row["accepted"] == row["acked"] == 3 for row in chats)
-    for row in mesh[0].show("ratchets"):
+    for row in mesh[0].ctl("show", "ratchets")["ratchets"]:
         assert set(row) == RATCHET
         assert row["derived"] and row["remote_node_id"] == "beta"
         assert len(row["chat_id"]) <= 12
