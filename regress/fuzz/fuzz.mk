@@ -1,0 +1,38 @@
+# Fuzz targets. Each is fuzz_NAME.c, what FUZZ_WITH_NAME adds to it, and with
+# libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
+# target defines itself comes before the libraries' own.
+FUZZ_TARGETS :=	keyd
+FUZZ_WITH_keyd := house node store clock
+FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
+
+FUZZ_DIR :=	$(BUILD)/regress/fuzz
+FUZZ_BIN :=	$(FUZZ_TARGETS:%=$(FUZZ_DIR)/run_%)
+FUZZ_ENGINE ?=	$(FUZZ_DIR)/fuzz_main.o
+FUZZ_MAIN :=	$(filter %.o,$(FUZZ_ENGINE))
+
+define fuzz_rule
+$(FUZZ_DIR)/run_$(1): $(FUZZ_DIR)/fuzz_$(1).o $(FUZZ_DIR)/fuzz.o $(FUZZ_MAIN) \
+    $(FUZZ_WITH_$(1):%=$(FUZZ_DIR)/fuzz_%.o) $(BUILD)/libdaemon.a \
+    $(BUILD)/libcommon.a
+	$$(LINK) $(filter-out %.o,$(FUZZ_ENGINE)) \
+	    $(FUZZ_WRAP_$(1):%=-Wl,--wrap=%) $$^ $$(LDLIBS)
+endef
+$(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
+
+fuzz-bin: $(FUZZ_BIN)
+
+# What make check replays: under the sanitizers, with any compiler.
+fuzz-replay:
+	$(MAKE) -j2 BUILD=$(BUILD)/fuzz HARDEN=-O1 \
+	    EXTRA_CFLAGS="$(SANITIZE)" fuzz-bin
+
+# Search for inputs that break something: make fuzz FUZZTIME=60 [FUZZ=target].
+FUZZTIME ?=	60
+fuzz: deps
+	$(MAKE) -j2 BUILD=build-fuzz CC=clang HARDEN=-O1 \
+	    FUZZ_ENGINE=-fsanitize=fuzzer \
+	    EXTRA_CFLAGS="$(SANITIZE) -fsanitize=fuzzer-no-link" fuzz-bin
+	FUZZTIME=$(FUZZTIME) sh regress/fuzz/search.sh \
+	    $(or $(FUZZ),$(FUZZ_TARGETS))
+
+.PHONY: fuzz fuzz-bin fuzz-replay

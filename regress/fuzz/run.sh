@@ -1,0 +1,22 @@
+#!/bin/sh
+# Replay the corpora of all fuzz targets under AddressSanitizer and
+# UndefinedBehaviorSanitizer (`make BUILD=build/fuzz ... fuzz-bin` makes the
+# programs). The last line is "N passed, N failed", one a file.
+set -u
+cd "$(dirname "$0")/../.."
+BUILD=${BUILD:-build}
+passed=0
+failed=0
+for folder in regress/fuzz/corpus/*/; do
+	target=$(basename "$folder")
+	out=$("$BUILD/fuzz/regress/fuzz/run_$target" "$folder" 2>&1)
+	set -- $(echo "$out" | sed -n \
+	    's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' | tail -n 1)
+	[ $# -eq 2 ] || set -- 0 1
+	[ "$2" -eq 0 ] || echo "$out"
+	echo "$target: $1 passed, $2 failed"
+	passed=$((passed + $1))
+	failed=$((failed + $2))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
