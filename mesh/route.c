@@ -362,7 +362,8 @@ route_ended(struct peer *peer)
 	tieline_forget_peer(peer);
 	peer_unwant(peer, WANT_ROUTE);
 	peer->route.announced = 0;
-	tell(IPC_TIELINE_DOWN, peer->node_key, 1);
+	tell(IPC_TIELINE_DOWN, peer->node_key,
+	    peer_is_revoked(peer->node_key) ? 2 : 1);
 }
 
 void

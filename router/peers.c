@@ -156,7 +156,7 @@ peer_presence(const struct ipc_presence *presence)
 
 /* The stream with the peer's node came, broke, or its node is gone. */
 static void
-peer_tieline_changed(struct peer *peer, int up, int ended)
+peer_tieline_changed(struct peer *peer, int up, uint64_t ended)
 {
 	struct side *side, *next;
 
@@ -167,8 +167,10 @@ peer_tieline_changed(struct peer *peer, int up, int ended)
 			start_tieline_up(side);
 		else {
 			core_suspend(&side->core);
-			if (ended)
-				end_ask(side, STATUS_ROUTE_UNAVAILABLE);
+			if (ended != 0)
+				end_ask(side, ended == 2
+						  ? STATUS_REVOKED
+						  : STATUS_ROUTE_UNAVAILABLE);
 		}
 	}
 	peer->busy--;
@@ -189,7 +191,7 @@ peer_tieline(const struct ipc_tieline *tieline, int up)
 	 */
 	for (peer = TAILQ_FIRST(&link->peers); peer != NULL; peer = next) {
 		next = TAILQ_NEXT(peer, link_entry);
-		peer_tieline_changed(peer, up, tieline->ended != 0);
+		peer_tieline_changed(peer, up, tieline->ended);
 	}
 }
 

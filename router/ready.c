@@ -17,6 +17,7 @@
 #include "router/chats.h"
 
 #define OFFERS_PER_APP 64 /* not taken up; keyd keeps the others */
+#define RECOVER_TRIES  3
 #define ROUTE_RETRY    (3 * CLOCK_SECOND)
 #define OFFER_LIFETIME (600 * CLOCK_SECOND)
 
@@ -282,6 +283,19 @@ code_is_soft(enum hermes_code code)
 		code == CODE_TARGET_NOT_FOUND || code == CODE_CHAT_NOT_READY);
 }
 
+/*
+ * The peer's node will not resume at the version it was offered: the store of
+ * one of the two went back. The two keyds see to that by themselves; the app
+ * waits as long as they may need.
+ */
+static int
+ready_may_recover(const struct side *side, enum hermes_code code)
+{
+	return (side_established(side) && side->ask != NULL &&
+		side->ask->kind == ASK_RESUME && side->tries < RECOVER_TRIES &&
+		(code == CODE_REPLAYED_KEY || code == CODE_INVALID_FRAME));
+}
+
 static void
 ready_refuse_ask(
     struct side *side, const struct ipc_chat_code *code, int from_keyd)
@@ -318,6 +332,12 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 		return;
 	}
 	if (side_established(side) && code_is_soft(word)) {
+		core_suspend(&side->core);
+		if (side->resume_at == 0)
+			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
+		return;
+	}
+	if (!from_keyd && ready_may_recover(side, word)) {
 		core_suspend(&side->core);
 		if (side->resume_at == 0)
 			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
