@@ -93,6 +93,12 @@ end_ended(const struct ipc_chat_end *end)
 	} else if (session != NULL && side->ask != NULL &&
 		   side->ask->session == session->number)
 		correlation = correlation_span(&side->ask->correlation);
+	if (session != NULL && side->taken && status == STATUS_RATCHET_DESYNC)
+		session_error(
+		    session, correlation, CODE_RATCHET_DESYNC, side, 0, 0);
+	if (session != NULL && side->taken && status == STATUS_REKEY_REQUIRED)
+		session_error(
+		    session, correlation, CODE_REKEY_REQUIRED, side, 0, 0);
 	/* An offer that the app never heard of ends unheard. */
 	if (session != NULL &&
 	    (side->taken || side->offer_session == session->number))

@@ -1,6 +1,7 @@
 """How chats and nodes end, each with its word on both sides; and what rekeys
 do that nobody asked for. Nodes of their own, with short times."""
 
+import os
 import shutil
 
 import pytest
@@ -41,8 +42,9 @@ def test_rekey_required_is_told_to_both():
               ) as node:
         a, b, _, _ = pair(node.app, node.app, "old")
         flows(a, b, "old", 1)
-        assert a.deleted("old", 60) == "rekey_required"
-        assert b.deleted("old", 60) == "rekey_required"
+        for s in (a, b):
+            assert s.error("REKEY_REQUIRED", timeout=60).chat_id == "old"
+            assert s.deleted("old") == "rekey_required"
         assert node.show("ratchets") == []
         a.close()
         b.close()
@@ -151,53 +153,112 @@ def test_shutdown_tells_apps_where_else_to_go(frail):
     peer.close()
 
 
-def test_L13_an_old_store_is_noticed_and_recovered(frail, tmp_path):
-    """A backup is put back under the node: counters are behind, the keys
-    begin anew, both apps hear `reset`, and no message is lost."""
-    name = "backup"
-    a, b, _, _ = pair(frail[0].app, frail[1].app, name)
-    flows(a, b, name, 1)
-    assert frail[1].stop() == 0
-    store = frail[1].config.parent / "keystore"
-    saved = tmp_path / "keystore"
-    shutil.copytree(store, saved)
-    frail[1].start()
-    again = Session(frail[1].app, b.identity)
-    again.connect()
-    again.start(name, a.identity, resume=True)
-    again.wait_ready(name)
-    for i in range(2, 40):
-        flows(a, again, name, i)
-    a.start(name, b.identity, rekey=True)
-    version = a.wait("start_chat_ack").key_version
-    again.message(name, 1, b"answer")
-    assert a.received(name) == (1, b"answer")
-    assert frail[1].stop() == 0
-    again.close()
+def save_store(node, to):
+    """A backup of keyd's folder, of a node that is stopped."""
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(node.config.parent / "keystore", to)
+
+
+def put_back(node, saved):
+    store = node.config.parent / "keystore"
     owner = store.stat()
     shutil.rmtree(store)
     shutil.copytree(saved, store)
-    import os
     for path in (store, *store.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
-    os.chmod(store, 0o700)
+    store.chmod(0o700)
+
+
+def has(session, *bodies):
+    """Did such a frame come and wait to be taken?"""
+    with session.changed:
+        return any(f.WhichOneof("body") in bodies for f in session.frames)
+
+
+def returned(node, session, name, peer):
+    """The app of session again, after its node was started."""
+    session.close()
+    again = Session(node.app, session.identity)
+    again.connect()
+    again.start(name, peer.identity, resume=True)
+    return again
+
+
+def test_L13_an_old_store_is_noticed_and_recovered(frail, tmp_path):
+    """A backup is put back under the node: counters are behind, the keys
+    begin anew, both apps hear `reset`, and no message is lost."""
+    name, saved = "backup", tmp_path / "keystore"
+    a, b, _, _ = pair(frail[0].app, frail[1].app, name)
+    flows(a, b, name, 1)
+    assert frail[1].stop() == 0
+    save_store(frail[1], saved)
     frail[1].start()
-    third = Session(frail[1].app, b.identity)
-    third.connect()
-    third.start(name, a.identity, resume=True)
-    ack = third.wait("start_chat_ack", timeout=60)
+    b = returned(frail[1], b, name, a)
+    b.wait_ready(name)
+    for i in range(2, 40):
+        flows(a, b, name, i)
+    a.start(name, b.identity, rekey=True)
+    version = a.wait("start_chat_ack").key_version
+    b.message(name, 1, b"answer")
+    assert a.received(name) == (1, b"answer")
+    assert frail[1].stop() == 0
+    put_back(frail[1], saved)
+    frail[1].start()
+    b = returned(frail[1], b, name, a)
+    ack = b.wait_ready(name, timeout=60)
     # It was given all up to 39 and has sent 1, whatever its store says.
     assert ack.next_receive_sequence == 40
     assert ack.next_send_sequence == 2
-    for s in (a, third):
-        told = status(s, "reset", name)
-        assert told.key_version > version
-    flows(a, third, name, 40)
-    flows(third, a, name, 2)
+    for s in (a, b):
+        assert status(s, "reset", name).key_version > version
+    flows(a, b, name, 40)
+    flows(b, a, name, 2)
     assert sum(n.metric("hermes_ratchet_recoveries_total")
                for n in frail.nodes) >= 1
-    for s in (a, b, third):
-        s.close()
+    a.close()
+    b.close()
+
+
+def test_recoveries_are_throttled_and_then_fail_closed(tmp_path):
+    """A store that goes back again and again: RATCHET_DESYNC to both apps,
+    all keys of the chat erased, never silent."""
+    name, saved = "desync", tmp_path / "keystore"
+    with Mesh(2, "rekey {\n\tlimit 1\n\twindow 1h\n}\n") as mesh:
+        a, b, _, _ = pair(mesh[0].app, mesh[1].app, name)
+        flows(a, b, name, 1)
+        assert mesh[1].stop() == 0
+        save_store(mesh[1], saved)
+        mesh[1].start()
+        b = returned(mesh[1], b, name, a)
+        b.wait_ready(name)
+        over = False
+        for sequence in range(2, 50):
+            a.message(name, sequence, b"more")
+            until("a message or the end", lambda: has(
+                b, "chat_message", "delete_chat_ack"))
+            if has(b, "delete_chat_ack"):
+                over = True
+                break
+            assert b.received(name) == (sequence, b"more")
+            if sequence % 5 != 0:
+                continue
+            assert mesh[1].stop() == 0
+            put_back(mesh[1], saved)
+            mesh[1].start()
+            b = returned(mesh[1], b, name, a)
+            until("ready or over", lambda: has(
+                b, "start_chat_ack", "delete_chat_ack"))
+        assert over and sequence > 5
+        for s in (a, b):
+            assert s.error("RATCHET_DESYNC", timeout=60).chat_id == name
+            assert s.deleted(name, 60) == "ratchet_desync"
+        for node in mesh.nodes:
+            until(f"{node.name} erased", lambda: not node.show("ratchets"))
+        assert sum(n.metric(
+            'hermes_ratchet_recoveries_total{result="throttled"}') for n in
+            mesh.nodes) >= 1
+        a.close()
+        b.close()
 
 
 def test_restart_of_a_node_outside_any_mesh():
