@@ -52,6 +52,16 @@ int authority_revocations(struct identity *identity, struct store *store,
 /* Take expired tickets out. */
 void authority_expire(struct store *store, int64_t now);
 
+/*
+ * Revocations that other nodes told of, on every node but the authority,
+ * which has its own. save: 1 when it is new, 0, or -1 with errno EACCES (not
+ * our authority's word) or the store's.
+ */
+int revoked_save(const struct identity *identity, struct store *store,
+    const struct ipc_revocation *revocation);
+int revoked_walk(struct store *store,
+    void (*visit)(const struct ipc_revocation *revocation));
+
 /* A member with a certificate of our mesh; no more than limit. 0, or -1 with
  * errno. */
 int peers_save(const struct identity *identity, struct store *store,

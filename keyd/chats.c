@@ -289,6 +289,26 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, end, NULL, 0);
 }
 
+void
+chats_revoke(struct chats *chats, const uint8_t node_key[KEY_SIZE])
+{
+	struct chat *chat;
+	size_t cursor;
+	int found;
+
+	/* Ending one changes the table: look from the start again. */
+	do {
+		cursor = 0;
+		found = 0;
+		while (!found &&
+		       (chat = table_next(&chats->table, &cursor)) != NULL)
+			found =
+			    memcmp(chat->peer_node, node_key, KEY_SIZE) == 0;
+		if (found)
+			chat_finish(chats, chat, 0, STATUS_REVOKED, 1);
+	} while (found);
+}
+
 /* The peer's word for it, seen from this side. */
 static enum hermes_status
 status_here(uint32_t status)

@@ -69,6 +69,8 @@ void chats_report(struct chats *chats);
 /* Operators. Rekey one chat (key) or all (NULL): how many were begun. */
 size_t chats_rekey(struct chats *chats, const struct chat_key *key);
 void chats_show(struct chats *chats, uint64_t id); /* ROW_RATCHETs */
+/* A node is out of the mesh: end all chats with it (`revoked`). */
+void chats_revoke(struct chats *chats, const uint8_t node_key[KEY_SIZE]);
 size_t chats_count(const struct chats *chats);
 
 /* Ages, counts, graces, lifetimes: call about once a second. */

@@ -176,8 +176,12 @@ handle_revoke(void *arg, const struct ipc_message *message)
 			: errno == ENOENT ? "no node of that name was admitted"
 			: errno == EINVAL ? "a node cannot revoke itself"
 					  : "the store failed";
-	else if (mesh != NULL)
-		ipc_send(mesh, IPC_REVOCATION, &revocation, NULL, 0);
+	else {
+		chats_set_now(keyd.chats, clock_wall());
+		chats_revoke(keyd.chats, revocation.node_key);
+		if (mesh != NULL)
+			ipc_send(mesh, IPC_REVOCATION, &revocation, NULL, 0);
+	}
 	answer_result(door(arg), revoke->id, error == NULL, 0,
 	    error == NULL ? "revoked" : error);
 }
@@ -329,6 +333,24 @@ handle_peer_forget(void *arg, const struct ipc_message *message)
 		log_warn("peer_not_forgotten", "error=%s", strerror(errno));
 }
 
+static void
+handle_revoked(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_revocation *revocation = message->payload;
+	int fresh;
+
+	(void)arg;
+	if (keyd.chats == NULL || keyd.identity.authority)
+		return;
+	fresh = revoked_save(&keyd.identity, keyd.store, revocation);
+	if (fresh == -1)
+		log_warn("revocation_not_saved", "error=%s", strerror(errno));
+	if (fresh != 1)
+		return;
+	chats_set_now(keyd.chats, clock_wall());
+	chats_revoke(keyd.chats, revocation->node_key);
+}
+
 /* --- chats -------------------------------------------------------------- */
 
 #define CHATS_HANDLER(name, call)                                              \
@@ -366,6 +388,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_MEMBERSHIP] = handle_membership,
 	[IPC_PEER_SAVE] = handle_peer_save,
 	[IPC_PEER_FORGET] = handle_peer_forget,
+	[IPC_REVOKED] = handle_revoked,
 	[IPC_CHAT_START] = handle_chat_start,
 	[IPC_CHAT_PROGRESS] = handle_chat_progress,
 	[IPC_CHAT_END] = handle_chat_end,

@@ -17,7 +17,8 @@ enum store_table {
 	STORE_TOMBSTONE, /* versions of chats that were erased */
 	STORE_TICKET,    /* join tickets by hash of their secret */
 	STORE_NAME,      /* node names issued by this authority */
-	STORE_PEER       /* members to find again after a start */
+	STORE_PEER,      /* members to find again after a start */
+	STORE_REVOKED    /* revocations heard of, by node key */
 };
 
 /* The longest name and data of one record together. */

@@ -39,7 +39,7 @@ store_dump(struct store *store, FILE *file)
 {
 	struct dump dump = { .file = file };
 
-	for (dump.table = STORE_NODE; dump.table <= STORE_PEER; dump.table++)
+	for (dump.table = STORE_NODE; dump.table <= STORE_REVOKED; dump.table++)
 		if (store_walk(store, dump.table, dump_record, &dump) == -1)
 			return (-1);
 	return (fflush(file) == 0 ? 0 : -1);
@@ -69,7 +69,7 @@ load_line(struct store *store, char *line)
 	int result = -1;
 
 	if (rest != NULL && strlen(table) == 1 &&
-	    table[0] - '0' >= STORE_NODE && table[0] - '0' <= STORE_PEER &&
+	    table[0] - '0' >= STORE_NODE && table[0] - '0' <= STORE_REVOKED &&
 	    load_field(first, name, &name_length) == 0 &&
 	    load_field(rest, data, &length) == 0)
 		result = store_put(store, (enum store_table)(table[0] - '0'),

@@ -190,6 +190,8 @@ unlock_with(int fd)
 	    keyd.identity.node_id,
 	    (unsigned long long)keyd.identity.incarnation,
 	    chats_count(keyd.chats));
+	/* The last keyd may have died before it erased what was to go. */
+	keyd_erased();
 	unlock_tell_all();
 	unlock_tell_more(PROCESS_ROUTER);
 	unlock_tell_more(PROCESS_MESH);
@@ -269,9 +271,10 @@ unlock_tell_more(enum process peer)
 	if (peer == PROCESS_ROUTER)
 		chats_report(keyd.chats);
 	if (peer == PROCESS_MESH &&
-	    (peers_walk(keyd.store, tell_peer, proc_ipc(peer)) == -1 ||
-		authority_revocations(
-		    &keyd.identity, keyd.store, tell_revocation) == -1))
+	    (authority_revocations(
+		 &keyd.identity, keyd.store, tell_revocation) == -1 ||
+		revoked_walk(keyd.store, tell_revocation) == -1 ||
+		peers_walk(keyd.store, tell_peer, proc_ipc(peer)) == -1))
 		log_warn("peers_unread", "error=%s", strerror(errno));
 }
 

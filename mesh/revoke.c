@@ -94,6 +94,9 @@ revoke_take(const struct Nodemesh__V1__Revocation *body)
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
 		return (-1);
 	}
+	if (proc_ipc(PROCESS_KEYD) != NULL)
+		ipc_send(
+		    proc_ipc(PROCESS_KEYD), IPC_REVOKED, &revocation, NULL, 0);
 	revoke(&revocation);
 	return (0);
 }

@@ -65,9 +65,23 @@ row_peer(uint64_t id, const struct peer *peer)
 	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_ROW_NODE, &row, NULL, 0);
 }
 
+/* Revoked and forgotten but for that. */
+static void
+row_revoked(uint64_t id, const struct ipc_revocation *revocation)
+{
+	struct ipc_row_node row = { 0 };
+
+	row.id = id;
+	memcpy(row.node_id, revocation->node_id, sizeof(row.node_id));
+	memcpy(row.node_key, revocation->node_key, KEY_SIZE);
+	row.state = NODE_REVOKED;
+	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_ROW_NODE, &row, NULL, 0);
+}
+
 static uint64_t
 show_nodes(uint64_t id)
 {
+	const struct ipc_revocation *revocation;
 	const struct peer *peer;
 	size_t cursor = 0;
 	uint64_t count = 1;
@@ -79,6 +93,13 @@ show_nodes(uint64_t id)
 		row_peer(id, peer);
 		count++;
 	}
+	cursor = 0;
+	while ((revocation = peer_revocation_next(&cursor)) != NULL)
+		if (peer_find(revocation->node_key) == NULL &&
+		    !mesh_is_self(revocation->node_key)) {
+			row_revoked(id, revocation);
+			count++;
+		}
 	return (count);
 }
 

@@ -170,6 +170,9 @@ struct ipc_peer {
 	struct certificate	certificate;
 };
 
+/* keyd -> mesh: of this authority, or remembered; at start and when new.
+ * mesh -> keyd (REVOKED): heard of; keyd checks it, remembers it and ends the
+ * chats with that node. */
 struct ipc_revocation {
 	char		node_id[NODE_ID_SIZE];
 	uint8_t		node_key[KEY_SIZE];
@@ -239,7 +242,8 @@ struct ipc_node_state {
  * The RouteChat stream with a node came up (again) or broke. At UP the router
  * starts every chat with that node again (CHAT_START, resume), because frames
  * may have been lost. ended 1 at DOWN: the node failed or left for good
- * (route grace is over): its chats end with route_unavailable.
+ * (route grace is over): its chats end with route_unavailable; 2: it was
+ * revoked, and they end with that word.
  */
 struct ipc_tieline {
 	uint8_t		node_key[KEY_SIZE];

@@ -237,3 +237,66 @@ def test_expired_membership(nodes):
     for node in (alpha, beta, gamma):
         wait_alive(node, 3)
         node.wait_ready()
+
+
+# --- revocation ------------------------------------------------------------
+
+def chat(mesh, name, sender, receiver):
+    """A chat that stays: both ends, ready."""
+    bert = Cli("recv", mesh[receiver].app, f"{name}-b", "--chat", name,
+               "--stay", Cli.id(f"{name}-a"))
+    anna = Cli("send", mesh[sender].app, f"{name}-a", "--chat", name,
+               "--count", 100000, "--interval", "0.05", Cli.id(f"{name}-b"))
+    anna.wait("ACKED", 3)
+    return anna, bert
+
+
+def test_revoked_node_is_out():
+    """Live connections are cut, chats with it end `revoked`, others go on;
+    every node keeps it over a restart, and no ticket helps."""
+    with Mesh(3) as three:
+        alpha, beta, gamma = three.nodes
+        text = ticket(alpha, "--uses", 5)
+        with Talk(three, "others", 300) as talk:
+            ends = [chat(three, "one", 0, 2), chat(three, "two", 1, 2)]
+            assert not beta.ctl("mesh", "revoke", "gamma", ok=False)["ok"]
+            alpha.ctl("mesh", "revoke", "gamma")
+            for anna, _ in ends:
+                anna.wait("DELETED revoked")
+            for node in (alpha, beta):
+                until("gamma is revoked",
+                      lambda: state(node, "gamma") == "revoked")
+                until("its chats are erased", lambda: not any(
+                    row["remote_node_id"] == "gamma"
+                    for row in node.show("chats")))
+            talk.finish()
+            for pair in ends:
+                for cli in pair:
+                    cli.kill()
+        # Every node remembers it by itself.
+        for node, other in ((beta, alpha), (alpha, beta)):
+            node.sigkill()
+        beta.start()
+        assert state(beta, "gamma") == "revoked"
+        alpha.start()
+        assert state(alpha, "gamma") == "revoked"
+        for node in (alpha, beta):
+            wait_alive(node, 2)
+        # It cannot come back: not with a new ticket, not with a new start.
+        until("gamma is alone", lambda: "no mesh member reachable" in
+              gamma.http("/readyz")[1])
+        for again in (text, ticket(alpha)):
+            assert not gamma.ctl("join", again, ok=False)["ok"]
+        assert gamma.stop() == 0
+        gamma.spawn()
+        until("gamma has tried", lambda: gamma.http("/healthz")[0] == 200)
+        until("gamma is alone", lambda: "no mesh member reachable" in
+              gamma.http("/readyz")[1])
+        for node in (alpha, beta):
+            assert state(node, "gamma") == "revoked"
+        # Its name is not given to another key.
+        twin = Node("gamma").start()
+        try:
+            assert "has this node's name" in refused(twin, ticket(alpha))
+        finally:
+            twin.destroy()

@@ -1,0 +1,92 @@
+/*
+ * keyd only. Revocations that the mesh told of, kept so that no restart
+ * forgets one. See authority.h.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "common/sign/encode.h"
+#include "common/sign/statement.h"
+#include "keyd/authority.h"
+#include "keyd/store.h"
+
+#define REVOKED_SIZE (NODE_ID_SIZE + KEY_SIZE + 8 + 8 + SIGNATURE_SIZE)
+
+static int
+revoked_verify(
+    const struct identity *identity, const struct ipc_revocation *revocation)
+{
+	uint8_t at[8], digest[KEY_SIZE];
+	struct encoder e = { .bytes = at, .size = sizeof(at) };
+
+	if (!identity->in_mesh ||
+	    memchr(revocation->node_id, '\0', NODE_ID_SIZE) == NULL) {
+		errno = EINVAL;
+		return (-1);
+	}
+	encode_u64(&e, (uint64_t)revocation->revoked_at);
+	(void)crypto_hash_sha256(digest, at, sizeof(at));
+	return (statement_verify(STATEMENT_REVOCATION, revocation->node_id,
+	    revocation->node_key, revocation->serial, digest,
+	    revocation->signature, identity->authority_key));
+}
+
+int
+revoked_save(const struct identity *identity, struct store *store,
+    const struct ipc_revocation *revocation)
+{
+	uint8_t bytes[REVOKED_SIZE];
+	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
+	size_t length;
+
+	if (revoked_verify(identity, revocation) == -1)
+		return (-1);
+	if (store_get(store, STORE_REVOKED, revocation->node_key, KEY_SIZE,
+		bytes, sizeof(bytes), &length) == 1)
+		return (0);
+	encode_bytes(&e, revocation->node_id, NODE_ID_SIZE);
+	encode_bytes(&e, revocation->node_key, KEY_SIZE);
+	encode_u64(&e, revocation->serial);
+	encode_u64(&e, (uint64_t)revocation->revoked_at);
+	encode_bytes(&e, revocation->signature, SIGNATURE_SIZE);
+	if (store_put(store, STORE_REVOKED, revocation->node_key, KEY_SIZE,
+		bytes, e.length) == 0 &&
+	    store_commit(store, 1) == 0)
+		return (1);
+	store_abort(store);
+	return (-1);
+}
+
+static int
+visit_revoked(void *arg, const uint8_t *name, size_t name_length,
+    const uint8_t *data, size_t length)
+{
+	void (**visit)(const struct ipc_revocation *) = arg;
+	struct decoder d = { .bytes = data, .length = length };
+	struct ipc_revocation revocation = { 0 };
+
+	(void)name;
+	(void)name_length;
+	decode_bytes(&d, revocation.node_id, NODE_ID_SIZE);
+	decode_bytes(&d, revocation.node_key, KEY_SIZE);
+	revocation.serial = decode_u64(&d);
+	revocation.revoked_at = (int64_t)decode_u64(&d);
+	decode_bytes(&d, revocation.signature, SIGNATURE_SIZE);
+	if (decode_done(&d) == -1) {
+		errno = EINVAL;
+		return (-1);
+	}
+	revocation.node_id[NODE_ID_SIZE - 1] = '\0';
+	(*visit)(&revocation);
+	return (0);
+}
+
+int
+revoked_walk(
+    struct store *store, void (*visit)(const struct ipc_revocation *revocation))
+{
+	return (store_walk(store, STORE_REVOKED, visit_revoked, &visit));
+}
