@@ -4,6 +4,8 @@
  * the store is open is checked here.
  */
 
+#include <netinet/in.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +105,21 @@ handle_mesh_create(void *arg, const struct ipc_message *message)
 	    error == NULL ? "mesh created" : error);
 }
 
+/* 0.0.0.0 or :: is nowhere to be joined at. */
+static int
+listens_everywhere(const struct config_listener *listener)
+{
+	const struct sockaddr_in *v4 =
+	    (const struct sockaddr_in *)&listener->address;
+	const struct sockaddr_in6 *v6 =
+	    (const struct sockaddr_in6 *)&listener->address;
+
+	if (listener->address.ss_family == AF_INET6)
+		return (IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr));
+	return (listener->address.ss_family == AF_INET &&
+		v4->sin_addr.s_addr == htonl(INADDR_ANY));
+}
+
 /* Where other nodes find this one. */
 static const char *
 own_endpoint(void)
@@ -113,7 +130,8 @@ own_endpoint(void)
 	if (config->advertise_mesh[0] != '\0')
 		return (config->advertise_mesh);
 	for (i = 0; i < CONFIG_LISTENERS; i++)
-		if (config->listen[LISTEN_MESH][i].address_length != 0)
+		if (config->listen[LISTEN_MESH][i].address_length != 0 &&
+		    !listens_everywhere(&config->listen[LISTEN_MESH][i]))
 			return (config->listen[LISTEN_MESH][i].name);
 	return (NULL);
 }
@@ -136,8 +154,8 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 	} else if (errno == EPERM)
 		error = "only the node that created the mesh makes tickets";
 	else if (errno == EINVAL)
-		error = "no mesh listener to be joined at, or a lifetime or "
-			"number of uses that makes no sense";
+		error = "no address to be joined at (advertise mesh), or a "
+			"lifetime or number of uses that makes no sense";
 	else
 		error = "the store failed";
 	answer_result(door(arg), make->id, 0, 0, error);
