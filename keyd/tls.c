@@ -17,23 +17,15 @@
 #include <openssl/x509.h>
 #include <sodium.h>
 
-#include "common/compat/secure_bignum.h"
+#include "common/compat/secure_crypto.h"
 #include "keyd/tls.h"
 #include "keyd/tls_internal.h"
-
-#define LOCKED_HEAP 65536
-
-int
-tls_lock_memory(void)
-{
-	return (secure_bignum_heap(LOCKED_HEAP) != 0 ? 0 : -1);
-}
 
 EC_KEY *
 tls_key(const uint8_t key[P256_SIZE])
 {
 	EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
-	BIGNUM *number = secure_bignum_new();
+	BIGNUM *number = secure_crypto_bignum();
 	EC_POINT *point = NULL;
 	int ok = 0;
 

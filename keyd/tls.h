@@ -16,8 +16,8 @@
 /* The longest PEM of a certificate made here. */
 #define TLS_PEM_MAX 16384
 
-/* Give libcrypto locked memory for private keys. Once, before all else. 0
- * or -1. */
+/* Give libcrypto locked memory for private keys, and have it wipe all that
+ * it frees. Once, before all else of it. 0 or -1. */
 int tls_lock_memory(void);
 
 /* A fresh private key. 0 or -1. */
