@@ -14,22 +14,22 @@
 #include "common/util/clock.h"
 
 static struct {
-	const char	*peer;
-	char		*text;
-	int64_t		*rtts;		/* ns, of every message */
-	size_t		 rtt_count;
-	uint64_t	 total;
-	uint64_t	 ready;		/* chats */
-	int		 started;
-	int64_t		 connected_at;
-	int64_t		 start;
-	int64_t		 end;
+	const char *peer;
+	char *text;
+	int64_t *rtts; /* ns, of every message */
+	size_t rtt_count;
+	uint64_t total;
+	uint64_t ready; /* chats */
+	int started;
+	int64_t connected_at;
+	int64_t start;
+	int64_t end;
 } bench;
 
 static void
 bench_fill(struct app *app, struct app_chat *entry)
 {
-	struct hermes_progress	progress;
+	struct hermes_progress progress;
 
 	hermes_chat_progress(entry->chat, &progress);
 	while (entry->sent < app->count) {
@@ -47,8 +47,8 @@ bench_fill(struct app *app, struct app_chat *entry)
 static void
 bench_connected(struct app *app)
 {
-	char		name[160];
-	uint64_t	i;
+	char name[160];
+	uint64_t i;
 
 	if (bench.connected_at != 0)
 		return;
@@ -83,8 +83,8 @@ bench_writable(struct app *app, struct app_chat *entry)
 }
 
 static void
-bench_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
-    int64_t rtt)
+bench_acked(
+    struct app *app, struct app_chat *entry, uint64_t sequence, int64_t rtt)
 {
 	(void)entry;
 	(void)sequence;
@@ -99,7 +99,7 @@ bench_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
 static int
 bench_compare(const void *a, const void *b)
 {
-	int64_t	left = *(const int64_t *)a, right = *(const int64_t *)b;
+	int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
 
 	return (left < right ? -1 : left > right);
 }
@@ -107,7 +107,7 @@ bench_compare(const void *a, const void *b)
 static double
 bench_quantile(double q)
 {
-	size_t	i;
+	size_t i;
 
 	if (bench.rtt_count == 0)
 		return (0);
@@ -118,25 +118,21 @@ bench_quantile(double q)
 static void
 bench_print(struct app *app)
 {
-	double	 seconds;
-	json_t	*json;
+	double seconds;
+	json_t *json;
 
 	seconds = (double)(bench.end - bench.start) / (double)CLOCK_SECOND;
-	qsort(bench.rtts, bench.rtt_count, sizeof(*bench.rtts),
-	    bench_compare);
+	qsort(bench.rtts, bench.rtt_count, sizeof(*bench.rtts), bench_compare);
 	json = json_pack("{s:I s:I s:I s:I s:I s:f s:f s:f s:f s:f s:f s:f}",
-	    "chats", (json_int_t)app->chats,
-	    "messages_per_chat", (json_int_t)app->count,
-	    "size", (json_int_t)app->size,
-	    "acked", (json_int_t)app->acked,
-	    "errors", (json_int_t)(bench.total - app->acked),
-	    "seconds", seconds,
-	    "setup_seconds", (double)(bench.start - bench.connected_at) /
-	    (double)CLOCK_SECOND,
+	    "chats", (json_int_t)app->chats, "messages_per_chat",
+	    (json_int_t)app->count, "size", (json_int_t)app->size, "acked",
+	    (json_int_t)app->acked, "errors",
+	    (json_int_t)(bench.total - app->acked), "seconds", seconds,
+	    "setup_seconds",
+	    (double)(bench.start - bench.connected_at) / (double)CLOCK_SECOND,
 	    "rate", seconds > 0 ? (double)app->acked / seconds : 0.0,
-	    "ack_p50_ms", bench_quantile(0.50),
-	    "ack_p90_ms", bench_quantile(0.90),
-	    "ack_p99_ms", bench_quantile(0.99),
+	    "ack_p50_ms", bench_quantile(0.50), "ack_p90_ms",
+	    bench_quantile(0.90), "ack_p99_ms", bench_quantile(0.99),
 	    "ack_max_ms", bench_quantile(1.0));
 	if (json == NULL) {
 		app->status = EXIT_LOCAL;
@@ -162,13 +158,11 @@ bench_finishing(struct app *app)
 	free(bench.rtts);
 }
 
-static const struct app_hooks bench_hooks = {
-	.connected = bench_connected,
+static const struct app_hooks bench_hooks = { .connected = bench_connected,
 	.ready = bench_ready,
 	.writable = bench_writable,
 	.acked = bench_acked,
-	.finishing = bench_finishing
-};
+	.finishing = bench_finishing };
 
 int
 cmd_bench(struct app *app, int argc, char **argv)

@@ -7,11 +7,11 @@
 #include "client/cmd.h"
 
 static struct {
-	const char	*peer;
-	struct app_chat	*chat;
-	struct input	*input;
-	int		 ended;		/* no more lines */
-	int		 blocked;	/* a line waits for room */
+	const char *peer;
+	struct app_chat *chat;
+	struct input *input;
+	int ended;   /* no more lines */
+	int blocked; /* a line waits for room */
 } chat;
 
 static void
@@ -24,7 +24,7 @@ chat_maybe_done(struct app *app)
 static int
 chat_on_line(const char *line, size_t length, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	if (app_send(app, chat.chat, line, length) == 0)
 		return (0);
@@ -43,10 +43,8 @@ chat_on_end(void *arg)
 	chat_maybe_done(arg);
 }
 
-static const struct input_callbacks chat_input = {
-	.line = chat_on_line,
-	.end = chat_on_end
-};
+static const struct input_callbacks chat_input = { .line = chat_on_line,
+	.end = chat_on_end };
 
 static void
 chat_connected(struct app *app)
@@ -86,8 +84,8 @@ chat_message(struct app *app, struct app_chat *entry, uint64_t sequence,
 }
 
 static void
-chat_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
-    int64_t rtt)
+chat_acked(
+    struct app *app, struct app_chat *entry, uint64_t sequence, int64_t rtt)
 {
 	(void)entry;
 	(void)sequence;
@@ -100,8 +98,8 @@ static int
 chat_gone(struct app *app, struct app_chat *entry)
 {
 	if (entry == chat.chat)
-		app_finish(app, entry->acked == entry->sent ? EXIT_DONE :
-		    EXIT_GONE);
+		app_finish(
+		    app, entry->acked == entry->sent ? EXIT_DONE : EXIT_GONE);
 	return (1);
 }
 
@@ -112,15 +110,13 @@ chat_finishing(struct app *app)
 	input_free(chat.input);
 }
 
-static const struct app_hooks chat_hooks = {
-	.connected = chat_connected,
+static const struct app_hooks chat_hooks = { .connected = chat_connected,
 	.ready = chat_ready,
 	.writable = chat_writable,
 	.message = chat_message,
 	.acked = chat_acked,
 	.gone = chat_gone,
-	.finishing = chat_finishing
-};
+	.finishing = chat_finishing };
 
 int
 cmd_chat(struct app *app, int argc, char **argv)

@@ -9,11 +9,11 @@
 int
 cmd_keygen(struct app *app, int argc, char **argv)
 {
-	const char	*path = argc > 0 ? argv[0] : app_key_path(app);
+	const char *path = argc > 0 ? argv[0] : app_key_path(app);
 
 	if (path == NULL || hermes_key_create(path, app->seed) == -1) {
-		print_error("%s: %s", path == NULL ? "key" : path,
-		    strerror(errno));
+		print_error(
+		    "%s: %s", path == NULL ? "key" : path, strerror(errno));
 		return (EXIT_LOCAL);
 	}
 	hermes_key_app_id(app->seed, app->own_id);

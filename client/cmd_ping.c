@@ -13,22 +13,22 @@
 #include "common/util/clock.h"
 
 static struct {
-	const char	*peer;
-	struct app_chat	*chat;
-	struct event	*pace;
-	char		*text;
-	double		 minimum;	/* ms */
-	double		 maximum;
-	double		 sum;
-	double		 squares;
+	const char *peer;
+	struct app_chat *chat;
+	struct event *pace;
+	char *text;
+	double minimum; /* ms */
+	double maximum;
+	double sum;
+	double squares;
 } ping;
 
 static void
 ping_send(evutil_socket_t fd, short what, void *arg)
 {
-	struct app		*app = arg;
-	struct hermes_progress	 progress;
-	struct timeval		 tv;
+	struct app *app = arg;
+	struct hermes_progress progress;
+	struct timeval tv;
 
 	(void)fd;
 	(void)what;
@@ -46,7 +46,7 @@ ping_send(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (app->count == 0 || ping.chat->sent < app->count)
-		(void)event_add(ping.pace, &tv);	/* memory set aside */
+		(void)event_add(ping.pace, &tv); /* memory set aside */
 }
 
 static void
@@ -67,16 +67,16 @@ ping_ready(struct app *app, struct app_chat *entry)
 		app_finish(app, EXIT_LOCAL);
 		return;
 	}
-	(void)printf("PING %s: %llu bytes\n", ping.peer,
-	    (unsigned long long)app->size);
+	(void)printf(
+	    "PING %s: %llu bytes\n", ping.peer, (unsigned long long)app->size);
 	ping_send(-1, 0, app);
 }
 
 static void
-ping_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
-    int64_t rtt)
+ping_acked(
+    struct app *app, struct app_chat *entry, uint64_t sequence, int64_t rtt)
 {
-	double	ms = (double)rtt / (double)CLOCK_MS;
+	double ms = (double)rtt / (double)CLOCK_MS;
 
 	if (entry->acked == 1 || ms < ping.minimum)
 		ping.minimum = ms;
@@ -96,7 +96,7 @@ ping_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
 static void
 ping_finishing(struct app *app)
 {
-	double	mean, deviation;
+	double mean, deviation;
 
 	if (ping.pace != NULL)
 		event_free(ping.pace);
@@ -111,16 +111,15 @@ ping_finishing(struct app *app)
 	mean = ping.sum / (double)app->acked;
 	deviation = ping.squares / (double)app->acked - mean * mean;
 	(void)printf("round-trip min/avg/max/stddev = "
-	    "%.3f/%.3f/%.3f/%.3f ms\n", ping.minimum, mean, ping.maximum,
+		     "%.3f/%.3f/%.3f/%.3f ms\n",
+	    ping.minimum, mean, ping.maximum,
 	    deviation > 0 ? sqrt(deviation) : 0);
 }
 
-static const struct app_hooks ping_hooks = {
-	.connected = ping_connected,
+static const struct app_hooks ping_hooks = { .connected = ping_connected,
 	.ready = ping_ready,
 	.acked = ping_acked,
-	.finishing = ping_finishing
-};
+	.finishing = ping_finishing };
 
 int
 cmd_ping(struct app *app, int argc, char **argv)

@@ -10,18 +10,18 @@
 
 /* A message to be echoed when there is room again. */
 struct echo {
-	struct echo	*next;
-	struct app_chat	*chat;
-	size_t		 length;
-	char		 bytes[];
+	struct echo *next;
+	struct app_chat *chat;
+	size_t length;
+	char bytes[];
 };
 
 static struct {
-	const char	*peer;		/* NULL: anybody */
-	struct app_chat	*chat;
-	struct echo	*first;
-	struct echo	**last;
-	int		 altered;
+	const char *peer; /* NULL: anybody */
+	struct app_chat *chat;
+	struct echo *first;
+	struct echo **last;
+	int altered;
 } receiver;
 
 /* --- echo ---------------------------------------------------------------- */
@@ -29,11 +29,13 @@ static struct {
 static void
 echo_flush(struct app *app)
 {
-	struct echo	*echo;
+	struct echo *echo;
 
 	while ((echo = receiver.first) != NULL) {
-		if (echo->chat->chat != NULL && app_send(app, echo->chat,
-		    echo->bytes, echo->length) == -1 && errno == EAGAIN)
+		if (echo->chat->chat != NULL &&
+		    app_send(app, echo->chat, echo->bytes, echo->length) ==
+			-1 &&
+		    errno == EAGAIN)
 			return;
 		if ((receiver.first = echo->next) == NULL)
 			receiver.last = &receiver.first;
@@ -42,10 +44,10 @@ echo_flush(struct app *app)
 }
 
 static void
-echo_add(struct app *app, struct app_chat *entry, const char *payload,
-    size_t length)
+echo_add(
+    struct app *app, struct app_chat *entry, const char *payload, size_t length)
 {
-	struct echo	*echo;
+	struct echo *echo;
 
 	if ((echo = malloc(sizeof(*echo) + length)) == NULL) {
 		app_finish(app, EXIT_LOCAL);
@@ -66,8 +68,8 @@ static void
 recv_connected(struct app *app)
 {
 	if (receiver.peer != NULL && receiver.chat == NULL)
-		receiver.chat = app_start_chat(app, app->chat_id,
-		    receiver.peer);
+		receiver.chat =
+		    app_start_chat(app, app->chat_id, receiver.peer);
 }
 
 /* All that is due came, and with --echo went back. */
@@ -100,8 +102,8 @@ recv_message(struct app *app, struct app_chat *entry, uint64_t sequence,
 }
 
 static void
-recv_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
-    int64_t rtt)
+recv_acked(
+    struct app *app, struct app_chat *entry, uint64_t sequence, int64_t rtt)
 {
 	(void)entry;
 	(void)sequence;
@@ -120,7 +122,7 @@ recv_writable(struct app *app, struct app_chat *entry)
 static int
 recv_gone(struct app *app, struct app_chat *gone)
 {
-	struct app_chat	*entry;
+	struct app_chat *entry;
 
 	(void)gone;
 	for (entry = app->first; entry != NULL; entry = entry->next)
@@ -136,7 +138,7 @@ recv_gone(struct app *app, struct app_chat *gone)
 static void
 recv_finishing(struct app *app)
 {
-	struct echo	*echo;
+	struct echo *echo;
 
 	while ((echo = receiver.first) != NULL) {
 		receiver.first = echo->next;
@@ -148,14 +150,12 @@ recv_finishing(struct app *app)
 		app->status = EXIT_VERIFY;
 }
 
-static const struct app_hooks recv_hooks = {
-	.connected = recv_connected,
+static const struct app_hooks recv_hooks = { .connected = recv_connected,
 	.message = recv_message,
 	.acked = recv_acked,
 	.writable = recv_writable,
 	.gone = recv_gone,
-	.finishing = recv_finishing
-};
+	.finishing = recv_finishing };
 
 int
 cmd_recv(struct app *app, int argc, char **argv)

@@ -11,13 +11,13 @@
 #include "common/util/clock.h"
 
 static struct {
-	const char	*peer;
-	struct app_chat	*chat;
-	struct input	*input;
-	struct event	*pace;
-	char		*text;		/* app->size bytes */
-	int		 ended;
-	int		 blocked;
+	const char *peer;
+	struct app_chat *chat;
+	struct input *input;
+	struct event *pace;
+	char *text; /* app->size bytes */
+	int ended;
+	int blocked;
 } sender;
 
 static void
@@ -57,17 +57,15 @@ send_on_end(void *arg)
 	send_maybe_done(arg);
 }
 
-static const struct input_callbacks send_input = {
-	.line = send_on_line,
-	.end = send_on_end
-};
+static const struct input_callbacks send_input = { .line = send_on_line,
+	.end = send_on_end };
 
 /* --- generated messages -------------------------------------------------- */
 
 static int
 send_one(struct app *app)
 {
-	struct hermes_progress	progress;
+	struct hermes_progress progress;
 
 	hermes_chat_progress(sender.chat->chat, &progress);
 	generate_message(progress.next_send, sender.text, app->size);
@@ -81,7 +79,7 @@ send_one(struct app *app)
 static void
 send_generated(struct app *app)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	if (app->interval == 0) {
 		while (!sender.ended && send_one(app) == 0)
@@ -91,7 +89,7 @@ send_generated(struct app *app)
 	tv.tv_sec = (time_t)(app->interval / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(app->interval % CLOCK_SECOND / 1000);
 	if (!sender.ended && send_one(app) == 0 && !sender.ended)
-		(void)event_add(sender.pace, &tv);	/* its heap slot was
+		(void)event_add(sender.pace, &tv); /* its heap slot was
 							   kept */
 }
 
@@ -116,8 +114,7 @@ send_connected(struct app *app)
 static void
 send_ready(struct app *app, struct app_chat *entry)
 {
-	if (entry != sender.chat || sender.input != NULL ||
-	    sender.text != NULL)
+	if (entry != sender.chat || sender.input != NULL || sender.text != NULL)
 		return;
 	if (app->count == 0) {
 		sender.input = input_new(app->base, &send_input, app);
@@ -147,8 +144,8 @@ send_writable(struct app *app, struct app_chat *entry)
 }
 
 static void
-send_acked(struct app *app, struct app_chat *entry, uint64_t sequence,
-    int64_t rtt)
+send_acked(
+    struct app *app, struct app_chat *entry, uint64_t sequence, int64_t rtt)
 {
 	(void)entry;
 	(void)sequence;
@@ -162,8 +159,8 @@ send_message(struct app *app, struct app_chat *entry, uint64_t sequence,
     const char *payload, size_t length)
 {
 	if (app->check && !generate_matches(sequence, payload, length)) {
-		print_error("message %llu is altered",
-		    (unsigned long long)sequence);
+		print_error(
+		    "message %llu is altered", (unsigned long long)sequence);
 		app_finish(app, EXIT_VERIFY);
 		return;
 	}
@@ -181,18 +178,16 @@ send_finishing(struct app *app)
 	free(sender.text);
 	if (sender.chat != NULL && app->status == EXIT_DONE &&
 	    (sender.chat->acked != sender.chat->sent ||
-	    app->received < app->answers))
-		app->status = EXIT_VERIFY;	/* stopped by a signal */
+		app->received < app->answers))
+		app->status = EXIT_VERIFY; /* stopped by a signal */
 }
 
-static const struct app_hooks send_hooks = {
-	.connected = send_connected,
+static const struct app_hooks send_hooks = { .connected = send_connected,
 	.ready = send_ready,
 	.writable = send_writable,
 	.acked = send_acked,
 	.message = send_message,
-	.finishing = send_finishing
-};
+	.finishing = send_finishing };
 
 int
 cmd_send(struct app *app, int argc, char **argv)
@@ -211,10 +206,8 @@ delete_ready(struct app *app, struct app_chat *entry)
 	app_finish(app, EXIT_DONE);
 }
 
-static const struct app_hooks delete_hooks = {
-	.connected = send_connected,
-	.ready = delete_ready
-};
+static const struct app_hooks delete_hooks = { .connected = send_connected,
+	.ready = delete_ready };
 
 int
 cmd_delete(struct app *app, int argc, char **argv)

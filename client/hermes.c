@@ -12,21 +12,18 @@
 #include "common/util/hex.h"
 
 struct command {
-	const char	*name;
-	const char	*arguments;
-	int		 minimum;
-	int		 maximum;
-	int		 (*run)(struct app *, int, char **);
+	const char *name;
+	const char *arguments;
+	int minimum;
+	int maximum;
+	int (*run)(struct app *, int, char **);
 };
 
 static const struct command commands[] = {
-	{ "keygen", "[FILE]", 0, 1, cmd_keygen },
-	{ "id", "", 0, 0, cmd_id },
-	{ "chat", "PEER", 1, 1, cmd_chat },
-	{ "send", "PEER", 1, 1, cmd_send },
+	{ "keygen", "[FILE]", 0, 1, cmd_keygen }, { "id", "", 0, 0, cmd_id },
+	{ "chat", "PEER", 1, 1, cmd_chat }, { "send", "PEER", 1, 1, cmd_send },
 	{ "recv", "[PEER]", 0, 1, cmd_recv },
-	{ "ping", "PEER", 1, 1, cmd_ping },
-	{ "find", "APP", 1, 1, cmd_find },
+	{ "ping", "PEER", 1, 1, cmd_ping }, { "find", "APP", 1, 1, cmd_find },
 	{ "delete", "PEER", 1, 1, cmd_delete },
 	{ "bench", "PEER", 1, 1, cmd_bench }
 };
@@ -77,29 +74,28 @@ static const struct option options[] = {
 	{ "answers", required_argument, NULL, OPTION_ANSWERS },
 	{ "reason", required_argument, NULL, OPTION_REASON },
 	{ "hint", required_argument, NULL, OPTION_HINT },
-	{ "version", no_argument, NULL, OPTION_VERSION },
-	{ NULL, 0, NULL, 0 }
+	{ "version", no_argument, NULL, OPTION_VERSION }, { NULL, 0, NULL, 0 }
 };
 
 static void
 usage(void)
 {
-	size_t	i;
+	size_t i;
 
 	(void)fprintf(stderr, "usage: hermes COMMAND [-n HOST:PORT] "
-	    "[-k KEYFILE] [option ...] [argument]\n");
+			      "[-k KEYFILE] [option ...] [argument]\n");
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		(void)fprintf(stderr, "       hermes %s %s\n",
-		    commands[i].name, commands[i].arguments);
+		(void)fprintf(stderr, "       hermes %s %s\n", commands[i].name,
+		    commands[i].arguments);
 	exit(EXIT_LOCAL);
 }
 
 static uint64_t
-parse_number(const char *option, const char *text, long long minimum,
-    long long maximum)
+parse_number(
+    const char *option, const char *text, long long minimum, long long maximum)
 {
-	const char	*wrong;
-	long long	 value;
+	const char *wrong;
+	long long value;
 
 	value = strtonum(text, minimum, maximum, &wrong);
 	if (wrong != NULL) {
@@ -113,8 +109,8 @@ parse_number(const char *option, const char *text, long long minimum,
 static int64_t
 parse_seconds(const char *option, const char *text)
 {
-	char	*end;
-	double	 value;
+	char *end;
+	double value;
 
 	errno = 0;
 	value = strtod(text, &end);
@@ -187,8 +183,8 @@ parse_value(struct app *app, int code)
 		app->answers = parse_number("answers", optarg, 1, LLONG_MAX);
 		break;
 	case OPTION_REKEY_EVERY:
-		app->rekey_every = parse_number("rekey-every", optarg, 1,
-		    LLONG_MAX);
+		app->rekey_every =
+		    parse_number("rekey-every", optarg, 1, LLONG_MAX);
 		break;
 	default:
 		usage();
@@ -234,16 +230,16 @@ parse_option(struct app *app, int code)
 int
 main(int argc, char *argv[])
 {
-	struct app	app;
-	size_t		i;
-	int		code;
+	struct app app;
+	size_t i;
+	int code;
 
 	memset(&app, 0, sizeof(app));
 	app.chat_id = "hermes";
 	app.size = 64;
 	app.chats = 1;
-	while ((code = getopt_long(argc, argv, "n:k:c:s:i:t:q", options,
-	    NULL)) != -1)
+	while ((code = getopt_long(
+		    argc, argv, "n:k:c:s:i:t:q", options, NULL)) != -1)
 		parse_option(&app, code);
 	argc -= optind;
 	argv += optind;

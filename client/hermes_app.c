@@ -16,19 +16,19 @@
 #include "common/util/hex.h"
 #include "common/util/log.h"
 
-#define CA_SIZE_MAX	(1024 * 1024)
-#define DELETE_TIMEOUT	10	/* s to wait for what --delete asked */
+#define CA_SIZE_MAX    (1024 * 1024)
+#define DELETE_TIMEOUT 10 /* s to wait for what --delete asked */
 
 const char *
 app_key_path(const struct app *app)
 {
-	static char	 path[512];
-	const char	*home = getenv("HOME");
+	static char path[512];
+	const char *home = getenv("HOME");
 
 	if (app->key_path != NULL)
 		return (app->key_path);
 	if (home == NULL || (size_t)snprintf(path, sizeof(path),
-	    "%s/.hermes.key", home) >= sizeof(path))
+				"%s/.hermes.key", home) >= sizeof(path))
 		return (NULL);
 	return (path);
 }
@@ -36,7 +36,7 @@ app_key_path(const struct app *app)
 int
 app_identity(struct app *app)
 {
-	const char	*path;
+	const char *path;
 
 	if (sodium_init() == -1) {
 		print_error("no randomness");
@@ -49,10 +49,10 @@ app_identity(struct app *app)
 		path = app_key_path(app);
 		if (path == NULL || hermes_key_load(path, app->seed) == -1) {
 			print_error("%s: %s", path == NULL ? "key" : path,
-			    errno == EPERM ?
-			    "must be a file of yours with mode 0600" :
-			    errno == EINVAL ? "not a key file" :
-			    strerror(errno));
+			    errno == EPERM
+				? "must be a file of yours with mode 0600"
+			    : errno == EINVAL ? "not a key file"
+					      : strerror(errno));
 			return (-1);
 		}
 	}
@@ -66,7 +66,7 @@ app_identity(struct app *app)
 static struct app_chat *
 app_chat_of(struct app *app, struct hermes_chat *chat)
 {
-	struct app_chat	*entry;
+	struct app_chat *entry;
 
 	if ((entry = hermes_chat_arg(chat)) != NULL)
 		return (entry);
@@ -84,7 +84,7 @@ app_chat_of(struct app *app, struct hermes_chat *chat)
 struct app_chat *
 app_start_chat(struct app *app, const char *chat_id, const char *peer)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	chat = hermes_chat_start(app->hermes, chat_id, peer, NULL);
 	if (chat == NULL) {
@@ -99,7 +99,7 @@ app_start_chat(struct app *app, const char *chat_id, const char *peer)
 static void
 app_count_chat(struct app *app, const struct app_chat *entry)
 {
-	struct hermes_progress	progress;
+	struct hermes_progress progress;
 
 	if (entry->chat == NULL)
 		return;
@@ -110,10 +110,10 @@ app_count_chat(struct app *app, const struct app_chat *entry)
 }
 
 int
-app_send(struct app *app, struct app_chat *chat, const void *payload,
-    size_t length)
+app_send(
+    struct app *app, struct app_chat *chat, const void *payload, size_t length)
 {
-	uint64_t	sequence;
+	uint64_t sequence;
 
 	if (hermes_send(chat->chat, payload, length, &sequence) == -1)
 		return (-1);
@@ -132,14 +132,14 @@ static void
 app_stop(struct app *app)
 {
 	app->over = 1;
-	(void)event_base_loopbreak(app->base);	/* cannot fail on a base */
+	(void)event_base_loopbreak(app->base); /* cannot fail on a base */
 }
 
 /* Every chat that --delete ended is gone. */
 static void
 app_maybe_stop(struct app *app)
 {
-	struct app_chat	*entry;
+	struct app_chat *entry;
 
 	for (entry = app->first; entry != NULL; entry = entry->next)
 		if (entry->chat != NULL)
@@ -155,15 +155,15 @@ app_delete(struct app *app, struct app_chat *entry)
 		return (0);
 	if (hermes_chat_delete(entry->chat, app->reason) == 0)
 		return (1);
-	return (app->expect_restart);	/* once it is ready again */
+	return (app->expect_restart); /* once it is ready again */
 }
 
 void
 app_finish(struct app *app, int status)
 {
-	struct timeval	 tv = { DELETE_TIMEOUT, 0 };
-	struct app_chat	*entry;
-	int		 waiting = 0;
+	struct timeval tv = { DELETE_TIMEOUT, 0 };
+	struct app_chat *entry;
+	int waiting = 0;
 
 	if (app->finishing)
 		return;
@@ -173,7 +173,7 @@ app_finish(struct app *app, int status)
 		for (entry = app->first; entry != NULL; entry = entry->next)
 			waiting |= app_delete(app, entry);
 	if (waiting)
-		(void)event_add(app->deadline, &tv);	/* was added before */
+		(void)event_add(app->deadline, &tv); /* was added before */
 	else
 		app_stop(app);
 }
@@ -181,12 +181,12 @@ app_finish(struct app *app, int status)
 static void
 app_on_deadline(evutil_socket_t fd, short what, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	(void)fd;
 	(void)what;
-	print_error("%s", app->finishing ? "the chat was not deleted in time" :
-	    "timeout");
+	print_error("%s",
+	    app->finishing ? "the chat was not deleted in time" : "timeout");
 	app->status = EXIT_TIMEOUT;
 	app->finishing = 1;
 	app_stop(app);
@@ -195,7 +195,7 @@ app_on_deadline(evutil_socket_t fd, short what, void *arg)
 static void
 app_on_signal(evutil_socket_t fd, short what, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	(void)fd;
 	(void)what;
@@ -210,8 +210,8 @@ app_on_signal(evutil_socket_t fd, short what, void *arg)
 static void
 app_on_connected(struct hermes *hermes, const char *session, void *arg)
 {
-	struct app	*app = arg;
-	char		 key[HEX_SHORT_SIZE];
+	struct app *app = arg;
+	char key[HEX_SHORT_SIZE];
 
 	(void)session;
 	print_status(app, "connected to %s (%s)", hermes_node_id(hermes),
@@ -222,11 +222,11 @@ app_on_connected(struct hermes *hermes, const char *session, void *arg)
 }
 
 static void
-app_on_disconnected(struct hermes *hermes, const char *why, int again,
-    void *arg)
+app_on_disconnected(
+    struct hermes *hermes, const char *why, int again, void *arg)
 {
-	struct app	*app = arg;
-	char		 text[PRINT_TEXT_SIZE];
+	struct app *app = arg;
+	char text[PRINT_TEXT_SIZE];
 
 	(void)hermes;
 	print_status(app, "not connected: %s%s", print_text(text, why),
@@ -244,8 +244,8 @@ static void
 app_on_go_away(struct hermes *hermes, const char *reason,
     const struct hermes_node *nodes, size_t count, void *arg)
 {
-	struct app	*app = arg;
-	char		 text[LOG_TEXT_SIZE];
+	struct app *app = arg;
+	char text[LOG_TEXT_SIZE];
 
 	(void)hermes;
 	(void)nodes;
@@ -258,7 +258,7 @@ static void
 app_on_offered(struct hermes *hermes, struct hermes_chat *chat,
     const uint8_t *peer_key, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	(void)hermes;
 	(void)peer_key;
@@ -270,18 +270,20 @@ app_on_offered(struct hermes *hermes, struct hermes_chat *chat,
 static void
 app_on_ready(struct hermes_chat *chat, int resumed, void *arg)
 {
-	struct app		*app = arg;
-	struct app_chat		*entry = app_chat_of(app, chat);
-	struct hermes_progress	 progress;
+	struct app *app = arg;
+	struct app_chat *entry = app_chat_of(app, chat);
+	struct hermes_progress progress;
 
 	hermes_chat_progress(chat, &progress);
 	if (!entry->ready_before)
 		print_marker(app, "READY chat=%s version=%u",
 		    hermes_chat_id(chat), hermes_chat_version(chat));
 	if (resumed || entry->ready_before)
-		print_marker(app, "RESUMED next_send=%llu next_receive=%llu "
-		    "version=%u", (unsigned long long)progress.next_send -
-		    progress.kept, (unsigned long long)progress.next_receive,
+		print_marker(app,
+		    "RESUMED next_send=%llu next_receive=%llu "
+		    "version=%u",
+		    (unsigned long long)progress.next_send - progress.kept,
+		    (unsigned long long)progress.next_receive,
 		    hermes_chat_version(chat));
 	print_status(app, "chat %s with %.12s is ready, keys version %u",
 	    hermes_chat_id(chat), hermes_chat_peer(chat),
@@ -297,14 +299,14 @@ app_on_ready(struct hermes_chat *chat, int resumed, void *arg)
 }
 
 static void
-app_on_message(struct hermes_chat *chat, uint64_t sequence,
-    const void *payload, size_t length, void *arg)
+app_on_message(struct hermes_chat *chat, uint64_t sequence, const void *payload,
+    size_t length, void *arg)
 {
-	struct app	*app = arg;
-	struct app_chat	*entry = app_chat_of(app, chat);
+	struct app *app = arg;
+	struct app_chat *entry = app_chat_of(app, chat);
 
 	if (app->over)
-		return;		/* -c was reached */
+		return; /* -c was reached */
 	if (entry->received++ == 0)
 		entry->first = sequence;
 	app->received++;
@@ -314,11 +316,11 @@ app_on_message(struct hermes_chat *chat, uint64_t sequence,
 }
 
 static void
-app_on_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt,
-    void *arg)
+app_on_acked(
+    struct hermes_chat *chat, uint64_t sequence, int64_t rtt, void *arg)
 {
-	struct app	*app = arg;
-	struct app_chat	*entry = app_chat_of(app, chat);
+	struct app *app = arg;
+	struct app_chat *entry = app_chat_of(app, chat);
 
 	entry->acked++;
 	app->acked++;
@@ -330,7 +332,7 @@ app_on_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt,
 static void
 app_on_writable(struct hermes_chat *chat, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	if (app->hooks->writable != NULL)
 		app->hooks->writable(app, app_chat_of(app, chat));
@@ -339,12 +341,12 @@ app_on_writable(struct hermes_chat *chat, void *arg)
 static void
 app_on_status(struct hermes_chat *chat, const char *status, void *arg)
 {
-	struct app	*app = arg;
-	char		 text[LOG_TEXT_SIZE];
+	struct app *app = arg;
+	char text[LOG_TEXT_SIZE];
 
 	(void)log_text(text, status, strlen(status));
-	print_status(app, "chat %s: %s (keys version %u)",
-	    hermes_chat_id(chat), text, hermes_chat_version(chat));
+	print_status(app, "chat %s: %s (keys version %u)", hermes_chat_id(chat),
+	    text, hermes_chat_version(chat));
 	if (strcmp(status, "rekeyed") == 0)
 		print_marker(app, "REKEYED %u", hermes_chat_version(chat));
 	else if (strcmp(status, "peer_away") == 0)
@@ -357,8 +359,8 @@ static void
 app_on_error(struct hermes *hermes, struct hermes_chat *chat,
     const struct hermes_error *error, void *arg)
 {
-	struct app	*app = arg;
-	char		 code[LOG_TEXT_SIZE], text[PRINT_TEXT_SIZE];
+	struct app *app = arg;
+	char code[LOG_TEXT_SIZE], text[PRINT_TEXT_SIZE];
 
 	(void)hermes;
 	(void)log_text(code, error->code, strlen(error->code));
@@ -374,10 +376,10 @@ app_on_error(struct hermes *hermes, struct hermes_chat *chat,
 static void
 app_on_gone(struct hermes_chat *chat, const char *status, void *arg)
 {
-	struct app	*app = arg;
-	struct app_chat	*entry = app_chat_of(app, chat);
-	char		 text[LOG_TEXT_SIZE];
-	int		 expected;
+	struct app *app = arg;
+	struct app_chat *entry = app_chat_of(app, chat);
+	char text[LOG_TEXT_SIZE];
+	int expected;
 
 	(void)log_text(text, status, strlen(status));
 	print_status(app, "chat %s with %.12s is over: %s",
@@ -398,15 +400,15 @@ static void
 app_on_found(struct hermes *hermes, const char *app_id, const char *node_id,
     const char *status, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	(void)hermes;
 	if (app->hooks->found != NULL)
 		app->hooks->found(app, app_id, node_id, status);
 }
 
-static const struct hermes_callbacks app_callbacks = {
-	.connected = app_on_connected,
+static const struct hermes_callbacks app_callbacks = { .connected =
+							   app_on_connected,
 	.disconnected = app_on_disconnected,
 	.go_away = app_on_go_away,
 	.offered = app_on_offered,
@@ -417,16 +419,15 @@ static const struct hermes_callbacks app_callbacks = {
 	.status = app_on_status,
 	.error = app_on_error,
 	.gone = app_on_gone,
-	.found = app_on_found
-};
+	.found = app_on_found };
 
 /* --- the run ------------------------------------------------------------- */
 
 static int
 app_read_ca(struct app *app, struct hermes_options *options)
 {
-	FILE	*file;
-	size_t	 length;
+	FILE *file;
+	size_t length;
 
 	if (app->ca_path == NULL)
 		return (0);
@@ -439,7 +440,7 @@ app_read_ca(struct app *app, struct hermes_options *options)
 		return (-1);
 	}
 	length = fread(app->ca_pem, 1, CA_SIZE_MAX, file);
-	(void)fclose(file);	/* only read from */
+	(void)fclose(file); /* only read from */
 	if (length == 0) {
 		print_error("%s: no certificate in it", app->ca_path);
 		return (-1);
@@ -453,8 +454,8 @@ app_read_ca(struct app *app, struct hermes_options *options)
 static struct event_base *
 app_base(void)
 {
-	struct event_config	*config;
-	struct event_base	*base;
+	struct event_config *config;
+	struct event_base *base;
 
 	if ((config = event_config_new()) == NULL)
 		return (NULL);
@@ -470,12 +471,11 @@ app_base(void)
 static int
 app_events(struct app *app)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	app->deadline = evtimer_new(app->base, app_on_deadline, app);
 	app->signals[0] = evsignal_new(app->base, SIGINT, app_on_signal, app);
-	app->signals[1] = evsignal_new(app->base, SIGTERM, app_on_signal,
-	    app);
+	app->signals[1] = evsignal_new(app->base, SIGTERM, app_on_signal, app);
 	if (app->deadline == NULL || app->signals[0] == NULL ||
 	    app->signals[1] == NULL || event_add(app->signals[0], NULL) ||
 	    event_add(app->signals[1], NULL))
@@ -490,8 +490,8 @@ app_events(struct app *app)
 static void
 app_done(struct app *app)
 {
-	struct app_chat	*entry;
-	size_t		 i;
+	struct app_chat *entry;
+	size_t i;
 
 	for (entry = app->first; entry != NULL; entry = entry->next)
 		app_count_chat(app, entry);
@@ -499,12 +499,13 @@ app_done(struct app *app)
 		app->hooks->finishing(app);
 	if (app->status == EXIT_DONE && app->gaps > 0)
 		app->status = EXIT_VERIFY;
-	print_marker(app, "DONE sent=%llu acked=%llu received=%llu "
+	print_marker(app,
+	    "DONE sent=%llu acked=%llu received=%llu "
 	    "duplicates=%llu gaps=%llu resent=%llu",
 	    (unsigned long long)app->sent, (unsigned long long)app->acked,
 	    (unsigned long long)app->received,
-	    (unsigned long long)app->duplicates,
-	    (unsigned long long)app->gaps, (unsigned long long)app->resent);
+	    (unsigned long long)app->duplicates, (unsigned long long)app->gaps,
+	    (unsigned long long)app->resent);
 	hermes_free(app->hermes);
 	while ((entry = app->first) != NULL) {
 		app->first = entry->next;
@@ -523,8 +524,8 @@ app_done(struct app *app)
 int
 app_run(struct app *app, const struct app_hooks *hooks, int accept_auto)
 {
-	struct hermes_options	options;
-	char			error[256];
+	struct hermes_options options;
+	char error[256];
 
 	app->hooks = hooks;
 	if (app->node == NULL) {
@@ -548,8 +549,8 @@ app_run(struct app *app, const struct app_hooks *hooks, int accept_auto)
 		print_error("no event loop");
 		return (EXIT_LOCAL);
 	}
-	app->hermes = hermes_new(app->base, &options, &app_callbacks, app,
-	    error, sizeof(error));
+	app->hermes = hermes_new(
+	    app->base, &options, &app_callbacks, app, error, sizeof(error));
 	if (app->hermes == NULL) {
 		print_error("%s", error);
 		return (EXIT_LOCAL);

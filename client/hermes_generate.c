@@ -10,8 +10,8 @@
 static size_t
 generate_head(uint64_t sequence, char head[24])
 {
-	return ((size_t)snprintf(head, 24, "%llu ",
-	    (unsigned long long)sequence));
+	return (
+	    (size_t)snprintf(head, 24, "%llu ", (unsigned long long)sequence));
 }
 
 static char
@@ -23,23 +23,23 @@ generate_letter(uint64_t sequence, size_t i)
 void
 generate_message(uint64_t sequence, char *out, size_t length)
 {
-	char	head[24];
-	size_t	i, head_length = generate_head(sequence, head);
+	char head[24];
+	size_t i, head_length = generate_head(sequence, head);
 
 	for (i = 0; i < length; i++)
-		out[i] = i < head_length ? head[i] :
-		    generate_letter(sequence, i);
+		out[i] =
+		    i < head_length ? head[i] : generate_letter(sequence, i);
 }
 
 int
 generate_matches(uint64_t sequence, const char *bytes, size_t length)
 {
-	char	head[24];
-	size_t	i, head_length = generate_head(sequence, head);
+	char head[24];
+	size_t i, head_length = generate_head(sequence, head);
 
 	for (i = 0; i < length; i++)
-		if (bytes[i] != (i < head_length ? head[i] :
-		    generate_letter(sequence, i)))
+		if (bytes[i] !=
+		    (i < head_length ? head[i] : generate_letter(sequence, i)))
 			return (0);
 	return (1);
 }

@@ -8,23 +8,23 @@
 #include "client/cmd.h"
 #include "common/util/buffer.h"
 
-#define INPUT_CHUNK	16384
+#define INPUT_CHUNK 16384
 
 struct input {
-	struct event			*readable;
-	const struct input_callbacks	*callbacks;
-	void				*arg;
-	struct buffer			 buffer;
-	int				 eof;
-	int				 ended;
+	struct event *readable;
+	const struct input_callbacks *callbacks;
+	void *arg;
+	struct buffer buffer;
+	int eof;
+	int ended;
 };
 
 /* Hand out whole lines, and at the end what is left. */
 static void
 input_give(struct input *input)
 {
-	const char	*bytes, *newline;
-	size_t		 length;
+	const char *bytes, *newline;
+	size_t length;
 
 	while ((length = buffer_length(&input->buffer)) > 0) {
 		bytes = (const char *)buffer_bytes(&input->buffer);
@@ -37,8 +37,8 @@ input_give(struct input *input)
 			(void)event_del(input->readable);
 			return;
 		}
-		buffer_consume(&input->buffer,
-		    length + (newline != NULL ? 1 : 0));
+		buffer_consume(
+		    &input->buffer, length + (newline != NULL ? 1 : 0));
 	}
 	if (input->eof) {
 		(void)event_del(input->readable);
@@ -48,16 +48,16 @@ input_give(struct input *input)
 		}
 		return;
 	}
-	(void)event_add(input->readable, NULL);	/* is added already or once
+	(void)event_add(input->readable, NULL); /* is added already or once
 						   was */
 }
 
 static void
 input_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct input	*input = arg;
-	uint8_t		*space;
-	ssize_t		 got;
+	struct input *input = arg;
+	uint8_t *space;
+	ssize_t got;
 
 	(void)what;
 	if ((space = buffer_reserve(&input->buffer, INPUT_CHUNK)) == NULL) {
@@ -75,20 +75,19 @@ input_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 struct input *
-input_new(struct event_base *base, const struct input_callbacks *callbacks,
-    void *arg)
+input_new(
+    struct event_base *base, const struct input_callbacks *callbacks, void *arg)
 {
-	struct input	*input;
+	struct input *input;
 
 	if ((input = calloc(1, sizeof(*input))) == NULL)
 		return (NULL);
 	buffer_init(&input->buffer);
 	input->callbacks = callbacks;
 	input->arg = arg;
-	input->readable = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST,
-	    input_readable, input);
-	if (input->readable == NULL ||
-	    event_add(input->readable, NULL) == -1) {
+	input->readable = event_new(
+	    base, STDIN_FILENO, EV_READ | EV_PERSIST, input_readable, input);
+	if (input->readable == NULL || event_add(input->readable, NULL) == -1) {
 		input_free(input);
 		return (NULL);
 	}

@@ -8,12 +8,12 @@
 void
 print_marker(const struct app *app, const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	if (!app->markers)
 		return;
 	va_start(ap, format);
-	(void)vprintf(format, ap);	/* a closed stdout is the reader's */
+	(void)vprintf(format, ap); /* a closed stdout is the reader's */
 	va_end(ap);
 	(void)putchar('\n');
 	(void)fflush(stdout);
@@ -30,7 +30,7 @@ print_stderr(const char *format, va_list ap)
 void
 print_status(const struct app *app, const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	if (app->quiet)
 		return;
@@ -42,7 +42,7 @@ print_status(const struct app *app, const char *format, ...)
 void
 print_error(const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	va_start(ap, format);
 	print_stderr(format, ap);
@@ -56,8 +56,8 @@ print_error(const char *format, ...)
 static size_t
 print_is_control(const char *text, size_t length, size_t i)
 {
-	unsigned char	c = (unsigned char)text[i];
-	unsigned char	next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
+	unsigned char c = (unsigned char)text[i];
+	unsigned char next = i + 1 < length ? (unsigned char)text[i + 1] : 0;
 
 	if (c == 0xc2 && next >= 0x80 && next < 0xa0)
 		return (2);
@@ -67,7 +67,7 @@ print_is_control(const char *text, size_t length, size_t i)
 const char *
 print_text(char out[PRINT_TEXT_SIZE], const char *text)
 {
-	size_t	i, n, used = 0, length = strlen(text);
+	size_t i, n, used = 0, length = strlen(text);
 
 	for (i = 0; i < length && used + 9 < PRINT_TEXT_SIZE; i++) {
 		n = print_is_control(text, length, i);
@@ -78,9 +78,9 @@ print_text(char out[PRINT_TEXT_SIZE], const char *text)
 		used += (size_t)snprintf(out + used, PRINT_TEXT_SIZE - used,
 		    "\\x%02x", (unsigned char)text[i]);
 		if (n == 2)
-			used += (size_t)snprintf(out + used,
-			    PRINT_TEXT_SIZE - used, "\\x%02x",
-			    (unsigned char)text[++i]);
+			used +=
+			    (size_t)snprintf(out + used, PRINT_TEXT_SIZE - used,
+				"\\x%02x", (unsigned char)text[++i]);
 	}
 	out[used] = '\0';
 	return (out);
@@ -89,7 +89,7 @@ print_text(char out[PRINT_TEXT_SIZE], const char *text)
 void
 print_line(const char *peer, const char *text, size_t length)
 {
-	size_t	i, n;
+	size_t i, n;
 
 	if (peer != NULL)
 		(void)printf("%.12s ", peer);

@@ -12,9 +12,9 @@
 #include "common/sign/statement.h"
 #include "common/util/hex.h"
 
-#define RETRY_MIN	(100 * CLOCK_MS)
+#define RETRY_MIN (100 * CLOCK_MS)
 
-static void	chat_retry(evutil_socket_t, short, void *);
+static void chat_retry(evutil_socket_t, short, void *);
 
 /* --- making, finding, freeing -------------------------------------------- */
 
@@ -22,8 +22,8 @@ static void	chat_retry(evutil_socket_t, short, void *);
 struct hermes_chat *
 chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 {
-	struct hermes_chat	*chat;
-	size_t			 length = strlen(chat_id);
+	struct hermes_chat *chat;
+	size_t length = strlen(chat_id);
 
 	if (!chat_id_valid(chat_id, length)) {
 		errno = EINVAL;
@@ -36,7 +36,7 @@ chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 	memcpy(chat->id, chat_id, length + 1);
 	if (hex_decode(chat->peer_key, KEY_SIZE, peer) == -1 ||
 	    chat_key_make(&chat->key, chat_id, hermes->public_key,
-	    chat->peer_key) == -1) {
+		chat->peer_key) == -1) {
 		free(chat);
 		errno = EINVAL;
 		return (NULL);
@@ -63,7 +63,7 @@ chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 void
 chat_free(struct hermes_chat *chat)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	(void)table_remove(&hermes->chats, &chat->key);
 	if (hermes->recent == chat)
@@ -81,9 +81,9 @@ chat_free(struct hermes_chat *chat)
 struct hermes_chat *
 chat_find(struct hermes *hermes, const char *chat_id, const char *peer)
 {
-	struct hermes_chat	*chat, *found = NULL;
-	struct chat_key		 key;
-	uint8_t			 peer_key[KEY_SIZE];
+	struct hermes_chat *chat, *found = NULL;
+	struct chat_key key;
+	uint8_t peer_key[KEY_SIZE];
 
 	chat = hermes->recent;
 	if (chat != NULL && strcmp(chat->id, chat_id) == 0 &&
@@ -91,8 +91,8 @@ chat_find(struct hermes *hermes, const char *chat_id, const char *peer)
 		return (chat);
 	if (peer[0] != '\0') {
 		if (hex_decode(peer_key, KEY_SIZE, peer) == -1 ||
-		    chat_key_make(&key, chat_id, hermes->public_key,
-		    peer_key) == -1)
+		    chat_key_make(
+			&key, chat_id, hermes->public_key, peer_key) == -1)
 			return (NULL);
 		found = table_get(&hermes->chats, &key);
 	} else {
@@ -112,7 +112,7 @@ chat_find(struct hermes *hermes, const char *chat_id, const char *peer)
 void
 chat_gone(struct hermes_chat *chat, const char *status)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	chat->phase = PHASE_GONE;
 	if (hermes->callbacks.gone != NULL)
@@ -127,9 +127,9 @@ static int
 chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
     uint8_t signature[SIGNATURE_SIZE])
 {
-	struct start_chat_fields	fields;
-	uint8_t				bytes[512];
-	size_t				length;
+	struct start_chat_fields fields;
+	uint8_t bytes[512];
+	size_t length;
 
 	memset(&fields, 0, sizeof(fields));
 	fields.chat_id = chat->id;
@@ -138,22 +138,22 @@ chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
 	fields.public_key = chat->public_key;
 	fields.version = version;
 	fields.rekey = rekey;
-	if ((length = start_chat_signed_bytes(&fields, bytes,
-	    sizeof(bytes))) == 0)
+	if ((length = start_chat_signed_bytes(&fields, bytes, sizeof(bytes))) ==
+	    0)
 		return (-1);
-	return (crypto_sign_detached(signature, NULL, bytes, length,
-	    chat->hermes->secret));
+	return (crypto_sign_detached(
+	    signature, NULL, bytes, length, chat->hermes->secret));
 }
 
 /* Send StartChat. 0, or -1 with errno. */
 static int
-chat_send_start(struct hermes_chat *chat, uint32_t version, int rekey,
-    int resume)
+chat_send_start(
+    struct hermes_chat *chat, uint32_t version, int rekey, int resume)
 {
-	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__StartChat	start = APPROUTER__V1__START_CHAT__INIT;
-	uint8_t				signature[SIGNATURE_SIZE];
-	char				correlation[32];
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	uint8_t signature[SIGNATURE_SIZE];
+	char correlation[32];
 
 	chat->start_serial = ++chat->hermes->serial;
 	(void)snprintf(correlation, sizeof(correlation), "s%llu",
@@ -186,20 +186,20 @@ chat_start(struct hermes_chat *chat)
 {
 	if (chat->hermes->state != LINK_UP)
 		return;
-	(void)evtimer_del(chat->retry);	/* not pending is fine */
+	(void)evtimer_del(chat->retry); /* not pending is fine */
 	if (chat->start_deadline == 0)
-		chat->start_deadline = clock_monotonic() +
-		    chat->hermes->options.start_timeout;
+		chat->start_deadline =
+		    clock_monotonic() + chat->hermes->options.start_timeout;
 	/* A send that fails breaks the link, which starts all chats again. */
-	if (chat_send_start(chat, chat->fresh ? 0 : chat->version, 0,
-	    !chat->fresh) == 0)
+	if (chat_send_start(
+		chat, chat->fresh ? 0 : chat->version, 0, !chat->fresh) == 0)
 		chat->phase = PHASE_STARTING;
 }
 
 void
 chat_retry_after(struct hermes_chat *chat, int64_t delay)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	if (delay <= 0) {
 		delay = link_jitter(chat->retry_delay);
@@ -208,13 +208,13 @@ chat_retry_after(struct hermes_chat *chat, int64_t delay)
 			chat->retry_delay = 2 * CLOCK_SECOND;
 	}
 	tv = link_timeval(delay);
-	(void)evtimer_add(chat->retry, &tv);	/* memory was set aside */
+	(void)evtimer_add(chat->retry, &tv); /* memory was set aside */
 }
 
 static void
 chat_retry(evutil_socket_t fd, short what, void *arg)
 {
-	struct hermes_chat	*chat = arg;
+	struct hermes_chat *chat = arg;
 
 	(void)fd;
 	(void)what;
@@ -235,10 +235,10 @@ chat_set_key(struct hermes_chat *chat, const uint8_t *public_key)
 }
 
 struct hermes_chat *
-hermes_chat_start(struct hermes *hermes, const char *chat_id,
-    const char *peer, const uint8_t *public_key)
+hermes_chat_start(struct hermes *hermes, const char *chat_id, const char *peer,
+    const uint8_t *public_key)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	if (strlen(peer) != APP_ID_LENGTH) {
 		errno = EINVAL;
@@ -259,14 +259,16 @@ hermes_chat_start(struct hermes *hermes, const char *chat_id,
 int
 hermes_chat_accept(struct hermes_chat *chat, const uint8_t *public_key)
 {
-	return (hermes_chat_start(chat->hermes, chat->id, chat->peer,
-	    public_key) == NULL ? -1 : 0);
+	return (hermes_chat_start(
+		    chat->hermes, chat->id, chat->peer, public_key) == NULL
+		    ? -1
+		    : 0);
 }
 
 void
 chat_all_up(struct hermes *hermes)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
 		if (chat->phase != PHASE_IDLE)
@@ -279,10 +281,10 @@ chat_all_up(struct hermes *hermes)
 void
 chat_all_down(struct hermes *hermes)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
-		(void)evtimer_del(chat->retry);	/* not pending is fine */
+		(void)evtimer_del(chat->retry); /* not pending is fine */
 		chat_rewind(chat, chat->kept.first - 1);
 		chat->rewound = 0;
 		chat->hold = 0;
@@ -297,7 +299,7 @@ chat_all_down(struct hermes *hermes)
 void
 chat_rewind(struct hermes_chat *chat, uint64_t written)
 {
-	struct kept	*kept;
+	struct kept *kept;
 
 	while (chat->written > written) {
 		if ((kept = kept_get(&chat->kept, chat->written)) != NULL)
@@ -311,9 +313,8 @@ chat_rewind(struct hermes_chat *chat, uint64_t written)
 static int
 chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 {
-	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__ChatMessage	message =
-	    APPROUTER__V1__CHAT_MESSAGE__INIT;
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__ChatMessage message = APPROUTER__V1__CHAT_MESSAGE__INIT;
 
 	message.chat_id = chat->id;
 	message.peer_app_id = chat->peer;
@@ -329,9 +330,9 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 void
 chat_pump(struct hermes_chat *chat)
 {
-	struct hermes	*hermes = chat->hermes;
-	struct kept	*kept;
-	int64_t		 now;
+	struct hermes *hermes = chat->hermes;
+	struct kept *kept;
+	int64_t now;
 
 	if (chat->phase != PHASE_READY || chat->hold ||
 	    hermes->state != LINK_UP || hermes->link->stream == NULL)
@@ -361,7 +362,7 @@ chat_pump(struct hermes_chat *chat)
 void
 chat_all_pump(struct hermes *hermes)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	for (chat = hermes->first; chat != NULL; chat = chat->next)
 		chat_pump(chat);
@@ -371,7 +372,7 @@ int
 hermes_send(struct hermes_chat *chat, const void *payload, size_t length,
     uint64_t *sequence)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	if (chat->phase == PHASE_GONE) {
 		errno = EPIPE;
@@ -410,10 +411,9 @@ hermes_chat_rekey(struct hermes_chat *chat, const uint8_t *public_key)
 int
 hermes_chat_delete(struct hermes_chat *chat, const char *reason)
 {
-	Approuter__V1__AppFrame		frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__DeleteChat	delete =
-	    APPROUTER__V1__DELETE_CHAT__INIT;
-	char				correlation[32];
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__DeleteChat delete = APPROUTER__V1__DELETE_CHAT__INIT;
+	char correlation[32];
 
 	if (chat->hermes->state != LINK_UP) {
 		errno = ENOTCONN;
@@ -476,8 +476,8 @@ hermes_chat_arg(const struct hermes_chat *chat)
 }
 
 void
-hermes_chat_progress(const struct hermes_chat *chat,
-    struct hermes_progress *progress)
+hermes_chat_progress(
+    const struct hermes_chat *chat, struct hermes_progress *progress)
 {
 	*progress = chat->progress;
 	progress->next_send = chat->kept.first + chat->kept.count;

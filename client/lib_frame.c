@@ -7,14 +7,14 @@
 
 #include "client/lib_internal.h"
 
-#define ARENA_MIN	65536
+#define ARENA_MIN 65536
 
 int
 frame_send(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 {
-	struct rpc_stream	*stream;
-	uint8_t			*out;
-	size_t			 length;
+	struct rpc_stream *stream;
+	uint8_t *out;
+	size_t length;
 
 	if (hermes->link == NULL || hermes->link->stream == NULL) {
 		errno = ENOTCONN;
@@ -32,8 +32,8 @@ frame_send(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 static void *
 arena_alloc(void *data, size_t size)
 {
-	struct hermes	*hermes = data;
-	void		*at;
+	struct hermes *hermes = data;
+	void *at;
 
 	size = (size + 15) & ~(size_t)15;
 	if (size > hermes->arena_size - hermes->arena_used)
@@ -46,8 +46,8 @@ arena_alloc(void *data, size_t size)
 static void
 arena_free(void *data, void *pointer)
 {
-	struct hermes	*hermes = data;
-	uint8_t		*at = pointer;
+	struct hermes *hermes = data;
+	uint8_t *at = pointer;
 
 	if (at < hermes->arena || at >= hermes->arena + hermes->arena_size)
 		free(pointer);
@@ -56,7 +56,7 @@ arena_free(void *data, void *pointer)
 Approuter__V1__AppFrame *
 frame_unpack(struct hermes *hermes, const uint8_t *bytes, size_t length)
 {
-	ProtobufCAllocator	 allocator;
+	ProtobufCAllocator allocator;
 
 	if (hermes->arena == NULL) {
 		if ((hermes->arena = malloc(ARENA_MIN)) != NULL)
@@ -72,7 +72,7 @@ frame_unpack(struct hermes *hermes, const uint8_t *bytes, size_t length)
 void
 frame_done(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 {
-	ProtobufCAllocator	 allocator;
+	ProtobufCAllocator allocator;
 
 	allocator.alloc = arena_alloc;
 	allocator.free = arena_free;

@@ -24,8 +24,8 @@ hermes_options_default(struct hermes_options *options)
 static int
 metadata_copy(struct hermes_options *to, const struct hermes_options *from)
 {
-	struct hermes_pair	*pairs;
-	size_t			 i;
+	struct hermes_pair *pairs;
+	size_t i;
 
 	to->metadata = NULL;
 	to->metadata_count = 0;
@@ -61,7 +61,7 @@ metadata_copy(struct hermes_options *to, const struct hermes_options *from)
 static void
 metadata_free(struct hermes_options *options)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < options->metadata_count; i++) {
 		free((char *)(uintptr_t)options->metadata[i].key);
@@ -73,7 +73,7 @@ metadata_free(struct hermes_options *options)
 static int
 hermes_make_tls(struct hermes *hermes, char *error, size_t size)
 {
-	struct rpc_tls_options	options;
+	struct rpc_tls_options options;
 
 	memset(&options, 0, sizeof(options));
 	options.verify = RPC_VERIFY_NONE;
@@ -97,7 +97,7 @@ hermes_fill(struct hermes *hermes, const struct hermes_options *options)
 {
 	hermes->options = *options;
 	hermes->options.ca_pem = NULL;
-	hermes->options.node = NULL;	/* host and port have it */
+	hermes->options.node = NULL; /* host and port have it */
 	hermes->options.seed = NULL;
 	hermes->options.node_key = NULL;
 	if (metadata_copy(&hermes->options, options) == -1)
@@ -107,11 +107,11 @@ hermes_fill(struct hermes *hermes, const struct hermes_options *options)
 		memcpy(hermes->node_key, options->node_key, KEY_SIZE);
 		hermes->node_known = 1;
 	}
-	if ((hermes->secret =
-	    sodium_malloc(crypto_sign_SECRETKEYBYTES)) == NULL)
+	if ((hermes->secret = sodium_malloc(crypto_sign_SECRETKEYBYTES)) ==
+	    NULL)
 		return (-1);
-	(void)crypto_sign_seed_keypair(hermes->public_key, hermes->secret,
-	    options->seed);
+	(void)crypto_sign_seed_keypair(
+	    hermes->public_key, hermes->secret, options->seed);
 	hex_encode(hermes->app_id, hermes->public_key, KEY_SIZE);
 	hermes->backoff = options->backoff_min;
 	return (0);
@@ -122,8 +122,8 @@ hermes_new(struct event_base *base, const struct hermes_options *options,
     const struct hermes_callbacks *callbacks, void *arg, char *error,
     size_t size)
 {
-	struct hermes	*hermes;
-	int		 saved;
+	struct hermes *hermes;
+	int saved;
 
 	(void)snprintf(error, size, "out of memory");
 	if (sodium_init() == -1 ||
@@ -142,7 +142,7 @@ hermes_new(struct event_base *base, const struct hermes_options *options,
 	if (hermes_fill(hermes, options) == -1 ||
 	    hermes_make_tls(hermes, error, size) == -1)
 		goto fail;
-	hermes->options.ca_pem = NULL;	/* not ours, and used up */
+	hermes->options.ca_pem = NULL; /* not ours, and used up */
 	hermes->timer = evtimer_new(base, NULL, NULL);
 	hermes->beat = event_new(base, -1, EV_PERSIST, session_beat, hermes);
 	if (hermes->timer == NULL || hermes->beat == NULL)
@@ -179,10 +179,10 @@ hermes_free(struct hermes *hermes)
 }
 
 int
-hermes_set_node(struct hermes *hermes, const char *node,
-    const uint8_t *node_key)
+hermes_set_node(
+    struct hermes *hermes, const char *node, const uint8_t *node_key)
 {
-	char	host[LIB_HOST_SIZE], port[LIB_PORT_SIZE];
+	char host[LIB_HOST_SIZE], port[LIB_PORT_SIZE];
 
 	if (link_parse_node(node, host, port) == -1)
 		return (-1);

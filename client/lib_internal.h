@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 
 #include "client/hermes.h"
+#include "client/lib_queue.h"
 #include "common/rpc/rpc.h"
 #include "common/sign/ids.h"
 #include "common/util/buffer.h"
@@ -18,54 +19,22 @@
 #include "common/util/table.h"
 #include "proto/approuter.pb-c.h"
 
-#define LIB_HOST_SIZE		256
-#define LIB_PORT_SIZE		16
-#define LIB_GREETING_TIMEOUT	(15 * CLOCK_SECOND)
-#define LIB_ATTESTATION_LIFE	(INT64_C(12) * 3600 * CLOCK_SECOND)
-#define LIB_ATTESTATION_RENEW	(INT64_C(9) * 3600 * CLOCK_SECOND)
-#define LIB_FLIGHT_BYTES	(1024 * 1024)
-#define LIB_SILENCE		3	/* heartbeats until the node is gone */
-
-/* --- kept messages ------------------------------------------------------- */
-
-struct kept {
-	uint8_t	*payload;	/* owned */
-	size_t	 length;
-	int64_t	 sent_at;	/* monotonic; 0: never written */
-};
-
-/* Messages first .. first + count - 1, by sequence. */
-struct kept_queue {
-	struct kept	*ring;
-	size_t		 size;		/* a power of two, or 0 */
-	size_t		 start;
-	size_t		 count;
-	uint64_t	 first;		/* sequence of the oldest */
-};
-
-void	kept_init(struct kept_queue *queue);
-void	kept_free(struct kept_queue *queue);
-
-/* Copy a message in as first + count. 0, or -1 with errno ENOMEM. */
-int	kept_add(struct kept_queue *queue, const void *payload, size_t length);
-
-/* The message of that sequence, or NULL. */
-struct kept *kept_get(const struct kept_queue *queue, uint64_t sequence);
-
-/* Drop the oldest message. The queue must not be empty. */
-void	kept_shift(struct kept_queue *queue);
-
-/* Drop all; the next one added becomes first. */
-void	kept_restart(struct kept_queue *queue, uint64_t first);
+#define LIB_HOST_SIZE         256
+#define LIB_PORT_SIZE         16
+#define LIB_GREETING_TIMEOUT  (15 * CLOCK_SECOND)
+#define LIB_ATTESTATION_LIFE  (INT64_C(12) * 3600 * CLOCK_SECOND)
+#define LIB_ATTESTATION_RENEW (INT64_C(9) * 3600 * CLOCK_SECOND)
+#define LIB_FLIGHT_BYTES      (1024 * 1024)
+#define LIB_SILENCE           3 /* heartbeats until the node is gone */
 
 /* --- a link: one attempt to be connected --------------------------------- */
 
 enum link_state {
-	LINK_DOWN,		/* waiting for the back-off to pass */
+	LINK_DOWN, /* waiting for the back-off to pass */
 	LINK_RESOLVING,
-	LINK_CONNECTING,	/* TCP, TLS, HTTP/2 */
-	LINK_CHALLENGE,		/* waiting for the node's */
-	LINK_GREETING,		/* Connect is sent */
+	LINK_CONNECTING, /* TCP, TLS, HTTP/2 */
+	LINK_CHALLENGE,  /* waiting for the node's */
+	LINK_GREETING,   /* Connect is sent */
 	LINK_UP
 };
 
@@ -74,149 +43,148 @@ enum link_state {
  * hermes is NULL from then on, and the link frees itself with its connection.
  */
 struct link {
-	struct hermes		*hermes;
-	struct rpc_connection	*connection;
-	struct rpc_stream	*stream;
-	char			 error[160];
+	struct hermes *hermes;
+	struct rpc_connection *connection;
+	struct rpc_stream *stream;
+	char error[160];
 };
 
 /* --- chats --------------------------------------------------------------- */
 
 enum chat_phase {
-	PHASE_OFFERED,		/* the peer asked, we did not */
-	PHASE_IDLE,		/* wanted; StartChat is due */
-	PHASE_STARTING,		/* StartChat is sent */
+	PHASE_OFFERED,  /* the peer asked, we did not */
+	PHASE_IDLE,     /* wanted; StartChat is due */
+	PHASE_STARTING, /* StartChat is sent */
 	PHASE_READY,
 	PHASE_GONE
 };
 
 struct hermes_chat {
-	struct chat_key		 key;		/* in hermes->chats */
-	struct hermes		*hermes;
-	void			*arg;
-	struct hermes_chat	*next;		/* hermes->first */
-	struct hermes_chat	**back;
-	char			 id[CHAT_ID_SIZE];
-	char			 peer[HERMES_APP_ID_SIZE];
-	uint8_t			 peer_key[KEY_SIZE];	/* Ed25519 */
-	enum chat_phase		 phase;
-	int			 ever_ready;
-	int			 fresh;		/* ask for it as a new one */
-	uint64_t		 start_serial;	/* of its last StartChat */
-	int			 has_public_key;
-	uint8_t			 public_key[KEY_SIZE];	/* X25519 */
-	uint32_t		 version;
-	struct event		*retry;		/* StartChat or messages */
-	int64_t			 retry_delay;
-	int64_t			 start_deadline; /* monotonic; 0: not set */
+	struct chat_key key; /* in hermes->chats */
+	struct hermes *hermes;
+	void *arg;
+	struct hermes_chat *next; /* hermes->first */
+	struct hermes_chat **back;
+	char id[CHAT_ID_SIZE];
+	char peer[HERMES_APP_ID_SIZE];
+	uint8_t peer_key[KEY_SIZE]; /* Ed25519 */
+	enum chat_phase phase;
+	int ever_ready;
+	int fresh;             /* ask for it as a new one */
+	uint64_t start_serial; /* of its last StartChat */
+	int has_public_key;
+	uint8_t public_key[KEY_SIZE]; /* X25519 */
+	uint32_t version;
+	struct event *retry; /* StartChat or messages */
+	int64_t retry_delay;
+	int64_t start_deadline; /* monotonic; 0: not set */
 	/* sending */
-	struct kept_queue	 kept;
-	uint64_t		 written;	/* highest on this stream */
-	uint64_t		 resent_below;	/* written before: a resend */
-	uint64_t		 rewound;	/* OUT_OF_SEQUENCE obeyed for */
-	size_t			 flight_bytes;	/* written, not acked */
-	int			 hold;		/* until retry or an ack */
-	int			 blocked;	/* EAGAIN was answered */
+	struct kept_queue kept;
+	uint64_t written;      /* highest on this stream */
+	uint64_t resent_below; /* written before: a resend */
+	uint64_t rewound;      /* OUT_OF_SEQUENCE obeyed for */
+	size_t flight_bytes;   /* written, not acked */
+	int hold;              /* until retry or an ack */
+	int blocked;           /* EAGAIN was answered */
 	/* receiving */
-	uint64_t		 next_receive;	/* 0: not known yet */
-	struct hermes_progress	 progress;	/* counters only */
+	uint64_t next_receive;           /* 0: not known yet */
+	struct hermes_progress progress; /* counters only */
 };
 
 /* --- the app ------------------------------------------------------------- */
 
 struct hermes {
-	struct event_base	*base;
-	struct hermes_options	 options;	/* texts owned */
-	struct hermes_callbacks	 callbacks;
-	void			*arg;
-	struct rpc_tls		*tls;
-	struct rpc_limits	 limits;
-	uint8_t			*secret;	/* sodium_malloc, Ed25519 */
-	uint8_t			 public_key[KEY_SIZE];
-	char			 app_id[HERMES_APP_ID_SIZE];
-	char			 host[LIB_HOST_SIZE];
-	char			 port[LIB_PORT_SIZE];
-	struct evdns_base	*dns;		/* made when first needed */
+	struct event_base *base;
+	struct hermes_options options; /* texts owned */
+	struct hermes_callbacks callbacks;
+	void *arg;
+	struct rpc_tls *tls;
+	struct rpc_limits limits;
+	uint8_t *secret; /* sodium_malloc, Ed25519 */
+	uint8_t public_key[KEY_SIZE];
+	char app_id[HERMES_APP_ID_SIZE];
+	char host[LIB_HOST_SIZE];
+	char port[LIB_PORT_SIZE];
+	struct evdns_base *dns; /* made when first needed */
 	struct evdns_getaddrinfo_request *lookup;
 	/* the node, as proven */
-	int			 node_known;
-	char			 node_id[NODE_ID_SIZE];
-	uint8_t			 node_key[KEY_SIZE];
-	size_t			 max_message;
-	size_t			 window;
+	int node_known;
+	char node_id[NODE_ID_SIZE];
+	uint8_t node_key[KEY_SIZE];
+	size_t max_message;
+	size_t window;
 	/* the link */
-	enum link_state		 state;
-	struct link		*link;
-	struct event		*timer;		/* back-off, greeting limit */
-	struct event		*beat;
-	int64_t			 backoff;
-	int64_t			 heard_at;	/* monotonic, last frame */
-	int64_t			 renew_at;	/* monotonic */
-	int			 final;		/* never connect again */
+	enum link_state state;
+	struct link *link;
+	struct event *timer; /* back-off, greeting limit */
+	struct event *beat;
+	int64_t backoff;
+	int64_t heard_at; /* monotonic, last frame */
+	int64_t renew_at; /* monotonic */
+	int final;        /* never connect again */
 	/* chats */
-	struct table		 chats;		/* of struct chat_key */
-	struct hermes_chat	*first;
-	struct hermes_chat	*recent;	/* last one looked up */
-	uint64_t		 serial;	/* of correlation ids */
-	uint8_t			*arena;		/* for unpacking */
-	size_t			 arena_size;
-	size_t			 arena_used;
+	struct table chats; /* of struct chat_key */
+	struct hermes_chat *first;
+	struct hermes_chat *recent; /* last one looked up */
+	uint64_t serial;            /* of correlation ids */
+	uint8_t *arena;             /* for unpacking */
+	size_t arena_size;
+	size_t arena_used;
 };
 
 /* lib_link.c */
-int	link_parse_node(const char *node, char host[LIB_HOST_SIZE],
-	    char port[LIB_PORT_SIZE]);
-void	link_start(struct hermes *hermes);
+int link_parse_node(
+    const char *node, char host[LIB_HOST_SIZE], char port[LIB_PORT_SIZE]);
+void link_start(struct hermes *hermes);
 /* Leave the node for the reason why, and come again after the back-off. */
-void	link_break(struct hermes *hermes, const char *why);
-void	link_abandon(struct hermes *hermes);
-void	link_up(struct hermes *hermes);		/* ConnectAck came */
+void link_break(struct hermes *hermes, const char *why);
+void link_abandon(struct hermes *hermes);
+void link_up(struct hermes *hermes); /* ConnectAck came */
 struct timeval link_timeval(int64_t ns);
 /* delay, give or take half, so that apps do not come back in step. */
-int64_t	link_jitter(int64_t delay);
+int64_t link_jitter(int64_t delay);
 
 /* lib_session.c */
-void	session_frame(struct hermes *hermes, const uint8_t *bytes,
-	    size_t length);
-void	session_beat(evutil_socket_t fd, short what, void *arg);
+void session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length);
+void session_beat(evutil_socket_t fd, short what, void *arg);
 
 /* lib_chat.c */
-struct hermes_chat *chat_new(struct hermes *hermes, const char *chat_id,
-	    const char *peer);
-void	chat_free(struct hermes_chat *chat);
-struct hermes_chat *chat_find(struct hermes *hermes, const char *chat_id,
-	    const char *peer);
-void	chat_all_up(struct hermes *hermes);
-void	chat_all_down(struct hermes *hermes);
-void	chat_all_pump(struct hermes *hermes);
-void	chat_start(struct hermes_chat *chat);
-void	chat_pump(struct hermes_chat *chat);
-void	chat_gone(struct hermes_chat *chat, const char *status);
-void	chat_retry_after(struct hermes_chat *chat, int64_t delay);
-void	chat_rewind(struct hermes_chat *chat, uint64_t written);
+struct hermes_chat *chat_new(
+    struct hermes *hermes, const char *chat_id, const char *peer);
+void chat_free(struct hermes_chat *chat);
+struct hermes_chat *chat_find(
+    struct hermes *hermes, const char *chat_id, const char *peer);
+void chat_all_up(struct hermes *hermes);
+void chat_all_down(struct hermes *hermes);
+void chat_all_pump(struct hermes *hermes);
+void chat_start(struct hermes_chat *chat);
+void chat_pump(struct hermes_chat *chat);
+void chat_gone(struct hermes_chat *chat, const char *status);
+void chat_retry_after(struct hermes_chat *chat, int64_t delay);
+void chat_rewind(struct hermes_chat *chat, uint64_t written);
 
 /* lib_receive.c: frames of the node about chats. */
-void	chat_on_start(struct hermes *hermes,
-	    const Approuter__V1__StartChat *frame);
-void	chat_on_start_ack(struct hermes *hermes,
-	    const Approuter__V1__StartChatAck *frame);
-void	chat_on_message(struct hermes *hermes,
-	    const Approuter__V1__ChatMessage *frame);
-void	chat_on_ack(struct hermes *hermes,
-	    const Approuter__V1__ChatMessageAck *frame);
-void	chat_on_delete_ack(struct hermes *hermes,
-	    const Approuter__V1__DeleteChatAck *frame);
-void	chat_on_status(struct hermes *hermes,
-	    const Approuter__V1__ChatStatus *frame);
-void	chat_on_error(struct hermes *hermes, const char *correlation,
-	    const Approuter__V1__Error *frame);
+void chat_on_start(
+    struct hermes *hermes, const Approuter__V1__StartChat *frame);
+void chat_on_start_ack(
+    struct hermes *hermes, const Approuter__V1__StartChatAck *frame);
+void chat_on_message(
+    struct hermes *hermes, const Approuter__V1__ChatMessage *frame);
+void chat_on_ack(
+    struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame);
+void chat_on_delete_ack(
+    struct hermes *hermes, const Approuter__V1__DeleteChatAck *frame);
+void chat_on_status(
+    struct hermes *hermes, const Approuter__V1__ChatStatus *frame);
+void chat_on_error(struct hermes *hermes, const char *correlation,
+    const Approuter__V1__Error *frame);
 
 /* lib_frame.c */
 /* Queue a frame on the stream. 0, or -1 with errno ENOTCONN or ENOMEM. */
-int	frame_send(struct hermes *hermes, Approuter__V1__AppFrame *frame);
+int frame_send(struct hermes *hermes, Approuter__V1__AppFrame *frame);
 /* NULL when it is not an AppFrame; valid until frame_done(). */
-Approuter__V1__AppFrame *frame_unpack(struct hermes *hermes,
-	    const uint8_t *bytes, size_t length);
-void	frame_done(struct hermes *hermes, Approuter__V1__AppFrame *frame);
+Approuter__V1__AppFrame *frame_unpack(
+    struct hermes *hermes, const uint8_t *bytes, size_t length);
+void frame_done(struct hermes *hermes, Approuter__V1__AppFrame *frame);
 
 #endif

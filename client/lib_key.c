@@ -10,13 +10,13 @@
 #include "client/hermes.h"
 #include "common/util/hex.h"
 
-#define KEY_TEXT	(2 * HERMES_KEY_SIZE)
+#define KEY_TEXT (2 * HERMES_KEY_SIZE)
 
 int
 hermes_key_create(const char *path, uint8_t seed[HERMES_KEY_SIZE])
 {
-	char	text[KEY_TEXT + 1];
-	int	fd, saved, result = -1;
+	char text[KEY_TEXT + 1];
+	int fd, saved, result = -1;
 
 	if (sodium_init() == -1)
 		return (-1);
@@ -41,7 +41,7 @@ done:
 		result = -1;
 	}
 	if (result == -1) {
-		(void)unlink(path);	/* half a key is worth nothing */
+		(void)unlink(path); /* half a key is worth nothing */
 		errno = saved;
 	}
 	return (result);
@@ -50,10 +50,10 @@ done:
 int
 hermes_key_load(const char *path, uint8_t seed[HERMES_KEY_SIZE])
 {
-	struct stat	st;
-	char		text[KEY_TEXT + 2];
-	ssize_t		length;
-	int		fd, saved, result = -1;
+	struct stat st;
+	char text[KEY_TEXT + 2];
+	ssize_t length;
+	int fd, saved, result = -1;
 
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
 		return (-1);
@@ -77,17 +77,17 @@ hermes_key_load(const char *path, uint8_t seed[HERMES_KEY_SIZE])
 done:
 	saved = errno;
 	sodium_memzero(text, sizeof(text));
-	(void)close(fd);	/* read only */
+	(void)close(fd); /* read only */
 	errno = saved;
 	return (result);
 }
 
 void
-hermes_key_app_id(const uint8_t seed[HERMES_KEY_SIZE],
-    char app_id[HERMES_APP_ID_SIZE])
+hermes_key_app_id(
+    const uint8_t seed[HERMES_KEY_SIZE], char app_id[HERMES_APP_ID_SIZE])
 {
-	uint8_t	public_key[crypto_sign_PUBLICKEYBYTES];
-	uint8_t	secret[crypto_sign_SECRETKEYBYTES];
+	uint8_t public_key[crypto_sign_PUBLICKEYBYTES];
+	uint8_t secret[crypto_sign_SECRETKEYBYTES];
 
 	(void)crypto_sign_seed_keypair(public_key, secret, seed);
 	sodium_memzero(secret, sizeof(secret));

@@ -12,15 +12,15 @@
 
 #include "client/lib_internal.h"
 
-static void	link_stream_message(struct rpc_stream *, const uint8_t *,
-		    size_t, void *);
-static void	link_stream_writable(struct rpc_stream *, void *);
-static void	link_stream_closed(struct rpc_stream *, enum rpc_status,
-		    const char *, void *);
-static void	link_connected(struct rpc_connection *, void *);
-static void	link_failed(struct rpc_connection *, const char *, void *);
-static void	link_closed(struct rpc_connection *, void *);
-static void	link_timer(evutil_socket_t, short, void *);
+static void link_stream_message(
+    struct rpc_stream *, const uint8_t *, size_t, void *);
+static void link_stream_writable(struct rpc_stream *, void *);
+static void link_stream_closed(
+    struct rpc_stream *, enum rpc_status, const char *, void *);
+static void link_connected(struct rpc_connection *, void *);
+static void link_failed(struct rpc_connection *, const char *, void *);
+static void link_closed(struct rpc_connection *, void *);
+static void link_timer(evutil_socket_t, short, void *);
 
 static const struct rpc_stream_callbacks stream_callbacks = {
 	.message = link_stream_message,
@@ -36,11 +36,11 @@ static const struct rpc_client_callbacks connection_callbacks = {
 
 /* "host:port" or "[v6]:port". 0, or -1 with errno EINVAL. */
 int
-link_parse_node(const char *node, char host[LIB_HOST_SIZE],
-    char port[LIB_PORT_SIZE])
+link_parse_node(
+    const char *node, char host[LIB_HOST_SIZE], char port[LIB_PORT_SIZE])
 {
-	const char	*colon;
-	size_t		 length;
+	const char *colon;
+	size_t length;
 
 	errno = EINVAL;
 	if ((colon = strrchr(node, ':')) == NULL || colon[1] == '\0')
@@ -63,7 +63,7 @@ link_parse_node(const char *node, char host[LIB_HOST_SIZE],
 struct timeval
 link_timeval(int64_t ns)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	if (ns < 0)
 		ns = 0;
@@ -78,19 +78,19 @@ link_jitter(int64_t delay)
 	if (delay < 2)
 		return (delay);
 	return (delay / 2 +
-	    (int64_t)randombytes_uniform((uint32_t)(delay / CLOCK_MS) + 1) *
-	    CLOCK_MS);
+		(int64_t)randombytes_uniform((uint32_t)(delay / CLOCK_MS) + 1) *
+		    CLOCK_MS);
 }
 
 static void
 link_set_timer(struct hermes *hermes, int64_t delay)
 {
-	struct timeval	tv = link_timeval(delay);
+	struct timeval tv = link_timeval(delay);
 
-	(void)event_del(hermes->timer);	/* not pending is fine */
-	(void)event_assign(hermes->timer, hermes->base, -1, 0, link_timer,
-	    hermes);
-	(void)event_add(hermes->timer, &tv);	/* a timer takes no memory
+	(void)event_del(hermes->timer); /* not pending is fine */
+	(void)event_assign(
+	    hermes->timer, hermes->base, -1, 0, link_timer, hermes);
+	(void)event_add(hermes->timer, &tv); /* a timer takes no memory
 						   but a heap slot */
 }
 
@@ -98,7 +98,7 @@ link_set_timer(struct hermes *hermes, int64_t delay)
 void
 link_abandon(struct hermes *hermes)
 {
-	struct link	*link = hermes->link;
+	struct link *link = hermes->link;
 
 	if (hermes->lookup != NULL) {
 		evdns_getaddrinfo_cancel(hermes->lookup);
@@ -122,8 +122,8 @@ link_abandon(struct hermes *hermes)
 void
 link_break(struct hermes *hermes, const char *why)
 {
-	char	text[200];
-	int	again;
+	char text[200];
+	int again;
 
 	(void)snprintf(text, sizeof(text), "%s", why);
 	link_abandon(hermes);
@@ -136,14 +136,14 @@ link_break(struct hermes *hermes, const char *why)
 			hermes->backoff = hermes->options.backoff_max;
 	}
 	if (hermes->callbacks.disconnected != NULL)
-		hermes->callbacks.disconnected(hermes, text, again,
-		    hermes->arg);
+		hermes->callbacks.disconnected(
+		    hermes, text, again, hermes->arg);
 }
 
 void
 link_up(struct hermes *hermes)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	hermes->state = LINK_UP;
 	hermes->backoff = hermes->options.backoff_min;
@@ -158,7 +158,7 @@ link_up(struct hermes *hermes)
 static void
 link_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct hermes	*hermes = arg;
+	struct hermes *hermes = arg;
 
 	(void)fd;
 	(void)what;
@@ -173,20 +173,20 @@ link_timer(evutil_socket_t fd, short what, void *arg)
 static void
 link_connect(struct hermes *hermes, const struct sockaddr *address)
 {
-	struct link	*link;
-	char		 text[160];
+	struct link *link;
+	char text[160];
 
 	if ((link = calloc(1, sizeof(*link))) == NULL) {
 		link_break(hermes, "out of memory");
 		return;
 	}
 	link->hermes = hermes;
-	link->connection = rpc_connect(hermes->base, hermes->tls,
-	    &hermes->limits, address, hermes->host, &connection_callbacks,
-	    link);
+	link->connection =
+	    rpc_connect(hermes->base, hermes->tls, &hermes->limits, address,
+		hermes->host, &connection_callbacks, link);
 	if (link->connection == NULL) {
-		(void)snprintf(text, sizeof(text), "connect: %s",
-		    strerror(errno));
+		(void)snprintf(
+		    text, sizeof(text), "connect: %s", strerror(errno));
 		free(link);
 		link_break(hermes, text);
 		return;
@@ -198,8 +198,8 @@ link_connect(struct hermes *hermes, const struct sockaddr *address)
 static void
 link_resolved(int result, struct evutil_addrinfo *info, void *arg)
 {
-	struct hermes	*hermes = arg;
-	char		 text[LIB_HOST_SIZE + 80];
+	struct hermes *hermes = arg;
+	char text[LIB_HOST_SIZE + 80];
 
 	if (result == EVUTIL_EAI_CANCEL)
 		return;
@@ -218,7 +218,7 @@ link_resolved(int result, struct evutil_addrinfo *info, void *arg)
 void
 link_start(struct hermes *hermes)
 {
-	struct evutil_addrinfo	 hints, *info = NULL;
+	struct evutil_addrinfo hints, *info = NULL;
 	struct evdns_getaddrinfo_request *request;
 
 	link_set_timer(hermes, LIB_GREETING_TIMEOUT);
@@ -228,16 +228,16 @@ link_start(struct hermes *hermes)
 	hints.ai_socktype = SOCK_STREAM;
 	hints.ai_protocol = IPPROTO_TCP;
 	hints.ai_flags = EVUTIL_AI_NUMERICHOST;
-	if (evutil_getaddrinfo(hermes->host, hermes->port, &hints,
-	    &info) == 0) {
+	if (evutil_getaddrinfo(hermes->host, hermes->port, &hints, &info) ==
+	    0) {
 		link_connect(hermes, info->ai_addr);
 		evutil_freeaddrinfo(info);
 		return;
 	}
 	if (hermes->dns == NULL)
-		hermes->dns = evdns_base_new(hermes->base,
-		    EVDNS_BASE_INITIALIZE_NAMESERVERS |
-		    EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		hermes->dns = evdns_base_new(
+		    hermes->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
+				      EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (hermes->dns == NULL) {
 		link_break(hermes, "no resolver");
 		return;
@@ -255,7 +255,7 @@ link_start(struct hermes *hermes)
 static void
 link_connected(struct rpc_connection *connection, void *arg)
 {
-	struct link	*link = arg;
+	struct link *link = arg;
 
 	if (link->hermes == NULL)
 		return;
@@ -271,7 +271,7 @@ link_connected(struct rpc_connection *connection, void *arg)
 static void
 link_end(struct link *link, const char *why)
 {
-	struct hermes	*hermes = link->hermes;
+	struct hermes *hermes = link->hermes;
 
 	link->connection = NULL;
 	if (hermes != NULL) {
@@ -296,10 +296,10 @@ link_closed(struct rpc_connection *connection, void *arg)
 }
 
 static void
-link_stream_message(struct rpc_stream *stream, const uint8_t *bytes,
-    size_t length, void *arg)
+link_stream_message(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length, void *arg)
 {
-	struct link	*link = arg;
+	struct link *link = arg;
 
 	rpc_stream_consume(stream, length);
 	if (link->hermes == NULL)
@@ -311,7 +311,7 @@ link_stream_message(struct rpc_stream *stream, const uint8_t *bytes,
 static void
 link_stream_writable(struct rpc_stream *stream, void *arg)
 {
-	struct link	*link = arg;
+	struct link *link = arg;
 
 	(void)stream;
 	if (link->hermes != NULL)
@@ -322,7 +322,7 @@ static void
 link_stream_closed(struct rpc_stream *stream, enum rpc_status status,
     const char *message, void *arg)
 {
-	struct link	*link = arg;
+	struct link *link = arg;
 
 	(void)stream;
 	link->stream = NULL;

@@ -1,9 +1,9 @@
-/* libhermes. Messages that the peer has not acknowledged, by sequence. */
+/* libhermes. Messages that the peer has not acknowledged; see lib_queue.h. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/lib_internal.h"
+#include "client/lib_queue.h"
 
 void
 kept_init(struct kept_queue *queue)
@@ -24,8 +24,8 @@ kept_free(struct kept_queue *queue)
 static int
 kept_grow(struct kept_queue *queue)
 {
-	struct kept	*ring;
-	size_t		 i, size;
+	struct kept *ring;
+	size_t i, size;
 
 	size = queue->size == 0 ? 16 : queue->size * 2;
 	if ((ring = calloc(size, sizeof(*ring))) == NULL)
@@ -42,7 +42,7 @@ kept_grow(struct kept_queue *queue)
 int
 kept_add(struct kept_queue *queue, const void *payload, size_t length)
 {
-	struct kept	*kept;
+	struct kept *kept;
 
 	if (queue->count == queue->size && kept_grow(queue) == -1)
 		return (-1);
@@ -63,7 +63,7 @@ kept_get(const struct kept_queue *queue, uint64_t sequence)
 	if (sequence < queue->first || sequence - queue->first >= queue->count)
 		return (NULL);
 	return (&queue->ring[(queue->start + (sequence - queue->first)) &
-	    (queue->size - 1)]);
+			     (queue->size - 1)]);
 }
 
 void

@@ -12,12 +12,12 @@
 #include "common/sign/statement.h"
 #include "common/util/hex.h"
 
-#define NOT_READY_DELAY	(200 * CLOCK_MS)
+#define NOT_READY_DELAY (200 * CLOCK_MS)
 
 static void
 receive_writable(struct hermes_chat *chat)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	if (!chat->blocked || chat->kept.count > hermes->window)
 		return;
@@ -29,7 +29,7 @@ receive_writable(struct hermes_chat *chat)
 static void
 receive_status(struct hermes_chat *chat, const char *status)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	if (hermes->callbacks.status != NULL)
 		hermes->callbacks.status(chat, status, hermes->arg);
@@ -49,12 +49,12 @@ receive_version(struct hermes_chat *chat, uint32_t version)
 
 /* The peer's X25519 key, if it is there and the peer signed it. */
 static const uint8_t *
-start_peer_key(const struct hermes_chat *chat,
-    const Approuter__V1__StartChat *frame)
+start_peer_key(
+    const struct hermes_chat *chat, const Approuter__V1__StartChat *frame)
 {
-	struct start_chat_fields	fields;
-	uint8_t				bytes[4096];
-	size_t				length;
+	struct start_chat_fields fields;
+	uint8_t bytes[4096];
+	size_t length;
 
 	if (frame->local_ephemeral_public_key.len != KEY_SIZE ||
 	    frame->signature.len != SIGNATURE_SIZE)
@@ -70,11 +70,11 @@ start_peer_key(const struct hermes_chat *chat,
 	fields.info_length = frame->hkdf_info.len;
 	fields.version = frame->key_version;
 	fields.rekey = frame->rekey;
-	if ((length = start_chat_signed_bytes(&fields, bytes,
-	    sizeof(bytes))) == 0)
+	if ((length = start_chat_signed_bytes(&fields, bytes, sizeof(bytes))) ==
+	    0)
 		return (NULL);
-	if (crypto_sign_verify_detached(frame->signature.data, bytes, length,
-	    chat->peer_key) != 0)
+	if (crypto_sign_verify_detached(
+		frame->signature.data, bytes, length, chat->peer_key) != 0)
 		return (NULL);
 	return (frame->local_ephemeral_public_key.data);
 }
@@ -82,22 +82,21 @@ start_peer_key(const struct hermes_chat *chat,
 void
 chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 {
-	struct hermes_chat	*chat;
-	const uint8_t		*peer_key;
+	struct hermes_chat *chat;
+	const uint8_t *peer_key;
 
 	chat = chat_find(hermes, frame->chat_id, frame->source_app_id);
 	if (chat == NULL) {
 		chat = chat_new(hermes, frame->chat_id, frame->source_app_id);
 		if (chat == NULL)
-			return;	/* no valid ids: not a chat to be had */
-		chat->phase = hermes->options.accept_auto ? PHASE_IDLE :
-		    PHASE_OFFERED;
+			return; /* no valid ids: not a chat to be had */
+		chat->phase =
+		    hermes->options.accept_auto ? PHASE_IDLE : PHASE_OFFERED;
 	}
 	peer_key = start_peer_key(chat, frame);
 	if (hermes->callbacks.offered != NULL &&
 	    (chat->phase != PHASE_READY || peer_key != NULL))
-		hermes->callbacks.offered(hermes, chat, peer_key,
-		    hermes->arg);
+		hermes->callbacks.offered(hermes, chat, peer_key, hermes->arg);
 	if (chat->phase == PHASE_IDLE)
 		chat_start(chat);
 }
@@ -108,10 +107,10 @@ chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 static void
 ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
 {
-	struct hermes_error	error = { "OUT_OF_SEQUENCE",
-	    "the node forgot messages that it had acknowledged", 0, 0 };
-	struct kept_queue	*kept = &chat->kept;
-	struct hermes		*hermes = chat->hermes;
+	struct hermes_error error = { "OUT_OF_SEQUENCE",
+		"the node forgot messages that it had acknowledged", 0, 0 };
+	struct kept_queue *kept = &chat->kept;
+	struct hermes *hermes = chat->hermes;
 
 	if (next_send > kept->first + kept->count)
 		kept_restart(kept, next_send);
@@ -120,8 +119,8 @@ ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
 		kept->first = next_send;
 		chat->next_receive = next_receive;
 		if (hermes->callbacks.error != NULL)
-			hermes->callbacks.error(hermes, chat, &error,
-			    hermes->arg);
+			hermes->callbacks.error(
+			    hermes, chat, &error, hermes->arg);
 	}
 	chat->flight_bytes = 0;
 	chat->written = kept->first - 1;
@@ -131,8 +130,7 @@ ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
 	 */
 	while (chat->written + 2 < next_send) {
 		chat->written++;
-		chat->flight_bytes +=
-		    kept_get(kept, chat->written)->length;
+		chat->flight_bytes += kept_get(kept, chat->written)->length;
 	}
 	if (next_receive > chat->next_receive) {
 		chat->progress.gaps += next_receive - chat->next_receive;
@@ -141,12 +139,12 @@ ack_resume(struct hermes_chat *chat, uint64_t next_send, uint64_t next_receive)
 }
 
 void
-chat_on_start_ack(struct hermes *hermes,
-    const Approuter__V1__StartChatAck *frame)
+chat_on_start_ack(
+    struct hermes *hermes, const Approuter__V1__StartChatAck *frame)
 {
-	struct hermes_chat	*chat;
-	uint64_t		 next_send = frame->next_send_sequence;
-	uint64_t		 next_receive = frame->next_receive_sequence;
+	struct hermes_chat *chat;
+	uint64_t next_send = frame->next_send_sequence;
+	uint64_t next_receive = frame->next_receive_sequence;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL)
@@ -172,7 +170,7 @@ chat_on_start_ack(struct hermes *hermes,
 	chat->retry_delay = 100 * CLOCK_MS;
 	chat->rewound = 0;
 	chat->hold = 0;
-	(void)evtimer_del(chat->retry);	/* not pending is fine */
+	(void)evtimer_del(chat->retry); /* not pending is fine */
 	if (hermes->callbacks.ready != NULL)
 		hermes->callbacks.ready(chat, frame->resumed, hermes->arg);
 	chat_pump(chat);
@@ -184,7 +182,7 @@ chat_on_start_ack(struct hermes *hermes,
 void
 chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL) {
@@ -212,10 +210,10 @@ chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 void
 chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
 {
-	struct hermes_chat	*chat;
-	struct kept		*kept;
-	uint64_t		 sequence;
-	int64_t			 now, rtt;
+	struct hermes_chat *chat;
+	struct kept *kept;
+	uint64_t sequence;
+	int64_t now, rtt;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL || frame->sequence > chat->written)
@@ -228,8 +226,8 @@ chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
 		chat->flight_bytes -= kept->length;
 		kept_shift(&chat->kept);
 		if (hermes->callbacks.acked != NULL)
-			hermes->callbacks.acked(chat, sequence, rtt,
-			    hermes->arg);
+			hermes->callbacks.acked(
+			    chat, sequence, rtt, hermes->arg);
 	}
 	if (chat->rewound != 0 && frame->sequence >= chat->rewound)
 		chat->rewound = 0;
@@ -240,10 +238,10 @@ chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
 /* --- the end, and news --------------------------------------------------- */
 
 void
-chat_on_delete_ack(struct hermes *hermes,
-    const Approuter__V1__DeleteChatAck *frame)
+chat_on_delete_ack(
+    struct hermes *hermes, const Approuter__V1__DeleteChatAck *frame)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat != NULL)
@@ -253,7 +251,7 @@ chat_on_delete_ack(struct hermes *hermes,
 void
 chat_on_status(struct hermes *hermes, const Approuter__V1__ChatStatus *frame)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL)
@@ -277,7 +275,7 @@ static void
 error_report(struct hermes *hermes, struct hermes_chat *chat,
     const Approuter__V1__Error *frame)
 {
-	struct hermes_error	error;
+	struct hermes_error error;
 
 	if (hermes->callbacks.error == NULL)
 		return;
@@ -293,10 +291,10 @@ static void
 error_of_start(struct hermes_chat *chat, enum hermes_code code,
     const Approuter__V1__Error *frame)
 {
-	struct hermes	*hermes = chat->hermes;
+	struct hermes *hermes = chat->hermes;
 
 	if (chat->phase != PHASE_STARTING) {
-		error_report(hermes, chat, frame);	/* a rekey */
+		error_report(hermes, chat, frame); /* a rekey */
 		return;
 	}
 	chat->phase = PHASE_IDLE;
@@ -337,8 +335,8 @@ static void
 error_of_message(struct hermes_chat *chat, enum hermes_code code,
     const Approuter__V1__Error *frame)
 {
-	struct hermes	*hermes = chat->hermes;
-	uint64_t	 expected = frame->expected_sequence;
+	struct hermes *hermes = chat->hermes;
+	uint64_t expected = frame->expected_sequence;
 
 	switch (code) {
 	case CODE_OUT_OF_SEQUENCE:
@@ -354,13 +352,15 @@ error_of_message(struct hermes_chat *chat, enum hermes_code code,
 	case CODE_CHAT_NOT_READY:
 	case CODE_BACKPRESSURE:
 	case CODE_RATE_LIMITED:
-		chat_rewind(chat, expected > chat->kept.first &&
-		    expected <= chat->written ? expected - 1 :
-		    chat->kept.first - 1);
+		chat_rewind(chat,
+		    expected > chat->kept.first && expected <= chat->written
+			? expected - 1
+			: chat->kept.first - 1);
 		chat->rewound = 0;
 		chat->hold = 1;
-		chat_retry_after(chat, frame->retry_after_nanos > 0 ?
-		    frame->retry_after_nanos : NOT_READY_DELAY);
+		chat_retry_after(chat, frame->retry_after_nanos > 0
+					   ? frame->retry_after_nanos
+					   : NOT_READY_DELAY);
 		return;
 	case CODE_CHAT_NOT_FOUND:
 		if (chat->phase == PHASE_READY) {
@@ -379,14 +379,13 @@ static struct hermes_chat *
 error_chat(struct hermes *hermes, const char *correlation,
     const Approuter__V1__Error *frame)
 {
-	struct hermes_chat	*chat;
-	char			 own[32];
+	struct hermes_chat *chat;
+	char own[32];
 
 	if (frame->chat_id[0] == '\0')
 		return (NULL);
 	if (frame->peer_app_id[0] != '\0' || correlation[0] != 's')
-		return (chat_find(hermes, frame->chat_id,
-		    frame->peer_app_id));
+		return (chat_find(hermes, frame->chat_id, frame->peer_app_id));
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
 		(void)snprintf(own, sizeof(own), "s%llu",
 		    (unsigned long long)chat->start_serial);
@@ -403,7 +402,7 @@ error_chat(struct hermes *hermes, const char *correlation,
 static void
 error_too_fast(struct hermes *hermes, const Approuter__V1__Error *frame)
 {
-	struct hermes_chat	*chat;
+	struct hermes_chat *chat;
 
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
 		if (chat->phase == PHASE_STARTING)
@@ -417,8 +416,8 @@ void
 chat_on_error(struct hermes *hermes, const char *correlation,
     const Approuter__V1__Error *frame)
 {
-	struct hermes_chat	*chat;
-	enum hermes_code	 code;
+	struct hermes_chat *chat;
+	enum hermes_code code;
 
 	code = code_find(frame->code, strlen(frame->code));
 	chat = error_chat(hermes, correlation, frame);
@@ -431,9 +430,10 @@ chat_on_error(struct hermes *hermes, const char *correlation,
 	}
 	if (code_ends_chat(code)) {
 		error_report(hermes, chat, frame);
-		chat_gone(chat, code == CODE_RATCHET_DESYNC ?
-		    "ratchet_desync" : code == CODE_REKEY_REQUIRED ?
-		    "rekey_required" : "ratchet_failed");
+		chat_gone(chat, code == CODE_RATCHET_DESYNC ? "ratchet_desync"
+				: code == CODE_REKEY_REQUIRED
+				    ? "rekey_required"
+				    : "ratchet_failed");
 	} else if (correlation[0] == 's')
 		error_of_start(chat, code, frame);
 	else if (correlation[0] == '\0')

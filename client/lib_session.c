@@ -19,7 +19,7 @@ connect_metadata(const struct hermes_options *options,
     Approuter__V1__Connect__MetadataEntry *entries,
     Approuter__V1__Connect__MetadataEntry **list)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < options->metadata_count; i++) {
 		approuter__v1__connect__metadata_entry__init(&entries[i]);
@@ -35,10 +35,10 @@ static int
 connect_sign(struct hermes *hermes, const uint8_t nonce[KEY_SIZE],
     struct attestation *attestation)
 {
-	const struct hermes_options	*options = &hermes->options;
-	struct metadata_pair		*pairs;
-	uint8_t				 bytes[ATTESTATION_SIGNED_MAX];
-	size_t				 i, length;
+	const struct hermes_options *options = &hermes->options;
+	struct metadata_pair *pairs;
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
+	size_t i, length;
 
 	memset(attestation, 0, sizeof(*attestation));
 	pairs = calloc(options->metadata_count + 1, sizeof(*pairs));
@@ -50,8 +50,8 @@ connect_sign(struct hermes *hermes, const uint8_t nonce[KEY_SIZE],
 		pairs[i].value = options->metadata[i].value;
 		pairs[i].value_length = strlen(pairs[i].value);
 	}
-	metadata_hash(attestation->metadata_hash, pairs,
-	    options->metadata_count);
+	metadata_hash(
+	    attestation->metadata_hash, pairs, options->metadata_count);
 	free(pairs);
 	attestation->kind = ATTESTATION_V2;
 	memcpy(attestation->app_key, hermes->public_key, KEY_SIZE);
@@ -59,21 +59,20 @@ connect_sign(struct hermes *hermes, const uint8_t nonce[KEY_SIZE],
 	memcpy(attestation->nonce, nonce, KEY_SIZE);
 	memcpy(attestation->node_id, hermes->node_id, NODE_ID_SIZE);
 	attestation->issued_at = clock_wall();
-	attestation->expires_at =
-	    attestation->issued_at + LIB_ATTESTATION_LIFE;
+	attestation->expires_at = attestation->issued_at + LIB_ATTESTATION_LIFE;
 	length = attestation_signed_bytes(attestation, bytes);
-	return (crypto_sign_detached(attestation->signature, NULL, bytes,
-	    length, hermes->secret));
+	return (crypto_sign_detached(
+	    attestation->signature, NULL, bytes, length, hermes->secret));
 }
 
 static void
 session_connect(struct hermes *hermes, const uint8_t nonce[KEY_SIZE])
 {
-	const struct hermes_options	*options = &hermes->options;
+	const struct hermes_options *options = &hermes->options;
 	Approuter__V1__Connect__MetadataEntry *entries, **list;
-	Approuter__V1__AppFrame		 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__Connect		 connect = APPROUTER__V1__CONNECT__INIT;
-	struct attestation		 attestation;
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	struct attestation attestation;
 
 	entries = calloc(options->metadata_count + 1, sizeof(*entries));
 	list = calloc(options->metadata_count + 1, sizeof(void *));
@@ -110,11 +109,11 @@ done:
  * pinned one, or the one it showed first. NULL, or what is wrong.
  */
 static const char *
-challenge_check(const struct hermes *hermes,
-    const Approuter__V1__Challenge *challenge)
+challenge_check(
+    const struct hermes *hermes, const Approuter__V1__Challenge *challenge)
 {
-	uint8_t	spki[KEY_SIZE], bytes[CHALLENGE_SIGNED_MAX];
-	size_t	length;
+	uint8_t spki[KEY_SIZE], bytes[CHALLENGE_SIGNED_MAX];
+	size_t length;
 
 	if (challenge->nonce.len != KEY_SIZE ||
 	    challenge->node_public_key.len != KEY_SIZE ||
@@ -122,24 +121,25 @@ challenge_check(const struct hermes *hermes,
 	    !node_id_valid(challenge->node_id, strlen(challenge->node_id)) ||
 	    strlen(challenge->mesh_id) > 2 * KEY_SIZE)
 		return ("malformed Challenge");
-	if (hermes->node_known && sodium_memcmp(hermes->node_key,
-	    challenge->node_public_key.data, KEY_SIZE) != 0)
+	if (hermes->node_known &&
+	    sodium_memcmp(hermes->node_key, challenge->node_public_key.data,
+		KEY_SIZE) != 0)
 		return ("the node has another key than expected");
 	if (rpc_connection_peer_spki(hermes->link->connection, spki) == -1)
 		return ("the node shows no certificate");
 	length = challenge_signed_bytes(challenge->nonce.data,
 	    challenge->node_id, challenge->mesh_id, spki, bytes);
 	if (crypto_sign_verify_detached(challenge->signature.data, bytes,
-	    length, challenge->node_public_key.data) != 0)
+		length, challenge->node_public_key.data) != 0)
 		return ("the node does not prove its key");
 	return (NULL);
 }
 
 static void
-session_on_challenge(struct hermes *hermes,
-    const Approuter__V1__Challenge *challenge)
+session_on_challenge(
+    struct hermes *hermes, const Approuter__V1__Challenge *challenge)
 {
-	const char	*wrong;
+	const char *wrong;
 
 	if ((wrong = challenge_check(hermes, challenge)) != NULL) {
 		link_break(hermes, wrong);
@@ -148,14 +148,13 @@ session_on_challenge(struct hermes *hermes,
 	hermes->node_known = 1;
 	memcpy(hermes->node_key, challenge->node_public_key.data, KEY_SIZE);
 	memset(hermes->node_id, 0, sizeof(hermes->node_id));
-	memcpy(hermes->node_id, challenge->node_id,
-	    strlen(challenge->node_id));
+	memcpy(hermes->node_id, challenge->node_id, strlen(challenge->node_id));
 	session_connect(hermes, challenge->nonce.data);
 }
 
 static void
-session_on_connect_ack(struct hermes *hermes,
-    const Approuter__V1__ConnectAck *ack)
+session_on_connect_ack(
+    struct hermes *hermes, const Approuter__V1__ConnectAck *ack)
 {
 	hermes->max_message = ack->max_message_size;
 	hermes->window = ack->chat_window == 0 ? 1 : ack->chat_window;
@@ -165,8 +164,8 @@ session_on_connect_ack(struct hermes *hermes,
 	hermes->renew_at = clock_monotonic() + LIB_ATTESTATION_RENEW;
 	link_up(hermes);
 	if (hermes->callbacks.connected != NULL)
-		hermes->callbacks.connected(hermes, ack->assigned_session_id,
-		    hermes->arg);
+		hermes->callbacks.connected(
+		    hermes, ack->assigned_session_id, hermes->arg);
 	if (hermes->state == LINK_UP)
 		chat_all_up(hermes);
 }
@@ -174,8 +173,8 @@ session_on_connect_ack(struct hermes *hermes,
 static void
 session_on_go_away(struct hermes *hermes, const Approuter__V1__GoAway *frame)
 {
-	struct hermes_node	*nodes;
-	size_t			 i;
+	struct hermes_node *nodes;
+	size_t i;
 
 	/* Two of one identity would throw each other out for ever. */
 	if (strcmp(frame->reason, "replaced") == 0)
@@ -192,14 +191,14 @@ session_on_go_away(struct hermes *hermes, const Approuter__V1__GoAway *frame)
 			nodes[i].node_key =
 			    frame->nodes[i]->node_public_key.data;
 	}
-	hermes->callbacks.go_away(hermes, frame->reason, nodes,
-	    frame->n_nodes, hermes->arg);
+	hermes->callbacks.go_away(
+	    hermes, frame->reason, nodes, frame->n_nodes, hermes->arg);
 	free(nodes);
 }
 
 static void
-session_on_found(struct hermes *hermes,
-    const Approuter__V1__FindAppResult *frame)
+session_on_found(
+    struct hermes *hermes, const Approuter__V1__FindAppResult *frame)
 {
 	if (hermes->callbacks.found != NULL)
 		hermes->callbacks.found(hermes, frame->target_app_id,
@@ -238,14 +237,14 @@ session_up_frame(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 		session_on_go_away(hermes, frame->go_away);
 		break;
 	default:
-		break;	/* a heartbeat, or from a newer node */
+		break; /* a heartbeat, or from a newer node */
 	}
 }
 
 void
 session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length)
 {
-	Approuter__V1__AppFrame	*frame;
+	Approuter__V1__AppFrame *frame;
 
 	if ((frame = frame_unpack(hermes, bytes, length)) == NULL) {
 		link_break(hermes, "the node sent a broken frame");
@@ -253,11 +252,11 @@ session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length)
 	}
 	if (hermes->state == LINK_UP)
 		session_up_frame(hermes, frame);
-	else if (hermes->state == LINK_CHALLENGE && frame->body_case ==
-	    APPROUTER__V1__APP_FRAME__BODY_CHALLENGE)
+	else if (hermes->state == LINK_CHALLENGE &&
+		 frame->body_case == APPROUTER__V1__APP_FRAME__BODY_CHALLENGE)
 		session_on_challenge(hermes, frame->challenge);
-	else if (hermes->state == LINK_GREETING && frame->body_case ==
-	    APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK)
+	else if (hermes->state == LINK_GREETING &&
+		 frame->body_case == APPROUTER__V1__APP_FRAME__BODY_CONNECT_ACK)
 		session_on_connect_ack(hermes, frame->connect_ack);
 	else if (frame->body_case == APPROUTER__V1__APP_FRAME__BODY_GO_AWAY)
 		session_on_go_away(hermes, frame->go_away);
@@ -268,10 +267,10 @@ session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length)
 void
 session_beat(evutil_socket_t fd, short what, void *arg)
 {
-	struct hermes			*hermes = arg;
-	Approuter__V1__AppFrame		 frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__Heartbeat	 beat = APPROUTER__V1__HEARTBEAT__INIT;
-	int64_t				 now = clock_monotonic();
+	struct hermes *hermes = arg;
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Heartbeat beat = APPROUTER__V1__HEARTBEAT__INIT;
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
@@ -295,9 +294,9 @@ session_beat(evutil_socket_t fd, short what, void *arg)
 int
 hermes_find(struct hermes *hermes, const char *app_id, const char *node_hint)
 {
-	Approuter__V1__AppFrame	frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__FindApp	find = APPROUTER__V1__FIND_APP__INIT;
-	char			correlation[32];
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__FindApp find = APPROUTER__V1__FIND_APP__INIT;
+	char correlation[32];
 
 	if (hermes->state != LINK_UP) {
 		errno = ENOTCONN;

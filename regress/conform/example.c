@@ -6,7 +6,7 @@
 
 #include "client/hermes.h"
 
-static const char	*peer, *line;
+static const char *peer, *line;
 static void
 on_connected(struct hermes *app, const char *session, void *base)
 {
@@ -36,13 +36,14 @@ on_message(struct hermes_chat *chat, uint64_t sequence, const void *payload,
 int
 main(int argc, char *argv[])
 {
-	struct hermes_callbacks	 callbacks = { .connected = on_connected,
-	    .ready = on_ready, .message = on_message };
-	struct hermes_options	 options;
-	struct event_base	*base = event_base_new();
-	struct hermes		*app;
-	uint8_t			 seed[HERMES_KEY_SIZE];
-	char			 error[256];
+	struct hermes_callbacks callbacks = { .connected = on_connected,
+		.ready = on_ready,
+		.message = on_message };
+	struct hermes_options options;
+	struct event_base *base = event_base_new();
+	struct hermes *app;
+	uint8_t seed[HERMES_KEY_SIZE];
+	char error[256];
 
 	if (argc != 5 || base == NULL || hermes_key_load(argv[2], seed) == -1)
 		return (1);
@@ -51,12 +52,12 @@ main(int argc, char *argv[])
 	hermes_options_default(&options);
 	options.node = argv[1];
 	options.seed = seed;
-	app = hermes_new(base, &options, &callbacks, base, error,
-	    sizeof(error));
+	app =
+	    hermes_new(base, &options, &callbacks, base, error, sizeof(error));
 	if (app == NULL || event_base_dispatch(base) == -1)
 		return (1);
 	hermes_free(app);
-	event_base_loop(base, EVLOOP_NONBLOCK);	/* the connection closes */
+	event_base_loop(base, EVLOOP_NONBLOCK); /* the connection closes */
 	event_base_free(base);
 	return (0);
 }
