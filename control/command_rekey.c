@@ -8,6 +8,7 @@
 
 #include "common/util/hex.h"
 #include "control/command.h"
+#include "control/control.h"
 #include "control/report.h"
 
 #define REKEY_PREFIX 4  /* fewest hex digits that name something */
@@ -118,9 +119,27 @@ rekey_done(void *arg, const struct ask_answer *answer)
 		    answer->text[0] != '\0' ? answer->text : "refused");
 	else
 		command_ok(command,
-		    json_pack("{s:I s:O}", "count", (json_int_t)answer->count,
-			"chats", chats),
+		    json_pack("{s:O s:O}", "count",
+			json_object_get(command->request, "count"), "chats",
+			chats),
 		    answer);
+}
+
+/* How many chats these are: one within this node has two rows. */
+static json_int_t
+rekey_count(
+    const struct ipc_row_ratchet *rows, size_t count, const char *chosen)
+{
+	json_int_t chats = 0;
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		if (chosen[i] &&
+		    (rows[i].key.side == CHAT_LO ||
+			memcmp(rows[i].peer_node, control.identity.node_key,
+			    KEY_SIZE) != 0))
+			chats++;
+	return (chats);
 }
 
 /* Tell keyd; list says which chats, and at which version they were. */
@@ -134,6 +153,8 @@ rekey_tell(struct command *command, const struct ipc_row_ratchet *rows,
 	/* Kept with the request until keyd has answered. */
 	(void)json_object_set_new(
 	    command->request, "chats", rekey_list(rows, count, chosen, count));
+	(void)json_object_set_new(command->request, "count",
+	    json_integer(rekey_count(rows, count, chosen)));
 	if (command_ask(command, ASK_LONG, rekey_done) == NULL)
 		return;
 	memset(&rekey, 0, sizeof(rekey));
@@ -171,8 +192,10 @@ rekey_select(struct command *command, const struct ipc_row_ratchet *rows,
 			return (0);
 		}
 	} else
+		/* What the peer has not accepted yet has no key. */
 		for (i = 0; i < count; i++)
-			if (app == NULL || rekey_app_matches(&rows[i], app)) {
+			if (rows[i].version != 0 &&
+			    (app == NULL || rekey_app_matches(&rows[i], app))) {
 				chosen[i] = 1;
 				chats++;
 			}

@@ -1,5 +1,6 @@
 /* hermesctl(8): rekey, and waiting for it. */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,7 +37,8 @@ rekey_version(const json_t *row)
 	return (json_integer_value(json_object_get(row, "key_version")));
 }
 
-/* 1 when ratchets still has the chat with no newer key. */
+/* 1 when ratchets has the chat with no newer key, or with one that its peer
+ * may not have yet. */
 static int
 rekey_is_old(const json_t *chat, const json_t *ratchets)
 {
@@ -47,20 +49,46 @@ rekey_is_old(const json_t *chat, const json_t *ratchets)
 		if (rekey_same(chat, ratchet, "chat_id") &&
 		    rekey_same(chat, ratchet, "local_app_id") &&
 		    rekey_same(chat, ratchet, "remote_app_id"))
-			return (rekey_version(ratchet) <= rekey_version(chat));
+			return (rekey_version(ratchet) <=
+				    rekey_version(chat) ||
+				(rekey_version(ratchet) ==
+					rekey_version(chat) + 1 &&
+				    !json_is_true(json_object_get(
+					ratchet, "confirmed"))));
 	return (0); /* gone */
 }
 
-static size_t
+/* Those of chats that have no new key yet. */
+static json_t *
 rekey_waiting(const json_t *chats, const json_t *ratchets)
 {
-	json_t *chat;
-	size_t i, waiting = 0;
+	json_t *chat, *waiting = json_array();
+	size_t i;
 
 	for (i = 0; (chat = json_array_get(chats, i)) != NULL; i++)
 		if (rekey_is_old(chat, ratchets))
-			waiting++;
+			(void)json_array_append(waiting, chat);
 	return (waiting);
+}
+
+static int
+rekey_late(const struct ctl *ctl, json_t *waiting)
+{
+	char text[96];
+	json_t *answer;
+
+	(void)snprintf(text, sizeof(text),
+	    "%zu chats have no new key at both ends after %d seconds",
+	    json_array_size(waiting), ctl->timeout);
+	ctl_warn("%s", text);
+	ctl_table(stderr, columns_matches, waiting, ctl->full);
+	if (ctl->json) {
+		answer = json_pack("{s:b s:s s:s s:O}", "ok", 0, "error",
+		    "timeout", "message", text, "waiting", waiting);
+		ctl_print_json(answer);
+		json_decref(answer);
+	}
+	return (CTL_TIMED_OUT);
 }
 
 static int
@@ -68,8 +96,7 @@ rekey_wait(struct ctl *ctl, const json_t *chats)
 {
 	const struct timespec pause = { 0, (long)REKEY_POLL };
 	int64_t until;
-	json_t *ratchets, *last;
-	size_t waiting;
+	json_t *ratchets, *last, *waiting;
 	int status;
 
 	until = clock_monotonic() + ctl->timeout * CLOCK_SECOND;
@@ -82,15 +109,16 @@ rekey_wait(struct ctl *ctl, const json_t *chats)
 		waiting = rekey_waiting(chats, ratchets);
 		json_decref(ratchets);
 		json_decref(last);
-		if (status != CTL_OK || waiting == 0)
-			return (status);
-		if (clock_monotonic() >= until) {
-			ctl_warn("%zu chats have no new key after %d seconds",
-			    waiting, ctl->timeout);
-			return (CTL_TIMED_OUT);
-		}
+		if (status != CTL_OK || json_array_size(waiting) == 0 ||
+		    clock_monotonic() >= until)
+			break;
+		json_decref(waiting);
 		(void)nanosleep(&pause, NULL);
 	}
+	if (status == CTL_OK && json_array_size(waiting) > 0)
+		status = rekey_late(ctl, waiting);
+	json_decref(waiting);
+	return (status);
 }
 
 /* The request that the arguments make; NULL after a complaint. */

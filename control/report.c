@@ -149,7 +149,7 @@ report_ratchet(const void *data, const char *node_id, int full)
 	const struct ipc_row_ratchet *row = data;
 
 	return (json_pack("{s:o s:I s:I s:I s:o s:o s:o s:b s:b s:b s:o s:b "
-			  "s:I s:o}",
+			  "s:I s:o s:b s:I s:o s:s? s:s?}",
 	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
 	    "key_version", (json_int_t)row->version, "send_count",
 	    (json_int_t)row->send_count, "recv_count",
@@ -161,7 +161,16 @@ report_ratchet(const void *data, const char *node_id, int full)
 	    row->expired != 0, "remote_node_id",
 	    report_text(node_id, NODE_ID_SIZE, 1), "previous_epoch_open",
 	    row->previous_epoch_open != 0, "rekeys", (json_int_t)row->rekeys,
-	    "next_rekey_by", report_time(row->next_rekey_by)));
+	    "next_rekey_by", report_time(row->next_rekey_by), "confirmed",
+	    row->confirmed != 0, "offered_version", (json_int_t)row->offered,
+	    "throttled_until", report_time(row->throttled_until), "hkdf",
+	    !row->derived   ? NULL
+	    : row->sha512 ? "sha512"
+			    : "sha256",
+	    "aead",
+	    !row->derived ? NULL
+	    : row->aes	  ? "aes-256-gcm"
+			  : "chacha20-poly1305"));
 }
 
 static json_t *

@@ -55,6 +55,8 @@ struct chat {
 	uint8_t resuming;  /* a resume waits for its answer */
 	uint8_t dirty;     /* DIRTY_ bits */
 	uint8_t listed;    /* in chats->dirty */
+	uint8_t restored;  /* read from the store */
+	uint8_t wanted;    /* the app was told to renew its key */
 	uint32_t floor;    /* DIRTY_ERASED: the tombstone's */
 	int64_t previous_until;
 	int64_t offered_at; /* pending was last sent */
@@ -164,10 +166,13 @@ void chat_policy(const struct chat *chat, struct policy_chat *state);
 
 /*
  * Make the own offer for version, replacing one that waits. app_key_hash
- * NULL: as in the last offer.
+ * NULL: as in the last offer. chat_offer() begins a rekey, and counts it;
+ * chat_offer_back() goes with a peer's offer.
  */
 void chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
     uint32_t reset, enum rekey_cause cause, const uint8_t *app_key_hash);
+void chat_offer_back(struct chats *chats, struct chat *chat, uint32_t version,
+    uint32_t reset, enum rekey_cause cause);
 
 /* Keep the StartChat that goes with the pending offer, until the peer is
  * known to have it. */
@@ -194,6 +199,10 @@ enum hermes_code chat_derive(struct chats *chats, struct chat *chat,
 void chat_send_ready(struct chats *chats, struct chat *chat,
     enum rekey_cause cause, int resumed, int first, int reset,
     uint64_t peer_delivered, uint64_t peer_acked);
+/* Tell the router that the app should renew its key: after an epoch of that
+ * cause, if the app has a key; or (CAUSE_NONE) in any case. */
+void chat_send_wanted(
+    struct chats *chats, struct chat *chat, enum rekey_cause cause);
 void chat_send_error(struct chats *chats, const struct chat_key *key,
     enum hermes_code code, uint32_t expected, int64_t retry_after);
 

@@ -29,8 +29,8 @@ chat_policy(const struct chat *chat, struct policy_chat *state)
 	state->pending_reset = (chat->pending.flags & OFFER_RESET) != 0;
 }
 
-void
-chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
+static void
+offer_make(struct chats *chats, struct chat *chat, uint32_t version,
     uint32_t reset, enum rekey_cause cause, const uint8_t *app_key_hash)
 {
 	struct offer offer = { .version = version, .side = chat->key.side };
@@ -61,7 +61,26 @@ chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
 	chat->pending = offer;
 	chat->pending_cause = cause;
 	chat_touch(chats, chat, DIRTY_COLD);
+}
+
+void
+chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
+    uint32_t reset, enum rekey_cause cause, const uint8_t *app_key_hash)
+{
+	char handle[HEX_SHORT_SIZE];
+
+	offer_make(chats, chat, version, reset, cause, app_key_hash);
 	chat_count_rekey(METRIC_REKEYS_ATTEMPT_APP, cause);
+	log_debug("offer", "handle=%s side=%d version=%u cause=%u",
+	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
+	    version, cause);
+}
+
+void
+chat_offer_back(struct chats *chats, struct chat *chat, uint32_t version,
+    uint32_t reset, enum rekey_cause cause)
+{
+	offer_make(chats, chat, version, reset, cause, NULL);
 }
 
 void
@@ -98,6 +117,8 @@ chat_send_setup(struct chats *chats, const struct chat *chat,
 	setup.acked = chat->acked;
 	setup.answer = answer;
 	setup.flags = flags;
+	if (offer == &chat->pending)
+		setup.cause = chat->pending_cause;
 	chats->io.send(chats->io.arg, PROCESS_MESH, IPC_SETUP_OUT, &setup,
 	    chat->tail, with_tail ? chat->tail_length : 0);
 }
@@ -173,6 +194,7 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 	memcpy(chat->peer_ephemeral, peer->ephemeral, KEY_SIZE);
 	chat->peer_generation = peer->generation;
 	chat->last_ratchet_at = chat->last_active = chats->now;
+	chat->wanted = 0;
 	chat->previous_until = chats->now + chats->config->rekey.grace;
 	chat->confirmed = (uint8_t)confirmed;
 	if (confirmed)
@@ -206,6 +228,22 @@ chat_send_ready(struct chats *chats, struct chat *chat, enum rekey_cause cause,
 		chat->resuming = 0;
 	chats->io.send(
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_READY, &ready, NULL, 0);
+}
+
+void
+chat_send_wanted(struct chats *chats, struct chat *chat, enum rekey_cause cause)
+{
+	static const uint8_t none[KEY_SIZE];
+	struct ipc_chat_wanted wanted = { .key = chat->key };
+
+	if (cause != CAUSE_NONE &&
+	    ((cause != CAUSE_OPERATOR && cause != CAUSE_AGE &&
+		 cause != CAUSE_COUNT) ||
+		memcmp(chat->own.app_key_hash, none, KEY_SIZE) == 0))
+		return;
+	wanted.version = chat->version;
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_WANTED, &wanted, NULL, 0);
 }
 
 void

@@ -192,6 +192,8 @@ setup_cause(const struct arriving *a, const struct chat *chat)
 		return (CAUSE_RECOVERY);
 	if (chat->version == 0)
 		return (CAUSE_NONE);
+	if (a->setup->cause > CAUSE_NONE && a->setup->cause < CAUSE_COUNT_OF)
+		return ((enum rekey_cause)a->setup->cause);
 	return (a->setup->flags & CHAT_RESUME ? CAUSE_RESUME : CAUSE_APP);
 }
 
@@ -214,16 +216,19 @@ setup_derive(struct arriving *a, struct chat *chat)
 	    (wait = bucket_take(&chat->epoch_bucket,
 		 EPOCHS_BURST + EPOCHS_PER_LIMIT * rekey->limit, rekey->window,
 		 chats->now)) != 0) {
-		chat_count_rekey(METRIC_REKEYS_THROTTLED_APP, CAUSE_APP);
+		chat_count_rekey(
+		    METRIC_REKEYS_THROTTLED_APP, setup_cause(a, chat));
 		setup_refuse(a, CODE_REKEY_THROTTLED, 0, wait);
 		return;
 	}
 	if (chat->pending.version != peer->version)
-		chat_offer(chats, chat, peer->version,
-		    peer->flags & OFFER_RESET, setup_cause(a, chat), NULL);
+		chat_offer_back(chats, chat, peer->version,
+		    peer->flags & OFFER_RESET, setup_cause(a, chat));
 	cause = chat->pending_cause;
 	reset = ((peer->flags | chat->pending.flags) & OFFER_RESET) != 0;
-	chat_count_rekey(METRIC_REKEYS_ACCEPTED_APP, cause);
+	if (!setup->answer)
+		chat_count_rekey(
+		    METRIC_REKEYS_ACCEPTED_APP, setup_cause(a, chat));
 	code = chat_derive(chats, chat, peer, (int)setup->answer);
 	if (code != CODE_NONE) {
 		setup_refuse(a, code, 0, 0);
@@ -238,6 +243,8 @@ setup_derive(struct arriving *a, struct chat *chat)
 	if (!setup->answer)
 		chat_send_present(chats, chat, 1, setup->flags & CHAT_RESUME);
 	setup_ready(a, chat, cause, resumed, first, reset);
+	if (cause != CAUSE_NONE)
+		chat_send_wanted(chats, chat, cause);
 }
 
 /* The offer of our epoch once more. */

@@ -148,6 +148,7 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 		errno = EINVAL;
 		return (-1);
 	}
+	chat->restored = 1;
 	/* The store came to a lesser machine: that offer leads nowhere. */
 	if (chat->version != 0 &&
 	    (chat->pending.flags & ~ratchet_offer_flags(1)) & OFFER_AES)

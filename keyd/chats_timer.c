@@ -27,6 +27,21 @@ tick_ended(struct chats *chats, struct chat *chat)
 	return (0);
 }
 
+/* Three quarters of the key's lifetime are over, and no rekey by age comes
+ * before its end: the app had better ask for one. */
+static int
+tick_nearly_over(const struct chats *chats, const struct chat *chat)
+{
+	const struct config_rekey *rekey = &chats->config->rekey;
+	int64_t age = chats->now - chat->last_ratchet_at;
+
+	return (
+	    rekey->key_lifetime > 0 &&
+	    age >= rekey->key_lifetime - rekey->key_lifetime / 4 &&
+	    (rekey->after_time == 0 ||
+		rekey->after_time >= rekey->key_lifetime));
+}
+
 static void
 tick_chat(struct chats *chats, struct chat *chat)
 {
@@ -47,6 +62,9 @@ tick_chat(struct chats *chats, struct chat *chat)
 		   chat->version != UINT32_MAX - 1) {
 		chat_offer(chats, chat, chat->version + 1, 0, CAUSE_AGE, NULL);
 		chat_send_pending(chats, chat);
+	} else if (!chat->wanted && tick_nearly_over(chats, chat)) {
+		chat->wanted = 1;
+		chat_send_wanted(chats, chat, CAUSE_NONE);
 	}
 }
 

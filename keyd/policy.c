@@ -10,10 +10,24 @@
 #define THROTTLE_MAX 1024
 
 int64_t
+throttle_wait(const struct throttle *throttle, int64_t window, int64_t now)
+{
+	int64_t oldest;
+
+	if (throttle->limit == 0 || throttle->count < throttle->limit)
+		return (0);
+	oldest = throttle->times[throttle->next];
+	/* A clock set back must not throttle for ever. */
+	if (now < oldest || now - oldest >= window)
+		return (0);
+	return (window - (now - oldest));
+}
+
+int64_t
 throttle_attempt(
     struct throttle *throttle, uint32_t limit, int64_t window, int64_t now)
 {
-	int64_t oldest;
+	int64_t wait;
 
 	if (limit > THROTTLE_MAX)
 		limit = THROTTLE_MAX;
@@ -27,12 +41,9 @@ throttle_attempt(
 			return (window > 0 ? window : 1);
 		throttle->limit = limit;
 	}
-	if (throttle->count == limit) {
-		oldest = throttle->times[throttle->next];
-		/* A clock set back must not throttle for ever. */
-		if (now >= oldest && now - oldest < window)
-			return (window - (now - oldest));
-	} else
+	if ((wait = throttle_wait(throttle, window, now)) != 0)
+		return (wait);
+	if (throttle->count < limit)
 		throttle->count++;
 	throttle->times[throttle->next] = now;
 	throttle->next = (throttle->next + 1) % limit;

@@ -29,6 +29,9 @@ struct throttle {
  */
 int64_t throttle_attempt(
     struct throttle *throttle, uint32_t limit, int64_t window, int64_t now);
+/* The same without counting one. */
+int64_t throttle_wait(
+    const struct throttle *throttle, int64_t window, int64_t now);
 void throttle_free(struct throttle *throttle);
 
 /* A bucket that holds size tokens and fills up in window ns. */

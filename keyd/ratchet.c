@@ -177,6 +177,7 @@ ratchet_derive(
 	else
 		hkdf_sha256(salt, dh, info, sizeof(info), okm);
 	ratchet_begin(ratchet, okm, own->version, aes, reset);
+	ratchet->sha512 = (both & OFFER_SHA512) != 0;
 	keyscan_wiped(KEYSCAN_DH, dh, sizeof(dh));
 	sodium_memzero(dh, sizeof(dh));
 	sodium_memzero(okm, sizeof(okm));

@@ -47,7 +47,7 @@ struct ratchet {
 	uint8_t side; /* enum chat_side */
 	uint8_t aes;
 	uint8_t previous_aes;
-	uint8_t zero;
+	uint8_t sha512;            /* derived with it */
 	uint32_t version;          /* in force; 0: none */
 	uint32_t previous_version; /* 0: closed */
 	uint64_t send_counter;     /* the next */

@@ -19,6 +19,7 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 {
 	const struct config_rekey *rekey = &chats->config->rekey;
 	struct ipc_row_ratchet row = { .id = id, .key = chat->key };
+	int64_t wait;
 
 	memcpy(row.chat_id, chat->chat_id, sizeof(row.chat_id));
 	memcpy(row.local_app, chat->local_app, KEY_SIZE);
@@ -32,11 +33,17 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 	row.derived = chat->ratchet.version != 0;
 	if (row.derived && rekey->after_time > 0)
 		row.next_rekey_by = chat->last_ratchet_at + rekey->after_time;
-	/* Read from the store, and no new epoch since. */
-	row.resumed = chat->version != 0 && chat->ratchet.version == 0;
+	row.resumed = chat->restored;
 	row.expired = chat->version != 0 && rekey->key_lifetime > 0 &&
 		      chats->now - chat->last_ratchet_at > rekey->key_lifetime;
 	row.previous_epoch_open = chat->ratchet.previous_version != 0;
+	row.confirmed = chat->confirmed;
+	row.offered = chat->pending.version;
+	row.sha512 = chat->ratchet.sha512;
+	row.aes = chat->ratchet.aes;
+	wait = throttle_wait(
+	    &chat->rekey_throttle, rekey->window, chats->now);
+	row.throttled_until = wait > 0 ? chats->now + wait : 0;
 	chats->io.send(
 	    chats->io.arg, PROCESS_CONTROL, IPC_ROW_RATCHET, &row, NULL, 0);
 }

@@ -114,11 +114,12 @@ frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
 	wire.offer.data = offer;
 	wire.offer.len = sizeof(offer);
 	if (setup->answer || setup->delivered > 0 || setup->acked > 0 ||
-	    (setup->flags & CHAT_RESUME) != 0) {
+	    (setup->flags & CHAT_RESUME) != 0 || setup->cause != CAUSE_NONE) {
 		resume.delivered = setup->delivered;
 		resume.acked = setup->acked;
 		resume.answer = setup->answer != 0;
 		resume.resume = (setup->flags & CHAT_RESUME) != 0;
+		resume.cause = setup->cause;
 		wire.resume = &resume;
 	}
 	if (start != NULL) {
@@ -228,6 +229,8 @@ setup_fill(const struct Nodemesh__V1__SetupTieline *wire,
 		setup->answer = wire->resume->answer != 0;
 		if (wire->resume->resume)
 			setup->flags |= CHAT_RESUME;
+		if (wire->resume->cause < CAUSE_COUNT_OF)
+			setup->cause = wire->resume->cause;
 	}
 	return (0);
 }

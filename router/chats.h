@@ -188,6 +188,7 @@ void start_tick(int64_t now);
 
 void ready_record(const struct ipc_chat_record *record);
 void ready_came(const struct ipc_chat_ready *ready);
+void ready_wanted(const struct ipc_chat_wanted *wanted);
 void ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
     size_t tail_length);
 /* CHAT_ERROR (from_keyd), ROUTE_ERROR. */

@@ -103,8 +103,6 @@ end_ended(const struct ipc_chat_end *end)
 	if (session != NULL &&
 	    (side->taken || side->offer_session == session->number))
 		end_tell(session, side, status, correlation);
-	if (status == STATUS_EXPIRED || status == STATUS_REKEY_REQUIRED)
-		metric_add(METRIC_CHATS_EXPIRED, 1);
 	log_info("chat_ended", "status=%s peer=%.12s", status_word(status),
 	    side->peer_hex);
 	side_drop(side);

@@ -273,6 +273,16 @@ ready_came(const struct ipc_chat_ready *ready)
 	flow_mark(side);
 }
 
+void
+ready_wanted(const struct ipc_chat_wanted *wanted)
+{
+	struct side *side = side_find(&wanted->key);
+
+	if (side != NULL && !side->ending && side->app->session != NULL &&
+	    side->core.attached)
+		side_tell(side, "rekey_wanted", SPAN_NONE);
+}
+
 /* --- refusals ------------------------------------------------------------ */
 
 /* Refusals that time, or the peer's return, will cure. */

@@ -120,6 +120,13 @@ on_chat_ready(void *arg, const struct ipc_message *message)
 }
 
 static void
+on_chat_wanted(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	ready_wanted(message->payload);
+}
+
+static void
 on_chat_error(void *arg, const struct ipc_message *message)
 {
 	(void)arg;
@@ -222,6 +229,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_CHAT_RECORDS_END] = on_chat_records_end,
 	[IPC_CHAT_OFFER] = on_chat_offer,
 	[IPC_CHAT_READY] = on_chat_ready,
+	[IPC_CHAT_WANTED] = on_chat_wanted,
 	[IPC_CHAT_ERROR] = on_chat_error,
 	[IPC_CHAT_ENDED] = on_chat_ended,
 	[IPC_OPENED] = on_opened,

@@ -367,6 +367,17 @@ struct ipc_chat_ready {
 	uint64_t	peer_acked;
 };
 
+/*
+ * keyd -> router: the local app should renew its own key (StartChat.rekey):
+ * the nodes' key below it changed, but not because an app asked; or the chat
+ * will end soon if nobody renews anything.
+ */
+struct ipc_chat_wanted {
+	struct chat_key	key;
+	uint32_t	version;	/* in force */
+	uint32_t	zero;
+};
+
 /* Recorded with keyd's next transaction. May lag, never leads. */
 struct ipc_chat_progress {
 	struct chat_key	key;
@@ -402,6 +413,8 @@ struct ipc_setup {
 	uint64_t		acked;
 	uint32_t		answer;
 	uint32_t		flags;		/* CHAT_REKEY, CHAT_RESUME */
+	uint32_t		cause;		/* enum rekey_cause; a peer may lie */
+	uint32_t		zero;
 };
 
 /* keyd will not take a SETUP_IN: RouteError to node. */
@@ -513,9 +526,14 @@ struct ipc_row_ratchet {
 	int64_t		last_ratchet_at;
 	int64_t		next_rekey_by;	/* 0: none due */
 	uint32_t	derived;	/* an epoch is in force */
-	uint32_t	resumed;	/* since a restart */
+	uint32_t	resumed;	/* the chat is older than this keyd */
 	uint32_t	expired;
 	uint32_t	previous_epoch_open;
+	uint32_t	confirmed;	/* the peer has shown version too */
+	uint32_t	offered;	/* version not yet answered; 0: none */
+	uint32_t	sha512;		/* of the epoch in force */
+	uint32_t	aes;
+	int64_t		throttled_until; /* 0: the app may rekey */
 };
 
 enum node_state {

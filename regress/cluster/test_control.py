@@ -19,7 +19,8 @@ ANNA, BERT, CARL = "control-anna", "control-bert", "control-carl"
 RATCHET = {"chat_id", "key_version", "send_count", "recv_count",
            "last_ratchet_at", "local_app_id", "remote_app_id", "derived",
            "resumed", "expired", "remote_node_id", "previous_epoch_open",
-           "rekeys", "next_rekey_by"}
+           "rekeys", "next_rekey_by", "confirmed", "offered_version",
+           "throttled_until", "hkdf", "aead"}
 # As init leaves it, but for a passphrase that opens at once.
 PLAIN = "\nkeystore {\n\targon2 ops 1\n\targon2 memory 1M\n}\n"
 USAGE, UNREACHABLE, TIMED_OUT, DENIED = 2, 3, 4, 5

@@ -191,7 +191,8 @@ START_TEST(test_ratchets)
 		"send_count", "recv_count", "last_ratchet_at", "local_app_id",
 		"remote_app_id", "derived", "resumed", "expired",
 		"remote_node_id", "previous_epoch_open", "rekeys",
-		"next_rekey_by" };
+		"next_rekey_by", "confirmed", "offered_version",
+		"throttled_until", "hkdf", "aead" };
 	json_t *value, *row;
 	size_t i;
 	int status;
@@ -200,8 +201,8 @@ START_TEST(test_ratchets)
 	ck_assert_int_eq(status, 200);
 	ck_assert_uint_eq(json_array_size(value), 1);
 	row = json_array_get(value, 0);
-	ck_assert_uint_eq(json_object_size(row), 14);
-	for (i = 0; i < 14; i++)
+	ck_assert_uint_eq(json_object_size(row), 19);
+	for (i = 0; i < 19; i++)
 		ck_assert_ptr_nonnull(json_object_get(row, keys[i]));
 	ck_assert_str_eq(member(row, "chat_id"), "a-chat-with-");
 	ck_assert_str_eq(member(row, "local_app_id"), "111111111111");
