@@ -129,11 +129,11 @@ secret_wipe_all(void)
 void
 secret_lock_stack(void)
 {
-	uintptr_t here = (uintptr_t)&(char){ 0 };
+	uint8_t here = 0;
 
 	/* Makes the pages be there, too. */
 	sodium_stackzero(STACK_LOCKED);
-	pages_lock((void *)(here - STACK_LOCKED), STACK_LOCKED);
+	pages_lock((void *)((uintptr_t)&here - STACK_LOCKED), STACK_LOCKED);
 }
 
 void

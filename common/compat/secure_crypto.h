@@ -14,7 +14,7 @@
 #define secure_crypto_allocator(new, resize, release)                          \
 	((void)(new), (void)(resize), (void)(release), 1)
 #define secure_crypto_heap(size) 1
-#define secure_crypto_bignum()	 BN_new()
+#define secure_crypto_bignum()   BN_new()
 #else
 /* Before anything else of libcrypto. 0: it was not. */
 #define secure_crypto_allocator(new, resize, release)                          \
@@ -22,7 +22,7 @@
 /* Make the locked heap; size is a power of two. 0: it failed. */
 #define secure_crypto_heap(size) CRYPTO_secure_malloc_init((size), 16)
 /* A number whose copies stay in the locked heap too. NULL: no memory. */
-#define secure_crypto_bignum()	 BN_secure_new()
+#define secure_crypto_bignum()   BN_secure_new()
 #endif
 
 #endif
