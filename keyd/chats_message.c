@@ -39,8 +39,10 @@ chats_seal(struct chats *chats, const struct ipc_seal *seal,
 		metric_add(METRIC_RATCHET_FAILURES_UNKNOWN_CHAT, 1);
 		return;
 	}
-	/* The next one, or one that is sent again. */
-	if (seal->sequence == 0 || seal->sequence > chat->accepted + 1) {
+	/* What it becomes must fit its door as well. The next one, or one
+	 * that is sent again. */
+	if (tail_length > IPC_TAIL_PAYLOAD - RATCHET_TAG ||
+	    seal->sequence == 0 || seal->sequence > chat->accepted + 1) {
 		metric_add(METRIC_RATCHET_FAILURES_JUMP, 1);
 		return;
 	}

@@ -75,6 +75,7 @@ handle_show(void *arg, const struct ipc_message *message)
 		end.value = chats_count(keyd.chats);
 	}
 	ipc_send(door(arg), IPC_SHOW_END, &end, NULL, 0);
+	keyd_pause();
 }
 
 static void
@@ -83,6 +84,7 @@ handle_metrics_get(void *arg, const struct ipc_message *message)
 	const struct ipc_request *request = message->payload;
 
 	ratchet_show_metrics(door(arg), request->id);
+	keyd_pause();
 }
 
 static void
@@ -218,6 +220,7 @@ handle_rekey(void *arg, const struct ipc_message *message)
 	}
 	chats_set_now(keyd.chats, clock_wall());
 	count = chats_rekey(keyd.chats, rekey->all ? NULL : &rekey->key);
+	keyd_pause();
 	(void)snprintf(text, sizeof(text), "%zu chats rekeyed", count);
 	if (count == 0 && !rekey->all)
 		answer_result(door(arg), rekey->id, 0, 0,

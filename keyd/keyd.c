@@ -38,24 +38,30 @@ static const enum process neighbours[] = { PROCESS_ROUTER, PROCESS_MESH,
 
 /* --- the batch ---------------------------------------------------------- */
 
-/* Read from nobody while commits fail; from the router (mesh) not while the
- * mesh (router) does not take what its messages become. */
-static void
+static int
+congested(enum process peer)
+{
+	const struct ipc *ipc = proc_ipc(peer);
+
+	return (ipc != NULL && ipc_congested(ipc));
+}
+
+/*
+ * Read from nobody while commits fail; from nobody who does not take his
+ * answers; from the router (mesh) not while the mesh (router) does not take
+ * what its messages become; nor from control, which has all chats rekeyed.
+ */
+void
 keyd_pause(void)
 {
-	struct ipc *router = proc_ipc(PROCESS_ROUTER);
-	struct ipc *mesh = proc_ipc(PROCESS_MESH);
-	struct ipc *control = proc_ipc(PROCESS_CONTROL);
 	int failing = keyd.failing_since != 0;
+	int chats = congested(PROCESS_ROUTER) || congested(PROCESS_MESH);
+	size_t i;
 
-	if (router != NULL)
-		ipc_pause(
-		    router, failing || (mesh != NULL && ipc_congested(mesh)));
-	if (mesh != NULL)
-		ipc_pause(
-		    mesh, failing || (router != NULL && ipc_congested(router)));
-	if (control != NULL)
-		ipc_pause(control, failing);
+	for (i = 0; i < NEIGHBOURS; i++)
+		if (proc_ipc(neighbours[i]) != NULL)
+			ipc_pause(proc_ipc(neighbours[i]),
+			    failing || chats || congested(neighbours[i]));
 }
 
 /* Control must know why keyd says nothing. Answers that wait for the commit

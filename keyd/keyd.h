@@ -41,6 +41,11 @@ extern const ipc_handler keyd_handlers[IPC_TYPE_COUNT];
 /* Write what changed, then let the doors send. */
 void keyd_commit(void);
 
+/* Stop reading from those whose messages cannot be worked through now, go on
+ * with the others. After a message that said much: at the end of a batch it
+ * is done anyway. */
+void keyd_pause(void);
+
 /* Something that should not stay on disk was erased. */
 void keyd_erased(void);
 /* Destroy the store key now, with all it opened. 0 or -1. */

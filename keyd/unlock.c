@@ -21,7 +21,7 @@
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
-#define READ_TIMEOUT_MS 1000 /* for a pipe that is not yet written */
+#define READ_TIMEOUT CLOCK_SECOND /* for a pipe that is not yet written */
 
 /* --- what the chat engine is given -------------------------------------- */
 
@@ -72,30 +72,32 @@ static const struct chats_io chats_io = {
 
 /* --- reading secrets ---------------------------------------------------- */
 
-/* Read all of a file or pipe, at most size bytes, into locked memory. The
+/* Read all of a file or pipe, at most size bytes, into locked memory, within
+ * a bounded time: whoever passed it may not write to it, or not end it. The
  * length, or -1. */
 static ssize_t
 read_secret(int fd, char *out, size_t size)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLIN };
+	int64_t end = clock_monotonic() + READ_TIMEOUT;
+	int64_t left;
 	size_t length = 0;
 	ssize_t n;
 
-	for (;;) {
-		if (length == size)
+	while (length < size) {
+		if ((left = end - clock_monotonic()) <= 0)
 			return (-1);
+		if (poll(&wait, 1, (int)(left / CLOCK_MS) + 1) != 1)
+			continue;
 		n = read(fd, out + length, size - length);
 		if (n == 0)
 			return ((ssize_t)length);
-		if (n > 0) {
+		if (n > 0)
 			length += (size_t)n;
-			continue;
-		}
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN || poll(&wait, 1, READ_TIMEOUT_MS) != 1)
+		else if (errno != EINTR && errno != EAGAIN)
 			return (-1);
 	}
+	return (-1);
 }
 
 void

@@ -41,7 +41,8 @@ buffer_length(const struct buffer *buffer)
 static inline uint8_t *
 buffer_bytes(const struct buffer *buffer)
 {
-	return (buffer->data + buffer->start);
+	/* Even adding 0 to NULL is undefined. */
+	return (buffer->data == NULL ? NULL : buffer->data + buffer->start);
 }
 
 #endif

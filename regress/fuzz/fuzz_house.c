@@ -3,11 +3,13 @@
 #include <sys/socket.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <openssl/rand.h>
 #include <sodium.h>
 
 #include "common/ipc/ipc_door.h"
@@ -27,6 +29,7 @@
 struct wire house_wire;
 struct ipc_ticket house_ticket;
 struct ipc_redeemed house_redeemed;
+struct ipc_revocation house_revocation;
 struct route house_routes[NODE_CHATS + 1];
 
 struct door {
@@ -148,7 +151,7 @@ signs_with_authority(const uint8_t *bytes, size_t length)
 
 	if (DOMAIN("hermes-member-v1"))
 		return (own_time() || FROM(MESH, REDEEM) ||
-			FROM(CONTROL, MESH_CREATE) ||
+			FROM(MESH, RENEW) || FROM(CONTROL, MESH_CREATE) ||
 			FROM(CONTROL, PASSPHRASE));
 	if (DOMAIN("hermes-ticket-v1"))
 		return (FROM(CONTROL, TICKET_MAKE));
@@ -205,14 +208,18 @@ __wrap_tls_sign_digest(const uint8_t key[P256_SIZE],
 
 struct secrets {
 	uint8_t keys[128][KEY_SIZE];
+	const char *names[128];
 	size_t count;
 };
 
 static void
-secrets_add(struct secrets *secrets, const uint8_t key[KEY_SIZE])
+secrets_add(
+    struct secrets *secrets, const char *name, const uint8_t key[KEY_SIZE])
 {
-	if (secrets->count < 128 && !sodium_is_zero(key, KEY_SIZE))
-		memcpy(secrets->keys[secrets->count++], key, KEY_SIZE);
+	if (secrets->count == 128 || sodium_is_zero(key, KEY_SIZE))
+		return;
+	secrets->names[secrets->count] = name;
+	memcpy(secrets->keys[secrets->count++], key, KEY_SIZE);
 }
 
 static void
@@ -224,34 +231,64 @@ secrets_collect(struct secrets *secrets)
 	size_t cursor = 0;
 
 	if (identity != NULL) {
-		secrets_add(secrets, identity->node);
-		secrets_add(secrets, identity->authority);
-		secrets_add(secrets, identity->tls_app);
-		secrets_add(secrets, identity->tls_mesh);
+		secrets_add(secrets, "node", identity->node);
+		secrets_add(secrets, "authority", identity->authority);
+		secrets_add(secrets, "tls_app", identity->tls_app);
+		secrets_add(secrets, "tls_mesh", identity->tls_mesh);
 	}
 	if (keyd.own_key != NULL)
-		secrets_add(secrets, keyd.own_key);
+		secrets_add(secrets, "own_key", keyd.own_key);
 	if (keyd.chats == NULL)
 		return;
 	while ((chat = table_next(&keyd.chats->table, &cursor)) != NULL) {
 		keys = chat->ratchet.secrets;
-		secrets_add(secrets, keys->link);
-		secrets_add(secrets, keys->send);
-		secrets_add(secrets, keys->receive);
-		secrets_add(secrets, keys->previous);
-		secrets_add(secrets, keys->ephemeral);
+		secrets_add(secrets, "link", keys->link);
+		secrets_add(secrets, "send", keys->send);
+		secrets_add(secrets, "receive", keys->receive);
+		secrets_add(secrets, "previous", keys->previous);
+		secrets_add(secrets, "ephemeral", keys->ephemeral);
 	}
+}
+
+/* memmem(3) without what a fuzzer learns from that: it would put the key it
+ * saw into the next input. */
+static const uint8_t *
+find_key(const uint8_t *bytes, size_t length, const uint8_t key[KEY_SIZE])
+{
+	const uint8_t *at = bytes, *end = bytes + length;
+	uint8_t other;
+	size_t j;
+
+	for (; (at = memchr(at, key[0], (size_t)(end - at))) != NULL; at++) {
+		if ((size_t)(end - at) < KEY_SIZE)
+			break;
+		other = 0;
+		for (j = 0; j < KEY_SIZE; j++)
+			other |= (uint8_t)(at[j] ^ key[j]);
+		if (other == 0)
+			return (at);
+	}
+	return (NULL);
 }
 
 static void
 secrets_absent(
     const struct secrets *secrets, const uint8_t *bytes, size_t length)
 {
+	const uint8_t *found;
+	struct ipc_header header;
 	size_t i;
 
-	for (i = 0; i < secrets->count; i++)
-		FUZZ_CHECK(memmem(bytes, length, secrets->keys[i],
-			       KEY_SIZE) == NULL);
+	for (i = 0; i < secrets->count; i++) {
+		found = find_key(bytes, length, secrets->keys[i]);
+		if (found == NULL)
+			continue;
+		memcpy(&header, bytes, sizeof(header));
+		(void)fprintf(stderr, "%s at %td, first frame %s\n",
+		    secrets->names[i], found - bytes,
+		    ipc_type_name((enum ipc_type)header.type));
+		FUZZ_CHECK(found == NULL);
+	}
 }
 
 /* --- rates -------------------------------------------------------------- */
@@ -306,7 +343,7 @@ budget_for(const struct ipc_message *message)
 
 	switch (message->type) {
 	case IPC_SHOW:
-		return (256 + chats * (sizeof(struct ipc_row_ratchet) + 16));
+		return (65536 + chats * (sizeof(struct ipc_row_ratchet) + 16));
 	case IPC_REKEY:
 		return (1024 + chats * 2 * setup);
 	case IPC_METRICS_GET:
@@ -321,6 +358,9 @@ budget_for(const struct ipc_message *message)
 	case IPC_MEMBERSHIP:
 	case IPC_PASSPHRASE:
 		return (1024 * 1024);
+	case IPC_REVOKE:
+	case IPC_REVOKED:
+		return (4096 + chats * (setup + 1024));
 	case IPC_TICKET_MAKE:
 		return (sizeof(struct ipc_ticket) + 64);
 	default:
@@ -443,6 +483,9 @@ said(enum house_door door, enum ipc_type type, const void *payload,
 		FUZZ_CHECK(ticket_verify(&ticket->ticket, fuzz_wall) == 0 ||
 			   errno == ETIME);
 		house_ticket = *ticket;
+		break;
+	case IPC_REVOCATION:
+		memcpy(&house_revocation, payload, sizeof(house_revocation));
 		break;
 	case IPC_REDEEMED:
 		FUZZ_CHECK(keyd.identity.authority ||
@@ -687,6 +730,9 @@ write_all(enum house_door index, const uint8_t *bytes, size_t length, int with)
 		settle(&before);
 	}
 	settle(&before);
+	/* Not all of it fit while keyd does not read. */
+	if (length > 0)
+		door->unsure = 1;
 	paused = door->up && door->proc.ipc->paused;
 	/* Whoever breaks the table loses the door; nobody else does. */
 	if (!paused && keyd.failing_since == 0 && !door->unsure)
@@ -854,6 +900,25 @@ config_fill(struct config *config)
 	config->limits.members = 4;
 }
 
+void __lsan_disable(void) __attribute__((weak));
+void __lsan_enable(void) __attribute__((weak));
+
+/* Once. libcrypto's generators live in its locked heap from then on, where a
+ * search for leaks does not look: they are none. */
+static void
+begin(void)
+{
+	uint8_t byte;
+
+	FUZZ_CHECK((house.base = event_base_new()) != NULL);
+	FUZZ_CHECK(keyd_main() == 0);
+	if (__lsan_disable != NULL)
+		__lsan_disable();
+	FUZZ_CHECK(RAND_bytes(&byte, 1) == 1 && RAND_priv_bytes(&byte, 1) == 1);
+	if (__lsan_enable != NULL)
+		__lsan_enable();
+}
+
 void
 house_boot(const char *passphrase)
 {
@@ -861,9 +926,7 @@ house_boot(const char *passphrase)
 	int d;
 
 	if (house.base == NULL)
-		FUZZ_CHECK((house.base = event_base_new()) != NULL);
-	if (house.hooks == NULL)
-		FUZZ_CHECK(keyd_main() == 0);
+		begin();
 	for (i = 0; i < IPC_TYPE_COUNT; i++)
 		house.handlers[i] =
 		    house.hooks->handlers[i] == NULL ? NULL : on_message;

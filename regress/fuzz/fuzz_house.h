@@ -17,6 +17,7 @@ enum house_door { DOOR_ROUTER, DOOR_MESH, DOOR_CONTROL, DOOR_COUNT };
 extern struct wire house_wire;             /* what keyd told the mesh */
 extern struct ipc_ticket house_ticket;     /* the last one made */
 extern struct ipc_redeemed house_redeemed; /* the last good answer */
+extern struct ipc_revocation house_revocation;
 extern struct route house_routes[NODE_CHATS + 1];
 
 /* Start keyd on its folder; unlocked when passphrase is not NULL. */
