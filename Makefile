@@ -131,11 +131,12 @@ $(HOUSE)/crash_at.so: regress/house/crash_at.c
 	    -o $@ $< -ldl
 
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform regress/cluster
+		regress/conform regress/cluster regress/keyscan
 
 # Packages first, then everything else in a make that can see them.
 check: deps
 	$(MAKE) -j2 all unit-bin $(if $(SIM),$(BUILD)/regress/sim/sim)
+	$(MAKE) keyscan-build
 	BUILD=$(BUILD) sh regress/run.sh $(SUITES)
 
 demo: deps
@@ -213,3 +214,5 @@ clean:
 
 .PHONY: all help deps check demo bench asan asan-run lint install uninstall \
     clean unit-bin docker-check
+
+include regress/keyscan/keyscan.mk

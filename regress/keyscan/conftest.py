@@ -9,7 +9,7 @@ sys.path[:0] = [str(HERE.parent / "lib"), str(HERE)]
 # The build that keeps a journal of keys stands beside the one of the suite.
 os.environ.setdefault("RELEASE", os.environ.get("BUILD", "build"))
 os.environ["BUILD"] = os.environ.get(
-    "KEYSCAN_BUILD", os.environ["RELEASE"].rstrip("/") + "-keyscan")
+    "KEYSCAN_BUILD", os.environ["RELEASE"].rstrip("/") + "/keyscan")
 
 from hermes_node import Node  # noqa: E402
 
