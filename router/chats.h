@@ -198,9 +198,9 @@ void ready_tell_offer(struct side *side);
 
 /* --- flow.c: messages ---------------------------------------------------- */
 
-int flow_from_app(struct session *session,
+void flow_from_app(struct session *session,
     const struct frame_chat_message *message, struct span correlation,
-    size_t length, int64_t now);
+    int64_t now);
 void flow_opened(
     const struct ipc_opened *opened, const uint8_t *payload, size_t length);
 void flow_relay_ack(const struct ipc_relay_ack *ack);

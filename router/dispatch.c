@@ -36,18 +36,16 @@ dispatch_start_chat(
 		start_from_app(session, &start, frame->correlation, now);
 }
 
-static int
-dispatch_chat_message(struct session *session, const struct frame *frame,
-    size_t length, int64_t now)
+static void
+dispatch_chat_message(
+    struct session *session, const struct frame *frame, int64_t now)
 {
 	struct frame_chat_message message;
 
-	if (frame_read_chat_message(&message, frame->body) == -1) {
+	if (frame_read_chat_message(&message, frame->body) == -1)
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
-		return (0);
-	}
-	return (
-	    flow_from_app(session, &message, frame->correlation, length, now));
+	else
+		flow_from_app(session, &message, frame->correlation, now);
 }
 
 static void
@@ -74,35 +72,36 @@ dispatch_find_app(
 		find_from_app(session, &find, frame->correlation, now);
 }
 
-int
-dispatch_frame(struct session *session, const struct frame *frame,
-    size_t length, int64_t now)
+void
+dispatch_frame(
+    struct session *session, const struct frame *frame, int64_t now)
 {
 	switch (frame->field) {
 	case FRAME_CHAT_MESSAGE:
-		return (dispatch_chat_message(session, frame, length, now));
+		dispatch_chat_message(session, frame, now);
+		return;
 	case FRAME_START_CHAT:
 		dispatch_start_chat(session, frame, now);
-		return (0);
+		return;
 	case FRAME_DELETE_CHAT:
 		dispatch_delete_chat(session, frame, now);
-		return (0);
+		return;
 	case FRAME_HEARTBEAT:
 		dispatch_heartbeat(session, frame);
-		return (0);
+		return;
 	case FRAME_FIND_APP:
 		dispatch_find_app(session, frame, now);
-		return (0);
+		return;
 	case FRAME_START_CHAT_ACK:
 	case FRAME_CHAT_MESSAGE_ACK:
 		/* Some v1 apps acknowledge what they get: nobody asked. */
-		return (0);
+		return;
 	case FRAME_UNKNOWN:
 		session_error_id(session, frame->correlation, CODE_UNSUPPORTED,
 		    SPAN_NONE, 0);
-		return (0);
+		return;
 	default:
 		session_bad_frame(session, frame->correlation, SPAN_NONE);
-		return (0);
+		return;
 	}
 }

@@ -77,7 +77,6 @@ flow_is_local(const struct side *side)
 static void
 flow_seal(struct side *side)
 {
-	struct session *session = side->app->session;
 	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 	struct chat_kept *kept;
 	struct ipc_seal seal;
@@ -85,13 +84,8 @@ flow_seal(struct side *side)
 	if (keyd == NULL)
 		return;
 	seal.key = side->key;
-	while ((kept = core_next_seal(&side->core, &seal.sequence)) != NULL) {
+	while ((kept = core_next_seal(&side->core, &seal.sequence)) != NULL)
 		ipc_send(keyd, IPC_SEAL, &seal, kept->bytes, kept->length);
-		if (kept->charged > 0 && session != NULL &&
-		    session->number == kept->session)
-			session_consume(session, kept->charged);
-		kept->charged = 0;
-	}
 	if (ipc_congested(keyd))
 		service_pause(1);
 }
@@ -374,9 +368,14 @@ flow_refuse(struct side *side, enum chat_verdict verdict,
 	}
 }
 
-int
+/*
+ * A message that waits in its chat gives its bytes of the app's window back
+ * at once: the window is that of all the app's chats, and those whose peers
+ * are away or slow would use it up. What bounds them is BACKPRESSURE.
+ */
+void
 flow_from_app(struct session *session, const struct frame_chat_message *message,
-    struct span correlation, size_t length, int64_t now)
+    struct span correlation, int64_t now)
 {
 	struct chat_kept about = { 0 };
 	struct side *side;
@@ -388,16 +387,14 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 	if (code != CODE_NONE) {
 		session_error_id(
 		    session, correlation, code, message->chat_id, 0);
-		return (0);
+		return;
 	}
 	/* An app that speaks in a chat has taken it up (again). */
 	if (!side->core.attached && side->core.synced && side->core.both) {
 		core_attach(&side->core, 1);
 		flow_mark(side);
 	}
-	about.session = session->number;
 	about.at = now;
-	about.charged = (uint32_t)length;
 	if (session->app->bytes > APP_OUT_BYTES)
 		verdict = CHAT_TOO_FAR;
 	else
@@ -406,7 +403,7 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 		    correlation.bytes, correlation.length, &about);
 	if (verdict != CHAT_ACCEPTED) {
 		flow_refuse(side, verdict, message, correlation);
-		return (0);
+		return;
 	}
 	metric_add(flow_is_local(side) ? METRIC_MESSAGES_OUT_LOCAL
 				       : METRIC_MESSAGES_OUT_MESH,
@@ -414,7 +411,6 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 	metric_add(METRIC_MESSAGE_BYTES, message->payload.length);
 	flow_seal(side);
 	side_account(side);
-	return (1);
 }
 
 /* --- from keyd and mesh -------------------------------------------------- */

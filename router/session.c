@@ -236,10 +236,9 @@ session_message(
 		session_bad_frame(session, SPAN_NONE, SPAN_NONE);
 	else if (early > FAR_AHEAD)
 		session_limited(session, &frame, early);
-	else if (dispatch_frame(session, &frame, length, now))
-		length = 0; /* its chat gives the bytes back */
-	if (length > 0)
-		session_consume(session, length);
+	else
+		dispatch_frame(session, &frame, now);
+	session_consume(session, length);
 	flow_flush();
 }
 
