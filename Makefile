@@ -120,6 +120,16 @@ $(BUILD)/regress/bench/hermes_bench: $(BUILD)/regress/bench/hermes_bench.o \
     $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
 
+# Load with accounting, the wires between network namespaces, a clock ahead.
+FIELD :=	$(BUILD)/regress/cluster
+CLUSTER_BIN :=	$(FIELD)/load $(FIELD)/wire $(FIELD)/clock.so
+$(FIELD)/load $(FIELD)/wire: $(FIELD)/%: $(FIELD)/%.o $(BUILD)/libhermes.a
+	$(LINK) $^ $(LDLIBS)
+$(FIELD)/clock.so: regress/cluster/clock.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
+	    -o $@ $<
+
 # A house around a real keyd: the sweep of crashes.
 HOUSE :=	$(BUILD)/regress/house
 $(HOUSE)/%: $(HOUSE)/%.o $(HOUSE)/house.o $(BUILD)/libdaemon.a \
@@ -135,7 +145,7 @@ SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/v
 
 # Packages first, then everything else in a make that can see them.
 check: deps
-	$(MAKE) -j2 all unit-bin $(if $(SIM),$(BUILD)/regress/sim/sim)
+	$(MAKE) -j2 all unit-bin $(CLUSTER_BIN) $(if $(SIM),$(BUILD)/regress/sim/sim)
 	$(MAKE) keyscan-build
 	BUILD=$(BUILD) sh regress/run.sh $(SUITES)
 
@@ -156,7 +166,7 @@ SANITIZE :=	-fsanitize=address,undefined -fno-sanitize-recover=undefined \
 asan: deps
 	$(MAKE) -j2 BUILD=build-asan HARDEN=-O1 EXTRA_CFLAGS="$(SANITIZE)" \
 	    asan-run
-asan-run: all unit-bin
+asan-run: all unit-bin $(CLUSTER_BIN)
 	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
 	    sh regress/run.sh $(UNIT_BIN) regress/cluster
 

@@ -63,16 +63,16 @@ class Node:
     """One hermesd. extra: lines of hermesd.conf(5)."""
 
     def __init__(self, name, folder=None, extra="", environment=None,
-                 defaults=DEFAULTS):
+                 defaults=DEFAULTS, addresses=None, prefix=()):
         self.name = name
+        self.prefix = list(prefix)  # of the command that starts it
         self.owned = folder is None
         self.folder = pathlib.Path(
             folder or tempfile.mkdtemp(prefix=f"hermes-{name}-"))
         self.folder.chmod(0o755)  # the daemon's users pass through
         self.environment = {**os.environ, **(environment or {})}
-        ports = free_ports(3)
-        self.app, self.mesh, self.admin = (
-            f"127.0.0.1:{port}" for port in ports)
+        self.app, self.mesh, self.admin = addresses or (
+            f"127.0.0.1:{port}" for port in free_ports(3))
         self.config = self.folder / "node" / "hermesd.conf"
         self.socket = str(self.folder / "node" / "hermesd.sock")
         self.log_path = self.folder / "log"
@@ -99,8 +99,9 @@ class Node:
         self.killed = False
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [HERMESD, "-d", "-f", str(self.config)], stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL, env=self.environment)
+                self.prefix + [HERMESD, "-d", "-f", str(self.config)],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self.environment)
         return self
 
     def start(self):
