@@ -9,6 +9,7 @@
 #include "common/util/log.h"
 #include "control/command.h"
 #include "control/control.h"
+#include "control/monitor.h"
 #include "control/report.h"
 
 static const struct command_row {
@@ -19,6 +20,7 @@ static const struct command_row {
 	{ "show", 0, command_show },
 	{ "status", 0, command_status },
 	{ "metrics", 0, command_metrics },
+	{ "monitor", 0, command_monitor },
 	{ "mesh create", 1, command_mesh_create },
 	{ "mesh revoke", 1, command_mesh_revoke },
 	{ "ticket", 1, command_ticket },
@@ -36,6 +38,7 @@ command_free(struct command *command)
 {
 	if (command->ask != NULL)
 		ask_cancel(command->ask);
+	monitor_forget(command);
 	if (command->fd != -1)
 		close(command->fd);
 	json_decref(command->request);

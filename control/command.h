@@ -5,7 +5,10 @@
 #ifndef CONTROL_COMMAND_H
 #define CONTROL_COMMAND_H
 
+#include <sys/queue.h>
+
 #include <stddef.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -37,6 +40,9 @@ void command_cancel(struct command *command);
 /* --- for the files that implement commands ------------------------------- */
 
 struct command {
+	TAILQ_ENTRY(command) entry; /* of watchers */
+	uint64_t lost;              /* events it missed */
+	int watches;
 	struct client *client;
 	json_t *request;
 	struct ask *ask; /* the open question, or NULL */

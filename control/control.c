@@ -15,6 +15,7 @@
 #include "control/ask.h"
 #include "control/control.h"
 #include "control/http.h"
+#include "control/monitor.h"
 #include "control/socket.h"
 
 struct control control;
@@ -68,8 +69,10 @@ control_process_state(void *arg, const struct ipc_message *message)
 	const struct ipc_process_state *state = message->payload;
 
 	(void)arg;
-	if (state->process <= PROCESS_CONTROL)
-		control.states[state->process] = *state;
+	if (state->process > PROCESS_CONTROL)
+		return;
+	monitor_process(&control.states[state->process], state);
+	control.states[state->process] = *state;
 }
 
 const ipc_handler control_handlers[IPC_TYPE_COUNT] = {
@@ -87,6 +90,7 @@ const ipc_handler control_handlers[IPC_TYPE_COUNT] = {
 	[IPC_METRICS] = control_answer,
 	[IPC_TICKET] = control_answer,
 	[IPC_RESULT] = control_answer,
+	[IPC_EVENT] = monitor_event,
 };
 
 /* --- hooks --------------------------------------------------------------- */
@@ -122,6 +126,13 @@ control_listeners_close(void)
 }
 
 static void
+control_door_up(enum process peer, struct ipc *ipc)
+{
+	(void)ipc;
+	monitor_door_up(peer);
+}
+
+static void
 control_door_down(enum process peer)
 {
 	ask_lost(peer);
@@ -146,6 +157,7 @@ control_main(void)
 		.configured = control_configured,
 		.listener = control_listener,
 		.listeners_close = control_listeners_close,
+		.door_up = control_door_up,
 		.door_down = control_door_down,
 		.shutdown = control_shutdown,
 	};

@@ -30,7 +30,7 @@ struct ctl {
 	const char *socket;
 	int json;    /* print JSON */
 	int full;    /* ids whole */
-	int timeout; /* seconds */
+	int timeout; /* seconds; 0: for ever */
 	int fd;      /* connected, or -1 */
 };
 
@@ -142,6 +142,7 @@ int ctl_join(struct ctl *ctl, int argc, char *argv[]);
 int ctl_erase(struct ctl *ctl, int argc, char *argv[]);
 int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
 int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
+int ctl_monitor(struct ctl *ctl, int argc, char *argv[]); /* ctl_monitor.c */
 int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
 int ctl_rekey(struct ctl *ctl, int argc, char *argv[]); /* ctl_rekey.c */
 int ctl_init(struct ctl *ctl, int argc, char *argv[]);  /* ctl_init.c */

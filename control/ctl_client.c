@@ -71,7 +71,11 @@ ctl_poll(struct ctl *ctl, short events, int64_t until)
 	int64_t left = until - clock_monotonic();
 	int n;
 
-	n = left <= 0 ? 0 : poll(&poll_fd, 1, (int)(left / CLOCK_MS) + 1);
+	if (ctl->timeout == 0)
+		n = poll(&poll_fd, 1, -1);
+	else
+		n = left <= 0 ? 0
+			      : poll(&poll_fd, 1, (int)(left / CLOCK_MS) + 1);
 	if (n == -1 && errno == EINTR)
 		return (CTL_OK);
 	if (n == 0) {

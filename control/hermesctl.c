@@ -31,6 +31,7 @@ static const struct ctl_word words[] = {
 	    ctl_init, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
 	{ "mesh", "create | revoke NODE", NULL, mesh_words },
+	{ "monitor", "", ctl_monitor, NULL },
 	{ "rekey", "CHAT | app APP | all [--wait]", ctl_rekey, NULL },
 	{ "reload", "", ctl_reload, NULL },
 	{ "show",

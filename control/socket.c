@@ -29,7 +29,8 @@ struct client {
 	int fd;
 	int passed_fd; /* not yet used, or -1 */
 	int may_change;
-	int eof; /* it will ask no more */
+	int eof;     /* it will ask no more */
+	int streams; /* its command goes on until it closes */
 	struct event *readable;
 	struct event *writable;
 	struct buffer in;
@@ -107,13 +108,27 @@ client_next(struct client *client)
 	while (client_take(client))
 		;
 	client->busy = 0;
-	if (client->command != NULL)
+	if (client->streams)
+		(void)event_add(client->readable, NULL);
+	else if (client->command != NULL)
 		(void)event_del(client->readable);
 	else if (!client->eof)
 		(void)event_add(client->readable, &idle);
 	else
 		/* The answers first; client_write() closes then. */
 		(void)event_add(client->writable, &idle);
+}
+
+void
+client_stream(struct client *client)
+{
+	client->streams = 1;
+}
+
+size_t
+client_queued(const struct client *client)
+{
+	return (buffer_length(&client->out));
 }
 
 void
@@ -207,7 +222,7 @@ client_read(evutil_socket_t fd, short events, void *arg)
 		(void)event_add(client->readable, &idle);
 		return;
 	}
-	if (n == -1) {
+	if (n == -1 || (n == 0 && client->streams)) {
 		client_free(client);
 		return;
 	}

@@ -23,6 +23,10 @@ void socket_close_all(void);       /* clients too, at once */
 
 /* For commands: one line of an answer; the reference to value is taken. */
 void client_line(struct client *client, json_t *value);
+/* A command that goes on until its client closes: the client is read only to
+ * see that. And how many bytes wait for it. */
+void client_stream(struct client *client);
+size_t client_queued(const struct client *client);
 void client_begin(struct client *client, struct command *command);
 /* The command is done, its last line written: take the next one. */
 void client_done(struct client *client);

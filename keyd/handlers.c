@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
@@ -319,6 +320,7 @@ static void
 handle_membership(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_membership *membership = message->payload;
+	uint32_t renewed = keyd.identity.in_mesh;
 
 	(void)arg;
 	if (keyd.chats == NULL)
@@ -330,6 +332,8 @@ handle_membership(void *arg, const struct ipc_message *message)
 	}
 	if (unlock_certificates() == -1)
 		fatal("certificates", "reason=\"cannot make or store them\"");
+	if (renewed)
+		keyd_event(EVENT_RENEWED);
 	log_info("mesh_joined", "node=%s serial=%llu", keyd.identity.node_id,
 	    (unsigned long long)keyd.identity.certificate.serial);
 	unlock_tell_all();
@@ -419,6 +423,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_OPEN] = handle_open,
 	[IPC_SHOW] = handle_show,
 	[IPC_METRICS_GET] = handle_metrics_get,
+	[IPC_EVENTS_WANTED] = proc_events_wanted,
 	[IPC_MESH_CREATE] = handle_mesh_create,
 	[IPC_TICKET_MAKE] = handle_ticket_make,
 	[IPC_TICKET_REVOKE] = handle_ticket_revoke,

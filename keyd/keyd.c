@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
@@ -122,6 +123,16 @@ on_uncongested(enum process peer)
 	keyd_pause();
 }
 
+void
+keyd_event(enum event_kind kind)
+{
+	struct ipc_event event = { .kind = kind };
+
+	memcpy(event.node_id, keyd.identity.node_id, sizeof(event.node_id));
+	memcpy(event.key, keyd.identity.node_key, KEY_SIZE);
+	proc_event(&event);
+}
+
 /* --- erasing ------------------------------------------------------------ */
 
 void
@@ -153,6 +164,7 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 	case 0:
 		log_info(
 		    "store_key_rotated", "chats=%zu", chats_count(keyd.chats));
+		keyd_event(EVENT_ERASURE);
 		break;
 	default:
 		if (store_broken(keyd.store))
@@ -204,6 +216,7 @@ keyd_erase_now(void)
 		return (-1);
 	(void)chats_take_erased(keyd.chats);
 	keyd.erase_at = 0;
+	keyd_event(EVENT_ERASURE);
 	return (0);
 }
 
@@ -214,8 +227,10 @@ tick_membership(void)
 {
 	if (identity_renew(&keyd.identity, keyd.store, clock_wall(),
 		proc_config()->membership_lifetime) == 1 &&
-	    unlock_certificates() == 0)
+	    unlock_certificates() == 0) {
 		unlock_tell_all();
+		keyd_event(EVENT_RENEWED);
+	}
 }
 
 static void

@@ -41,6 +41,9 @@ extern const ipc_handler keyd_handlers[IPC_TYPE_COUNT];
 /* Write what changed, then let the doors send. */
 void keyd_commit(void);
 
+/* For operators who watch: this node did that. */
+void keyd_event(enum event_kind kind);
+
 /* Stop reading from those whose messages cannot be worked through now, go on
  * with the others. After a message that said much: at the end of a batch it
  * is done anyway. */

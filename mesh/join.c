@@ -29,6 +29,7 @@
 /* At most one at a time. */
 static struct join {
 	int busy;
+	int held;    /* until the own descriptor is signed */
 	uint64_t id; /* control's */
 	struct ticket ticket;
 	uint32_t next;                   /* endpoint to try */
@@ -343,7 +344,7 @@ join_on_join(void *arg, const struct ipc_message *message)
 	(void)arg;
 	if (join.busy)
 		no = "a join is under way";
-	else if (!mesh.identity.unlocked || mesh.descriptor == NULL)
+	else if (!mesh.identity.unlocked)
 		no = "the key store is locked";
 	else if (mesh.identity.in_mesh && !may_renew(&order->ticket))
 		no = "this node is in a mesh already";
@@ -358,6 +359,17 @@ join_on_join(void *arg, const struct ipc_message *message)
 	join.ticket = order->ticket;
 	if (join.ticket.endpoint_count > TICKET_ENDPOINTS)
 		join.ticket.endpoint_count = TICKET_ENDPOINTS;
+	join.held = mesh.descriptor == NULL;
+	if (!join.held)
+		join_try();
+}
+
+void
+join_described(void)
+{
+	if (!join.busy || !join.held)
+		return;
+	join.held = 0;
 	join_try();
 }
 

@@ -17,6 +17,9 @@ void join_on_redeemed(void *arg, const struct ipc_message *message);
 /* Client side, mesh/join.c. control's JOIN; answered with RESULT. */
 void join_on_join(void *arg, const struct ipc_message *message);
 
+/* The own descriptor is signed: a join that came before can begin. */
+void join_described(void);
+
 /* keyd sent a new identity: a join may be complete. */
 void join_identity(void);
 

@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "common/proc/event.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -107,6 +108,7 @@ described(struct Nodemesh__V1__NodeDescriptor *node)
 		nodemesh__v1__node_descriptor__free_unpacked(
 		    mesh.descriptor, NULL);
 	mesh.descriptor = node;
+	join_described();
 	if (!mesh.identity.in_mesh)
 		return;
 	if (members_own(node) == -1) {
@@ -353,6 +355,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_SEALED] = tieline_on_sealed,
 	[IPC_SHOW] = show_on_show,
 	[IPC_METRICS_GET] = show_on_metrics,
+	[IPC_EVENTS_WANTED] = proc_events_wanted,
 	[IPC_JOIN] = join_on_join };
 
 static const struct proc_hooks hooks = { .handlers = handlers,

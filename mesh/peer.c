@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "common/proc/event.h"
 #include "common/util/clock.h"
 #include "common/util/hex.h"
 #include "common/util/log.h"
@@ -270,6 +271,28 @@ peer_authority(void)
 	return (NULL);
 }
 
+/* For operators who watch. A node not heard of since the start has not
+ * failed. */
+static void
+peer_event(struct peer *peer, enum node_state was, enum node_state now)
+{
+	static const enum event_kind kinds[] = { [NODE_ALIVE] = EVENT_ALIVE,
+		[NODE_SUSPECT] = EVENT_SUSPECT,
+		[NODE_FAILED] = EVENT_FAIL,
+		[NODE_LEFT] = EVENT_LEAVE,
+		[NODE_REVOKED] = EVENT_REVOKE };
+	struct ipc_event event = { .kind = kinds[now] };
+
+	if (now == NODE_ALIVE && !peer->known) {
+		event.kind = EVENT_JOIN;
+		peer->known = 1;
+	} else if (now == NODE_FAILED && was == NODE_LEFT)
+		return; /* forgotten in the end */
+	memcpy(event.node_id, peer->node_id, sizeof(event.node_id));
+	memcpy(event.key, peer->node_key, KEY_SIZE);
+	proc_event(&event);
+}
+
 void
 peer_set_state(struct peer *peer, enum node_state state)
 {
@@ -279,6 +302,7 @@ peer_set_state(struct peer *peer, enum node_state state)
 		return;
 	log_info("node_state", "node=%s key=%s state=%d", peer->node_id,
 	    hex_short(id, peer->node_key, KEY_SIZE), (int)state);
+	peer_event(peer, peer->state, state);
 	peer->state = state;
 	if (state == NODE_ALIVE || state == NODE_SUSPECT) {
 		(void)evtimer_del(peer->grace);
@@ -315,6 +339,7 @@ peer_on_peer(void *arg, const struct ipc_message *message)
 	if (peer->endpoint[0] == '\0')
 		(void)strlcpy(
 		    peer->endpoint, known->endpoint, sizeof(peer->endpoint));
+	peer->known = 1;
 	if (peer->state != NODE_ALIVE)
 		peer_want(peer, WANT_SEED);
 }

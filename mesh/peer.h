@@ -42,6 +42,7 @@ struct peer {
 	struct buffer outbox; /* gossip for when it is up */
 	struct route route;
 	uint32_t authority;  /* it holds the mesh key, it says */
+	uint32_t known;      /* it was a member before this start */
 	struct event *grace; /* route grace runs */
 	uint32_t ended;      /* and is over */
 	uint32_t owes_sync;  /* it has presence to tell */

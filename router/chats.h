@@ -215,6 +215,9 @@ void flow_writable(struct app *app); /* its stream takes more again */
 
 /* --- end.c --------------------------------------------------------------- */
 
+/* Tell who watches of a chat: event's names are filled in. */
+void chat_event(struct ipc_event *event, const struct side *side);
+
 void end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
@@ -23,6 +24,16 @@ end_tell(struct session *session, const struct side *side,
 	frame_put_text(body, 2, status_word(status));
 	frame_put_text(body, 20, side->peer_hex);
 	session_send(session, body, correlation);
+}
+
+void
+chat_event(struct ipc_event *event, const struct side *side)
+{
+	memcpy(event->key, side->key.handle, KEY_SIZE);
+	(void)strlcpy(event->chat_id, side->chat_id, sizeof(event->chat_id));
+	memcpy(event->local_app, side->app->key, KEY_SIZE);
+	memcpy(event->peer_app, side->peer->key, KEY_SIZE);
+	proc_event(event);
 }
 
 void
@@ -77,6 +88,7 @@ end_ended(const struct ipc_chat_end *end)
 {
 	struct side *side = side_find(&end->key);
 	enum hermes_status status = STATUS_DELETED;
+	struct ipc_event event = { .kind = EVENT_CHAT_ENDED };
 	struct span correlation = SPAN_NONE;
 	struct session *session;
 
@@ -103,6 +115,8 @@ end_ended(const struct ipc_chat_end *end)
 	if (session != NULL &&
 	    (side->taken || side->offer_session == session->number))
 		end_tell(session, side, status, correlation);
+	event.detail = (uint32_t)status;
+	chat_event(&event, side);
 	log_info("chat_ended", "status=%s peer=%.12s", status_word(status),
 	    side->peer_hex);
 	side_drop(side);

@@ -247,6 +247,21 @@ ready_tell(
 		side_tell(side, "rekeyed", SPAN_NONE);
 }
 
+static void
+ready_event(const struct side *side, const struct ipc_chat_ready *ready,
+    uint32_t old_version)
+{
+	struct ipc_event event = { .kind = EVENT_REKEY };
+
+	if (ready->first)
+		event.kind = EVENT_CHAT_READY;
+	else if (ready->version == old_version || ready->resumed)
+		event.kind = EVENT_CHAT_RESUMED;
+	event.detail = ready->cause;
+	event.version = ready->version;
+	chat_event(&event, side);
+}
+
 void
 ready_came(const struct ipc_chat_ready *ready)
 {
@@ -262,6 +277,7 @@ ready_came(const struct ipc_chat_ready *ready)
 		return;
 	old_version = side->core.version;
 	core_ready(&side->core, ready);
+	ready_event(side, ready, old_version);
 	side->known = 1;
 	offer_forget(side);
 	if (ready->resumed || ready->first) {

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
@@ -242,7 +243,8 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_CREDIT] = on_credit,
 	[IPC_ROUTE_ERROR] = on_route_error,
 	[IPC_SHOW] = on_show,
-	[IPC_METRICS_GET] = on_metrics_get };
+	[IPC_METRICS_GET] = on_metrics_get,
+	[IPC_EVENTS_WANTED] = proc_events_wanted };
 
 /* --- hooks --------------------------------------------------------------- */
 

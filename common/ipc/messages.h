@@ -579,6 +579,38 @@ struct ipc_row_tieline {
 	uint64_t	received;
 };
 
+enum event_kind {
+	EVENT_JOIN = 1,		/* mesh: a node, node_id and key */
+	EVENT_ALIVE,
+	EVENT_SUSPECT,
+	EVENT_FAIL,
+	EVENT_LEAVE,
+	EVENT_REVOKE,
+	EVENT_CHAT_READY,	/* router: a chat of local_app and peer_app */
+	EVENT_CHAT_RESUMED,
+	EVENT_CHAT_ENDED,	/* detail: enum hermes_status */
+	EVENT_REKEY,		/* detail: enum rekey_cause */
+	EVENT_ERASURE,		/* keyd: the store key was replaced */
+	EVENT_RENEWED,		/* keyd: this node's membership */
+	EVENT_KINDS
+};
+
+/* EVENTS_WANTED: value 1 from now on, 0 no more. EVENT: something happened,
+ * for who watches; proc_event() sends it. lost: so many
+ * of the sender's were not sent before it. */
+struct ipc_event {
+	uint32_t	kind;		/* enum event_kind */
+	uint32_t	detail;
+	int64_t		at;		/* ns since the epoch */
+	uint64_t	lost;
+	char		node_id[NODE_ID_SIZE];
+	uint8_t		key[KEY_SIZE];	/* of the node; or chat handle */
+	char		chat_id[CHAT_ID_SIZE + 7];
+	uint8_t		local_app[KEY_SIZE];
+	uint8_t		peer_app[KEY_SIZE];
+	uint64_t	version;
+};
+
 /* A ticket is named by the start of a hash of its secret, which tells
  * nothing of the secret. */
 #define TICKET_ID_SIZE	6
