@@ -28,6 +28,8 @@ static const struct command_row {
 	{ "join", 1, command_join },
 	{ "rekey", 1, command_rekey },
 	{ "erase", 1, command_erase },
+	{ "backup", 1, command_backup },
+	{ "restore", 1, command_restore },
 	{ "unlock", 1, command_unlock },
 	{ "stop", 1, command_stop },
 	{ "reload", 1, command_reload },
@@ -41,6 +43,8 @@ command_free(struct command *command)
 	monitor_forget(command);
 	if (command->fd != -1)
 		close(command->fd);
+	if (command->file != -1)
+		close(command->file);
 	json_decref(command->request);
 	free(command);
 }
@@ -188,18 +192,21 @@ command_find(const json_t *request)
 
 /* A request that does not become a command. */
 static void
-command_refuse(struct client *client, json_t *request, int fd,
-    const char *error, const char *text)
+command_refuse(struct client *client, json_t *request,
+    const int fds[COMMAND_FDS], const char *error, const char *text)
 {
-	if (fd != -1)
-		close(fd);
+	size_t i;
+
+	for (i = 0; i < COMMAND_FDS; i++)
+		if (fds[i] != -1)
+			close(fds[i]);
 	json_decref(request);
 	client_line(client, command_error(error, text));
 }
 
 void
-command_start(struct client *client, const char *line, size_t length, int fd,
-    int may_change)
+command_start(struct client *client, const char *line, size_t length,
+    const int fds[COMMAND_FDS], int may_change)
 {
 	const struct command_row *row;
 	struct command *command;
@@ -207,26 +214,27 @@ command_start(struct client *client, const char *line, size_t length, int fd,
 
 	request = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
 	if ((row = command_find(request)) == NULL) {
-		command_refuse(client, request, fd, ERROR_USAGE,
+		command_refuse(client, request, fds, ERROR_USAGE,
 		    json_is_object(request) ? "unknown command"
 					    : "not a JSON object");
 		return;
 	}
 	if (row->changes && !may_change) {
-		command_refuse(client, request, fd, ERROR_DENIED,
+		command_refuse(client, request, fds, ERROR_DENIED,
 		    "only root and the daemon's user may do this");
 		return;
 	}
 	if ((command = calloc(1, sizeof(*command))) == NULL) {
 		command_refuse(
-		    client, request, fd, ERROR_FAILED, "out of memory");
+		    client, request, fds, ERROR_FAILED, "out of memory");
 		return;
 	}
 	if (row->changes)
 		log_info("hermesctl", "command=\"%s\"", row->name);
 	command->client = client;
 	command->request = request;
-	command->fd = fd;
+	command->fd = fds[0];
+	command->file = fds[1];
 	command->full = command_boolean(command, "full");
 	client_begin(client, command);
 	row->run(command);

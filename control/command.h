@@ -17,6 +17,9 @@
 
 struct command;
 
+/* Descriptors that may come with a request. */
+#define COMMAND_FDS 2
+
 /* What the daemon says in "error" when "ok" is false. */
 #define ERROR_USAGE       "usage"       /* not a valid request */
 #define ERROR_DENIED      "denied"      /* this user may only look */
@@ -27,12 +30,12 @@ struct command;
 #define ERROR_NOT_FOUND   "not_found"   /* none matches */
 
 /*
- * Carry out one line. fd, owned from here, came with it or is -1. A command
+ * Carry out one line. fds, owned from here, came with it or are -1. A command
  * that runs is announced with client_begin() and ends, now or later, with
  * client_done().
  */
 void command_start(struct client *client, const char *line, size_t length,
-    int fd, int may_change);
+    const int fds[COMMAND_FDS], int may_change);
 
 /* The client went away: answer nobody. */
 void command_cancel(struct command *command);
@@ -47,6 +50,7 @@ struct command {
 	json_t *request;
 	struct ask *ask; /* the open question, or NULL */
 	int fd;          /* came with the request, or -1 */
+	int file;        /* a second one, or -1 */
 	enum show_what what;
 	int full; /* ids whole */
 };
@@ -70,6 +74,10 @@ void command_fail(struct command *command, const char *error,
 /* As command_fail() with the missing processes named. */
 void command_fail_missing(
     struct command *command, const struct ask_answer *answer);
+/* Make a descriptor one that cannot make keyd wait for somebody, and that may
+ * be read (write 0) or written. 0 or -1. */
+int command_check_fd(int fd, int write, int pipe_too);
+
 /* ask_done for commands that end with one RESULT. */
 void command_result(void *arg, const struct ask_answer *answer);
 
@@ -94,6 +102,9 @@ void command_erase(struct command *command);
 void command_unlock(struct command *command);
 void command_stop(struct command *command);
 void command_reload(struct command *command);
+/* command_backup.c */
+void command_backup(struct command *command);
+void command_restore(struct command *command);
 /* command_rekey.c */
 void command_rekey(struct command *command);
 

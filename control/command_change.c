@@ -176,6 +176,21 @@ command_erase(struct command *command)
 	    command, PROCESS_KEYD, IPC_ERASE, &plain, command_result);
 }
 
+int
+command_check_fd(int fd, int write, int pipe_too)
+{
+	struct stat st;
+	int flags;
+
+	if (fd == -1 || fstat(fd, &st) == -1 ||
+	    !(S_ISREG(st.st_mode) || (pipe_too && S_ISFIFO(st.st_mode))) ||
+	    (flags = fcntl(fd, F_GETFL)) == -1 ||
+	    (flags & O_ACCMODE) == (write ? O_RDONLY : O_WRONLY) ||
+	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1)
+		return (-1);
+	return (0);
+}
+
 /*
  * The passphrase itself never enters this process: keyd reads the descriptor.
  * It must be one that cannot make keyd wait for somebody.
@@ -183,19 +198,12 @@ command_erase(struct command *command)
 void
 command_unlock(struct command *command)
 {
-	struct stat st;
-	int flags;
-
 	if (control.identity.unlocked) {
 		command_ok(command,
 		    json_pack("{s:s}", "message", "already unlocked"), NULL);
 		return;
 	}
-	if (command->fd == -1 || fstat(command->fd, &st) == -1 ||
-	    !(S_ISFIFO(st.st_mode) || S_ISREG(st.st_mode)) ||
-	    (flags = fcntl(command->fd, F_GETFL)) == -1 ||
-	    (flags & O_ACCMODE) == O_WRONLY ||
-	    fcntl(command->fd, F_SETFL, flags | O_NONBLOCK) == -1) {
+	if (command_check_fd(command->fd, 0, 1) == -1) {
 		command_fail(command, ERROR_USAGE,
 		    "unlock wants a pipe or file to read with it");
 		return;

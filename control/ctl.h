@@ -32,6 +32,7 @@ struct ctl {
 	int full;    /* ids whole */
 	int timeout; /* seconds; 0: for ever */
 	int fd;      /* connected, or -1 */
+	int file;    /* goes along with the next descriptor, or -1 */
 };
 
 /* --- words (ctl_words.c) ------------------------------------------------- */
@@ -97,6 +98,15 @@ void ctl_disconnect(struct ctl *ctl);
 /* "hermesctl: " and a line on standard error. */
 void ctl_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* --- passphrases (ctl_passphrase.c) -------------------------------------- */
+
+/*
+ * Read a passphrase from the terminal, where repeat asks for it twice, or the
+ * first line of standard input, into a pipe that nobody but keyd reads. The
+ * end to be read; -1 after a complaint, with *status to exit with.
+ */
+int ctl_passphrase(const char *prompt, int repeat, int *status);
+
 /* --- output (ctl_table.c) ------------------------------------------------ */
 
 enum ctl_kind {
@@ -125,6 +135,10 @@ void ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind);
 /* Chat ids are anybody's text: make of text nothing but printable ASCII. */
 void ctl_clean(char *text);
 
+/* Send a request with a descriptor or -1, print the member key of the answer
+ * (NULL: none, its message if it has one). Returns enum ctl_exit. */
+int ctl_do(struct ctl *ctl, json_t *request, int fd, const char *key);
+
 /* An object on standard output, indented. The reference is not taken. */
 void ctl_print_json(const json_t *value);
 
@@ -144,6 +158,8 @@ int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
 int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
 int ctl_monitor(struct ctl *ctl, int argc, char *argv[]); /* ctl_monitor.c */
 int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
+int ctl_backup(struct ctl *ctl, int argc, char *argv[]); /* ctl_backup.c */
+int ctl_restore(struct ctl *ctl, int argc, char *argv[]);
 int ctl_rekey(struct ctl *ctl, int argc, char *argv[]); /* ctl_rekey.c */
 int ctl_init(struct ctl *ctl, int argc, char *argv[]);  /* ctl_init.c */
 

@@ -2,20 +2,13 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <readpassphrase.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <sodium.h>
-
 #include "control/ctl.h"
 
-#define CTL_PASSPHRASE 1024 /* bytes at most, with NUL */
-
-/* Send a request, print the member key of the answer (NULL: none, its
- * message if it has one). */
-static int
+int
 ctl_do(struct ctl *ctl, json_t *request, int fd, const char *key)
 {
 	json_t *last;
@@ -141,65 +134,17 @@ ctl_erase(struct ctl *ctl, int argc, char *argv[])
 	return (ctl_do(ctl, json_pack("{s:s}", "command", "erase"), -1, NULL));
 }
 
-/* The passphrase from the terminal, or the first line of standard input.
- * Its length, or -1 after a complaint. */
-static ssize_t
-ctl_read_passphrase(char *out, size_t size)
-{
-	size_t length = 0;
-	ssize_t n;
-
-	if (isatty(STDIN_FILENO)) {
-		if (readpassphrase(
-			"Passphrase: ", out, size, RPP_REQUIRE_TTY) == NULL)
-			out[0] = '\0';
-		length = strlen(out);
-	} else {
-		/* read(2), not stdio: no copy is left in a buffer. */
-		while (
-		    length < size - 1 && (n = read(STDIN_FILENO, out + length,
-					      size - 1 - length)) > 0)
-			length += (size_t)n;
-		out[length] = '\0';
-		length = strcspn(out, "\n");
-	}
-	if (length == 0) {
-		ctl_warn("no passphrase");
-		return (-1);
-	}
-	return ((ssize_t)length);
-}
-
 int
 ctl_unlock(struct ctl *ctl, int argc, char *argv[])
 {
-	char *passphrase;
-	ssize_t length;
-	int ends[2] = { -1, -1 }, status = CTL_USAGE;
+	int fd, status;
 
 	if (ctl_options(ctl, NULL, argc, argv, 0, 0) == -1)
 		return (CTL_USAGE);
-	if (sodium_init() == -1 ||
-	    (passphrase = sodium_malloc(CTL_PASSPHRASE)) == NULL) {
-		ctl_warn("no locked memory for the passphrase");
-		return (CTL_FAILED);
-	}
-	length = ctl_read_passphrase(passphrase, CTL_PASSPHRASE);
-	/* A pipe holds it until keyd reads; nobody between sees it. */
-	if (length > 0 && (pipe(ends) == -1 || write(ends[1], passphrase,
-						   (size_t)length) != length)) {
-		ctl_warn("pipe: %s", strerror(errno));
-		status = CTL_FAILED;
-		length = -1;
-	}
-	sodium_free(passphrase); /* wiped */
-	if (ends[1] != -1)
-		close(ends[1]);
-	if (length > 0)
-		status = ctl_do(ctl, json_pack("{s:s}", "command", "unlock"),
-		    ends[0], NULL);
-	if (ends[0] != -1)
-		close(ends[0]);
+	if ((fd = ctl_passphrase("Passphrase: ", 0, &status)) == -1)
+		return (status);
+	status = ctl_do(ctl, json_pack("{s:s}", "command", "unlock"), fd, NULL);
+	close(fd);
 	return (status);
 }
 

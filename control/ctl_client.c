@@ -92,12 +92,13 @@ ctl_send(
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(2 * sizeof(int))];
 	} control;
 	struct iovec iov;
 	struct msghdr message;
 	ssize_t n;
-	int status;
+	int fds[2], status;
+	size_t size;
 
 	while (length > 0) {
 		memset(&message, 0, sizeof(message));
@@ -107,12 +108,15 @@ ctl_send(
 		message.msg_iovlen = 1;
 		if (fd != -1) {
 			memset(&control, 0, sizeof(control));
-			control.header.cmsg_len = CMSG_LEN(sizeof(int));
+			fds[0] = fd;
+			fds[1] = ctl->file;
+			size = (ctl->file != -1 ? 2 : 1) * sizeof(int);
+			control.header.cmsg_len = CMSG_LEN(size);
 			control.header.cmsg_level = SOL_SOCKET;
 			control.header.cmsg_type = SCM_RIGHTS;
-			memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+			memcpy(CMSG_DATA(&control.header), fds, size);
 			message.msg_control = &control;
-			message.msg_controllen = sizeof(control);
+			message.msg_controllen = CMSG_SPACE(size);
 		}
 		if ((status = ctl_poll(ctl, POLLOUT, until)) != CTL_OK)
 			return (status);

@@ -49,8 +49,7 @@ rekey_is_old(const json_t *chat, const json_t *ratchets)
 		if (rekey_same(chat, ratchet, "chat_id") &&
 		    rekey_same(chat, ratchet, "local_app_id") &&
 		    rekey_same(chat, ratchet, "remote_app_id"))
-			return (rekey_version(ratchet) <=
-				    rekey_version(chat) ||
+			return (rekey_version(ratchet) <= rekey_version(chat) ||
 				(rekey_version(ratchet) ==
 					rekey_version(chat) + 1 &&
 				    !json_is_true(json_object_get(

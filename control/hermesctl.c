@@ -24,6 +24,7 @@ static const struct ctl_word ticket_words[] = {
 };
 
 static const struct ctl_word words[] = {
+	{ "backup", "FILE [--force]", ctl_backup, NULL },
 	{ "erase", "--now", ctl_erase, NULL },
 	{ "init",
 	    "[-n node] [-d dir] [-l addr:port] [-m addr:port] "
@@ -34,6 +35,7 @@ static const struct ctl_word words[] = {
 	{ "monitor", "", ctl_monitor, NULL },
 	{ "rekey", "CHAT | app APP | all [--wait]", ctl_rekey, NULL },
 	{ "reload", "", ctl_reload, NULL },
+	{ "restore", "FILE [--force]", ctl_restore, NULL },
 	{ "show",
 	    "[apps | certificate | chats | metrics | nodes | "
 	    "ratchets |\n      sessions | summary | tickets | tielines] "
@@ -84,7 +86,7 @@ run(struct ctl *ctl, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1 };
+	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1, -1 };
 	const char *error;
 	int option, status;
 

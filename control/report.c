@@ -164,12 +164,12 @@ report_ratchet(const void *data, const char *node_id, int full)
 	    "next_rekey_by", report_time(row->next_rekey_by), "confirmed",
 	    row->confirmed != 0, "offered_version", (json_int_t)row->offered,
 	    "throttled_until", report_time(row->throttled_until), "hkdf",
-	    !row->derived   ? NULL
+	    !row->derived ? NULL
 	    : row->sha512 ? "sha512"
-			    : "sha256",
+			  : "sha256",
 	    "aead",
 	    !row->derived ? NULL
-	    : row->aes	  ? "aes-256-gcm"
+	    : row->aes    ? "aes-256-gcm"
 			  : "chacha20-poly1305"));
 }
 

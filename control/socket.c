@@ -27,7 +27,7 @@
 struct client {
 	TAILQ_ENTRY(client) entry;
 	int fd;
-	int passed_fd; /* not yet used, or -1 */
+	int passed[COMMAND_FDS]; /* not yet used, or -1 */
 	int may_change;
 	int eof;     /* it will ask no more */
 	int streams; /* its command goes on until it closes */
@@ -48,6 +48,18 @@ static struct {
 static const struct timeval idle = { SOCKET_IDLE, 0 };
 
 static void
+client_close_passed(struct client *client)
+{
+	size_t i;
+
+	for (i = 0; i < COMMAND_FDS; i++) {
+		if (client->passed[i] != -1)
+			close(client->passed[i]);
+		client->passed[i] = -1;
+	}
+}
+
+static void
 client_free(struct client *client)
 {
 	if (client->command != NULL)
@@ -58,8 +70,7 @@ client_free(struct client *client)
 		event_free(client->readable);
 	if (client->writable != NULL)
 		event_free(client->writable);
-	if (client->passed_fd != -1)
-		close(client->passed_fd);
+	client_close_passed(client);
 	close(client->fd);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
@@ -89,14 +100,17 @@ client_take(struct client *client)
 	char *line = (char *)buffer_bytes(&client->in);
 	char *end;
 	size_t length = buffer_length(&client->in);
-	int fd = client->passed_fd;
+	int fds[COMMAND_FDS];
+	size_t i;
 
 	if (client->command != NULL || length == 0 ||
 	    (end = memchr(line, '\n', length)) == NULL)
 		return (0);
 	length = (size_t)(end - line);
-	client->passed_fd = -1;
-	command_start(client, line, length, fd, client->may_change);
+	memcpy(fds, client->passed, sizeof(fds));
+	for (i = 0; i < COMMAND_FDS; i++)
+		client->passed[i] = -1;
+	command_start(client, line, length, fds, client->may_change);
 	buffer_consume(&client->in, length + 1);
 	return (1);
 }
@@ -172,13 +186,13 @@ client_write(evutil_socket_t fd, short events, void *arg)
 		client_free(client);
 }
 
-/* One read; takes at most one descriptor along. As recvmsg(2). */
+/* One read; takes at most COMMAND_FDS descriptors along. As recvmsg(2). */
 static ssize_t
 client_receive(struct client *client, uint8_t *to, size_t size)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(COMMAND_FDS * sizeof(int))];
 	} control_data;
 	struct iovec iov = { to, size };
 	struct msghdr message;
@@ -196,10 +210,11 @@ client_receive(struct client *client, uint8_t *to, size_t size)
 	header = CMSG_FIRSTHDR(&message);
 	if (header != NULL && header->cmsg_level == SOL_SOCKET &&
 	    header->cmsg_type == SCM_RIGHTS &&
-	    header->cmsg_len == CMSG_LEN(sizeof(int))) {
-		if (client->passed_fd != -1)
-			close(client->passed_fd);
-		memcpy(&client->passed_fd, CMSG_DATA(header), sizeof(int));
+	    header->cmsg_len >= CMSG_LEN(sizeof(int)) &&
+	    header->cmsg_len <= CMSG_LEN(COMMAND_FDS * sizeof(int))) {
+		client_close_passed(client);
+		memcpy(client->passed, CMSG_DATA(header),
+		    header->cmsg_len - CMSG_LEN(0));
 	}
 	return (n);
 }
@@ -237,6 +252,7 @@ socket_accept(struct evconnlistener *listener, evutil_socket_t fd,
     struct sockaddr *address, int length, void *arg)
 {
 	struct client *client = NULL;
+	size_t i;
 	uid_t uid;
 	gid_t gid;
 
@@ -253,7 +269,8 @@ socket_accept(struct evconnlistener *listener, evutil_socket_t fd,
 		return;
 	}
 	client->fd = fd;
-	client->passed_fd = -1;
+	for (i = 0; i < COMMAND_FDS; i++)
+		client->passed[i] = -1;
 	client->may_change = uid == 0 || uid == geteuid();
 	buffer_init(&client->in);
 	buffer_init(&client->out);

@@ -35,11 +35,10 @@ tick_nearly_over(const struct chats *chats, const struct chat *chat)
 	const struct config_rekey *rekey = &chats->config->rekey;
 	int64_t age = chats->now - chat->last_ratchet_at;
 
-	return (
-	    rekey->key_lifetime > 0 &&
-	    age >= rekey->key_lifetime - rekey->key_lifetime / 4 &&
-	    (rekey->after_time == 0 ||
-		rekey->after_time >= rekey->key_lifetime));
+	return (rekey->key_lifetime > 0 &&
+		age >= rekey->key_lifetime - rekey->key_lifetime / 4 &&
+		(rekey->after_time == 0 ||
+		    rekey->after_time >= rekey->key_lifetime));
 }
 
 static void

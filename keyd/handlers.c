@@ -16,8 +16,11 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "keyd/authority.h"
+#include "keyd/backup.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
+#include "keyd/keyscan.h"
+#include "keyd/secret.h"
 #include "keyd/show.h"
 #include "keyd/store.h"
 
@@ -246,6 +249,96 @@ handle_erase(void *arg, const struct ipc_message *message)
 		    "what was erased cannot be opened any more");
 }
 
+/* --- backups ------------------------------------------------------------ */
+
+static int backup_secret = -1; /* the passphrase to come, unread */
+
+static void
+handle_backup_passphrase(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	if (backup_secret != -1)
+		(void)close(backup_secret);
+	backup_secret = message->fd;
+	answer_result(door(arg), request->id, 1, 0, "");
+}
+
+/* Write (or restore) the file in fd, which is closed. NULL, or why not. */
+static const char *
+backup_do(int fd, int restore, size_t *records)
+{
+	const struct config_keystore *config = &proc_config()->keystore;
+	struct backup_passphrase passphrase = { .length = 0 };
+	char *bytes = secret_new(SECRET_MAX);
+	const char *error = "the passphrase is empty, too long or cannot be "
+			    "read";
+
+	if (bytes != NULL && backup_secret != -1) {
+		passphrase.bytes = bytes;
+		passphrase.length = unlock_read(backup_secret, bytes);
+		backup_secret = -1;
+		keyscan_made(KEYSCAN_PASSPHRASE, bytes, passphrase.length);
+	}
+	if (passphrase.length > 0 && !restore)
+		error = backup_write(fd, keyd.store, keyd.identity.node_id,
+		    &passphrase, config->argon2_ops, config->argon2_memory,
+		    clock_wall(), records);
+	else if (passphrase.length > 0)
+		error = backup_read(fd, keyd.store, proc_config()->node_id,
+		    &passphrase, records);
+	if (passphrase.length > 0)
+		keyscan_wiped(KEYSCAN_PASSPHRASE, bytes, passphrase.length);
+	secret_free(bytes, SECRET_MAX);
+	return (error);
+}
+
+static void
+handle_backup(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	const char *error = "the store is locked";
+	size_t records = 0;
+
+	if (keyd.chats != NULL)
+		error = backup_do(message->fd, 0, &records);
+	(void)close(message->fd);
+	log_info("backup", "records=%zu error=\"%s\"", records,
+	    error == NULL ? "" : error);
+	answer_result(door(arg), request->id, error == NULL, records,
+	    error == NULL ? "backup written" : error);
+}
+
+static const char *
+restore_do(const struct ipc_restore *restore, int fd, size_t *records)
+{
+	if (keyd.chats == NULL)
+		return ("the store is locked");
+	/* All that is known is in the store now, and nothing is half done. */
+	if (chats_commit(keyd.chats) == -1)
+		return ("the store failed");
+	if (restore->force == 0 && backup_store_is_new(keyd.store) != 1)
+		return ("this node has a mesh or chats already; --force "
+			"replaces all it has");
+	return (backup_do(fd, 1, records));
+}
+
+static void
+handle_restore(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_restore *restore = message->payload;
+	size_t records = 0;
+	const char *error = restore_do(restore, message->fd, &records);
+
+	(void)close(message->fd);
+	log_warn("restore", "records=%zu error=\"%s\"", records,
+	    error == NULL ? "" : error);
+	if (error == NULL)
+		unlock_again();
+	answer_result(door(arg), restore->id, error == NULL, records,
+	    error == NULL ? "restored" : error);
+}
+
 /* --- identity ----------------------------------------------------------- */
 
 static void
@@ -430,4 +523,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_REVOKE] = handle_revoke,
 	[IPC_REKEY] = handle_rekey,
 	[IPC_ERASE] = handle_erase,
+	[IPC_BACKUP_PASSPHRASE] = handle_backup_passphrase,
+	[IPC_BACKUP] = handle_backup,
+	[IPC_RESTORE] = handle_restore,
 };

@@ -87,6 +87,13 @@ int identity_renew(struct identity *identity, struct store *store, int64_t now,
 void identity_issue(struct identity *identity, struct certificate *certificate,
     const char *node_id, const uint8_t node_key[KEY_SIZE], int64_t not_after);
 
+/*
+ * A record of a backup, on its way back to the store: when it is that of the
+ * numbers, raise them above all that was signed since.
+ */
+void identity_skip(
+    const uint8_t *name, size_t name_length, uint8_t *data, size_t length);
+
 /* Put incarnation, presence and serial into the open transaction. 0 or -1. */
 int identity_put_counters(const struct identity *identity, struct store *store);
 

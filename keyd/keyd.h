@@ -60,6 +60,14 @@ int keyd_erase_now(void);
  * or why not. */
 const char *unlock_with(int fd);
 
+/* Read a passphrase from fd (closed here) to out, SECRET_MAX bytes, without
+ * its line end. Its length, or 0: empty, too long or unreadable. */
+size_t unlock_read(int fd, char *out);
+
+/* The store was replaced by a backup: be who it says. Router and mesh begin
+ * anew. Ends the process when that fails. */
+void unlock_again(void);
+
 /* Make the certificates that are due. 0 or -1. */
 int unlock_certificates(void);
 

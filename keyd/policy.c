@@ -81,6 +81,14 @@ bucket_take(struct bucket *bucket, uint32_t size, int64_t window, int64_t now)
 	return (0);
 }
 
+/* How far above floor a peer may begin a chat: it may remember what a node
+ * that was restored from a backup does not. */
+static uint32_t
+first_step(uint32_t floor)
+{
+	return (floor == 0 ? POLICY_RESET_STEP : POLICY_FLOOR_STEP);
+}
+
 /* What an offer above the last epoch means that does not reset the link. */
 static enum policy_verdict
 policy_judge_next(
@@ -97,8 +105,9 @@ policy_judge_next(
 			return (POLICY_WAIT);
 		if (!offer->linked)
 			return (POLICY_UNLINKED);
-		return (w - chat->pending <= POLICY_FLOOR_STEP ? POLICY_NEXT
-							       : POLICY_BEHIND);
+		return (w - chat->pending <= first_step(chat->pending - 1)
+			    ? POLICY_NEXT
+			    : POLICY_BEHIND);
 	}
 	if (chat->pending > w)
 		return (POLICY_WAIT); /* ours is a reset */
@@ -196,8 +205,7 @@ policy_first(uint32_t offered, int reset, uint32_t floor, uint32_t *expected)
 	*expected = floor == UINT32_MAX ? 0 : floor + 1;
 	if (offered <= floor)
 		return (CODE_REPLAYED_KEY);
-	if (offered - floor >
-	    (uint32_t)(reset ? POLICY_RESET_STEP : POLICY_FLOOR_STEP))
+	if (offered - floor > (reset ? POLICY_RESET_STEP : first_step(floor)))
 		return (CODE_INVALID_FRAME);
 	return (CODE_NONE);
 }

@@ -47,7 +47,8 @@ int64_t bucket_take(
 /* --- versions ----------------------------------------------------------- */
 
 /* How far a first offer may be above the floor of a tombstone (the ends may
- * remember different ones), and how far a reset may go up. */
+ * remember different ones), and how far a reset may go up, or a first offer
+ * where no tombstone is. */
 #define POLICY_FLOOR_STEP 8
 #define POLICY_RESET_STEP 65536
 

@@ -41,8 +41,7 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 	row.offered = chat->pending.version;
 	row.sha512 = chat->ratchet.sha512;
 	row.aes = chat->ratchet.aes;
-	wait = throttle_wait(
-	    &chat->rekey_throttle, rekey->window, chats->now);
+	wait = throttle_wait(&chat->rekey_throttle, rekey->window, chats->now);
 	row.throttled_until = wait > 0 ? chats->now + wait : 0;
 	chats->io.send(
 	    chats->io.arg, PROCESS_CONTROL, IPC_ROW_RATCHET, &row, NULL, 0);

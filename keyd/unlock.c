@@ -133,15 +133,8 @@ unlock_own_key(int fd)
 /* --- unlocking ---------------------------------------------------------- */
 
 static const char *
-unlock_store(const char *passphrase, size_t length)
+unlock_load(void)
 {
-	const struct config_keystore *config = &proc_config()->keystore;
-	enum store_error error;
-
-	error = store_unlock(keyd.store, passphrase, length, config->argon2_ops,
-	    config->argon2_memory);
-	if (error != STORE_OK)
-		return (store_error_text(error));
 	if (identity_load(&keyd.identity, keyd.store, proc_config()->node_id) ==
 	    -1)
 		return (store_error_text(STORE_DAMAGED));
@@ -152,32 +145,53 @@ unlock_store(const char *passphrase, size_t length)
 	return (NULL);
 }
 
+static const char *
+unlock_store(const char *passphrase, size_t length)
+{
+	const struct config_keystore *config = &proc_config()->keystore;
+	enum store_error error;
+
+	error = store_unlock(keyd.store, passphrase, length, config->argon2_ops,
+	    config->argon2_memory);
+	if (error != STORE_OK)
+		return (store_error_text(error));
+	return (unlock_load());
+}
+
+size_t
+unlock_read(int fd, char *out)
+{
+	ssize_t length = read_secret(fd, out, SECRET_MAX);
+
+	(void)close(fd);
+	/* One line end, as editors and echo leave it. */
+	if (length > 0 && out[length - 1] == '\n')
+		length--;
+	if (length > 0 && out[length - 1] == '\r')
+		length--;
+	return (length > 0 ? (size_t)length : 0);
+}
+
 const char *
 unlock_with(int fd)
 {
 	char *passphrase = secret_new(SECRET_MAX);
 	const char *error = NULL;
-	ssize_t length;
+	size_t length;
 
 	if (passphrase == NULL) {
 		(void)close(fd);
 		return ("no memory");
 	}
-	length = read_secret(fd, passphrase, SECRET_MAX);
-	(void)close(fd);
-	/* One line end, as editors and echo leave it. */
-	if (length > 0 && passphrase[length - 1] == '\n')
-		length--;
-	if (length > 0 && passphrase[length - 1] == '\r')
-		length--;
+	length = unlock_read(fd, passphrase);
 	if (keyd.chats != NULL)
 		error = "already unlocked";
-	else if (length <= 0)
+	else if (length == 0)
 		error = "the passphrase is empty, too long or cannot be read";
 	else {
-		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, (size_t)length);
-		error = unlock_store(passphrase, (size_t)length);
-		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, (size_t)length);
+		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, length);
+		error = unlock_store(passphrase, length);
+		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, length);
 	}
 	secret_free(passphrase, SECRET_MAX);
 	if (error != NULL) {
@@ -198,6 +212,26 @@ unlock_with(int fd)
 	unlock_tell_more(PROCESS_ROUTER);
 	unlock_tell_more(PROCESS_MESH);
 	return (NULL);
+}
+
+void
+unlock_again(void)
+{
+	chats_free(keyd.chats);
+	keyd.chats = NULL;
+	identity_wipe(&keyd.identity);
+	memset(&keyd.identity, 0, sizeof(keyd.identity));
+	if (unlock_load() != NULL ||
+	    identity_renew(&keyd.identity, keyd.store, clock_wall(),
+		proc_config()->membership_lifetime) == -1 ||
+	    unlock_certificates() == -1)
+		fatal("restore", "reason=\"the store does not open again\"");
+	if (keyd_erase_now() == -1)
+		log_warn("erasure_incomplete", "what=\"before the restore\"");
+	/* They know another node; new ones will be told of this one. */
+	proc_broken(PROCESS_ROUTER, "the store was restored");
+	proc_broken(PROCESS_MESH, "the store was restored");
+	unlock_tell(PROCESS_CONTROL);
 }
 
 int

@@ -657,6 +657,16 @@ struct ipc_rekey {
 	uint64_t	all;		/* 1: every chat, key unused */
 };
 
+/*
+ * BACKUP_PASSPHRASE brings what the next BACKUP or RESTORE is sealed under: a
+ * pipe or file that keyd reads; then comes the file itself, which must be a
+ * regular one, empty and writable, or readable. Each ends with a RESULT.
+ */
+struct ipc_restore {
+	uint64_t	id;
+	uint64_t	force;		/* 1: replace what is there */
+};
+
 /* The end of a request; tail: one line for the operator. */
 struct ipc_result {
 	uint64_t	id;

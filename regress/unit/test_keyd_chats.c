@@ -810,7 +810,7 @@ START_TEST(setup_in_is_not_believed)
 	setup_arrives(&setup);
 	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
 	setup = good;
-	setup.offer.version = 1 + POLICY_FLOOR_STEP + 1;
+	setup.offer.version = POLICY_RESET_STEP + 1;
 	sign_again(&setup, a);
 	setup_arrives(&setup);
 	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
