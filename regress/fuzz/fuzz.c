@@ -26,7 +26,8 @@ input_span(struct input *input, size_t length, const uint8_t **at)
 	if (length > input->left)
 		length = input->left;
 	*at = input->at;
-	input->at += length;
+	if (length > 0) /* at may be NULL */
+		input->at += length;
 	input->left -= length;
 	return (length);
 }

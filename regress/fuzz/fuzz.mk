@@ -1,11 +1,15 @@
 # Fuzz targets. Each is fuzz_NAME.c, what FUZZ_WITH_NAME adds to it, and with
 # libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
 # target defines itself comes before the libraries' own.
-FUZZ_TARGETS :=	keyd chats
+FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
+		records control
 FUZZ_WITH_keyd := house node store clock
+FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
 FUZZ_WRAP_chats := ratchet_seal
-FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
+FUZZ_WITH_records := node store clock
+FUZZ_WRAP_records := ratchet_seal
+FUZZ_WRAP_config := fopen getaddrinfo
 
 FUZZ_DIR :=	$(BUILD)/regress/fuzz
 FUZZ_BIN :=	$(FUZZ_TARGETS:%=$(FUZZ_DIR)/run_%)
