@@ -47,13 +47,21 @@ def until(what, check, timeout=START):
         time.sleep(POLL)
 
 
+_given = set()  # ports of nodes that may not have started yet
+
+
 def free_ports(count):
-    """Ports free just now, each different."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports free just now, each different, also from those given before."""
+    sockets, ports = [], []
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        while len(ports) < count:
+            sockets.append(socket.socket())
+            sockets[-1].bind(("127.0.0.1", 0))
+            port = sockets[-1].getsockname()[1]
+            if port not in _given:
+                ports.append(port)
+        _given.update(ports)
+        return ports
     finally:
         for one in sockets:
             one.close()
