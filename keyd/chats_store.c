@@ -144,7 +144,8 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	keyscan_made(KEYSCAN_LINK, chat->ratchet.secrets->link, KEY_SIZE);
 	keyscan_made(
 	    KEYSCAN_EPHEMERAL, chat->ratchet.secrets->ephemeral, KEY_SIZE);
-	if (decode_done(&d) == -1) {
+	if (decode_done(&d) == -1 || chat->created_at < 0 ||
+	    chat->last_ratchet_at < 0) {
 		errno = EINVAL;
 		return (-1);
 	}
@@ -181,7 +182,7 @@ load_hot(void *arg, const uint8_t *name, size_t name_length,
 	chat->sent = decode_u64(&d);
 	chat->received = decode_u64(&d);
 	chat->last_active = (int64_t)decode_u64(&d);
-	if (decode_done(&d) == -1) {
+	if (decode_done(&d) == -1 || chat->last_active < 0) {
 		errno = EINVAL;
 		return (-1);
 	}
