@@ -25,6 +25,7 @@ static const struct ctl_word ticket_words[] = {
 
 static const struct ctl_word words[] = {
 	{ "backup", "FILE [--force]", ctl_backup, NULL },
+	{ "drain", "", ctl_stop, NULL },
 	{ "erase", "--now", ctl_erase, NULL },
 	{ "init",
 	    "[-n node] [-d dir] [-l addr:port] [-m addr:port] "

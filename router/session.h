@@ -34,6 +34,7 @@ struct session {
 	char address[72];
 	int v1;
 	int accept_auto;
+	int told;               /* to go away, as the node stops */
 	int64_t opened_at;      /* monotonic */
 	int64_t active_at;      /* monotonic; last frame */
 	int64_t half_closed_at; /* monotonic; 0: not */

@@ -17,13 +17,18 @@
 
 #define QUIET      (250 * CLOCK_MS) /* for what is on its way in */
 #define LOOK_AGAIN (20 * CLOCK_MS)
+#define TOLD_FIRST 32 /* apps at once; more are spread */
 
 static struct {
 	struct event timer;
 	int64_t not_before; /* monotonic */
 	int64_t drained_by;
 	int64_t done_by;
-	int finished; /* streams were told to end */
+	int64_t begun;
+	int64_t grace;
+	uint32_t count; /* apps at the start */
+	uint32_t told;  /* of them */
+	int finished;   /* streams were told to end */
 } stop;
 
 /* Messages that can still arrive: their peer is there. */
@@ -38,6 +43,27 @@ messages_under_way(void)
 		    !side->ending && core_unacknowledged(&side->core) > 0)
 			return (1);
 	return (0);
+}
+
+/* Many apps that all look for another node at once are a storm: who is told
+ * when is spread over a quarter of the grace. */
+static void
+tell_apps(int64_t now)
+{
+	struct session *session = NULL;
+	int64_t spread = stop.grace / 4;
+	uint64_t due = stop.count;
+
+	if (now - stop.begun < spread)
+		due = TOLD_FIRST + stop.count * (uint64_t)(now - stop.begun) /
+				       (uint64_t)spread;
+	while (stop.told < due && (session = session_next(session)) != NULL) {
+		if (session->state != SESSION_OPEN || session->told)
+			continue;
+		session->told = 1;
+		stop.told++;
+		session_go_away(session, "shutdown", stop.grace / 2);
+	}
 }
 
 static void
@@ -61,6 +87,8 @@ shutdown_look(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	if (!stop.finished)
+		tell_apps(now);
 	if (!stop.finished &&
 	    (now >= stop.drained_by ||
 		(now >= stop.not_before && !messages_under_way())))
@@ -79,20 +107,21 @@ shutdown_look(evutil_socket_t fd, short what, void *arg)
 void
 shutdown_begin(int64_t grace)
 {
-	struct session *session = NULL;
 	int64_t now = clock_monotonic();
 
 	if (router.draining)
 		return;
 	router.draining = 1;
-	stop.not_before = now + (grace / 4 < QUIET ? grace / 4 : QUIET);
+	stop.begun = now;
+	stop.grace = grace;
+	stop.count = session_count();
+	stop.not_before =
+	    now +
+	    (grace / 4 < QUIET || stop.count > TOLD_FIRST ? grace / 4 : QUIET);
 	stop.drained_by = now + grace / 2;
 	stop.done_by = now + grace / 4 * 3;
 	service_set_health();
 	service_drain();
-	while ((session = session_next(session)) != NULL)
-		if (session->state == SESSION_OPEN)
-			session_go_away(session, "shutdown", grace / 2);
 	(void)evtimer_assign(&stop.timer, proc_base(), shutdown_look, NULL);
 	shutdown_look(-1, 0, NULL);
 }
