@@ -73,8 +73,7 @@ dispatch_find_app(
 }
 
 void
-dispatch_frame(
-    struct session *session, const struct frame *frame, int64_t now)
+dispatch_frame(struct session *session, const struct frame *frame, int64_t now)
 {
 	switch (frame->field) {
 	case FRAME_CHAT_MESSAGE:

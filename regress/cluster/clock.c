@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define AHEAD	45	/* seconds */
+#define AHEAD 45 /* seconds */
 
 int
 clock_gettime(clockid_t which, struct timespec *now)
@@ -25,7 +25,7 @@ clock_gettime(clockid_t which, struct timespec *now)
 int
 gettimeofday(struct timeval *restrict now, void *restrict zone)
 {
-	struct timespec	exact;
+	struct timespec exact;
 
 	(void)zone;
 	if (clock_gettime(CLOCK_REALTIME, &exact) == -1)
@@ -38,7 +38,7 @@ gettimeofday(struct timeval *restrict now, void *restrict zone)
 time_t
 time(time_t *out)
 {
-	struct timespec	now;
+	struct timespec now;
 
 	if (clock_gettime(CLOCK_REALTIME, &now) == -1)
 		return ((time_t)-1);

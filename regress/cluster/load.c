@@ -37,50 +37,50 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
-#define TICK		(10 * CLOCK_MS)
-#define TEXT_MAX	4096
-#define PATIENCE	(INT64_C(3600) * CLOCK_SECOND)
+#define TICK     (10 * CLOCK_MS)
+#define TEXT_MAX 4096
+#define PATIENCE (INT64_C(3600) * CLOCK_SECOND)
 
 struct app {
-	SLIST_ENTRY(app)	 entry;
-	char			 seed[64];
-	struct hermes		*hermes;
-	unsigned		 connects;
+	SLIST_ENTRY(app) entry;
+	char seed[64];
+	struct hermes *hermes;
+	unsigned connects;
 };
 
 struct load_chat {
-	SLIST_ENTRY(load_chat)	 entry;
-	struct app		*app;
-	struct hermes_chat	*chat;		/* NULL: gone */
-	char			 id[64];
-	char			 peer_seed[64];
-	char			 peer[HERMES_APP_ID_SIZE];
-	int64_t			 every;		/* ns */
-	uint64_t		 count;
-	size_t			 size;
-	int64_t			 next_at;	/* monotonic */
-	uint64_t		 sent;
-	uint64_t		 acked;
-	uint64_t		 received;
-	uint64_t		 last_sent;	/* sequences; 0: none yet */
-	uint64_t		 last_ack;
-	uint64_t		 last_received;
-	uint64_t		 first;		/* received first */
-	uint64_t		 wrong;
-	uint64_t		 errors;
-	int64_t			 first_sent;	/* monotonic */
-	int64_t			 last_acked;
-	char			 gone[32];
-	char			 error[32];	/* the last */
-	struct hermes_progress	 progress;
+	SLIST_ENTRY(load_chat) entry;
+	struct app *app;
+	struct hermes_chat *chat; /* NULL: gone */
+	char id[64];
+	char peer_seed[64];
+	char peer[HERMES_APP_ID_SIZE];
+	int64_t every; /* ns */
+	uint64_t count;
+	size_t size;
+	int64_t next_at; /* monotonic */
+	uint64_t sent;
+	uint64_t acked;
+	uint64_t received;
+	uint64_t last_sent; /* sequences; 0: none yet */
+	uint64_t last_ack;
+	uint64_t last_received;
+	uint64_t first; /* received first */
+	uint64_t wrong;
+	uint64_t errors;
+	int64_t first_sent; /* monotonic */
+	int64_t last_acked;
+	char gone[32];
+	char error[32]; /* the last */
+	struct hermes_progress progress;
 };
 
 static struct {
-	struct event_base		*base;
-	const char			*address;
-	SLIST_HEAD(, app)		 apps;
-	SLIST_HEAD(, load_chat)		 chats;
-	int				 going;
+	struct event_base *base;
+	const char *address;
+	SLIST_HEAD(, app) apps;
+	SLIST_HEAD(, load_chat) chats;
+	int going;
 } load;
 
 static int
@@ -106,11 +106,11 @@ static void
 compose(char text[TEXT_MAX], size_t size, const char *id, const char *sender,
     uint64_t number)
 {
-	int	n;
+	int n;
 
 	memset(text, 'a' + (int)(number % 26), size);
-	n = snprintf(text, size, "%s %s %llu ", id, sender,
-	    (unsigned long long)number);
+	n = snprintf(
+	    text, size, "%s %s %llu ", id, sender, (unsigned long long)number);
 	if (n > 0 && (size_t)n < size)
 		text[n] = '.';
 }
@@ -118,16 +118,16 @@ compose(char text[TEXT_MAX], size_t size, const char *id, const char *sender,
 static void
 chat_send(struct load_chat *entry, int64_t now)
 {
-	char		text[TEXT_MAX];
-	uint64_t	sequence;
+	char text[TEXT_MAX];
+	uint64_t sequence;
 
 	while (load.going && entry->chat != NULL && entry->next_at <= now &&
-	    (entry->count == 0 || entry->sent < entry->count)) {
+	       (entry->count == 0 || entry->sent < entry->count)) {
 		hermes_chat_progress(entry->chat, &entry->progress);
 		compose(text, entry->size, entry->id, entry->app->seed,
 		    entry->progress.next_send);
-		if (hermes_send(entry->chat, text, entry->size,
-		    &sequence) == -1) {
+		if (hermes_send(entry->chat, text, entry->size, &sequence) ==
+		    -1) {
 			if (errno != EAGAIN)
 				entry->errors++;
 			return;
@@ -146,7 +146,7 @@ chat_send(struct load_chat *entry, int64_t now)
 static void
 on_writable(struct hermes_chat *chat, void *arg)
 {
-	struct load_chat	*entry = hermes_chat_arg(chat);
+	struct load_chat *entry = hermes_chat_arg(chat);
 
 	(void)arg;
 	if (entry != NULL && entry->every == 0)
@@ -157,11 +157,11 @@ static void
 on_message(struct hermes_chat *chat, uint64_t sequence, const void *payload,
     size_t length, void *arg)
 {
-	struct load_chat	*entry = hermes_chat_arg(chat);
-	char			 text[TEXT_MAX];
+	struct load_chat *entry = hermes_chat_arg(chat);
+	char text[TEXT_MAX];
 
 	(void)arg;
-	if (entry == NULL)	/* in no plan: the test sees it missing */
+	if (entry == NULL) /* in no plan: the test sees it missing */
 		return;
 	if (entry->received++ == 0)
 		entry->first = sequence;
@@ -178,7 +178,7 @@ on_message(struct hermes_chat *chat, uint64_t sequence, const void *payload,
 static void
 on_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt, void *arg)
 {
-	struct load_chat	*entry = hermes_chat_arg(chat);
+	struct load_chat *entry = hermes_chat_arg(chat);
 
 	(void)rtt;
 	(void)arg;
@@ -192,7 +192,7 @@ on_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt, void *arg)
 static void
 on_gone(struct hermes_chat *chat, const char *status, void *arg)
 {
-	struct load_chat	*entry = hermes_chat_arg(chat);
+	struct load_chat *entry = hermes_chat_arg(chat);
 
 	(void)arg;
 	if (entry == NULL)
@@ -207,7 +207,7 @@ static void
 on_error(struct hermes *hermes, struct hermes_chat *chat,
     const struct hermes_error *error, void *arg)
 {
-	struct load_chat	*entry;
+	struct load_chat *entry;
 
 	(void)hermes;
 	(void)arg;
@@ -220,27 +220,25 @@ on_error(struct hermes *hermes, struct hermes_chat *chat,
 static void
 on_connected(struct hermes *hermes, const char *session, void *arg)
 {
-	struct app	*app = arg;
+	struct app *app = arg;
 
 	(void)hermes;
 	(void)session;
 	app->connects++;
 }
 
-static const struct hermes_callbacks callbacks = {
-	.connected = on_connected,
+static const struct hermes_callbacks callbacks = { .connected = on_connected,
 	.message = on_message,
 	.acked = on_acked,
 	.writable = on_writable,
 	.error = on_error,
-	.gone = on_gone
-};
+	.gone = on_gone };
 
 static int
 chat_begin(struct load_chat *entry)
 {
-	entry->chat = hermes_chat_start(entry->app->hermes, entry->id,
-	    entry->peer, NULL);
+	entry->chat =
+	    hermes_chat_start(entry->app->hermes, entry->id, entry->peer, NULL);
 	if (entry->chat == NULL)
 		return (bad("chat"));
 	hermes_chat_set_arg(entry->chat, entry);
@@ -250,13 +248,14 @@ chat_begin(struct load_chat *entry)
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	struct load_chat	*entry;
-	int64_t			 now = clock_monotonic();
+	struct load_chat *entry;
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	SLIST_FOREACH(entry, &load.chats, entry) {
+	SLIST_FOREACH(entry, &load.chats, entry)
+	{
 		if (entry->chat == NULL &&
 		    strncmp(entry->gone, "deleted", 7) == 0)
 			(void)chat_begin(entry);
@@ -269,11 +268,11 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 static struct app *
 app_find(const char *seed)
 {
-	struct app	*app;
+	struct app *app;
 
 	SLIST_FOREACH(app, &load.apps, entry)
-		if (strcmp(app->seed, seed) == 0)
-			return (app);
+	if (strcmp(app->seed, seed) == 0)
+		return (app);
 	return (NULL);
 }
 
@@ -281,9 +280,10 @@ app_find(const char *seed)
 static int
 command_delete(const struct app *app, const char *id)
 {
-	struct load_chat	*entry;
+	struct load_chat *entry;
 
-	SLIST_FOREACH(entry, &load.chats, entry) {
+	SLIST_FOREACH(entry, &load.chats, entry)
+	{
 		if (entry->app != app || strcmp(entry->id, id) != 0)
 			continue;
 		if (entry->chat != NULL)
@@ -296,10 +296,10 @@ command_delete(const struct app *app, const char *id)
 static int
 command_app(const char *seed)
 {
-	struct hermes_options	 options;
-	struct app		*app;
-	uint8_t			 key[HERMES_KEY_SIZE];
-	char			 error[160];
+	struct hermes_options options;
+	struct app *app;
+	uint8_t key[HERMES_KEY_SIZE];
+	char error[160];
 
 	if ((app = calloc(1, sizeof(*app))) == NULL)
 		return (bad("memory"));
@@ -312,8 +312,8 @@ command_app(const char *seed)
 	options.accept_auto = 1;
 	options.start_timeout = PATIENCE;
 	options.backoff_max = CLOCK_SECOND;
-	app->hermes = hermes_new(load.base, &options, &callbacks, app, error,
-	    sizeof(error));
+	app->hermes = hermes_new(
+	    load.base, &options, &callbacks, app, error, sizeof(error));
 	sodium_memzero(key, sizeof(key));
 	if (app->hermes == NULL) {
 		free(app);
@@ -327,8 +327,8 @@ static int
 command_chat(struct app *app, const char *id, const char *peer,
     const unsigned long long numbers[3])
 {
-	struct load_chat	*entry;
-	uint8_t			 key[HERMES_KEY_SIZE];
+	struct load_chat *entry;
+	uint8_t key[HERMES_KEY_SIZE];
 
 	if (numbers[2] < 1 || numbers[2] > TEXT_MAX)
 		return (bad("size"));
@@ -353,31 +353,30 @@ command_chat(struct app *app, const char *id, const char *peer,
 static void
 show(void)
 {
-	struct load_chat	*entry;
-	json_t			*list = json_array(), *row;
+	struct load_chat *entry;
+	json_t *list = json_array(), *row;
 
-	SLIST_FOREACH(entry, &load.chats, entry) {
+	SLIST_FOREACH(entry, &load.chats, entry)
+	{
 		if (entry->chat != NULL)
 			hermes_chat_progress(entry->chat, &entry->progress);
 		row = json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I"
-		    " s:I s:b s:f s:s s:s s:I}",
-		    "app", entry->app->seed, "peer", entry->peer_seed,
-		    "chat", entry->id,
-		    "sent", (json_int_t)entry->sent,
-		    "acked", (json_int_t)entry->acked,
-		    "received", (json_int_t)entry->received,
-		    "first", (json_int_t)entry->first,
-		    "wrong", (json_int_t)entry->wrong,
-		    "errors", (json_int_t)entry->errors,
-		    "duplicates", (json_int_t)entry->progress.duplicates,
-		    "gaps", (json_int_t)entry->progress.gaps,
-		    "resent", (json_int_t)entry->progress.resent,
-		    "ready", entry->chat != NULL &&
-		    hermes_chat_is_ready(entry->chat),
-		    "seconds", (double)(entry->last_acked -
-		    entry->first_sent) / (double)CLOCK_SECOND,
-		    "gone", entry->gone, "error", entry->error,
-		    "connects", (json_int_t)entry->app->connects);
+				" s:I s:b s:f s:s s:s s:I}",
+		    "app", entry->app->seed, "peer", entry->peer_seed, "chat",
+		    entry->id, "sent", (json_int_t)entry->sent, "acked",
+		    (json_int_t)entry->acked, "received",
+		    (json_int_t)entry->received, "first",
+		    (json_int_t)entry->first, "wrong", (json_int_t)entry->wrong,
+		    "errors", (json_int_t)entry->errors, "duplicates",
+		    (json_int_t)entry->progress.duplicates, "gaps",
+		    (json_int_t)entry->progress.gaps, "resent",
+		    (json_int_t)entry->progress.resent, "ready",
+		    entry->chat != NULL && hermes_chat_is_ready(entry->chat),
+		    "seconds",
+		    (double)(entry->last_acked - entry->first_sent) /
+			(double)CLOCK_SECOND,
+		    "gone", entry->gone, "error", entry->error, "connects",
+		    (json_int_t)entry->app->connects);
 		if (row == NULL || json_array_append_new(list, row) == -1) {
 			(void)bad("memory");
 			exit(1);
@@ -391,14 +390,15 @@ show(void)
 static int
 command(const char *line)
 {
-	struct app		*app;
-	unsigned long long	 numbers[3];
-	char			 words[3][64];
+	struct app *app;
+	unsigned long long numbers[3];
+	char words[3][64];
 
 	if (sscanf(line, "app %63s", words[0]) == 1)
 		return (command_app(words[0]));
 	if (sscanf(line, "chat %63s %63s %63s %llu %llu %llu", words[0],
-	    words[1], words[2], &numbers[0], &numbers[1], &numbers[2]) == 6) {
+		words[1], words[2], &numbers[0], &numbers[1],
+		&numbers[2]) == 6) {
 		if ((app = app_find(words[0])) == NULL)
 			return (bad("no such app"));
 		return (command_chat(app, words[1], words[2], numbers));
@@ -420,9 +420,9 @@ command(const char *line)
 static void
 on_input(evutil_socket_t fd, short what, void *arg)
 {
-	struct evbuffer	*input = arg;
-	char		*line;
-	int		 n;
+	struct evbuffer *input = arg;
+	char *line;
+	int n;
 
 	(void)what;
 	if ((n = evbuffer_read(input, fd, -1)) <= 0) {
@@ -444,11 +444,11 @@ on_input(evutil_socket_t fd, short what, void *arg)
 int
 main(int argc, char *argv[])
 {
-	const struct timeval	 every = { 0, TICK / 1000 };
-	struct evbuffer		*input;
-	struct event		*tick, *reader;
-	struct load_chat	*entry;
-	struct app		*app;
+	const struct timeval every = { 0, TICK / 1000 };
+	struct evbuffer *input;
+	struct event *tick, *reader;
+	struct load_chat *entry;
+	struct app *app;
 
 	if (argc != 2 || sodium_init() == -1) {
 		(void)fprintf(stderr, "usage: load ADDRESS <commands\n");
@@ -461,8 +461,8 @@ main(int argc, char *argv[])
 	if (load.base == NULL || input == NULL)
 		return (1);
 	tick = event_new(load.base, -1, EV_PERSIST, on_tick, NULL);
-	reader = event_new(load.base, STDIN_FILENO, EV_READ | EV_PERSIST,
-	    on_input, input);
+	reader = event_new(
+	    load.base, STDIN_FILENO, EV_READ | EV_PERSIST, on_input, input);
 	if (tick == NULL || reader == NULL || event_add(tick, &every) == -1 ||
 	    event_add(reader, NULL) == -1)
 		return (1);

@@ -32,42 +32,42 @@
 
 #include "common/util/clock.h"
 
-#define ENDS		16
-#define MTU		2048
-#define HELD_MAX	20000	/* packets under way on all wires */
-#define HEADER		20	/* of IPv4 */
+#define ENDS     16
+#define MTU      2048
+#define HELD_MAX 20000 /* packets under way on all wires */
+#define HEADER   20    /* of IPv4 */
 
 struct packet {
-	STAILQ_ENTRY(packet)	 entry;
-	int64_t			 due;	/* monotonic */
-	size_t			 length;
-	uint8_t			 bytes[];
+	STAILQ_ENTRY(packet) entry;
+	int64_t due; /* monotonic */
+	size_t length;
+	uint8_t bytes[];
 };
 
 /* One direction of a pair. */
 struct way {
-	int			 cut;
-	unsigned		 loss;
-	int64_t			 delay;
-	unsigned long long	 passed;
-	unsigned long long	 dropped;
-	STAILQ_HEAD(, packet)	 held;
+	int cut;
+	unsigned loss;
+	int64_t delay;
+	unsigned long long passed;
+	unsigned long long dropped;
+	STAILQ_HEAD(, packet) held;
 };
 
 static struct {
-	size_t		count;
-	int		fds[ENDS];
-	struct way	ways[ENDS][ENDS];
-	int		out[ENDS];	/* cables */
-	size_t		held;
+	size_t count;
+	int fds[ENDS];
+	struct way ways[ENDS][ENDS];
+	int out[ENDS]; /* cables */
+	size_t held;
 } wire;
 
 static int
 tunnel_open(const char *netns)
 {
-	struct ifreq	 request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
-	char		 path[256];
-	int		 space, fd;
+	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	char path[256];
+	int space, fd;
 
 	(void)snprintf(path, sizeof(path), "/run/netns/%s", netns);
 	if ((space = open(path, O_RDONLY | O_CLOEXEC)) == -1 ||
@@ -76,7 +76,8 @@ tunnel_open(const char *netns)
 	(void)close(space);
 	(void)strcpy(request.ifr_name, "wire0");
 	if ((fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)) ==
-	    -1 || ioctl(fd, TUNSETIFF, &request) == -1)
+		-1 ||
+	    ioctl(fd, TUNSETIFF, &request) == -1)
 		err(1, "tunnel device in %s", netns);
 	return (fd);
 }
@@ -95,9 +96,9 @@ deliver(struct way *way, size_t to, const uint8_t *bytes, size_t length)
 static void
 carry(size_t from, const uint8_t *bytes, size_t length)
 {
-	struct packet	*packet;
-	struct way	*way;
-	size_t		 to;
+	struct packet *packet;
+	struct way *way;
+	size_t to;
 
 	if (length < HEADER || bytes[0] >> 4 != 4)
 		return;
@@ -127,18 +128,17 @@ carry(size_t from, const uint8_t *bytes, size_t length)
 static int
 release(void)
 {
-	struct packet	*packet;
-	struct way	*way;
-	int64_t		 now = clock_monotonic(), next = INT64_MAX;
-	size_t		 from, to;
+	struct packet *packet;
+	struct way *way;
+	int64_t now = clock_monotonic(), next = INT64_MAX;
+	size_t from, to;
 
 	for (from = 0; from < wire.count; from++)
 		for (to = 0; to < wire.count; to++) {
 			way = &wire.ways[from][to];
 			while ((packet = STAILQ_FIRST(&way->held)) != NULL &&
-			    packet->due <= now) {
-				deliver(way, to, packet->bytes,
-				    packet->length);
+			       packet->due <= now) {
+				deliver(way, to, packet->bytes, packet->length);
 				STAILQ_REMOVE_HEAD(&way->held, entry);
 				free(packet);
 				wire.held--;
@@ -154,25 +154,26 @@ release(void)
 static void
 command(const char *line)
 {
-	struct way	*way;
-	unsigned	 from, to, cut, loss, delay;
-	int		 in;
+	struct way *way;
+	unsigned from, to, cut, loss, delay;
+	int in;
 
 	if (sscanf(line, "set %u %u %u %u %u", &from, &to, &cut, &loss,
-	    &delay) == 5 && from - 1 < wire.count && to - 1 < wire.count) {
+		&delay) == 5 &&
+	    from - 1 < wire.count && to - 1 < wire.count) {
 		way = &wire.ways[from - 1][to - 1];
 		way->cut = cut != 0;
 		way->loss = loss;
 		way->delay = (int64_t)delay * CLOCK_MS;
 		(void)puts("ok");
 	} else if (sscanf(line, "cable %u %d", &from, &in) == 2 &&
-	    from - 1 < wire.count) {
+		   from - 1 < wire.count) {
 		if (ioctl(wire.fds[from - 1], TUNSETCARRIER, &in) == -1)
 			err(1, "carrier");
 		wire.out[from - 1] = !in;
 		(void)puts("ok");
 	} else if (sscanf(line, "count %u %u", &from, &to) == 2 &&
-	    from - 1 < wire.count && to - 1 < wire.count) {
+		   from - 1 < wire.count && to - 1 < wire.count) {
 		way = &wire.ways[from - 1][to - 1];
 		(void)printf("%llu %llu\n", way->passed, way->dropped);
 	} else
@@ -183,11 +184,11 @@ command(const char *line)
 int
 main(int argc, char *argv[])
 {
-	struct pollfd	 polls[ENDS + 1];
-	uint8_t		 bytes[MTU];
-	char		 line[128];
-	ssize_t		 n;
-	size_t		 i, j;
+	struct pollfd polls[ENDS + 1];
+	uint8_t bytes[MTU];
+	char line[128];
+	ssize_t n;
+	size_t i, j;
 
 	if (argc < 2 || argc > ENDS + 1 || sodium_init() == -1)
 		errx(1, "usage: wire NETNS ...");
@@ -209,8 +210,8 @@ main(int argc, char *argv[])
 		    errno != EINTR)
 			err(1, "poll");
 		for (i = 0; i < wire.count; i++)
-			while ((n = read(wire.fds[i], bytes,
-			    sizeof(bytes))) > 0)
+			while (
+			    (n = read(wire.fds[i], bytes, sizeof(bytes))) > 0)
 				carry(i, bytes, (size_t)n);
 		if (polls[wire.count].revents == 0)
 			continue;
