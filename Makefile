@@ -141,7 +141,7 @@ $(HOUSE)/crash_at.so: regress/house/crash_at.c
 	    -o $@ $< -ldl
 
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform regress/cluster regress/keyscan
+		regress/conform $(wildcard regress/cluster/test_*.py) regress/keyscan
 
 # Packages first, then everything else in a make that can see them.
 check: deps
@@ -168,7 +168,8 @@ asan: deps
 	    asan-run
 asan-run: all unit-bin $(CLUSTER_BIN)
 	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
-	    sh regress/run.sh $(UNIT_BIN) regress/cluster
+	    sh regress/run.sh $(UNIT_BIN) \
+	    $(wildcard regress/cluster/test_*.py)
 
 # Needs root; starts a Docker engine when none runs.
 docker-check: deps
