@@ -270,7 +270,8 @@ setup_repeat(struct arriving *a, struct chat *chat)
 			return;
 		}
 		chat_send_present(chats, chat, 1, resume);
-	} else if (!chat->resuming)
+	} else if (!chat->resuming || !resume)
+		/* It goes before an offer of a peer that lost its keys. */
 		return;
 	if (chat->ratchet.version == 0 || chat->pending.version != 0)
 		return; /* READY comes with the next epoch */

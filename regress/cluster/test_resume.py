@@ -18,7 +18,7 @@ import pytest
 
 from hermes_cli import Cli
 from hermes_node import Mesh, until
-from hermes_wire import Session, meet
+from hermes_wire import Closed, Identity, Session, meet
 
 SEED = os.environ.get("SEED", "hermes")
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
@@ -136,8 +136,10 @@ class Round:
         assert all(node.killed for node in nodes)
         for node in nodes:
             node.spawn()
+            # Ready it is only when it sees the other one.
             if not self.together:
-                node.wait_ready()
+                until(f"{node.name} healthy",
+                      lambda: node.http("/healthz")[0] == 200)
         for node in nodes:
             node.wait_ready()
 
@@ -156,6 +158,113 @@ class Round:
                   lambda: version(node, self.chat) is None)
             twice = [e for e, n in epochs(node).items() if n > 1]
             assert twice == []
+
+
+class App:
+    """A session that comes and goes; it knows what it sent and got."""
+
+    def __init__(self, mesh, place, chat):
+        self.mesh, self.place, self.chat = mesh, place, chat
+        self.session = None
+        self.identity = Identity()
+        self.sent, self.got = 0, []
+
+    def connect(self):
+        self.session = Session(self.mesh[self.place].app)
+        self.session.identity = self.identity
+        self.session.connect()
+        return self
+
+    def leave(self):
+        self.session.close()
+
+    def say(self, first, last):
+        for i in range(first, last + 1):
+            self.session.message(self.chat, i, b"%s %d" % (
+                self.identity.id[:8].encode(), i))
+        self.sent = max(self.sent, last)
+
+    def hear(self, other, last):
+        """All of other's messages up to last, each once and in order."""
+        while len(self.got) < last:
+            self.got.append(self.session.received(self.chat, timeout=60))
+        assert self.got == [(i, b"%s %d" % (other.identity.id[:8].encode(),
+                                            i)) for i in range(1, last + 1)]
+
+    def resume(self, other, **fields):
+        self.session.start(self.chat, other.identity, resume=True, **fields)
+
+
+@pytest.mark.parametrize("dies", ["nobody", "node 0", "node 1", "both"])
+@pytest.mark.parametrize("first", [0, 1], ids=["anna-first", "bert-first"])
+def test_L42_one_stays_away_while_the_other_sends(mesh, dies, first):
+    """bert left in good order; anna fills her window; nodes die; both come
+    back in either order, the second one when the first already asked."""
+    chat = f"away-{first}-{dies.replace(' ', '')}"
+    anna, bert = (App(mesh, i, chat).connect() for i in (0, 1))
+    meet(anna.session, bert.session)
+    for app, other in ((anna, bert), (bert, anna)):
+        app.session.start(chat, other.identity)
+    for app in (anna, bert):
+        app.session.wait_ready(chat)
+    anna.say(1, 10)
+    bert.say(1, 10)
+    bert.hear(anna, 10)
+    anna.hear(bert, 10)
+    for app in (anna, bert):
+        app.session.acked(chat, 10)
+    bert.leave()
+    anna.session.wait("chat_status", lambda s: s.status == "peer_away")
+    anna.say(11, 10 + WINDOW)
+    anna.session.ping()
+    before = [version(node, chat) for node in mesh.nodes]
+    dead = {"nobody": [], "node 0": [0], "node 1": [1], "both": [0, 1]}[dies]
+    for i in dead:
+        mesh[i].sigkill()
+    for i in dead:
+        mesh[i].spawn()
+    for i in dead:
+        mesh[i].wait_ready()
+    if 0 in dead:
+        with pytest.raises(Closed):
+            anna.session.wait("challenge")
+    anna.leave()
+    apps = [anna, bert]
+    one, two = apps[first], apps[1 - first]
+    one.connect().resume(two)
+    # Nothing to be had yet, and nothing wrong.
+    one.session.ping()
+    assert one.session.none("error")
+    two.connect()
+    meet(anna.session, bert.session)
+    two.resume(one)
+    acks = [app.session.wait_ready(chat, timeout=60) for app in apps]
+    assert all(ack.resumed for ack in acks)
+    now = acks[0].key_version
+    assert acks[1].key_version == now
+    assert all(now > v for v in before) if dead else now >= before[0]
+    # anna goes on where her node says, which is after what bert has.
+    assert acks[1].next_receive_sequence == 11
+    assert acks[1].next_send_sequence == 11
+    assert acks[0].next_receive_sequence == 11
+    assert 11 <= acks[0].next_send_sequence <= 11 + WINDOW
+    if 0 not in dead:
+        assert acks[0].next_send_sequence == 11 + WINDOW  # kept for her
+    anna.say(acks[0].next_send_sequence, 20 + WINDOW)
+    bert.say(11, 20)
+    bert.hear(anna, 20 + WINDOW)
+    anna.hear(bert, 20)
+    anna.session.acked(chat, 20 + WINDOW)
+    bert.session.acked(chat, 20)
+    for app in apps:
+        assert app.session.none("chat_message")
+        assert app.session.none("error")
+    anna.session.delete(chat)
+    anna.session.deleted(chat)
+    for app in apps:
+        app.leave()
+    for node in mesh.nodes:
+        assert [e for e, n in epochs(node).items() if n > 1] == []
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

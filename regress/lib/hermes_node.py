@@ -5,6 +5,7 @@ temporary directory, on ports of its own."""
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from hermes_cli import BUILD
 
 HERMESD = str(BUILD / "hermesd")
 HERMESCTL = str(BUILD / "hermesctl")
+PORTS = (10000, 32000)
 START = 60   # seconds until a node is ready, on a busy machine
 POLL = 0.02  # seconds between looks at a state
 
@@ -51,16 +53,22 @@ _given = set()  # ports of nodes that may not have started yet
 
 
 def free_ports(count):
-    """Ports free just now, each different, also from those given before."""
+    """Ports free just now, each different, also from those given before. Not
+    of those that the system gives to clients: a node that is started again
+    must find its own still free."""
     sockets, ports = [], []
     try:
         while len(ports) < count:
+            port = random.SystemRandom().randrange(*PORTS)
+            if port in _given:
+                continue
             sockets.append(socket.socket())
-            sockets[-1].bind(("127.0.0.1", 0))
-            port = sockets[-1].getsockname()[1]
-            if port not in _given:
-                ports.append(port)
-        _given.update(ports)
+            try:
+                sockets[-1].bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            _given.add(port)
+            ports.append(port)
         return ports
     finally:
         for one in sockets:
