@@ -27,6 +27,7 @@ static const struct command_row {
 	{ "ticket revoke", 1, command_ticket_revoke },
 	{ "join", 1, command_join },
 	{ "rekey", 1, command_rekey },
+	{ "rekey tls", 1, command_rekey_tls },
 	{ "erase", 1, command_erase },
 	{ "backup", 1, command_backup },
 	{ "restore", 1, command_restore },

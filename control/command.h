@@ -98,6 +98,7 @@ void command_mesh_revoke(struct command *command);
 void command_ticket(struct command *command);
 void command_ticket_revoke(struct command *command);
 void command_join(struct command *command);
+void command_rekey_tls(struct command *command);
 void command_erase(struct command *command);
 void command_unlock(struct command *command);
 void command_stop(struct command *command);

@@ -170,6 +170,13 @@ command_join(struct command *command)
 }
 
 void
+command_rekey_tls(struct command *command)
+{
+	command_request(
+	    command, PROCESS_KEYD, IPC_REKEY_TLS, &plain, command_result);
+}
+
+void
 command_erase(struct command *command)
 {
 	command_request(

@@ -153,6 +153,7 @@ int ctl_mesh_revoke(struct ctl *ctl, int argc, char *argv[]);
 int ctl_ticket(struct ctl *ctl, int argc, char *argv[]);
 int ctl_ticket_revoke(struct ctl *ctl, int argc, char *argv[]);
 int ctl_join(struct ctl *ctl, int argc, char *argv[]);
+int ctl_rekey_tls(struct ctl *ctl);
 int ctl_erase(struct ctl *ctl, int argc, char *argv[]);
 int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
 int ctl_stop(struct ctl *ctl, int argc, char *argv[]);

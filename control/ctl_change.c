@@ -116,6 +116,13 @@ ctl_join(struct ctl *ctl, int argc, char *argv[])
 }
 
 int
+ctl_rekey_tls(struct ctl *ctl)
+{
+	return (
+	    ctl_do(ctl, json_pack("{s:s}", "command", "rekey tls"), -1, NULL));
+}
+
+int
 ctl_erase(struct ctl *ctl, int argc, char *argv[])
 {
 	int now = 0;

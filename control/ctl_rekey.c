@@ -152,6 +152,10 @@ ctl_rekey(struct ctl *ctl, int argc, char *argv[])
 	if ((count = ctl_options(ctl, options, argc, argv, 1, 2)) == -1 ||
 	    (request = rekey_request(count, argv)) == NULL)
 		return (CTL_USAGE);
+	if (count == 1 && strcmp(argv[0], "tls") == 0) {
+		json_decref(request);
+		return (ctl_rekey_tls(ctl));
+	}
 	matches = json_array();
 	status = ctl_request(ctl, request, -1, rekey_collect, matches, &last);
 	chats = json_object_get(last, "chats");

@@ -34,7 +34,7 @@ static const struct ctl_word words[] = {
 	{ "join", "TICKET | -", ctl_join, NULL },
 	{ "mesh", "create | revoke NODE", NULL, mesh_words },
 	{ "monitor", "", ctl_monitor, NULL },
-	{ "rekey", "CHAT | app APP | all [--wait]", ctl_rekey, NULL },
+	{ "rekey", "CHAT | app APP | all [--wait] | tls", ctl_rekey, NULL },
 	{ "reload", "", ctl_reload, NULL },
 	{ "restore", "FILE [--force]", ctl_restore, NULL },
 	{ "show",

@@ -234,6 +234,29 @@ handle_rekey(void *arg, const struct ipc_message *message)
 }
 
 static void
+handle_rekey_tls(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	const char *error = NULL;
+
+	if (keyd.chats == NULL)
+		error = "the store is locked";
+	else if (identity_rekey_tls(&keyd.identity, keyd.store) == -1)
+		error = "the store failed";
+	else {
+		/* A key without its certificate cannot go on. */
+		if (unlock_certificates() == -1)
+			fatal("certificates",
+			    "reason=\"cannot make or store them\"");
+		keyd_erased();
+		unlock_tell_all();
+		log_info("tls_rekeyed", "node=%s", keyd.identity.node_id);
+	}
+	answer_result(door(arg), request->id, error == NULL, 0,
+	    error == NULL ? "new TLS keys are in use" : error);
+}
+
+static void
 handle_erase(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_request *request = message->payload;
@@ -522,6 +545,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_TICKET_REVOKE] = handle_ticket_revoke,
 	[IPC_REVOKE] = handle_revoke,
 	[IPC_REKEY] = handle_rekey,
+	[IPC_REKEY_TLS] = handle_rekey_tls,
 	[IPC_ERASE] = handle_erase,
 	[IPC_BACKUP_PASSPHRASE] = handle_backup_passphrase,
 	[IPC_BACKUP] = handle_backup,

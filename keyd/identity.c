@@ -221,6 +221,34 @@ identity_advance(struct identity *identity, struct store *store)
 	return (finish(store, identity_put_counters(identity, store)));
 }
 
+int
+identity_rekey_tls(struct identity *identity, struct store *store)
+{
+	struct identity_secrets *secrets = identity->secrets;
+	uint8_t *record = secret_new(SECRET_MAX);
+	uint8_t *app, *mesh;
+	int result = -1;
+
+	if (record == NULL)
+		return (-1);
+	app = record + crypto_sign_SEEDBYTES;
+	mesh = app + P256_SIZE;
+	memcpy(record, secrets->node, crypto_sign_SEEDBYTES);
+	if (tls_make_key(app) == 0 && tls_make_key(mesh) == 0)
+		result = put(store, "identity", record, NODE_RECORD_SIZE);
+	result = finish(store, result);
+	if (result == 0) {
+		keyscan_wiped(KEYSCAN_TLS, secrets->tls_app, P256_SIZE);
+		keyscan_wiped(KEYSCAN_TLS, secrets->tls_mesh, P256_SIZE);
+		memcpy(secrets->tls_app, app, P256_SIZE);
+		memcpy(secrets->tls_mesh, mesh, P256_SIZE);
+		keyscan_made(KEYSCAN_TLS, secrets->tls_app, P256_SIZE);
+		keyscan_made(KEYSCAN_TLS, secrets->tls_mesh, P256_SIZE);
+	}
+	secret_free(record, SECRET_MAX);
+	return (result);
+}
+
 /* --- what others get ---------------------------------------------------- */
 
 void

@@ -49,6 +49,10 @@ void identity_wipe(struct identity *identity);
 /* A new incarnation (a new mesh process), on disk. 0 or -1. */
 int identity_advance(struct identity *identity, struct store *store);
 
+/* New keys for TLS, on disk; the old ones are gone. 0, or -1 and nothing has
+ * changed. */
+int identity_rekey_tls(struct identity *identity, struct store *store);
+
 /* Everything of IDENTITY but the hashes of TLS keys. */
 void identity_fill(const struct identity *identity, struct ipc_identity *out);
 

@@ -239,6 +239,31 @@ def test_expired_membership(nodes):
         node.wait_ready()
 
 
+def test_tls_keys_are_replaced_under_a_chat():
+    """New certificates at both listeners; no session dropped; new
+    connections of apps and nodes work, also after a restart."""
+    with Mesh(2) as two:
+        with Talk(two, "tls", 500) as talk:
+            talk.under_way(10)
+            for node in two.nodes:
+                old = node.ctl("show", "certificate")["certificate"]
+                assert "new TLS keys" in node.ctl("rekey", "tls")["message"]
+                until("another certificate", lambda: node.ctl(
+                    "show", "certificate")["certificate"] != old)
+            anna, bert = talk.finish()
+            assert talk.anna.count("DISCONNECTED") == 0
+            assert talk.bert.count("DISCONNECTED") == 0
+            assert anna["resent"] == bert["resent"] == 0
+        now = two[1].ctl("show", "certificate")["certificate"]
+        two[1].sigkill()
+        two[1].start()
+        assert two[1].ctl("show", "certificate")["certificate"] == now
+        for node in two.nodes:
+            wait_alive(node, 2)
+        with Talk(two, "after", 20) as talk:
+            talk.finish()
+
+
 # --- revocation ------------------------------------------------------------
 
 def chat(mesh, name, sender, receiver):
