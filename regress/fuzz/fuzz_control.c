@@ -149,8 +149,10 @@ listener(int family, struct sockaddr *address, socklen_t *length)
 {
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	FUZZ_CHECK(fd != -1 && bind(fd, address, *length) == 0 &&
-		   listen(fd, 8) == 0 && getsockname(fd, address, length) == 0);
+	FUZZ_CHECK(fd != -1 && bind(fd, address, *length) == 0);
+	*length = sizeof(struct sockaddr_storage);
+	FUZZ_CHECK(
+	    listen(fd, 8) == 0 && getsockname(fd, address, length) == 0);
 	return (fd);
 }
 
@@ -176,6 +178,7 @@ serve(struct input *input, int http)
 	FUZZ_CHECK((http ? http_listen(fd) : socket_listen(fd)) == 0);
 	client = socket(
 	    address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(client != -1);
 	FUZZ_CHECK(connect(client, (struct sockaddr *)&address, length) == 0);
 	turn();
 	/* Requests end with a NUL; answers follow. */

@@ -84,6 +84,35 @@ proc_ipc(enum process peer)
 	return (NULL);
 }
 
+/* As in proc.c: of no use at once, gone at the end of the turn. */
+void
+proc_broken(enum process peer, const char *why)
+{
+	size_t i;
+
+	(void)why;
+	for (i = 0; i < DOOR_COUNT; i++)
+		if (processes[i] == peer && house.doors[i].up) {
+			house.doors[i].up = 0;
+			house.doors[i].unsure = 1;
+			ipc_pause(house.doors[i].proc.ipc, 1);
+		}
+}
+
+/* The end of a turn. */
+static void
+broken_close(void)
+{
+	size_t i;
+
+	for (i = 0; i < DOOR_COUNT; i++)
+		if (!house.doors[i].up && house.doors[i].proc.ipc != NULL) {
+			house.hooks->door_down(processes[i]);
+			ipc_free(house.doors[i].proc.ipc);
+			house.doors[i].proc.ipc = NULL;
+		}
+}
+
 void
 proc_done(void)
 {
@@ -362,6 +391,8 @@ budget_for(const struct ipc_message *message)
 	case IPC_REVOKE:
 	case IPC_REVOKED:
 		return (4096 + chats * (setup + 1024));
+	case IPC_EVENTS_WANTED:
+		return (64);
 	case IPC_TICKET_MAKE:
 		return (sizeof(struct ipc_ticket) + 64);
 	default:
@@ -386,7 +417,8 @@ on_message(void *arg, const struct ipc_message *message)
 		memcpy(&key, message->payload, sizeof(key));
 	house.from = from->peer;
 	house.type = message->type;
-	house.budget += budget_for(message);
+	/* And news, once somebody wants them. */
+	house.budget += budget_for(message) + 4 * sizeof(struct ipc_event);
 	house.hooks->handlers[message->type](arg, message);
 	if (FROM(ROUTER, CHAT_START) &&
 	    metrics[METRIC_REKEYS_ATTEMPT_APP].value != rekeys)
@@ -420,9 +452,11 @@ on_closed(void *arg, const char *reason)
 	struct door *door = arg;
 
 	(void)reason;
-	FUZZ_CHECK(door->up);
-	door->up = 0;
+	FUZZ_CHECK(door->up || door->unsure);
 	door->proc.ipc = NULL;
+	if (!door->up)
+		return;
+	door->up = 0;
 	house.hooks->door_down(door->proc.peer);
 }
 
@@ -577,6 +611,7 @@ settle(const struct secrets *before)
 
 	while (idle < 2) {
 		(void)event_base_loop(house.base, EVLOOP_NONBLOCK);
+		broken_close();
 		after.count = heard = 0;
 		secrets_collect(&after);
 		for (i = 0; i < DOOR_COUNT; i++)

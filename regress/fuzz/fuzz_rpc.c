@@ -122,9 +122,16 @@ rpc_transport_discard(struct rpc_transport *transport)
 int
 rpc_transport_flush(struct rpc_transport *transport)
 {
-	if (!state.stuck)
-		buffer_consume(
-		    &transport->out, buffer_length(&transport->out));
+	struct buffer *out = &transport->out;
+	ssize_t n;
+
+	while (buffer_length(out) > 0) {
+		n = send(transport->fd, buffer_bytes(out), buffer_length(out),
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n == -1)
+			return (errno == EAGAIN ? 0 : -1);
+		buffer_consume(out, (size_t)n);
+	}
 	return (0);
 }
 
@@ -234,12 +241,17 @@ static const struct rpc_method methods[] = {
 /* --- connections -------------------------------------------------------- */
 
 static void
-turn(void)
+turn(int client)
 {
+	static uint8_t room[65536];
 	int i;
 
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 4; i++) {
 		(void)event_base_loop(state.base, EVLOOP_NONBLOCK);
+		while (!state.stuck && client != -1 &&
+		       recv(client, room, sizeof(room), MSG_DONTWAIT) > 0)
+			;
+	}
 }
 
 static int
@@ -325,22 +337,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(client != -1 &&
 		   connect(client, (struct sockaddr *)&address,
 		       sizeof(address)) == 0);
-	turn();
+	turn(client);
 	while (state.input.left > 0 && rounds++ < 64) {
 		uint8_t byte = cut == 0 ? 0xff : (uint8_t)(cut + rounds);
 
 		if (send(client, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT) != 1)
 			break;
-		turn();
+		turn(client);
 	}
 	if (how & 8)
 		rpc_server_drain(server);
-	turn();
+	turn(client);
 	state.ended = 1;
 	(void)shutdown(client, SHUT_WR);
-	turn();
+	turn(client);
 	rpc_server_free(server);
-	turn();
+	turn(client);
 	(void)close(client);
 	FUZZ_CHECK(state.opened == state.closed);
 	free(whole);
