@@ -21,13 +21,15 @@
 
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "keyd/pages.h"
 #include "keyd/seal.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
 #define STORE_KEY_SIZE  (1 + KEY_SIZE)
 #define STORE_PLAIN_MAX (2 + STORE_RECORD_MAX)
-#define STORE_FILE      "records.db"
+#define STORE_FILE      PAGES_DATABASE
+#define STORE_MARK      "kept" /* this file: there have been records */
 #define CACHE_SIZE      (16 * 1024 * 1024)
 #define LOG_FILE_SIZE   (4 * 1024 * 1024)
 
@@ -40,6 +42,7 @@ struct store {
 	struct seal *seal; /* NULL: locked */
 	uint8_t *plain;    /* SECRET_MAX, one record */
 	int broken;
+	int marked; /* STORE_MARK is there */
 	int rotating;
 	uint8_t position[STORE_KEY_SIZE]; /* of the rotation */
 };
@@ -117,6 +120,8 @@ database_open(struct store *store, const char *path)
 {
 	int status;
 
+	if (pages_recover(store->folder) == -1 || pages_hook() == -1)
+		return (store_check(store, "pages", errno));
 	if ((status = db_env_create(&store->env, 0)) != 0)
 		return (store_check(store, "db_env_create", status));
 	store->env->set_errcall(store->env, store_message);
@@ -172,6 +177,30 @@ store_empty(struct store *store)
 	return (status == DB_NOTFOUND);
 }
 
+/* Have there been records, as far as the mark tells? */
+static int
+store_was_used(struct store *store)
+{
+	struct stat st;
+
+	store->marked =
+	    fstatat(store->folder, STORE_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	return (store->marked);
+}
+
+/* From now on a store without records is one that has lost them. */
+static void
+store_mark(struct store *store)
+{
+	int fd = openat(store->folder, STORE_MARK,
+	    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd == -1 || close(fd) == -1 || fsync(store->folder) == -1)
+		log_warn("store_not_marked", "error=%s", strerror(errno));
+	else
+		store->marked = 1;
+}
+
 enum store_error
 store_unlock(struct store *store, const char *passphrase, size_t length,
     uint64_t ops, uint64_t memory)
@@ -181,10 +210,12 @@ store_unlock(struct store *store, const char *passphrase, size_t length,
 
 	if (exists == -1)
 		return (STORE_SYSTEM);
+	/* Records without a keyring, a keyring without records: somebody took
+	 * the other away. */
+	if (store_was_used(store) ? exists == 0 || store_empty(store)
+				  : exists == 0 && !store_empty(store))
+		return (STORE_DAMAGED);
 	if (exists == 0) {
-		/* Records without a keyring: somebody took it away. */
-		if (!store_empty(store))
-			return (STORE_DAMAGED);
 		if (seal_create(
 			store->folder, passphrase, length, ops, memory) == -1)
 			return (STORE_SYSTEM);
@@ -308,8 +339,13 @@ store_commit(struct store *store, int sync)
 		return (0);
 	store->txn = NULL;
 	metric_add(METRIC_STORE_TRANSACTIONS, 1);
-	return (store_check(store, "commit",
-	    txn->commit(txn, sync ? DB_TXN_SYNC : DB_TXN_WRITE_NOSYNC)));
+	if (store_check(store, "commit",
+		txn->commit(txn, sync ? DB_TXN_SYNC : DB_TXN_WRITE_NOSYNC)) ==
+	    -1)
+		return (-1);
+	if (sync && !store->marked)
+		store_mark(store);
+	return (0);
 }
 
 void
