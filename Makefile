@@ -46,7 +46,7 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check bench asan lint docker-check install uninstall' \
+	@echo 'all demo check bench asan fuzz lint docker-check install uninstall' \
 	    'deps clean'
 
 .SECONDARY:
@@ -141,12 +141,13 @@ $(HOUSE)/crash_at.so: regress/house/crash_at.c
 	    -o $@ $< -ldl
 
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform $(wildcard regress/cluster/test_*.py) regress/keyscan
+		regress/conform $(wildcard regress/cluster/test_*.py) regress/fuzz/run.sh regress/keyscan
 
 # Packages first, then everything else in a make that can see them.
 check: deps
 	$(MAKE) -j2 all unit-bin $(CLUSTER_BIN) $(if $(SIM),$(BUILD)/regress/sim/sim)
 	$(MAKE) keyscan-build
+	$(MAKE) fuzz-replay
 	BUILD=$(BUILD) sh regress/run.sh $(SUITES)
 
 demo: deps
@@ -221,9 +222,11 @@ deps:
 	sh etc/deps.sh
 
 clean:
-	rm -rf $(BUILD) build-asan build-clang
+	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
 .PHONY: all help deps check demo bench asan asan-run lint install uninstall \
     clean unit-bin docker-check
 
 include regress/keyscan/keyscan.mk
+
+include regress/fuzz/fuzz.mk

@@ -1,0 +1,215 @@
+#!/usr/bin/python3
+"""Write the first corpus of every fuzz target: seeds.py FOLDER. The same each
+time; what a search adds to it is chosen with libFuzzer's -merge=1."""
+import glob
+import hashlib
+import os
+import random
+import struct
+import sys
+
+FOLDER = sys.argv[1]
+
+
+def put(target, name, data):
+    folder = os.path.join(FOLDER, target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+
+def bytes_of(seed, length):
+    return random.Random(seed).randbytes(length)
+
+
+# Scripts: any bytes are one.
+for target, count, longest in (("keyd", 24, 700), ("chats", 16, 500),
+                               ("chat", 8, 400), ("swim", 12, 400),
+                               ("directory", 12, 400), ("records", 12, 200)):
+    for i in range(count):
+        chance = random.Random("%s%d" % (target, i))
+        put(target, "seed%02d" % i,
+            bytes([i]) + chance.randbytes(chance.randrange(40, longest)))
+
+
+# Doors: frames of every type, length and descriptor as they come.
+def ipc_frame(kind, length, descriptor, fill):
+    body = bytes([fill]) * length
+    frame = struct.pack("=IHH", length, kind, descriptor) + body
+    return frame + bytes(-len(frame) % 8)
+
+
+for i in range(12):
+    chance = random.Random("ipc%d" % i)
+    frames = b"".join(ipc_frame(chance.randrange(1, 90), chance.choice(
+        (8, 16, 48, 96)), chance.randrange(8) == 0, i) for _ in range(6))
+    put("ipc", "seed%02d" % i, bytes([8]) + chance.randbytes(8) + frames)
+
+
+# Protobuf by hand: wire types 0 and 2 are all there is.
+def varint(value):
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def text(field, value):
+    if isinstance(value, str):
+        value = value.encode()
+    return varint(field << 3 | 2) + varint(len(value)) + value
+
+
+def app_frame(field, body):
+    return text(1, "correlation") + text(field, body)
+
+
+PAIR = text(1, "accept") + text(2, "auto")
+START = (text(1, "a chat") + text(2, bytes(32)) + text(3, bytes(64)) +
+         text(4, PAIR) + text(5, "ab" * 32) + text(7, bytes(32)) +
+         number(8, 2) + text(9, b"salt") + text(10, b"info") + number(11, 1))
+put("frames", "connect", app_frame(2, text(1, bytes(32)) + text(
+    2, bytes(64)) + text(3, "node") + text(4, PAIR) + text(5, bytes(32)) +
+    number(6, 1) + number(7, 2)))
+put("frames", "start", app_frame(4, START))
+put("frames", "message", app_frame(6, text(1, "c") + text(2, b"x" * 40) +
+                                   number(3, 7) + text(20, "ab" * 32)))
+put("frames", "ack", app_frame(7, text(1, "c") + number(2, 7)))
+put("frames", "delete", app_frame(8, text(1, "c") + text(2, "why")))
+put("frames", "heartbeat", app_frame(11, number(1, 12345)))
+put("frames", "find", app_frame(12, text(1, "ab" * 32) + text(2, "node")))
+put("frames", "unknown", app_frame(99, b"what"))
+
+# Signed things, by their layout; nothing in them is signed.
+KEY = bytes(range(32))
+NODE = b"node-one" + bytes(56)
+
+
+def lp(value):
+    return struct.pack(">I", len(value)) + value
+
+
+LO, HI = bytes([1]) * 32, bytes([2]) * 32
+HANDLE = hashlib.blake2b(b"hermes-chat-handle-v1" + lp(b"a chat") + LO + HI,
+                         digest_size=32).digest()
+OFFER = (b"hermes-offer-v1" + HANDLE + struct.pack(">IIB", 1, 0, 0) + LO + HI +
+         KEY * 5 + struct.pack(">Q", 1) + bytes(64))
+put("sign", "offer", b"\x04" + OFFER)
+put("sign", "attestation", b"\x03\x02" + KEY * 3 + NODE + struct.pack(
+    ">QQ", 1700000000 * 10**9, 1700000600 * 10**9) + KEY + bytes(64))
+CERTIFICATE = (hashlib.sha256(KEY).digest() + NODE + KEY +
+               struct.pack(">QQ", 1, 1800000000 * 10**9) + bytes(64))
+put("sign", "certificate", b"\x02" + CERTIFICATE)
+put("sign", "text", b"\x01hermes1" + b"abcdefghijklmnop" * 8)
+for i in range(4):
+    put("sign", "ticket%d" % i, b"\x00" + b"hermes-ticket-v1" + KEY * i +
+        bytes_of("ticket%d" % i, 120))
+put("sign", "binding", b"\x05" + NODE + KEY + bytes(64))
+put("sign", "x509", b"\x06\x30\x82\x01\x00" + bytes_of("x509", 80))
+
+# RouteFrames and gossip.
+RELAY = (text(1, "a chat") + text(2, b"y" * 48) + number(3, 4) +
+         text(4, HANDLE) + number(5, 1) + number(6, 9))
+SETUP = (text(1, "a chat") + text(2, LO.hex()) + text(3, HI.hex()) +
+         text(6, PAIR) + text(7, "one") + text(8, bytes([1, 2, 3]) +
+                                               bytes(29)) +
+         number(9, 1) + text(13, OFFER))
+put("mesh", "relay", b"\x00" + text(1, "c") + text(3, RELAY))
+put("mesh", "setup", b"\x00" + text(2, SETUP))
+put("mesh", "setup-bare", b"\x01" + SETUP)
+put("mesh", "teardown", b"\x00" + text(4, text(1, "a chat") + text(
+    2, "deleted") + text(3, HANDLE) + number(4, 3)))
+put("mesh", "error", b"\x00" + text(5, text(1, "AUTH_FAILED") +
+                                    text(4, HANDLE)))
+put("mesh", "ack", b"\x00" + text(6, number(2, 8) + text(3, HANDLE)))
+put("mesh", "credit", b"\x00" + text(7, text(1, HANDLE) + number(2, 256) +
+                                     number(3, 1 << 20)))
+DESCRIPTOR = (text(1, "node-one") + text(2, "127.0.0.1:7444") + text(3, KEY) +
+              text(5, PAIR) + number(6, 5) + text(7, KEY) +
+              text(8, CERTIFICATE) + text(9, bytes(64)) + text(10, "app"))
+put("mesh", "descriptor", b"\x03" + DESCRIPTOR)
+put("mesh", "member", b"\x02" + text(2, number(1, 5) + text(2, DESCRIPTOR) +
+                                     number(3, 5) + text(5, bytes(64))))
+APP = (text(1, "ab" * 32) + text(2, "node-one") + text(3, "0f" * 16) +
+       text(4, PAIR) + number(5, 9) + text(6, bytes(273)) + number(8, 2))
+put("mesh", "presence", b"\x02" + text(3, text(1, "node-one") +
+                                       text(2, APP) + number(3, 2) +
+                                       number(4, 1) + text(5, bytes(64))))
+
+
+# HTTP/2: SETTINGS come with the target's preface.
+def h2(kind, flags, stream, body=b""):
+    return struct.pack(">I", len(body))[1:] + bytes(
+        [kind, flags]) + struct.pack(">I", stream) + body
+
+
+def literal(name, value):
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+def call(stream, path, message, end=1):
+    headers = (b"\x83\x87" + literal(b":path", path) +
+               literal(b":authority", b"x") +
+               literal(b"content-type", b"application/grpc") +
+               literal(b"te", b"trailers") + literal(b"grpc-timeout", b"9S"))
+    frame = b"\x00" + struct.pack(">I", len(message)) + message
+    return h2(1, 4, stream, headers) + h2(0, end, stream, frame)
+
+
+RPC = {
+    "unary": call(1, b"/t.T/U", b"hello"),
+    "stream": call(1, b"/t.T/S", b"hello", 0) + h2(0, 1, 1, b""),
+    "health": call(1, b"/grpc.health.v1.Health/Check", text(1, "t.T")),
+    "watch": call(1, b"/grpc.health.v1.Health/Watch", b"", 0) +
+    h2(3, 0, 1, struct.pack(">I", 8)),
+    "reflection": call(
+        1, b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        text(7, "*")),
+    "unknown": call(1, b"/no.Such/Method", b""),
+    "reset": call(1, b"/t.T/S", b"\xee", 0) + h2(3, 0, 1, bytes(4)),
+    "ping": h2(6, 0, 0, bytes(8)) + h2(8, 0, 0, struct.pack(">I", 100)),
+    "settings": h2(4, 0, 0, struct.pack(">HI", 4, 10)) + h2(4, 1, 0),
+    "goaway": h2(7, 0, 0, bytes(8)),
+    "cut": call(1, b"/t.T/S", b"z" * 300, 0)[:120],
+    "broken": call(1, b"/t.T/S", b"", 0) + h2(0, 1, 1, b"\x02\0\0\0\1x"),
+}
+for name, data in RPC.items():
+    for how in (4, 8):
+        put("rpc", "%s%d" % (name, how), bytes([how, len(name)]) + data)
+
+# Configuration: what the unit tests read.
+for path in sorted(glob.glob("regress/unit/config/*.conf"))[:24] + [
+        "etc/hermesd.conf.sample"]:
+    with open(path, "rb") as file:
+        data = file.read()
+    if len(data) <= 2048:
+        put("config", os.path.basename(path), data)
+put("config", "itself", b'include "/fuzz.conf"\n')
+
+# control: a request, a NUL, answers (process, tail, fill, type, bytes).
+for i, request in enumerate((
+        b'{"command": "show", "what": "chats", "full": true}',
+        b'{"command": "show", "what": "nodes"}',
+        b'{"command": "show", "what": "ratchets"}',
+        b'{"command": "show", "what": "sessions"}',
+        b'{"command": "show", "what": "tickets"}',
+        b'{"command": "status"}', b'{"command": "metrics"}',
+        b'{"command": "mesh create"}',
+        b'{"command": "mesh revoke", "node": "x"}',
+        b'{"command": "ticket", "ttl": 3600, "uses": 2}',
+        b'{"command": "join", "ticket": "hermes1abc"}',
+        b'{"command": "rekey", "chat": "all"}', b'{"command": "erase"}',
+        b'{"command": "unlock"}', b'{"command": "reload"}', b'[1, {}]')):
+    put("control", "command%02d" % i, b"\x00" + request + b"\n\0" +
+        bytes_of("control%d" % i, 160))
+for i, path in enumerate((b"healthz", b"readyz", b"metrics", b"mesh/members",
+                          b"mesh/apps", b"crypto/ratchets", b"x?y")):
+    head = (b"GET /" + path + b" HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n")
+    put("control", "http%d" % i, b"\x31" + head + b"\0" +
+        bytes_of("http%d" % i, 160))
+    put("control", "head%d" % i, b"\x02" + head)
