@@ -46,9 +46,9 @@ make -s -j2 all >/dev/null || exit 1
 	    --enable=warning,performance,portability --inline-suppr \
 	    --suppressions-list=etc/cppcheck.txt --library=posix \
 	    --library=bsd -j 2 -D__linux__ -I. \
-	    '-DTAILQ_FOREACH(v,h,f)=for((v)=(h)->tqh_first;(v);(v)=(v)->f.tqe_next)' \
-	    '-DLIST_FOREACH(v,h,f)=for((v)=(h)->lh_first;(v);(v)=(v)->f.le_next)' \
-	    '-DSTAILQ_FOREACH(v,h,f)=for((v)=(h)->stqh_first;(v);(v)=(v)->f.stqe_next)' \
+	    '-DTAILQ_FOREACH(v,h,f)=while(((v)=(h)->tqh_first))' \
+	    '-DLIST_FOREACH(v,h,f)=while(((v)=(h)->lh_first))' \
+	    '-DSTAILQ_FOREACH(v,h,f)=while(((v)=(h)->stqh_first))' \
 	    $code
 	step "mandoc -Tlint" mandoc -Tlint -Wwarning man/*.[0-9]
 	step "function length" sh etc/longest.sh 100 $code

@@ -40,7 +40,8 @@ struct fake {
 	struct ipc *end;       /* the test's, NULL: dead */
 	int silent;            /* hears and says nothing */
 	unsigned int asked[IPC_TYPE_COUNT];
-	uint8_t last[8192]; /* payload received last */
+	/* payload received last */
+	uint8_t last[8192] __attribute__((aligned(8)));
 	char secret[64];    /* read from a descriptor */
 };
 

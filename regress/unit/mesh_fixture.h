@@ -778,6 +778,8 @@ node_join(struct node *node, const struct node *via)
 	unsigned results = node->results;
 
 	ticket_make(via, &order);
+	/* It knows who it is once it has its descriptor signed. */
+	UNTIL(node->floor[STATEMENT_DESCRIPTOR] > 0);
 	ipc_send(node->control, IPC_JOIN, &order, NULL, 0);
 	UNTIL(node->results > results);
 }

@@ -500,6 +500,7 @@ START_TEST(endpoint_by_name)
 	length = ticket_signed_bytes(&order.ticket, bytes);
 	crypto_sign_detached(order.ticket.signature, NULL, bytes, length,
 	    world.authority.secret);
+	UNTIL(b->floor[STATEMENT_DESCRIPTOR] > 0);
 	ipc_send(b->control, IPC_JOIN, &order, NULL, 0);
 	UNTIL(b->results == 1);
 	ck_assert_msg(b->result.ok == 1, "%s", b->result_text);
