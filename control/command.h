@@ -18,7 +18,7 @@
 struct command;
 
 /* Descriptors that may come with a request. */
-#define COMMAND_FDS 2
+#define COMMAND_FDS       2
 
 /* What the daemon says in "error" when "ok" is false. */
 #define ERROR_USAGE       "usage"       /* not a valid request */

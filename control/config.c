@@ -12,8 +12,8 @@
 void
 config_default(struct config *config)
 {
-	const struct knob	*knob;
-	size_t			 i;
+	const struct knob *knob;
+	size_t i;
 
 	memset(config, 0, sizeof(*config));
 	for (i = 0; i < config_knob_count; i++) {
@@ -21,8 +21,8 @@ config_default(struct config *config)
 		switch (knob->type) {
 		case KNOB_TEXT:
 		case KNOB_PATH:
-			(void)strlcpy((char *)config + knob->offset,
-			    knob->text, knob->size);
+			(void)strlcpy((char *)config + knob->offset, knob->text,
+			    knob->size);
 			break;
 		case KNOB_OTHER:
 			break;
@@ -33,23 +33,23 @@ config_default(struct config *config)
 }
 
 const char *
-config_place_text(char out[CONFIG_PATH_SIZE + 16],
-    const struct config_place *place)
+config_place_text(
+    char out[CONFIG_PATH_SIZE + 16], const struct config_place *place)
 {
 	if (place->line == 0)
 		(void)strlcpy(out, "default", CONFIG_PATH_SIZE + 16);
 	else
-		(void)snprintf(out, CONFIG_PATH_SIZE + 16, "%s:%d",
-		    place->file, place->line);
+		(void)snprintf(out, CONFIG_PATH_SIZE + 16, "%s:%d", place->file,
+		    place->line);
 	return (out);
 }
 
 /* Where the knob of a field was set. */
 static const struct config_place *
-config_set_place(const struct config_parser *parser, const char *block,
-    const char *pattern)
+config_set_place(
+    const struct config_parser *parser, const char *block, const char *pattern)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < config_knob_count; i++)
 		if (strcmp(config_knobs[i].block, block) == 0 &&
@@ -62,9 +62,9 @@ config_set_place(const struct config_parser *parser, const char *block,
 static int
 config_endpoint_valid(const char *text)
 {
-	const char	*colon = strrchr(text, ':');
-	char		*end;
-	unsigned long	 port;
+	const char *colon = strrchr(text, ':');
+	char *end;
+	unsigned long port;
 
 	if (text[0] == '\0')
 		return (1);
@@ -83,34 +83,36 @@ config_check_endpoint(struct config_parser *parser, const char *what,
     const char *pattern, const char *text)
 {
 	if (!config_endpoint_valid(text))
-		config_error(parser, config_set_place(parser, "",
-		    pattern)->line, "%s: \"%s\" is not host:port", what, text);
+		config_error(parser,
+		    config_set_place(parser, "", pattern)->line,
+		    "%s: \"%s\" is not host:port", what, text);
 }
 
 /* What can only be seen when all is read. */
 static void
 config_finish(struct config_parser *parser)
 {
-	struct config		*config = &parser->file->config;
-	enum listener_kind	 kind;
-	int			 line;
+	struct config *config = &parser->file->config;
+	enum listener_kind kind;
+	int line;
 
 	if (config->node_id[0] == '\0' &&
 	    config_set_place(parser, "", "node %")->line == 0)
 		config_error(parser, 0, "no node statement: node \"NAME\"");
-	config_check_endpoint(parser, "advertise app", "advertise app %",
-	    config->advertise_app);
+	config_check_endpoint(
+	    parser, "advertise app", "advertise app %", config->advertise_app);
 	config_check_endpoint(parser, "advertise mesh", "advertise mesh %",
 	    config->advertise_mesh);
-	line = config_set_place(parser, "limits",
-	    "chat window % bytes")->line;
+	line = config_set_place(parser, "limits", "chat window % bytes")->line;
 	if (line == 0)
-		line = config_set_place(parser, "limits",
-		    "message size %")->line;
+		line =
+		    config_set_place(parser, "limits", "message size %")->line;
 	if (config->limits.chat_window_bytes < config->limits.message_size)
-		config_error(parser, line, "a chat window of %u bytes does "
-		    "not hold a message of %u", config->limits.
-		    chat_window_bytes, config->limits.message_size);
+		config_error(parser, line,
+		    "a chat window of %u bytes does "
+		    "not hold a message of %u",
+		    config->limits.chat_window_bytes,
+		    config->limits.message_size);
 	line = config_set_place(parser, "", "no admin")->line;
 	if (parser->no_admin &&
 	    config->listen[LISTEN_ADMIN][0].address_length != 0)
@@ -122,21 +124,21 @@ config_finish(struct config_parser *parser)
 		    !(kind == LISTEN_ADMIN && parser->no_admin) &&
 		    parser->errors == 0)
 			(void)config_listen_default(parser, kind);
-	parser->file->control_socket = *config_set_place(parser, "",
-	    "control socket %");
-	parser->file->keystore_path = *config_set_place(parser, "keystore",
-	    "path %");
-	parser->file->passphrase = *config_set_place(parser, "keystore",
-	    "passphrase file %");
+	parser->file->control_socket =
+	    *config_set_place(parser, "", "control socket %");
+	parser->file->keystore_path =
+	    *config_set_place(parser, "keystore", "path %");
+	parser->file->passphrase =
+	    *config_set_place(parser, "keystore", "passphrase file %");
 	(void)config_listen_control(parser);
 }
 
 int
-config_load(const char *path, struct config_file *file, config_report report,
-    void *arg)
+config_load(
+    const char *path, struct config_file *file, config_report report, void *arg)
 {
-	struct config_parser	*parser;
-	unsigned int		 errors;
+	struct config_parser *parser;
+	unsigned int errors;
 
 	memset(file, 0, sizeof(*file));
 	config_default(&file->config);
@@ -166,14 +168,14 @@ config_put(struct buffer *out, const char *text)
 
 /* A knob's statement, its % replaced by its value. */
 static int
-config_print_knob(const struct knob *knob, const struct config *config,
-    struct buffer *out)
+config_print_knob(
+    const struct knob *knob, const struct config *config, struct buffer *out)
 {
-	const char	*value = strchr(knob->pattern, '%');
+	const char *value = strchr(knob->pattern, '%');
 
 	if (config_put(out, knob->block[0] == '\0' ? "" : "\t") == -1 ||
-	    buffer_append(out, knob->pattern, (size_t)(value -
-	    knob->pattern)) == -1 ||
+	    buffer_append(
+		out, knob->pattern, (size_t)(value - knob->pattern)) == -1 ||
 	    config_value_print(knob, config, out) == -1 ||
 	    config_put(out, value + 1) == -1)
 		return (-1);
@@ -183,10 +185,10 @@ config_print_knob(const struct knob *knob, const struct config *config,
 static int
 config_print_listeners(const struct config *config, struct buffer *out)
 {
-	static const char *const	 kinds[] = { "app", "mesh", "admin" };
-	const struct config_listener	*slots, *slot;
-	char				 text[64];
-	size_t				 kind, i;
+	static const char *const kinds[] = { "app", "mesh", "admin" };
+	const struct config_listener *slots, *slot;
+	char text[64];
+	size_t kind, i;
 
 	for (kind = LISTEN_APP; kind <= LISTEN_ADMIN; kind++) {
 		slots = config->listen[kind];
@@ -195,12 +197,13 @@ config_print_listeners(const struct config *config, struct buffer *out)
 			if (slot->address_length == 0)
 				break;
 			/* One line gave all addresses of a name. */
-			if (i > 0 && strcmp(slot->name, slots[i - 1].name) ==
-			    0 && config_listen_port(slot) ==
-			    config_listen_port(&slots[i - 1]))
+			if (i > 0 &&
+			    strcmp(slot->name, slots[i - 1].name) == 0 &&
+			    config_listen_port(slot) ==
+				config_listen_port(&slots[i - 1]))
 				continue;
-			(void)snprintf(text, sizeof(text), "listen %s on ",
-			    kinds[kind]);
+			(void)snprintf(
+			    text, sizeof(text), "listen %s on ", kinds[kind]);
 			if (config_put(out, text) == -1 ||
 			    config_value_quote(slot->name, out) == -1)
 				return (-1);
@@ -231,9 +234,9 @@ config_print_certificate(const struct config *config, struct buffer *out)
 int
 config_print(const struct config *config, struct buffer *out)
 {
-	const struct knob	*knob;
-	const char		*block = "";
-	size_t			 i;
+	const struct knob *knob;
+	const char *block = "";
+	size_t i;
 
 	if (config_put(out, "node ") == -1 ||
 	    config_value_quote(config->node_id, out) == -1 ||
@@ -251,7 +254,8 @@ config_print(const struct config *config, struct buffer *out)
 			continue;
 		if (strcmp(knob->block, block) != 0) {
 			if (config_put(out, block[0] == '\0' ? "" : "}\n") ==
-			    -1 || config_put(out, knob->block) == -1 ||
+				-1 ||
+			    config_put(out, knob->block) == -1 ||
 			    config_put(out, " {\n") == -1)
 				return (-1);
 			block = knob->block;

@@ -14,18 +14,18 @@ struct buffer;
 
 /* Where a statement was; "" and 0 for a default. */
 struct config_place {
-	char	file[CONFIG_PATH_SIZE];
-	int	line;
+	char file[CONFIG_PATH_SIZE];
+	int line;
 };
 
 /* A configuration as written, and where each listener and file was named. */
 struct config_file {
-	struct config		config;
-	struct config_place	listen[LISTEN_KINDS][CONFIG_LISTENERS];
-	struct config_place	keystore_path;
-	struct config_place	passphrase;
-	struct config_place	certificate;
-	struct config_place	control_socket;
+	struct config config;
+	struct config_place listen[LISTEN_KINDS][CONFIG_LISTENERS];
+	struct config_place keystore_path;
+	struct config_place passphrase;
+	struct config_place certificate;
+	struct config_place control_socket;
 };
 
 /* Told each error once: "file:line: message" without a newline. */
@@ -37,17 +37,17 @@ typedef void (*config_report)(void *arg, const char *message);
  * Ports may be 0 and advertised endpoints "" still. 0, or -1 when there was
  * any error; *file is then of no use.
  */
-int	config_load(const char *path, struct config_file *file,
-	    config_report report, void *arg);
+int config_load(const char *path, struct config_file *file,
+    config_report report, void *arg);
 
 /*
  * Append the effective configuration in the grammar of the file; read back,
  * it gives the same configuration. 0, or -1 with errno.
  */
-int	config_print(const struct config *config, struct buffer *out);
+int config_print(const struct config *config, struct buffer *out);
 
 /* The place as "file:line", or "default". Returns out. */
-const char *config_place_text(char out[CONFIG_PATH_SIZE + 16],
-	    const struct config_place *place);
+const char *config_place_text(
+    char out[CONFIG_PATH_SIZE + 16], const struct config_place *place);
 
 #endif

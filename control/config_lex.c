@@ -11,45 +11,45 @@
 #include "control/config_parse.h"
 #include "control/parse.tab.h"
 
-#define CONFIG_TOKEN	512	/* longest word */
+#define CONFIG_TOKEN 512 /* longest word */
 
-int	config_yylex(CONFIG_YYSTYPE *value, struct config_parser *parser);
+int config_yylex(CONFIG_YYSTYPE *value, struct config_parser *parser);
 
 static struct config_source *
 config_source(struct config_parser *parser)
 {
-	return (parser->depth == 0 ? NULL :
-	    &parser->sources[parser->depth - 1]);
+	return (
+	    parser->depth == 0 ? NULL : &parser->sources[parser->depth - 1]);
 }
 
 void
-config_here(struct config_parser *parser, int line,
-    struct config_place *place)
+config_here(struct config_parser *parser, int line, struct config_place *place)
 {
-	struct config_source	*source = config_source(parser);
+	struct config_source *source = config_source(parser);
 
-	(void)strlcpy(place->file, source == NULL ? parser->sources[0].path :
-	    source->path, sizeof(place->file));
+	(void)strlcpy(place->file,
+	    source == NULL ? parser->sources[0].path : source->path,
+	    sizeof(place->file));
 	place->line = line;
 }
 
 void
 config_error(struct config_parser *parser, int line, const char *format, ...)
 {
-	struct config_place	place;
-	char			message[512], text[1024];
-	va_list			ap;
+	struct config_place place;
+	char message[512], text[1024];
+	va_list ap;
 
 	config_here(parser, line, &place);
 	va_start(ap, format);
 	(void)vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
 	if (line > 0)
-		(void)snprintf(text, sizeof(text), "%s:%d: %s", place.file,
-		    line, message);
+		(void)snprintf(
+		    text, sizeof(text), "%s:%d: %s", place.file, line, message);
 	else
-		(void)snprintf(text, sizeof(text), "%s: %s", place.file,
-		    message);
+		(void)snprintf(
+		    text, sizeof(text), "%s: %s", place.file, message);
 	parser->errors++;
 	parser->report(parser->arg, text);
 }
@@ -57,12 +57,11 @@ config_error(struct config_parser *parser, int line, const char *format, ...)
 int
 config_lex_push(struct config_parser *parser, const char *path)
 {
-	struct config_source	*source, *outer = config_source(parser);
-	const char		*slash;
-	int			 line = outer == NULL ? 0 :
-				    parser->token_line;
-	char			 full[CONFIG_PATH_SIZE];
-	FILE			*stream;
+	struct config_source *source, *outer = config_source(parser);
+	const char *slash;
+	int line = outer == NULL ? 0 : parser->token_line;
+	char full[CONFIG_PATH_SIZE];
+	FILE *stream;
 
 	(void)strlcpy(full, "", sizeof(full));
 	if (path[0] != '/' && outer != NULL &&
@@ -74,16 +73,18 @@ config_lex_push(struct config_parser *parser, const char *path)
 		return (-1);
 	}
 	if (parser->depth == CONFIG_DEPTH) {
-		config_error(parser, line, "more than %d files include one "
-		    "another", CONFIG_DEPTH);
+		config_error(parser, line,
+		    "more than %d files include one "
+		    "another",
+		    CONFIG_DEPTH);
 		return (-1);
 	}
 	if ((stream = fopen(full, "re")) == NULL) {
 		if (outer == NULL)
-			(void)strlcpy(parser->sources[0].path, full,
-			    sizeof(full));
-		config_error(parser, line, "%s%s%s", outer == NULL ? "" :
-		    full, outer == NULL ? "" : ": ", strerror(errno));
+			(void)strlcpy(
+			    parser->sources[0].path, full, sizeof(full));
+		config_error(parser, line, "%s%s%s", outer == NULL ? "" : full,
+		    outer == NULL ? "" : ": ", strerror(errno));
 		return (-1);
 	}
 	source = &parser->sources[parser->depth++];
@@ -98,7 +99,7 @@ config_lex_push(struct config_parser *parser, const char *path)
 static void
 config_lex_pop(struct config_parser *parser)
 {
-	struct config_source	*source = config_source(parser);
+	struct config_source *source = config_source(parser);
 
 	(void)fclose(source->stream);
 	source->stream = NULL;
@@ -108,7 +109,7 @@ config_lex_pop(struct config_parser *parser)
 void
 config_lex_clear(struct config_parser *parser)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < parser->words.count; i++)
 		free(parser->words.word[i].text);
@@ -118,7 +119,7 @@ config_lex_clear(struct config_parser *parser)
 void
 config_lex_keep(struct config_parser *parser, char *text, int quoted)
 {
-	struct config_word	*word;
+	struct config_word *word;
 
 	if (parser->words.count == CONFIG_WORDS) {
 		config_error(parser, parser->token_line,
@@ -134,7 +135,7 @@ config_lex_keep(struct config_parser *parser, char *text, int quoted)
 void
 config_lex_free(struct config_parser *parser)
 {
-	struct config_macro	*macro;
+	struct config_macro *macro;
 
 	while (parser->depth > 0)
 		config_lex_pop(parser);
@@ -150,18 +151,18 @@ config_lex_free(struct config_parser *parser)
 static struct config_macro *
 config_macro(struct config_parser *parser, const char *name)
 {
-	struct config_macro	*macro;
+	struct config_macro *macro;
 
 	TAILQ_FOREACH(macro, &parser->macros, entry)
-		if (strcmp(macro->name, name) == 0)
-			return (macro);
+	if (strcmp(macro->name, name) == 0)
+		return (macro);
 	return (NULL);
 }
 
 static char *
 config_copy(const char *text)
 {
-	char	*copy = strdup(text);
+	char *copy = strdup(text);
 
 	if (copy == NULL)
 		fatal("config", "error=memory");
@@ -169,10 +170,10 @@ config_copy(const char *text)
 }
 
 void
-config_lex_define(struct config_parser *parser, const char *name,
-    const char *value)
+config_lex_define(
+    struct config_parser *parser, const char *name, const char *value)
 {
-	struct config_macro	*macro;
+	struct config_macro *macro;
 
 	if (config_macro(parser, name) != NULL) {
 		config_error(parser, parser->token_line,
@@ -191,7 +192,7 @@ config_lex_define(struct config_parser *parser, const char *name,
 static int
 config_getc(struct config_source *source)
 {
-	int	c = source->back;
+	int c = source->back;
 
 	source->back = 0;
 	return (c != 0 ? c : getc(source->stream));
@@ -212,11 +213,11 @@ config_word_character(int c)
 /* The rest of a quoted string; a backslash keeps the next character. 0, or
  * -1 reported. */
 static int
-config_lex_string(struct config_parser *parser, struct config_source *source,
-    char *out)
+config_lex_string(
+    struct config_parser *parser, struct config_source *source, char *out)
 {
-	size_t	n = 0;
-	int	c;
+	size_t n = 0;
+	int c;
 
 	while ((c = config_getc(source)) != '"') {
 		if (c == '\\')
@@ -243,7 +244,7 @@ config_lex_string(struct config_parser *parser, struct config_source *source,
 static int
 config_lex_equals(struct config_source *source)
 {
-	int	c;
+	int c;
 
 	while ((c = config_getc(source)) == ' ' || c == '\t')
 		;
@@ -258,9 +259,9 @@ static int
 config_lex_word(struct config_parser *parser, struct config_source *source,
     int c, CONFIG_YYSTYPE *value)
 {
-	struct config_macro	*macro;
-	char			 word[CONFIG_TOKEN];
-	size_t			 n = 0;
+	struct config_macro *macro;
+	char word[CONFIG_TOKEN];
+	size_t n = 0;
 
 	do {
 		if (n == sizeof(word) - 1) {
@@ -307,9 +308,9 @@ config_lex_end(struct config_parser *parser)
 int
 config_yylex(CONFIG_YYSTYPE *value, struct config_parser *parser)
 {
-	struct config_source	*source;
-	char			 text[CONFIG_TOKEN];
-	int			 c, token;
+	struct config_source *source;
+	char text[CONFIG_TOKEN];
+	int c, token;
 
 again:
 	source = config_source(parser);
@@ -323,14 +324,14 @@ again:
 	    c == EOF || c < ' ' ? '?' : c);
 	switch (c) {
 	case EOF:
-		(void)strlcpy(parser->token, "end of file",
-		    sizeof(parser->token));
+		(void)strlcpy(
+		    parser->token, "end of file", sizeof(parser->token));
 		if ((token = config_lex_end(parser)) == -1)
 			goto again;
 		return (token);
 	case '\n':
-		(void)strlcpy(parser->token, "end of line",
-		    sizeof(parser->token));
+		(void)strlcpy(
+		    parser->token, "end of line", sizeof(parser->token));
 		source->line++;
 		return (NEWLINE);
 	case ',':

@@ -20,8 +20,8 @@ static const char *const kinds[LISTEN_KINDS] = { "app", "mesh", "admin",
 uint16_t
 config_listen_port(const struct config_listener *listener)
 {
-	struct sockaddr_in6	v6;
-	struct sockaddr_in	v4;
+	struct sockaddr_in6 v6;
+	struct sockaddr_in v4;
 
 	switch (listener->address.ss_family) {
 	case AF_INET:
@@ -39,9 +39,9 @@ static int
 config_listen_add(struct config_parser *parser, enum listener_kind kind,
     const char *name, int line, const struct addrinfo *info)
 {
-	struct config_listener	*slots = parser->file->config.listen[kind];
-	struct config_listener	*slot = NULL;
-	size_t			 i;
+	struct config_listener *slots = parser->file->config.listen[kind];
+	struct config_listener *slot = NULL;
+	size_t i;
 
 	for (i = 0; i < CONFIG_LISTENERS; i++) {
 		if (slots[i].address_length == 0) {
@@ -50,17 +50,20 @@ config_listen_add(struct config_parser *parser, enum listener_kind kind,
 		}
 		if (slots[i].address_length == info->ai_addrlen &&
 		    memcmp(&slots[i].address, info->ai_addr,
-		    info->ai_addrlen) == 0 &&
+			info->ai_addrlen) == 0 &&
 		    config_listen_port(&slots[i]) != 0) {
-			config_error(parser, line, "listen %s on %s port %u: "
+			config_error(parser, line,
+			    "listen %s on %s port %u: "
 			    "this address is listened on already",
 			    kinds[kind], name, config_listen_port(&slots[i]));
 			return (-1);
 		}
 	}
 	if (slot == NULL) {
-		config_error(parser, line, "more than %d addresses to listen "
-		    "%s on", CONFIG_LISTENERS, kinds[kind]);
+		config_error(parser, line,
+		    "more than %d addresses to listen "
+		    "%s on",
+		    CONFIG_LISTENERS, kinds[kind]);
 		return (-1);
 	}
 	memcpy(&slot->address, info->ai_addr, info->ai_addrlen);
@@ -75,15 +78,15 @@ static int
 config_listen(struct config_parser *parser, enum listener_kind kind,
     const char *name, const char *port, int line)
 {
-	struct addrinfo	 hints, *list, *info;
-	int		 error, result = 0;
+	struct addrinfo hints, *list, *info;
+	int error, result = 0;
 
 	memset(&hints, 0, sizeof(hints));
 	hints.ai_socktype = SOCK_STREAM;
 	hints.ai_protocol = IPPROTO_TCP;
 	hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-	error = getaddrinfo(strcmp(name, "*") == 0 ? NULL : name, port,
-	    &hints, &list);
+	error = getaddrinfo(
+	    strcmp(name, "*") == 0 ? NULL : name, port, &hints, &list);
 	if (error != 0) {
 		config_error(parser, line, "listen %s on %s: %s", kinds[kind],
 		    name, gai_strerror(error));
@@ -91,8 +94,8 @@ config_listen(struct config_parser *parser, enum listener_kind kind,
 	}
 	for (info = list; info != NULL && result == 0; info = info->ai_next)
 		if (info->ai_family == AF_INET || info->ai_family == AF_INET6)
-			result = config_listen_add(parser, kind, name, line,
-			    info);
+			result =
+			    config_listen_add(parser, kind, name, line, info);
 	freeaddrinfo(list);
 	return (result);
 }
@@ -101,16 +104,18 @@ int
 config_set_listen(struct config_parser *parser, const struct knob *knob,
     const struct config_word *const *values)
 {
-	const char	*name = values[0]->text, *port = values[1]->text;
-	int		 line = values[0]->line;
-	char		*end;
-	unsigned long	 number;
+	const char *name = values[0]->text, *port = values[1]->text;
+	int line = values[0]->line;
+	char *end;
+	unsigned long number;
 
 	number = strtoul(port, &end, 10);
 	if (port[0] < '0' || port[0] > '9' || *end != '\0' ||
 	    number > UINT16_MAX) {
-		config_error(parser, line, "\"%s\" is not a port: 0 (any that "
-		    "is free) to %u", port, UINT16_MAX);
+		config_error(parser, line,
+		    "\"%s\" is not a port: 0 (any that "
+		    "is free) to %u",
+		    port, UINT16_MAX);
 		return (-1);
 	}
 	if (name[0] == '\0' || strlen(name) >= CONFIG_NAME_SIZE) {
@@ -118,15 +123,15 @@ config_set_listen(struct config_parser *parser, const struct knob *knob,
 		    CONFIG_NAME_SIZE - 1);
 		return (-1);
 	}
-	return (config_listen(parser, (enum listener_kind)knob->least, name,
-	    port, line));
+	return (config_listen(
+	    parser, (enum listener_kind)knob->least, name, port, line));
 }
 
 int
 config_listen_default(struct config_parser *parser, enum listener_kind kind)
 {
-	static const char *const ports[LISTEN_KINDS] = { "7443", "7444",
-		"8080", "" };
+	static const char *const ports[LISTEN_KINDS] = { "7443", "7444", "8080",
+		"" };
 
 	return (config_listen(parser, kind, "127.0.0.1", ports[kind], 0));
 }
@@ -134,14 +139,14 @@ config_listen_default(struct config_parser *parser, enum listener_kind kind)
 int
 config_listen_control(struct config_parser *parser)
 {
-	struct config		*config = &parser->file->config;
-	struct config_listener	*slot = &config->listen[LISTEN_CONTROL][0];
-	struct sockaddr_un	 address;
+	struct config *config = &parser->file->config;
+	struct config_listener *slot = &config->listen[LISTEN_CONTROL][0];
+	struct sockaddr_un address;
 
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
 	if (strlcpy(address.sun_path, config->control_socket,
-	    sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
+		sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
 		config_error(parser, parser->file->control_socket.line,
 		    "control socket: the path is longer than %zu characters",
 		    sizeof(address.sun_path) - 1);
@@ -150,7 +155,6 @@ config_listen_control(struct config_parser *parser)
 	memcpy(&slot->address, &address, sizeof(address));
 	slot->address_length = (uint32_t)sizeof(address);
 	(void)strlcpy(slot->name, "control", sizeof(slot->name));
-	parser->file->listen[LISTEN_CONTROL][0] =
-	    parser->file->control_socket;
+	parser->file->listen[LISTEN_CONTROL][0] = parser->file->control_socket;
 	return (0);
 }

@@ -13,148 +13,147 @@
 
 #include "control/config.h"
 
-#define CONFIG_WORDS	64	/* in one run of statements */
-#define CONFIG_DEPTH	8	/* of includes */
-#define CONFIG_KNOBS	64	/* at most */
+#define CONFIG_WORDS 64 /* in one run of statements */
+#define CONFIG_DEPTH 8  /* of includes */
+#define CONFIG_KNOBS 64 /* at most */
 
 struct buffer;
 
 /* A word of the file; quoted ones are never keywords. */
 struct config_word {
-	char	*text;
-	int	 quoted;
-	int	 line;
+	char *text;
+	int quoted;
+	int line;
 };
 
 struct config_words {
-	struct config_word	word[CONFIG_WORDS];
-	size_t			count;
+	struct config_word word[CONFIG_WORDS];
+	size_t count;
 };
 
 struct config_macro {
-	TAILQ_ENTRY(config_macro)	entry;
-	char				*name;
-	char				*value;
+	TAILQ_ENTRY(config_macro) entry;
+	char *name;
+	char *value;
 };
 TAILQ_HEAD(config_macros, config_macro);
 
 struct config_source {
-	FILE	*stream;
-	char	 path[CONFIG_PATH_SIZE];
-	int	 line;
-	int	 back;		/* a character pushed back, or EOF */
+	FILE *stream;
+	char path[CONFIG_PATH_SIZE];
+	int line;
+	int back; /* a character pushed back, or EOF */
 };
 
 struct config_parser {
-	struct config_file	*file;
-	config_report		 report;
-	void			*arg;
-	unsigned int		 errors;
-	struct config_source	 sources[CONFIG_DEPTH];
-	size_t			 depth;		/* sources in use */
-	struct config_macros	 macros;
-	struct config_words	 words;		/* of the statement read */
-	struct config_place	 set[CONFIG_KNOBS];	/* line 0: not yet */
-	int			 no_admin;
-	int			 ended;		/* last newline was given */
-	char			 block[32];	/* the one we are in */
-	int			 block_known;
-	char			 token[32];	/* last one read, for errors */
-	int			 token_line;
+	struct config_file *file;
+	config_report report;
+	void *arg;
+	unsigned int errors;
+	struct config_source sources[CONFIG_DEPTH];
+	size_t depth; /* sources in use */
+	struct config_macros macros;
+	struct config_words words;             /* of the statement read */
+	struct config_place set[CONFIG_KNOBS]; /* line 0: not yet */
+	int no_admin;
+	int ended;      /* last newline was given */
+	char block[32]; /* the one we are in */
+	int block_known;
+	char token[32]; /* last one read, for errors */
+	int token_line;
 };
 
 /* --- config_lex.c -------------------------------------------------------- */
 
 /* Start reading path; relative ones next to the file that includes it. 0, or
  * -1 reported. */
-int	config_lex_push(struct config_parser *parser, const char *path);
+int config_lex_push(struct config_parser *parser, const char *path);
 /* Close every source, free macros and words. */
-void	config_lex_free(struct config_parser *parser);
+void config_lex_free(struct config_parser *parser);
 /* Forget the words of a statement. */
-void	config_lex_clear(struct config_parser *parser);
+void config_lex_clear(struct config_parser *parser);
 /* Add a word, owning text, to those of the statement. */
-void	config_lex_keep(struct config_parser *parser, char *text, int quoted);
+void config_lex_keep(struct config_parser *parser, char *text, int quoted);
 /* name = value. */
-void	config_lex_define(struct config_parser *parser, const char *name,
-	    const char *value);
-void	config_here(struct config_parser *parser, int line,
-	    struct config_place *place);
+void config_lex_define(
+    struct config_parser *parser, const char *name, const char *value);
+void config_here(
+    struct config_parser *parser, int line, struct config_place *place);
 /* Report an error at line of the file being read. */
-void	config_error(struct config_parser *parser, int line,
-	    const char *format, ...) __attribute__((format(printf, 3, 4)));
+void config_error(struct config_parser *parser, int line, const char *format,
+    ...) __attribute__((format(printf, 3, 4)));
 
 /* --- config_knobs.c ------------------------------------------------------ */
 
 enum knob_type {
-	KNOB_TEXT,		/* char[size] */
-	KNOB_PATH,		/* the same, absolute */
-	KNOB_COUNT,		/* uint32_t or uint64_t */
-	KNOB_BYTES,		/* the same, with K M G */
-	KNOB_TIME,		/* int64_t ns, with ms s m h d */
-	KNOB_CHOICE,		/* uint32_t, index in choices */
-	KNOB_OTHER		/* set by a function, printed by hand */
+	KNOB_TEXT,   /* char[size] */
+	KNOB_PATH,   /* the same, absolute */
+	KNOB_COUNT,  /* uint32_t or uint64_t */
+	KNOB_BYTES,  /* the same, with K M G */
+	KNOB_TIME,   /* int64_t ns, with ms s m h d */
+	KNOB_CHOICE, /* uint32_t, index in choices */
+	KNOB_OTHER   /* set by a function, printed by hand */
 };
 
 struct knob {
-	const char	*block;		/* "" outside of blocks */
-	const char	*pattern;	/* "after % messages" */
-	enum knob_type	 type;
-	size_t		 offset;	/* in struct config */
-	size_t		 size;
-	uint64_t	 least;		/* in ns, bytes or as is */
-	uint64_t	 most;
-	uint64_t	 standard;	/* the default */
-	int		 zero;		/* 0 is allowed as well */
-	const char	*text;		/* default; choices "a b c" */
+	const char *block;   /* "" outside of blocks */
+	const char *pattern; /* "after % messages" */
+	enum knob_type type;
+	size_t offset; /* in struct config */
+	size_t size;
+	uint64_t least; /* in ns, bytes or as is */
+	uint64_t most;
+	uint64_t standard; /* the default */
+	int zero;          /* 0 is allowed as well */
+	const char *text;  /* default; choices "a b c" */
 	/* For KNOB_OTHER. 0, or -1 reported. */
-	int		(*set)(struct config_parser *parser,
-			    const struct knob *knob,
-			    const struct config_word *const *values);
+	int (*set)(struct config_parser *parser, const struct knob *knob,
+	    const struct config_word *const *values);
 };
 
 extern const struct knob config_knobs[];
 extern const size_t config_knob_count;
 
 /* Carry out the statements in parser->words, which stand in block. */
-void	config_statements(struct config_parser *parser, const char *block);
+void config_statements(struct config_parser *parser, const char *block);
 
 /* 1 when block is the name of one, else 0, reported. */
-int	config_block(struct config_parser *parser, const char *block);
+int config_block(struct config_parser *parser, const char *block);
 
 /* --- config_value.c ------------------------------------------------------ */
 
 /* Read the value of a knob into config. NULL, or what is wrong with it (in
  * static storage). */
-const char *config_value_read(const struct knob *knob, const char *text,
-	    struct config *config);
+const char *config_value_read(
+    const struct knob *knob, const char *text, struct config *config);
 
 /* Append the value of a knob in the file's grammar. 0, or -1 with errno. */
-int	config_value_print(const struct knob *knob,
-	    const struct config *config, struct buffer *out);
+int config_value_print(
+    const struct knob *knob, const struct config *config, struct buffer *out);
 
 /* Write value, 0 or the default, of a knob that is a number. */
-void	config_value_store(const struct knob *knob, struct config *config,
-	    uint64_t value);
+void config_value_store(
+    const struct knob *knob, struct config *config, uint64_t value);
 
 /* Append text in quotes. 0, or -1 with errno. */
-int	config_value_quote(const char *text, struct buffer *out);
+int config_value_quote(const char *text, struct buffer *out);
 
 /* What stands for % of a knob in messages: NUMBER, TIME ... */
 const char *config_value_name(const struct knob *knob);
 
 /* --- config_listen.c ----------------------------------------------------- */
 
-int	config_set_listen(struct config_parser *parser,
-	    const struct knob *knob, const struct config_word *const *values);
+int config_set_listen(struct config_parser *parser, const struct knob *knob,
+    const struct config_word *const *values);
 /* The listener of a kind at its default. 0, or -1 reported. */
-int	config_listen_default(struct config_parser *parser,
-	    enum listener_kind kind);
-int	config_listen_control(struct config_parser *parser);
+int config_listen_default(
+    struct config_parser *parser, enum listener_kind kind);
+int config_listen_control(struct config_parser *parser);
 /* The port of a listener's address. */
 uint16_t config_listen_port(const struct config_listener *listener);
 
 /* --- parse.y ------------------------------------------------------------- */
 
-int	config_yyparse(struct config_parser *parser);
+int config_yyparse(struct config_parser *parser);
 
 #endif

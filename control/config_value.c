@@ -13,38 +13,27 @@
 #include "control/config_parse.h"
 
 struct unit {
-	const char	*name;
-	uint64_t	 factor;
+	const char *name;
+	uint64_t factor;
 };
 
 /* From the largest, so that printing finds the shortest form. */
-static const struct unit times[] = {
-	{ "d", 86400 * (uint64_t)CLOCK_SECOND },
+static const struct unit times[] = { { "d", 86400 * (uint64_t)CLOCK_SECOND },
 	{ "h", 3600 * (uint64_t)CLOCK_SECOND },
-	{ "m", 60 * (uint64_t)CLOCK_SECOND },
-	{ "s", (uint64_t)CLOCK_SECOND },
-	{ "ms", (uint64_t)CLOCK_MS },
-	{ NULL, 0 }
-};
+	{ "m", 60 * (uint64_t)CLOCK_SECOND }, { "s", (uint64_t)CLOCK_SECOND },
+	{ "ms", (uint64_t)CLOCK_MS }, { NULL, 0 } };
 
-static const struct unit sizes[] = {
-	{ "G", 1024 * 1024 * 1024 },
-	{ "M", 1024 * 1024 },
-	{ "K", 1024 },
-	{ "", 1 },
-	{ NULL, 0 }
-};
+static const struct unit sizes[] = { { "G", 1024 * 1024 * 1024 },
+	{ "M", 1024 * 1024 }, { "K", 1024 }, { "", 1 }, { NULL, 0 } };
 
-static const struct unit counts[] = {
-	{ "", 1 },
-	{ NULL, 0 }
-};
+static const struct unit counts[] = { { "", 1 }, { NULL, 0 } };
 
 static const struct unit *
 config_units(const struct knob *knob)
 {
-	return (knob->type == KNOB_TIME ? times : knob->type == KNOB_BYTES ?
-	    sizes : counts);
+	return (knob->type == KNOB_TIME    ? times
+		: knob->type == KNOB_BYTES ? sizes
+					   : counts);
 }
 
 const char *
@@ -70,7 +59,7 @@ config_value_name(const struct knob *knob)
 static void
 config_format(const struct knob *knob, uint64_t value, char *out, size_t size)
 {
-	const struct unit	*unit = config_units(knob);
+	const struct unit *unit = config_units(knob);
 
 	if (value == 0) {
 		(void)strlcpy(out, "0", size);
@@ -78,16 +67,16 @@ config_format(const struct knob *knob, uint64_t value, char *out, size_t size)
 	}
 	while (value % unit->factor != 0 && unit[1].name != NULL)
 		unit++;
-	(void)snprintf(out, size, "%" PRIu64 "%s", value / unit->factor,
-	    unit->name);
+	(void)snprintf(
+	    out, size, "%" PRIu64 "%s", value / unit->factor, unit->name);
 }
 
 void
-config_value_store(const struct knob *knob, struct config *config,
-    uint64_t value)
+config_value_store(
+    const struct knob *knob, struct config *config, uint64_t value)
 {
-	uint8_t		*to = (uint8_t *)config + knob->offset;
-	uint32_t	 small = (uint32_t)value;
+	uint8_t *to = (uint8_t *)config + knob->offset;
+	uint32_t small = (uint32_t)value;
 
 	if (knob->size == sizeof(small))
 		memcpy(to, &small, sizeof(small));
@@ -98,9 +87,9 @@ config_value_store(const struct knob *knob, struct config *config,
 static uint64_t
 config_value_load(const struct knob *knob, const struct config *config)
 {
-	const uint8_t	*from = (const uint8_t *)config + knob->offset;
-	uint32_t	 small;
-	uint64_t	 value;
+	const uint8_t *from = (const uint8_t *)config + knob->offset;
+	uint32_t small;
+	uint64_t value;
 
 	if (knob->size == sizeof(small)) {
 		memcpy(&small, from, sizeof(small));
@@ -110,22 +99,21 @@ config_value_load(const struct knob *knob, const struct config *config)
 	return (value);
 }
 
-static char	config_why[160];
+static char config_why[160];
 
 static const char *
-config_read_number(const struct knob *knob, const char *text,
-    struct config *config)
+config_read_number(
+    const struct knob *knob, const char *text, struct config *config)
 {
-	const struct unit	*unit;
-	char			 least[32], most[32];
-	uint64_t		 value = 0;
-	const char		*p;
-	int			 over = 0;
+	const struct unit *unit;
+	char least[32], most[32];
+	uint64_t value = 0;
+	const char *p;
+	int over = 0;
 
 	for (p = text; *p >= '0' && *p <= '9'; p++)
 		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(*p - '0'),
-		    &value))
+		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
 			over = 1;
 	for (unit = config_units(knob); unit->name != NULL; unit++)
 		if (strcmp(unit->name, p) == 0)
@@ -133,17 +121,19 @@ config_read_number(const struct knob *knob, const char *text,
 	/* Nothing is nothing in any unit. */
 	if (p == text || (unit->name == NULL && (*p != '\0' || value != 0))) {
 		(void)snprintf(config_why, sizeof(config_why),
-		    "\"%.40s\" is not %s", text, knob->type == KNOB_TIME ?
-		    "a time: a number and ms, s, m, h or d" :
-		    knob->type == KNOB_BYTES ?
-		    "a size: a number, or one and K, M or G" : "a number");
+		    "\"%.40s\" is not %s", text,
+		    knob->type == KNOB_TIME
+			? "a time: a number and ms, s, m, h or d"
+		    : knob->type == KNOB_BYTES
+			? "a size: a number, or one and K, M or G"
+			: "a number");
 		return (config_why);
 	}
 	if (unit->name != NULL &&
 	    __builtin_mul_overflow(value, unit->factor, &value))
 		over = 1;
-	if (over || value > knob->most || (value < knob->least &&
-	    !(value == 0 && knob->zero))) {
+	if (over || value > knob->most ||
+	    (value < knob->least && !(value == 0 && knob->zero))) {
 		config_format(knob, knob->least, least, sizeof(least));
 		config_format(knob, knob->most, most, sizeof(most));
 		(void)snprintf(config_why, sizeof(config_why),
@@ -156,12 +146,12 @@ config_read_number(const struct knob *knob, const char *text,
 }
 
 static const char *
-config_read_choice(const struct knob *knob, const char *text,
-    struct config *config)
+config_read_choice(
+    const struct knob *knob, const char *text, struct config *config)
 {
-	const char	*choice = knob->text;
-	size_t		 length;
-	uint64_t	 i;
+	const char *choice = knob->text;
+	size_t length;
+	uint64_t i;
 
 	for (i = 0; *choice != '\0'; i++) {
 		length = strcspn(choice, " ");
@@ -179,8 +169,8 @@ config_read_choice(const struct knob *knob, const char *text,
 }
 
 const char *
-config_value_read(const struct knob *knob, const char *text,
-    struct config *config)
+config_value_read(
+    const struct knob *knob, const char *text, struct config *config)
 {
 	switch (knob->type) {
 	case KNOB_COUNT:
@@ -215,7 +205,7 @@ config_put(struct buffer *out, const char *text)
 int
 config_value_quote(const char *text, struct buffer *out)
 {
-	char	c[3] = "";
+	char c[3] = "";
 
 	if (config_put(out, "\"") == -1)
 		return (-1);
@@ -230,10 +220,9 @@ config_value_quote(const char *text, struct buffer *out)
 
 /* The word of a choice. */
 static int
-config_print_choice(const struct knob *knob, uint64_t value,
-    struct buffer *out)
+config_print_choice(const struct knob *knob, uint64_t value, struct buffer *out)
 {
-	const char	*choice = knob->text;
+	const char *choice = knob->text;
 
 	while (value-- > 0) {
 		choice += strcspn(choice, " ");
@@ -243,25 +232,25 @@ config_print_choice(const struct knob *knob, uint64_t value,
 }
 
 int
-config_value_print(const struct knob *knob, const struct config *config,
-    struct buffer *out)
+config_value_print(
+    const struct knob *knob, const struct config *config, struct buffer *out)
 {
-	char	text[32];
+	char text[32];
 
 	switch (knob->type) {
 	case KNOB_COUNT:
 	case KNOB_BYTES:
 	case KNOB_TIME:
-		config_format(knob, config_value_load(knob, config), text,
-		    sizeof(text));
+		config_format(
+		    knob, config_value_load(knob, config), text, sizeof(text));
 		return (config_put(out, text));
 	case KNOB_CHOICE:
-		return (config_print_choice(knob,
-		    config_value_load(knob, config), out));
+		return (config_print_choice(
+		    knob, config_value_load(knob, config), out));
 	case KNOB_TEXT:
 	case KNOB_PATH:
-		return (config_value_quote((const char *)config +
-		    knob->offset, out));
+		return (config_value_quote(
+		    (const char *)config + knob->offset, out));
 	case KNOB_OTHER:
 		break;
 	}

@@ -14,10 +14,9 @@
 #include "control/config.h"
 #include "control/parent.h"
 
-#define HERMESD_CONFIG	"/etc/hermes/hermesd.conf"
+#define HERMESD_CONFIG "/etc/hermes/hermesd.conf"
 
-static void __attribute__((noreturn))
-usage(void)
+static void __attribute__((noreturn)) usage(void)
 {
 	(void)fprintf(stderr, "usage: hermesd [-dnvV] [-f file]\n");
 	exit(2);
@@ -48,8 +47,8 @@ report_plainly(void *arg, const char *message)
 static int
 check_config(const char *path, int verbose)
 {
-	static struct config_file	file;
-	struct buffer			out;
+	static struct config_file file;
+	struct buffer out;
 
 	if (config_load(path, &file, report_plainly, NULL) == -1)
 		return (1);
@@ -60,7 +59,8 @@ check_config(const char *path, int verbose)
 	buffer_init(&out);
 	if (config_print(&file.config, &out) == -1 ||
 	    fwrite(buffer_bytes(&out), 1, buffer_length(&out), stdout) !=
-	    buffer_length(&out) || fflush(stdout) == EOF)
+		buffer_length(&out) ||
+	    fflush(stdout) == EOF)
 		err(1, "stdout");
 	buffer_free(&out);
 	return (0);
@@ -69,8 +69,8 @@ check_config(const char *path, int verbose)
 int
 main(int argc, char *argv[])
 {
-	const char	*path = HERMESD_CONFIG, *child = NULL;
-	int		 c, foreground = 0, check = 0, verbose = 0;
+	const char *path = HERMESD_CONFIG, *child = NULL;
+	int c, foreground = 0, check = 0, verbose = 0;
 
 	while ((c = getopt(argc, argv, "df:nP:vV")) != -1)
 		switch (c) {

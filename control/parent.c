@@ -19,21 +19,16 @@
 #include "common/util/metrics.h"
 #include "control/parent.h"
 
-static struct parent	parent_state_of_all = {
-	.passphrase = -1,
+static struct parent parent_state_of_all = { .passphrase = -1,
 	.certificate = -1,
 	.certificate_key = -1,
 	.children = {
-		[CHILD_KEYD] = { .process = PROCESS_KEYD,
-		    .user = "_hermes_keyd" },
-		[CHILD_MESH] = { .process = PROCESS_MESH,
-		    .user = "_hermes_mesh" },
-		[CHILD_ROUTER] = { .process = PROCESS_ROUTER,
-		    .user = "_hermes_router" },
-		[CHILD_CONTROL] = { .process = PROCESS_CONTROL,
-		    .user = "_hermes_control" }
-	}
-};
+	    [CHILD_KEYD] = { .process = PROCESS_KEYD, .user = "_hermes_keyd" },
+	    [CHILD_MESH] = { .process = PROCESS_MESH, .user = "_hermes_mesh" },
+	    [CHILD_ROUTER] = { .process = PROCESS_ROUTER,
+		.user = "_hermes_router" },
+	    [CHILD_CONTROL] = {
+		.process = PROCESS_CONTROL, .user = "_hermes_control" } } };
 
 struct parent *
 parent_get(void)
@@ -44,7 +39,7 @@ parent_get(void)
 void
 parent_report(void *arg, const char *message)
 {
-	struct parent_error	*error = arg;
+	struct parent_error *error = arg;
 
 	log_error("config", "error=\"%s\"", message);
 	if (error->first[0] == '\0')
@@ -54,8 +49,8 @@ parent_report(void *arg, const char *message)
 static void
 parent_on_signal(evutil_socket_t number, short what, void *arg)
 {
-	struct parent	*parent = arg;
-	char		 line[PARENT_ERROR_SIZE];
+	struct parent *parent = arg;
+	char line[PARENT_ERROR_SIZE];
 
 	(void)what;
 	switch (number) {
@@ -75,14 +70,13 @@ parent_on_signal(evutil_socket_t number, short what, void *arg)
 static void
 parent_signals(struct parent *parent)
 {
-	static const int	numbers[4] = { SIGTERM, SIGINT, SIGHUP,
-		SIGCHLD };
-	size_t			i;
+	static const int numbers[4] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
+	size_t i;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	for (i = 0; i < 4; i++) {
-		parent->signals[i] = evsignal_new(parent->base, numbers[i],
-		    parent_on_signal, parent);
+		parent->signals[i] = evsignal_new(
+		    parent->base, numbers[i], parent_on_signal, parent);
 		if (parent->signals[i] == NULL ||
 		    event_add(parent->signals[i], NULL) == -1)
 			fatal("signals", "error=memory");
@@ -93,9 +87,9 @@ parent_signals(struct parent *parent)
 static int
 parent_set_up(struct parent *parent)
 {
-	struct parent_error	error = { "" };
-	int			fds[LISTEN_KINDS][CONFIG_LISTENERS];
-	size_t			i;
+	struct parent_error error = { "" };
+	int fds[LISTEN_KINDS][CONFIG_LISTENERS];
+	size_t i;
 
 	for (i = 0; i < LISTEN_KINDS * CONFIG_LISTENERS; i++)
 		(&parent->listeners[0][0])[i] = -1;
@@ -108,7 +102,7 @@ parent_set_up(struct parent *parent)
 	    parent_keystore(parent, &error) == -1 ||
 	    parent_passphrase(parent, &error, &parent->passphrase) == -1 ||
 	    parent_certificate(&parent->file, &error, &parent->certificate,
-	    &parent->certificate_key) == -1 ||
+		&parent->certificate_key) == -1 ||
 	    parent_listen(parent, &parent->file, &error, fds) == -1)
 		return (-1);
 	parent_listen_swap(parent, &parent->file, fds);
@@ -119,8 +113,8 @@ parent_set_up(struct parent *parent)
 int
 parent_run(const char *path, const char *program, int foreground, int verbose)
 {
-	struct parent	*parent = parent_get();
-	static char	 full[PATH_MAX];
+	struct parent *parent = parent_get();
+	static char full[PATH_MAX];
 
 	/* The daemon moves to /, and reads the file again from there. */
 	parent->path = realpath(path, full) != NULL ? full : path;

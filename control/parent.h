@@ -16,66 +16,61 @@
 #include "common/ipc/messages.h"
 #include "control/config.h"
 
-#define PARENT_CHILDREN		4
-#define PARENT_DEATHS		5	/* of one child in the window ... */
-#define PARENT_DEATH_WINDOW	(60 * INT64_C(1000000000)) /* ... end us */
-#define PARENT_ERROR_SIZE	512
+#define PARENT_CHILDREN     4
+#define PARENT_DEATHS       5 /* of one child in the window ... */
+#define PARENT_DEATH_WINDOW (60 * INT64_C(1000000000)) /* ... end us */
+#define PARENT_ERROR_SIZE   512
 
 struct event;
 struct event_base;
 
 struct child {
-	enum process	 process;
-	const char	*user;
-	uid_t		 uid;		/* when the parent is root */
-	gid_t		 gid;
-	pid_t		 pid;		/* 0: not running */
-	struct ipc	*ipc;		/* NULL: not running or closed */
-	int		 ready;
-	int		 shut;		/* it said SHUT: it ends by itself */
-	uint64_t	 restarts;
-	int64_t		 since;		/* wall clock, of the last change */
-	int64_t		 started;	/* monotonic */
-	int64_t		 deaths[PARENT_DEATHS];	/* monotonic, a ring */
-	unsigned int	 death_count;
-	unsigned int	 backoff;	/* restarts without a long life */
-	struct event	*timer;		/* until the next start */
+	enum process process;
+	const char *user;
+	uid_t uid; /* when the parent is root */
+	gid_t gid;
+	pid_t pid;       /* 0: not running */
+	struct ipc *ipc; /* NULL: not running or closed */
+	int ready;
+	int shut; /* it said SHUT: it ends by itself */
+	uint64_t restarts;
+	int64_t since;                 /* wall clock, of the last change */
+	int64_t started;               /* monotonic */
+	int64_t deaths[PARENT_DEATHS]; /* monotonic, a ring */
+	unsigned int death_count;
+	unsigned int backoff; /* restarts without a long life */
+	struct event *timer;  /* until the next start */
 };
 
 /* In the order of start; stopping has its own. */
-enum {
-	CHILD_KEYD,
-	CHILD_MESH,
-	CHILD_ROUTER,
-	CHILD_CONTROL
-};
+enum { CHILD_KEYD, CHILD_MESH, CHILD_ROUTER, CHILD_CONTROL };
 
 struct parent {
-	struct event_base	*base;
-	const char		*path;		/* of the configuration */
-	const char		*program;	/* argv[0] */
-	int			 foreground;
-	int			 verbose;
-	int			 root;
-	int64_t			 since;		/* wall clock, of our start */
-	struct config_file	 file;		/* as written */
-	struct config		 config;	/* ports and names filled in */
-	int			 listeners[LISTEN_KINDS][CONFIG_LISTENERS];
-	int			 passphrase;	/* -1: none, or handed over */
-	int			 certificate;	/* -1: keyd makes one */
-	int			 certificate_key;
-	struct child		 children[PARENT_CHILDREN];
-	struct event		*signals[4];
-	struct event		*stop_timer;
-	int			 all_ready;	/* were once */
-	int			 stopping;
-	size_t			 stop_at;	/* in the order of stopping */
-	int			 status;	/* to exit with */
+	struct event_base *base;
+	const char *path;    /* of the configuration */
+	const char *program; /* argv[0] */
+	int foreground;
+	int verbose;
+	int root;
+	int64_t since;           /* wall clock, of our start */
+	struct config_file file; /* as written */
+	struct config config;    /* ports and names filled in */
+	int listeners[LISTEN_KINDS][CONFIG_LISTENERS];
+	int passphrase;  /* -1: none, or handed over */
+	int certificate; /* -1: keyd makes one */
+	int certificate_key;
+	struct child children[PARENT_CHILDREN];
+	struct event *signals[4];
+	struct event *stop_timer;
+	int all_ready; /* were once */
+	int stopping;
+	size_t stop_at; /* in the order of stopping */
+	int status;     /* to exit with */
 };
 
 /* Where the first of several errors is kept, all having been logged. */
 struct parent_error {
-	char	first[PARENT_ERROR_SIZE];	/* "" none */
+	char first[PARENT_ERROR_SIZE]; /* "" none */
 };
 
 /* --- parent.c ------------------------------------------------------------ */
@@ -84,25 +79,25 @@ struct parent_error {
  * Be the parent until the node ends; returns the exit status. The
  * configuration was not read yet.
  */
-int	parent_run(const char *path, const char *program, int foreground,
-	    int verbose);
+int parent_run(
+    const char *path, const char *program, int foreground, int verbose);
 
 /* A config_report: log the error, keep the first; arg struct parent_error. */
-void	parent_report(void *arg, const char *message);
+void parent_report(void *arg, const char *message);
 
 /* --- parent_files.c ------------------------------------------------------ */
 
 /* keyd's folder: there, its own, closed to others. 0, or -1 reported. */
-int	parent_keystore(struct parent *parent, struct parent_error *error);
+int parent_keystore(struct parent *parent, struct parent_error *error);
 
 /* The passphrase file, -1 in *fd when there is none. 0, or -1 reported. */
-int	parent_passphrase(struct parent *parent, struct parent_error *error,
-	    int *fd);
+int parent_passphrase(
+    struct parent *parent, struct parent_error *error, int *fd);
 
 /* Certificate and key as file names them, -1 when it names none; the
  * certificate is one for P-256 and in force. 0, or -1 reported. */
-int	parent_certificate(const struct config_file *file,
-	    struct parent_error *error, int *certificate, int *key);
+int parent_certificate(const struct config_file *file,
+    struct parent_error *error, int *certificate, int *key);
 
 /* --- parent_listen.c ----------------------------------------------------- */
 
@@ -110,42 +105,40 @@ int	parent_certificate(const struct config_file *file,
  * Bind what next wants, taking over from parent what stays as it is, into
  * fds. 0, or -1 reported and nothing changed.
  */
-int	parent_listen(struct parent *parent, const struct config_file *next,
-	    struct parent_error *error,
-	    int fds[LISTEN_KINDS][CONFIG_LISTENERS]);
+int parent_listen(struct parent *parent, const struct config_file *next,
+    struct parent_error *error, int fds[LISTEN_KINDS][CONFIG_LISTENERS]);
 
 /* Make fds those of parent, closing the old ones that are not among them. */
-void	parent_listen_swap(struct parent *parent,
-	    const struct config_file *next,
-	    int fds[LISTEN_KINDS][CONFIG_LISTENERS]);
+void parent_listen_swap(struct parent *parent, const struct config_file *next,
+    int fds[LISTEN_KINDS][CONFIG_LISTENERS]);
 
 /* config with the real ports and the endpoints to advertise. */
-void	parent_effective(const struct parent *parent, struct config *config);
+void parent_effective(const struct parent *parent, struct config *config);
 
 /* Take hermesctl's socket away. */
-void	parent_unlink(const struct parent *parent);
+void parent_unlink(const struct parent *parent);
 
 /* --- parent_child.c ------------------------------------------------------ */
 
 /* Look up the users. 0, or -1 logged. */
-int	parent_users(struct parent *parent);
+int parent_users(struct parent *parent);
 
 /* Start all children, connect them, let them go. */
-void	parent_start(struct parent *parent);
+void parent_start(struct parent *parent);
 
 /* SIGCHLD: collect the dead, start them again or end. */
-void	parent_reap(struct parent *parent);
+void parent_reap(struct parent *parent);
 
 /* Hand a child its configuration, listeners and files (again). */
-void	parent_send_config(struct parent *parent, struct child *child);
-void	parent_send_listeners(struct parent *parent, struct child *child);
-void	parent_send_certificate(struct parent *parent, struct child *child);
+void parent_send_config(struct parent *parent, struct child *child);
+void parent_send_listeners(struct parent *parent, struct child *child);
+void parent_send_certificate(struct parent *parent, struct child *child);
 
 /* Tell control how child is. */
-void	parent_state(struct parent *parent, const struct child *child);
+void parent_state(struct parent *parent, const struct child *child);
 
 /* The child broke the rules or must not live on. */
-void	parent_kill(struct child *child);
+void parent_kill(struct child *child);
 
 /* --- parent_messages.c --------------------------------------------------- */
 
@@ -157,21 +150,20 @@ struct parent *parent_get(void);
 
 /* Read the configuration again; 0, or -1 and the old one goes on. line is
  * for the operator. */
-int	parent_reload(struct parent *parent, char *line, size_t size);
+int parent_reload(struct parent *parent, char *line, size_t size);
 
 /* --- parent_stop.c ------------------------------------------------------- */
 
 /* Stop in order and exit with status. */
-void	parent_stop(struct parent *parent, int status);
+void parent_stop(struct parent *parent, int status);
 
 /* A child is gone while stopping; clean: it exited 0. */
-void	parent_stopped(struct parent *parent, struct child *child, int clean);
+void parent_stopped(struct parent *parent, struct child *child, int clean);
 
 /* Kill all children, collect them, exit with status. */
-void	parent_end(struct parent *parent, int status)
-	    __attribute__((noreturn));
+void parent_end(struct parent *parent, int status) __attribute__((noreturn));
 
 /* Tell the service manager, if there is one: "READY=1". */
-void	parent_notify(const char *state);
+void parent_notify(const char *state);
 
 #endif

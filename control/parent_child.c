@@ -23,17 +23,17 @@
 #include "common/util/metrics.h"
 #include "control/parent.h"
 
-#define BACKOFF_MOST	30		/* s */
-#define LONG_LIFE	PARENT_DEATH_WINDOW
+#define BACKOFF_MOST 30 /* s */
+#define LONG_LIFE    PARENT_DEATH_WINDOW
 
-extern char	**environ;
+extern char **environ;
 
 int
 parent_users(struct parent *parent)
 {
-	struct passwd	*pw;
-	struct child	*child;
-	size_t		 i;
+	struct passwd *pw;
+	struct child *child;
+	size_t i;
 
 	for (i = 0; i < PARENT_CHILDREN; i++) {
 		child = &parent->children[i];
@@ -42,10 +42,12 @@ parent_users(struct parent *parent)
 		if (!parent->root)
 			continue;
 		if ((pw = getpwnam(child->user)) == NULL) {
-			log_error("user_missing", "user=%s error=\"started as "
+			log_error("user_missing",
+			    "user=%s error=\"started as "
 			    "root, hermesd runs each process under a user of "
 			    "its own: make them with systemd-sysusers or "
-			    "etc/deps.sh\"", child->user);
+			    "etc/deps.sh\"",
+			    child->user);
 			return (-1);
 		}
 		if (pw->pw_uid == 0) {
@@ -56,7 +58,8 @@ parent_users(struct parent *parent)
 		child->gid = pw->pw_gid;
 	}
 	if (!parent->root)
-		log_warn("privileges_unchanged", "uid=%u reason=\"not started "
+		log_warn("privileges_unchanged",
+		    "uid=%u reason=\"not started "
 		    "as root, so all processes run as this user\"",
 		    (unsigned int)geteuid());
 	return (0);
@@ -68,11 +71,11 @@ parent_users(struct parent *parent)
 static char **
 child_environment(void)
 {
-	static const char *const	kept[] = { "TZ=", "ASAN_OPTIONS=",
-	    "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=",
-	    "GCOV_PREFIX=", "LLVM_PROFILE_FILE=" };
-	static char			*out[8];
-	size_t				 i, j, n = 0, length;
+	static const char *const kept[] = { "TZ=", "ASAN_OPTIONS=",
+		"UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=",
+		"GCOV_PREFIX=", "LLVM_PROFILE_FILE=" };
+	static char *out[8];
+	size_t i, j, n = 0, length;
 
 	for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
 		length = strlen(kept[i]);
@@ -90,12 +93,11 @@ child_environment(void)
 static int
 child_descriptors(const struct parent *parent, int door)
 {
-	int	null;
+	int null;
 
 	if ((null = open("/dev/null", O_RDWR)) == -1)
 		return (-1);
-	if (dup2(null, STDIN_FILENO) == -1 ||
-	    dup2(null, STDOUT_FILENO) == -1 ||
+	if (dup2(null, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ||
 	    (!parent->foreground && dup2(null, STDERR_FILENO) == -1))
 		return (-1);
 	if (door == PROC_PARENT_FD) {
@@ -107,15 +109,13 @@ child_descriptors(const struct parent *parent, int door)
 	return (0);
 }
 
-static void __attribute__((noreturn))
-child_become(const struct parent *parent, const struct child *child, int door,
-    const sigset_t *mask)
+static void __attribute__((noreturn)) child_become(const struct parent *parent,
+    const struct child *child, int door, const sigset_t *mask)
 {
-	static const int	ignored[] = { SIGTERM, SIGINT, SIGHUP,
-		SIGPIPE };
-	const char		*what = "descriptors";
-	char			*argv[6];
-	size_t			 i, n = 0;
+	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+	const char *what = "descriptors";
+	char *argv[6];
+	size_t i, n = 0;
 
 	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		(void)signal(ignored[i], SIG_IGN);
@@ -127,13 +127,13 @@ child_become(const struct parent *parent, const struct child *child, int door,
 		    process_name(child->process), what, strerror(errno));
 		_exit(1);
 	}
-	argv[n++] = (char *)(uintptr_t)"hermesd";
-	argv[n++] = (char *)(uintptr_t)"-P";
+	argv[n++] = (char *)(uintptr_t) "hermesd";
+	argv[n++] = (char *)(uintptr_t) "-P";
 	argv[n++] = (char *)(uintptr_t)process_name(child->process);
 	if (parent->foreground)
-		argv[n++] = (char *)(uintptr_t)"-d";
+		argv[n++] = (char *)(uintptr_t) "-d";
 	if (parent->verbose)
-		argv[n++] = (char *)(uintptr_t)"-v";
+		argv[n++] = (char *)(uintptr_t) "-v";
 	argv[n] = NULL;
 	if (child_descriptors(parent, door) == 0) {
 		(void)execve("/proc/self/exe", argv, child_environment());
@@ -149,7 +149,7 @@ child_become(const struct parent *parent, const struct child *child, int door,
 static void
 child_on_closed(void *arg, const char *reason)
 {
-	struct child	*child = arg;
+	struct child *child = arg;
 
 	child->ipc = NULL;
 	/* A process without a door to the parent is of no use. */
@@ -169,7 +169,7 @@ parent_kill(struct child *child)
 static void
 child_metrics(const struct child *child)
 {
-	uint64_t	up = child->pid > 0;
+	uint64_t up = child->pid > 0;
 
 	switch (child->process) {
 	case PROCESS_ROUTER:
@@ -195,8 +195,8 @@ child_metrics(const struct child *child)
 void
 parent_state(struct parent *parent, const struct child *child)
 {
-	struct ipc			*ipc;
-	struct ipc_process_state	 state;
+	struct ipc *ipc;
+	struct ipc_process_state state;
 
 	child_metrics(child);
 	if ((ipc = parent->children[CHILD_CONTROL].ipc) == NULL)
@@ -212,12 +212,10 @@ parent_state(struct parent *parent, const struct child *child)
 static void
 child_start(struct parent *parent, struct child *child)
 {
-	const struct ipc_callbacks	callbacks = {
-		.handlers = parent_handlers,
-		.closed = child_on_closed
-	};
-	sigset_t			all, mask;
-	int				fds[2];
+	const struct ipc_callbacks callbacks = { .handlers = parent_handlers,
+		.closed = child_on_closed };
+	sigset_t all, mask;
+	int fds[2];
 
 	if (ipc_pair(fds) == -1)
 		fatal("start", "error=\"%s\"", strerror(errno));
@@ -251,8 +249,8 @@ child_start(struct parent *parent, struct child *child)
 static void
 parent_connect(struct parent *parent, struct child *a, struct child *b)
 {
-	struct ipc_door	door;
-	int		fds[2];
+	struct ipc_door door;
+	int fds[2];
 
 	if (a->ipc == NULL || b->ipc == NULL)
 		return;
@@ -276,14 +274,15 @@ parent_send_config(struct parent *parent, struct child *child)
 static enum process
 parent_listener_owner(size_t kind)
 {
-	return (kind == LISTEN_APP ? PROCESS_ROUTER : kind == LISTEN_MESH ?
-	    PROCESS_MESH : PROCESS_CONTROL);
+	return (kind == LISTEN_APP    ? PROCESS_ROUTER
+		: kind == LISTEN_MESH ? PROCESS_MESH
+				      : PROCESS_CONTROL);
 }
 
 static int
 parent_dup(struct parent *parent, int fd)
 {
-	int	copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (copy == -1) {
 		log_error("dup", "error=\"%s\"", strerror(errno));
@@ -295,8 +294,8 @@ parent_dup(struct parent *parent, int fd)
 void
 parent_send_listeners(struct parent *parent, struct child *child)
 {
-	struct ipc_listener	listener;
-	size_t			kind, i;
+	struct ipc_listener listener;
+	size_t kind, i;
 
 	if (child->ipc == NULL)
 		return;
@@ -317,7 +316,7 @@ parent_send_listeners(struct parent *parent, struct child *child)
 void
 parent_send_certificate(struct parent *parent, struct child *child)
 {
-	struct ipc_empty	empty = { 0 };
+	struct ipc_empty empty = { 0 };
 
 	if (child->ipc == NULL)
 		return;
@@ -328,8 +327,8 @@ parent_send_certificate(struct parent *parent, struct child *child)
 		    parent_dup(parent, parent->certificate));
 	}
 	if (child->process == PROCESS_KEYD && parent->certificate_key != -1) {
-		ipc_send_fd(child->ipc, IPC_TLS_FILE, &empty,
-		    parent->certificate_key);
+		ipc_send_fd(
+		    child->ipc, IPC_TLS_FILE, &empty, parent->certificate_key);
 		parent->certificate_key = -1;
 	}
 }
@@ -338,16 +337,16 @@ parent_send_certificate(struct parent *parent, struct child *child)
 static void
 child_go(struct parent *parent, struct child *child)
 {
-	struct ipc_process_state	own;
-	struct ipc_request		request = { 0, 0 };
-	struct ipc_empty		empty = { 0 };
-	size_t				i;
+	struct ipc_process_state own;
+	struct ipc_request request = { 0, 0 };
+	struct ipc_empty empty = { 0 };
+	size_t i;
 
 	parent_send_listeners(parent, child);
 	parent_send_certificate(parent, child);
 	if (child->process == PROCESS_KEYD && parent->passphrase != -1) {
-		ipc_send_fd(child->ipc, IPC_PASSPHRASE, &request,
-		    parent->passphrase);
+		ipc_send_fd(
+		    child->ipc, IPC_PASSPHRASE, &request, parent->passphrase);
 		parent->passphrase = -1;
 	}
 	ipc_send(child->ipc, IPC_GO, &empty, NULL, 0);
@@ -367,9 +366,9 @@ child_go(struct parent *parent, struct child *child)
 static void
 child_on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct parent	*parent = parent_get();
-	struct child	*child = arg;
-	size_t		 i;
+	struct parent *parent = parent_get();
+	struct child *child = arg;
+	size_t i;
 
 	(void)fd;
 	(void)what;
@@ -385,15 +384,15 @@ child_on_timer(evutil_socket_t fd, short what, void *arg)
 void
 parent_start(struct parent *parent)
 {
-	struct child	*child;
-	size_t		 i, j;
+	struct child *child;
+	size_t i, j;
 
 	metric_set(METRIC_PROCESS_UP_PARENT, 1);
 	parent->since = clock_wall();
 	for (i = 0; i < PARENT_CHILDREN; i++) {
 		child = &parent->children[i];
-		child->timer = event_new(parent->base, -1, 0, child_on_timer,
-		    child);
+		child->timer =
+		    event_new(parent->base, -1, 0, child_on_timer, child);
 		if (child->timer == NULL)
 			fatal("start", "error=memory");
 		child_start(parent, child);
@@ -401,8 +400,8 @@ parent_start(struct parent *parent)
 	}
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		for (j = 0; j < i; j++)
-			parent_connect(parent, &parent->children[i],
-			    &parent->children[j]);
+			parent_connect(
+			    parent, &parent->children[i], &parent->children[j]);
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		child_go(parent, &parent->children[i]);
 }
@@ -411,8 +410,8 @@ parent_start(struct parent *parent)
 static int
 child_dies_often(struct child *child, int64_t now)
 {
-	unsigned int	at = child->death_count++ % PARENT_DEATHS;
-	int64_t		oldest;
+	unsigned int at = child->death_count++ % PARENT_DEATHS;
+	int64_t oldest;
 
 	child->deaths[at] = now;
 	if (child->death_count < PARENT_DEATHS)
@@ -425,12 +424,11 @@ child_dies_often(struct child *child, int64_t now)
 static void
 child_restart(struct child *child, int64_t now)
 {
-	struct timeval	wait = { 1, 0 };
+	struct timeval wait = { 1, 0 };
 
 	if (now - child->started > LONG_LIFE)
 		child->backoff = 0;
-	wait.tv_sec = child->backoff < 5 ? 1L << child->backoff :
-	    BACKOFF_MOST;
+	wait.tv_sec = child->backoff < 5 ? 1L << child->backoff : BACKOFF_MOST;
 	child->backoff++;
 	log_info("process_restart", "process=%s seconds=%ld",
 	    process_name(child->process), (long)wait.tv_sec);
@@ -441,13 +439,13 @@ child_restart(struct child *child, int64_t now)
 static void
 child_died(struct parent *parent, struct child *child, int status)
 {
-	int64_t	now = clock_monotonic();
-	int	clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-	char	text[32];
+	int64_t now = clock_monotonic();
+	int clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	char text[32];
 
-	(void)snprintf(text, sizeof(text), WIFSIGNALED(status) ?
-	    "signal=%d" : "status=%d", WIFSIGNALED(status) ?
-	    WTERMSIG(status) : WEXITSTATUS(status));
+	(void)snprintf(text, sizeof(text),
+	    WIFSIGNALED(status) ? "signal=%d" : "status=%d",
+	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	if (!parent->stopping || !clean)
 		log_warn("process_died", "process=%s pid=%d %s",
 		    process_name(child->process), (int)child->pid, text);
@@ -463,13 +461,15 @@ child_died(struct parent *parent, struct child *child, int status)
 	}
 	if (child->process == PROCESS_KEYD || !parent->all_ready) {
 		log_error("node_ends", "reason=\"%s %s\"",
-		    process_name(child->process), parent->all_ready ?
-		    "died" : "did not start");
+		    process_name(child->process),
+		    parent->all_ready ? "died" : "did not start");
 		parent_end(parent, 1);
 	}
 	if (child_dies_often(child, now)) {
-		log_error("node_ends", "reason=\"%s died %d times in a "
-		    "minute\"", process_name(child->process), PARENT_DEATHS);
+		log_error("node_ends",
+		    "reason=\"%s died %d times in a "
+		    "minute\"",
+		    process_name(child->process), PARENT_DEATHS);
 		parent_stop(parent, 1);
 		return;
 	}
@@ -479,15 +479,15 @@ child_died(struct parent *parent, struct child *child, int status)
 void
 parent_reap(struct parent *parent)
 {
-	pid_t	pid;
-	size_t	i;
-	int	status;
+	pid_t pid;
+	size_t i;
+	int status;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		for (i = 0; i < PARENT_CHILDREN; i++)
 			if (parent->children[i].pid == pid) {
-				child_died(parent, &parent->children[i],
-				    status);
+				child_died(
+				    parent, &parent->children[i], status);
 				break;
 			}
 }

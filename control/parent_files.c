@@ -23,11 +23,11 @@
 #include "control/parent.h"
 
 static int __attribute__((format(printf, 3, 4)))
-parent_file_error(struct parent_error *error,
-    const struct config_place *place, const char *format, ...)
+parent_file_error(struct parent_error *error, const struct config_place *place,
+    const char *format, ...)
 {
-	char	where[CONFIG_PATH_SIZE + 16], what[384], line[800];
-	va_list	ap;
+	char where[CONFIG_PATH_SIZE + 16], what[384], line[800];
+	va_list ap;
 
 	va_start(ap, format);
 	(void)vsnprintf(what, sizeof(what), format, ap);
@@ -42,11 +42,11 @@ parent_file_error(struct parent_error *error,
 static int
 parent_make_above(const char *path)
 {
-	char	above[CONFIG_PATH_SIZE], *slash;
+	char above[CONFIG_PATH_SIZE], *slash;
 
 	(void)strlcpy(above, path, sizeof(above));
 	for (slash = strchr(above + 1, '/'); slash != NULL;
-	    slash = strchr(slash + 1, '/')) {
+	     slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(above, 0755) == -1 && errno != EEXIST)
 			return (-1);
@@ -59,11 +59,11 @@ int
 parent_keystore(struct parent *parent, struct parent_error *error)
 {
 	const struct config_place *place = &parent->file.keystore_path;
-	const struct child	*keyd = &parent->children[CHILD_KEYD];
-	const char		*path = parent->file.config.keystore.path;
-	uid_t			 owner = parent->root ? keyd->uid : geteuid();
-	struct stat		 st;
-	int			 fd, saved;
+	const struct child *keyd = &parent->children[CHILD_KEYD];
+	const char *path = parent->file.config.keystore.path;
+	uid_t owner = parent->root ? keyd->uid : geteuid();
+	struct stat st;
+	int fd, saved;
 
 	if (parent_make_above(path) == -1 ||
 	    (mkdir(path, 0700) == -1 && errno != EEXIST))
@@ -75,9 +75,10 @@ parent_keystore(struct parent *parent, struct parent_error *error)
 		    path, strerror(errno)));
 	if (fstat(fd, &st) == -1 || (st.st_uid != owner && st.st_uid != 0)) {
 		(void)close(fd);
-		return (parent_file_error(error, place, "keystore path %s "
-		    "belongs to another user (uid %u)", path,
-		    (unsigned int)st.st_uid));
+		return (parent_file_error(error, place,
+		    "keystore path %s "
+		    "belongs to another user (uid %u)",
+		    path, (unsigned int)st.st_uid));
 	}
 	if ((parent->root && fchown(fd, keyd->uid, keyd->gid) == -1) ||
 	    fchmod(fd, 0700) == -1) {
@@ -95,8 +96,8 @@ static int
 parent_open_secret(const char *path, const char *what,
     const struct config_place *place, struct parent_error *error, int *out)
 {
-	struct stat	st;
-	int		fd;
+	struct stat st;
+	int fd;
 
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1 || fstat(fd, &st) == -1) {
@@ -105,19 +106,22 @@ parent_open_secret(const char *path, const char *what,
 		goto fail;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		(void)parent_file_error(error, place, "%s %s: not a file",
-		    what, path);
+		(void)parent_file_error(
+		    error, place, "%s %s: not a file", what, path);
 		goto fail;
 	}
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
-		(void)parent_file_error(error, place, "%s %s: must belong to "
-		    "root or to the user that starts hermesd", what, path);
+		(void)parent_file_error(error, place,
+		    "%s %s: must belong to "
+		    "root or to the user that starts hermesd",
+		    what, path);
 		goto fail;
 	}
 	if (st.st_mode & (S_IRWXG | S_IRWXO)) {
-		(void)parent_file_error(error, place, "%s %s: mode %04o lets "
-		    "others at it; chmod 600", what, path,
-		    (unsigned int)(st.st_mode & 07777));
+		(void)parent_file_error(error, place,
+		    "%s %s: mode %04o lets "
+		    "others at it; chmod 600",
+		    what, path, (unsigned int)(st.st_mode & 07777));
 		goto fail;
 	}
 	*out = fd;
@@ -131,14 +135,15 @@ fail:
 int
 parent_passphrase(struct parent *parent, struct parent_error *error, int *fd)
 {
-	struct config	*config = &parent->file.config;
-	const char	*folder = getenv("CREDENTIALS_DIRECTORY");
-	char		 path[CONFIG_PATH_SIZE];
+	struct config *config = &parent->file.config;
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	char path[CONFIG_PATH_SIZE];
 
 	*fd = -1;
 	if (config->keystore.passphrase[0] == '\0' && folder != NULL &&
 	    (size_t)snprintf(path, sizeof(path), "%s/hermes-passphrase",
-	    folder) < sizeof(path) && access(path, F_OK) == 0)
+		folder) < sizeof(path) &&
+	    access(path, F_OK) == 0)
 		(void)strlcpy(config->keystore.passphrase, path,
 		    sizeof(config->keystore.passphrase));
 	if (config->keystore.passphrase[0] == '\0')
@@ -151,10 +156,10 @@ parent_passphrase(struct parent *parent, struct parent_error *error, int *fd)
 static const char *
 parent_certificate_wrong(FILE *stream)
 {
-	const char	*wrong = NULL;
-	EVP_PKEY	*key;
-	X509		*x509;
-	char		 group[64] = "";
+	const char *wrong = NULL;
+	EVP_PKEY *key;
+	X509 *x509;
+	char group[64] = "";
 
 	if ((x509 = PEM_read_X509(stream, NULL, NULL, NULL)) == NULL)
 		return ("not a certificate in PEM");
@@ -164,20 +169,21 @@ parent_certificate_wrong(FILE *stream)
 	else if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0)
 		wrong = "the certificate has expired";
 	else if (key == NULL || EVP_PKEY_base_id(key) != EVP_PKEY_EC ||
-	    EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) != 1 ||
-	    OBJ_txt2nid(group) != NID_X9_62_prime256v1)
+		 EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) !=
+		     1 ||
+		 OBJ_txt2nid(group) != NID_X9_62_prime256v1)
 		wrong = "the key must be ECDSA P-256";
 	X509_free(x509);
 	return (wrong);
 }
 
 int
-parent_certificate(const struct config_file *file,
-    struct parent_error *error, int *certificate, int *key)
+parent_certificate(const struct config_file *file, struct parent_error *error,
+    int *certificate, int *key)
 {
-	const char	*path = file->config.certificate, *wrong;
-	FILE		*stream = NULL;
-	int		 fd;
+	const char *path = file->config.certificate, *wrong;
+	FILE *stream = NULL;
+	int fd;
 
 	*certificate = *key = -1;
 	if (!file->config.own_certificate)
@@ -200,7 +206,7 @@ parent_certificate(const struct config_file *file,
 		goto fail;
 	}
 	if (parent_open_secret(file->config.certificate_key, "key",
-	    &file->certificate, error, key) == -1)
+		&file->certificate, error, key) == -1)
 		goto fail;
 	return (0);
 fail:

@@ -20,26 +20,26 @@
 #include "common/util/log.h"
 #include "control/parent.h"
 
-#define BACKLOG		1024
+#define BACKLOG 1024
 
 static const char *const kinds[LISTEN_KINDS] = { "app", "mesh", "admin",
 	"control" };
 
 /* The address in words; out is returned. */
 static const char *
-parent_address_text(const struct config_listener *listener, char *out,
-    size_t size)
+parent_address_text(
+    const struct config_listener *listener, char *out, size_t size)
 {
-	const struct sockaddr	*address;
-	char			 host[INET6_ADDRSTRLEN + 16], port[16];
+	const struct sockaddr *address;
+	char host[INET6_ADDRSTRLEN + 16], port[16];
 
 	address = (const struct sockaddr *)&listener->address;
 	if (address->sa_family == AF_UNIX)
 		(void)snprintf(out, size, "%s",
 		    ((const struct sockaddr_un *)address)->sun_path);
 	else if (getnameinfo(address, listener->address_length, host,
-	    sizeof(host), port, sizeof(port), NI_NUMERICHOST |
-	    NI_NUMERICSERV) == 0)
+		     sizeof(host), port, sizeof(port),
+		     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
 		(void)snprintf(out, size, "%s port %s", host, port);
 	else
 		(void)snprintf(out, size, "?");
@@ -50,8 +50,8 @@ parent_address_text(const struct config_listener *listener, char *out,
 static int
 parent_socket_path(const struct sockaddr_un *address)
 {
-	char	 folder[sizeof(address->sun_path)], *slash;
-	int	 fd, alive;
+	char folder[sizeof(address->sun_path)], *slash;
+	int fd, alive;
 
 	(void)strlcpy(folder, address->sun_path, sizeof(folder));
 	if ((slash = strrchr(folder, '/')) != NULL && slash != folder) {
@@ -62,7 +62,7 @@ parent_socket_path(const struct sockaddr_un *address)
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) == -1)
 		return (-1);
 	alive = connect(fd, (const struct sockaddr *)address,
-	    sizeof(*address)) == 0;
+		    sizeof(*address)) == 0;
 	if (!alive && errno == ECONNREFUSED)
 		(void)unlink(address->sun_path);
 	(void)close(fd);
@@ -75,28 +75,27 @@ parent_socket_path(const struct sockaddr_un *address)
 
 /* A listening socket for a slot, or -1 with errno. */
 static int
-parent_bind(const struct parent *parent,
-    const struct config_listener *listener)
+parent_bind(const struct parent *parent, const struct config_listener *listener)
 {
-	const struct sockaddr	*address;
-	const struct child	*control = &parent->children[CHILD_CONTROL];
-	mode_t			 mask;
-	int			 fd, on = 1, result, saved;
+	const struct sockaddr *address;
+	const struct child *control = &parent->children[CHILD_CONTROL];
+	mode_t mask;
+	int fd, on = 1, result, saved;
 
 	address = (const struct sockaddr *)&listener->address;
-	fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC |
-	    SOCK_NONBLOCK, 0);
+	fd = socket(
+	    address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd == -1)
 		return (-1);
 	if (address->sa_family == AF_UNIX) {
 		if (parent_socket_path((const struct sockaddr_un *)address) ==
 		    -1)
 			goto fail;
-	} else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
-	    sizeof(on)) == -1)
+	} else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ==
+		   -1)
 		goto fail;
-	if (address->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6,
-	    IPV6_V6ONLY, &on, sizeof(on)) == -1)
+	if (address->sa_family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == -1)
 		goto fail;
 	/* hermesctl: root, and who is in the group of control. */
 	mask = umask(0117);
@@ -106,7 +105,7 @@ parent_bind(const struct parent *parent,
 		goto fail;
 	if (address->sa_family == AF_UNIX && parent->root &&
 	    chown(((const struct sockaddr_un *)address)->sun_path, 0,
-	    control->gid) == -1)
+		control->gid) == -1)
 		goto fail;
 	return (fd);
 fail:
@@ -122,9 +121,9 @@ static int
 parent_listen_have(const struct parent *parent, size_t kind,
     const struct config_listener *listener, const int *fds, size_t count)
 {
-	const struct config_listener	*old;
-	size_t				 i, j;
-	int				 fd;
+	const struct config_listener *old;
+	size_t i, j;
+	int fd;
 
 	for (i = 0; i < CONFIG_LISTENERS; i++) {
 		old = &parent->file.config.listen[kind][i];
@@ -132,7 +131,7 @@ parent_listen_have(const struct parent *parent, size_t kind,
 		if (fd == -1 ||
 		    old->address_length != listener->address_length ||
 		    memcmp(&old->address, &listener->address,
-		    sizeof(old->address)) != 0)
+			sizeof(old->address)) != 0)
 			continue;
 		for (j = 0; j < count && fds[j] != fd; j++)
 			;
@@ -145,8 +144,8 @@ parent_listen_have(const struct parent *parent, size_t kind,
 static int
 parent_listen_owned(const struct parent *parent, int fd)
 {
-	const int	*all = &parent->listeners[0][0];
-	size_t		 i;
+	const int *all = &parent->listeners[0][0];
+	size_t i;
 
 	for (i = 0; i < LISTEN_KINDS * CONFIG_LISTENERS; i++)
 		if (all[i] == fd)
@@ -158,11 +157,11 @@ int
 parent_listen(struct parent *parent, const struct config_file *next,
     struct parent_error *error, int fds[LISTEN_KINDS][CONFIG_LISTENERS])
 {
-	const struct config_listener	*listener;
-	char				 where[CONFIG_PATH_SIZE + 16];
-	char				 address[256], line[1024];
-	size_t				 kind, i;
-	int				 failed = 0, *fd;
+	const struct config_listener *listener;
+	char where[CONFIG_PATH_SIZE + 16];
+	char address[256], line[1024];
+	size_t kind, i;
+	int failed = 0, *fd;
 
 	for (kind = 0; kind < LISTEN_KINDS; kind++)
 		for (i = 0; i < CONFIG_LISTENERS; i++) {
@@ -171,8 +170,8 @@ parent_listen(struct parent *parent, const struct config_file *next,
 			listener = &next->config.listen[kind][i];
 			if (listener->address_length == 0)
 				continue;
-			*fd = parent_listen_have(parent, kind, listener,
-			    fds[kind], i);
+			*fd = parent_listen_have(
+			    parent, kind, listener, fds[kind], i);
 			if (*fd == -1)
 				*fd = parent_bind(parent, listener);
 			if (*fd != -1)
@@ -181,8 +180,10 @@ parent_listen(struct parent *parent, const struct config_file *next,
 			(void)snprintf(line, sizeof(line),
 			    "%s: listen %s on %s: %s",
 			    config_place_text(where, &next->listen[kind][i]),
-			    kinds[kind], parent_address_text(listener,
-			    address, sizeof(address)), strerror(errno));
+			    kinds[kind],
+			    parent_address_text(
+				listener, address, sizeof(address)),
+			    strerror(errno));
 			parent_report(error, line);
 		}
 	if (!failed)
@@ -199,11 +200,11 @@ void
 parent_listen_swap(struct parent *parent, const struct config_file *next,
     int fds[LISTEN_KINDS][CONFIG_LISTENERS])
 {
-	struct config_listener	bound;
-	char			address[256];
-	socklen_t		length;
-	size_t			kind, i, j;
-	int			fd, kept;
+	struct config_listener bound;
+	char address[256];
+	socklen_t length;
+	size_t kind, i, j;
+	int fd, kept;
 
 	for (kind = 0; kind < LISTEN_KINDS; kind++) {
 		for (i = 0; i < CONFIG_LISTENERS; i++) {
@@ -220,16 +221,17 @@ parent_listen_swap(struct parent *parent, const struct config_file *next,
 				continue;
 			length = sizeof(bound.address);
 			memset(&bound, 0, sizeof(bound));
-			(void)getsockname(fd, (struct sockaddr *)
-			    &bound.address, &length);
+			(void)getsockname(
+			    fd, (struct sockaddr *)&bound.address, &length);
 			bound.address_length = (uint32_t)length;
 			log_info("listening", "kind=%s address=\"%s\"",
-			    kinds[kind], parent_address_text(&bound, address,
-			    sizeof(address)));
+			    kinds[kind],
+			    parent_address_text(
+				&bound, address, sizeof(address)));
 		}
 	}
 	if (strcmp(parent->file.config.control_socket,
-	    next->config.control_socket) != 0)
+		next->config.control_socket) != 0)
 		parent_unlink(parent);
 	memcpy(parent->listeners, fds, sizeof(parent->listeners));
 }
@@ -238,11 +240,11 @@ parent_listen_swap(struct parent *parent, const struct config_file *next,
 static void
 parent_advertise(const struct config_listener *listener, char *out)
 {
-	struct sockaddr_in6	v6;
-	struct sockaddr_in	v4;
-	char			host[CONFIG_NAME_SIZE];
-	unsigned int		port;
-	int			any;
+	struct sockaddr_in6 v6;
+	struct sockaddr_in v4;
+	char host[CONFIG_NAME_SIZE];
+	unsigned int port;
+	int any;
 
 	(void)strlcpy(host, listener->name, sizeof(host));
 	if (listener->address.ss_family == AF_INET6) {
@@ -257,16 +259,17 @@ parent_advertise(const struct config_listener *listener, char *out)
 	if (any && gethostname(host, sizeof(host)) == -1)
 		(void)strlcpy(host, "localhost", sizeof(host));
 	host[sizeof(host) - 1] = '\0';
-	(void)snprintf(out, ENDPOINT_SIZE, strchr(host, ':') != NULL ?
-	    "[%.110s]:%u" : "%.110s:%u", host, port);
+	(void)snprintf(out, ENDPOINT_SIZE,
+	    strchr(host, ':') != NULL ? "[%.110s]:%u" : "%.110s:%u", host,
+	    port);
 }
 
 void
 parent_effective(const struct parent *parent, struct config *config)
 {
-	struct config_listener	*listener;
-	socklen_t		 length;
-	size_t			 kind, i;
+	struct config_listener *listener;
+	socklen_t length;
+	size_t kind, i;
 
 	*config = parent->file.config;
 	for (kind = 0; kind < LISTEN_KINDS; kind++)
@@ -277,17 +280,17 @@ parent_effective(const struct parent *parent, struct config *config)
 				continue;
 			length = sizeof(listener->address);
 			if (getsockname(parent->listeners[kind][i],
-			    (struct sockaddr *)&listener->address,
-			    &length) == -1)
-				fatal("listen", "error=\"%s\"",
-				    strerror(errno));
+				(struct sockaddr *)&listener->address,
+				&length) == -1)
+				fatal(
+				    "listen", "error=\"%s\"", strerror(errno));
 		}
 	if (config->advertise_app[0] == '\0')
-		parent_advertise(&config->listen[LISTEN_APP][0],
-		    config->advertise_app);
+		parent_advertise(
+		    &config->listen[LISTEN_APP][0], config->advertise_app);
 	if (config->advertise_mesh[0] == '\0')
-		parent_advertise(&config->listen[LISTEN_MESH][0],
-		    config->advertise_mesh);
+		parent_advertise(
+		    &config->listen[LISTEN_MESH][0], config->advertise_mesh);
 }
 
 void

@@ -18,9 +18,9 @@
 static void
 parent_on_ready(void *arg, const struct ipc_message *message)
 {
-	struct parent	*parent = parent_get();
-	struct child	*child = arg;
-	size_t		 i, ready = 0;
+	struct parent *parent = parent_get();
+	struct child *child = arg;
+	size_t i, ready = 0;
 
 	(void)message;
 	child->ready = 1;
@@ -37,15 +37,14 @@ parent_on_ready(void *arg, const struct ipc_message *message)
 static void
 parent_on_broken(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_door	*door = message->payload;
-	struct parent		*parent = parent_get();
-	struct child		*accuser = arg, *child;
-	size_t			 i;
+	const struct ipc_door *door = message->payload;
+	struct parent *parent = parent_get();
+	struct child *accuser = arg, *child;
+	size_t i;
 
 	for (i = 0; i < PARENT_CHILDREN; i++) {
 		child = &parent->children[i];
-		if ((uint64_t)child->process != door->peer ||
-		    child == accuser)
+		if ((uint64_t)child->process != door->peer || child == accuser)
 			continue;
 		log_error("process_broken", "process=%s accuser=%s",
 		    process_name(child->process),
@@ -57,7 +56,7 @@ parent_on_broken(void *arg, const struct ipc_message *message)
 static void
 parent_on_shut(void *arg, const struct ipc_message *message)
 {
-	struct child	*child = arg;
+	struct child *child = arg;
 
 	(void)message;
 	child->shut = 1;
@@ -66,7 +65,7 @@ parent_on_shut(void *arg, const struct ipc_message *message)
 static void
 parent_result(struct child *control, uint64_t id, int ok, const char *line)
 {
-	struct ipc_result	result = { .id = id, .ok = (uint64_t)ok };
+	struct ipc_result result = { .id = id, .ok = (uint64_t)ok };
 
 	ipc_send(control->ipc, IPC_RESULT, &result, line, strlen(line));
 }
@@ -74,7 +73,7 @@ parent_result(struct child *control, uint64_t id, int ok, const char *line)
 static void
 parent_on_stop(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_request	*request = message->payload;
+	const struct ipc_request *request = message->payload;
 
 	parent_result(arg, request->id, 1, "stopping");
 	parent_stop(parent_get(), 0);
@@ -83,9 +82,9 @@ parent_on_stop(void *arg, const struct ipc_message *message)
 static void
 parent_on_reload(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_request	*request = message->payload;
-	char				 line[PARENT_ERROR_SIZE];
-	int				 ok;
+	const struct ipc_request *request = message->payload;
+	char line[PARENT_ERROR_SIZE];
+	int ok;
 
 	ok = parent_reload(parent_get(), line, sizeof(line)) == 0;
 	parent_result(arg, request->id, ok, line);
@@ -94,10 +93,10 @@ parent_on_reload(void *arg, const struct ipc_message *message)
 static void
 parent_on_metrics_get(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_request	*request = message->payload;
-	struct child			*control = arg;
-	struct ipc_request		 answer = { .id = request->id };
-	struct buffer			 packed;
+	const struct ipc_request *request = message->payload;
+	struct child *control = arg;
+	struct ipc_request answer = { .id = request->id };
+	struct buffer packed;
 
 	buffer_init(&packed);
 	if (metrics_pack(&packed) == -1)
@@ -108,28 +107,27 @@ parent_on_metrics_get(void *arg, const struct ipc_message *message)
 	buffer_free(&packed);
 }
 
-const ipc_handler parent_handlers[IPC_TYPE_COUNT] = {
-	[IPC_READY] = parent_on_ready,
+const ipc_handler parent_handlers[IPC_TYPE_COUNT] = { [IPC_READY] =
+							  parent_on_ready,
 	[IPC_BROKEN] = parent_on_broken,
 	[IPC_SHUT] = parent_on_shut,
 	[IPC_STOP] = parent_on_stop,
 	[IPC_RELOAD] = parent_on_reload,
-	[IPC_METRICS_GET] = parent_on_metrics_get
-};
+	[IPC_METRICS_GET] = parent_on_metrics_get };
 
 /* --- reload -------------------------------------------------------------- */
 
 /* What cannot change while the node runs. */
 static void
-parent_reload_check(const struct parent *parent,
-    const struct config_file *next, struct parent_error *error)
+parent_reload_check(const struct parent *parent, const struct config_file *next,
+    struct parent_error *error)
 {
 	if (strcmp(parent->file.config.node_id, next->config.node_id) != 0)
 		parent_report(error, "node: a new name needs a restart");
 	if (strcmp(parent->file.config.keystore.path,
-	    next->config.keystore.path) != 0)
-		parent_report(error,
-		    "keystore path: a new path needs a restart");
+		next->config.keystore.path) != 0)
+		parent_report(
+		    error, "keystore path: a new path needs a restart");
 }
 
 /* Tell the child what changed of its listeners, if anything did. */
@@ -137,8 +135,8 @@ static void
 parent_reload_listeners(struct parent *parent, struct child *child,
     int old[LISTEN_KINDS][CONFIG_LISTENERS])
 {
-	struct ipc_empty	empty = { 0 };
-	size_t			first, count;
+	struct ipc_empty empty = { 0 };
+	size_t first, count;
 
 	if (child->ipc == NULL)
 		return;
@@ -159,7 +157,7 @@ parent_reload_listeners(struct parent *parent, struct child *child,
 		return;
 	}
 	if (memcmp(old[first], parent->listeners[first],
-	    count * sizeof(old[first])) == 0)
+		count * sizeof(old[first])) == 0)
 		return;
 	ipc_send(child->ipc, IPC_LISTENERS_CLOSE, &empty, NULL, 0);
 	parent_send_listeners(parent, child);
@@ -169,9 +167,9 @@ static void
 parent_reload_swap(struct parent *parent, const struct config_file *next,
     int fds[LISTEN_KINDS][CONFIG_LISTENERS])
 {
-	int		old[LISTEN_KINDS][CONFIG_LISTENERS];
-	struct child	*child;
-	size_t		 i;
+	int old[LISTEN_KINDS][CONFIG_LISTENERS];
+	struct child *child;
+	size_t i;
 
 	memcpy(old, parent->listeners, sizeof(old));
 	parent_listen_swap(parent, next, fds);
@@ -190,10 +188,10 @@ parent_reload_swap(struct parent *parent, const struct config_file *next,
 int
 parent_reload(struct parent *parent, char *line, size_t size)
 {
-	struct parent_error	error = { "" };
+	struct parent_error error = { "" };
 	static struct config_file next;
-	int			fds[LISTEN_KINDS][CONFIG_LISTENERS];
-	int			certificate = -1, key = -1;
+	int fds[LISTEN_KINDS][CONFIG_LISTENERS];
+	int certificate = -1, key = -1;
 
 	if (parent->stopping) {
 		(void)strlcpy(line, "the node is stopping", size);
@@ -227,7 +225,7 @@ parent_reload(struct parent *parent, char *line, size_t size)
 	return (0);
 refused:
 	log_error("reload_refused", "reason=\"the old configuration goes "
-	    "on\"");
+				    "on\"");
 	(void)strlcpy(line, error.first, size);
 	return (-1);
 }

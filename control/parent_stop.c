@@ -28,10 +28,10 @@ static const size_t order[PARENT_CHILDREN] = { CHILD_ROUTER, CHILD_MESH,
 void
 parent_notify(const char *state)
 {
-	struct sockaddr_un	 address;
-	const char		*path = getenv("NOTIFY_SOCKET");
-	size_t			 length;
-	int			 fd;
+	struct sockaddr_un address;
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length;
+	int fd;
 
 	if (path == NULL || (path[0] != '/' && path[0] != '@'))
 		return;
@@ -45,8 +45,9 @@ parent_notify(const char *state)
 	if ((fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) == -1)
 		return;
 	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-	    (struct sockaddr *)&address, (socklen_t)(offsetof(struct
-	    sockaddr_un, sun_path) + length)) == -1)
+		(struct sockaddr *)&address,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) ==
+	    -1)
 		log_warn("notify", "error=\"%s\"", strerror(errno));
 	(void)close(fd);
 }
@@ -54,50 +55,50 @@ parent_notify(const char *state)
 void
 parent_end(struct parent *parent, int status)
 {
-	size_t	i;
+	size_t i;
 
 	parent_notify("STOPPING=1");
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		parent_kill(&parent->children[i]);
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		if (parent->children[i].pid > 0)
-			while (waitpid(parent->children[i].pid, NULL, 0) ==
-			    -1 && errno == EINTR)
+			while (
+			    waitpid(parent->children[i].pid, NULL, 0) == -1 &&
+			    errno == EINTR)
 				;
 	parent_unlink(parent);
 	log_info("stopped", "status=%d", status);
 	exit(status);
 }
 
-static void	parent_stop_next(struct parent *);
+static void parent_stop_next(struct parent *);
 
 static void
 parent_on_stop_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct parent	*parent = arg;
-	struct child	*child;
+	struct parent *parent = arg;
+	struct child *child;
 
 	(void)fd;
 	(void)what;
 	child = &parent->children[order[parent->stop_at]];
-	log_warn("shutdown_late", "process=%s",
-	    process_name(child->process));
+	log_warn("shutdown_late", "process=%s", process_name(child->process));
 	if (child->process == PROCESS_KEYD)
 		parent->status = 1;
-	parent_kill(child);	/* its death goes on from here */
+	parent_kill(child); /* its death goes on from here */
 }
 
 /* Stop the next child in the order, or end when there is none. */
 static void
 parent_stop_next(struct parent *parent)
 {
-	struct ipc_shutdown	 shutdown;
-	struct timeval		 wait;
-	struct child		*child;
-	int64_t			 grace = parent->config.drain_grace;
+	struct ipc_shutdown shutdown;
+	struct timeval wait;
+	struct child *child;
+	int64_t grace = parent->config.drain_grace;
 
 	while (parent->stop_at < PARENT_CHILDREN &&
-	    parent->children[order[parent->stop_at]].pid == 0)
+	       parent->children[order[parent->stop_at]].pid == 0)
 		parent->stop_at++;
 	if (parent->stop_at == PARENT_CHILDREN)
 		parent_end(parent, parent->status);
@@ -118,7 +119,7 @@ parent_stop_next(struct parent *parent)
 void
 parent_stop(struct parent *parent, int status)
 {
-	size_t	i;
+	size_t i;
 
 	if (parent->stopping)
 		return;
@@ -129,8 +130,8 @@ parent_stop(struct parent *parent, int status)
 	log_info("stopping", "status=%d", status);
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		(void)event_del(parent->children[i].timer);
-	parent->stop_timer = event_new(parent->base, -1, 0,
-	    parent_on_stop_timer, parent);
+	parent->stop_timer =
+	    event_new(parent->base, -1, 0, parent_on_stop_timer, parent);
 	if (parent->stop_timer == NULL)
 		parent_end(parent, 1);
 	parent_stop_next(parent);
@@ -139,7 +140,7 @@ parent_stop(struct parent *parent, int status)
 void
 parent_stopped(struct parent *parent, struct child *child, int clean)
 {
-	int	due = child == &parent->children[order[parent->stop_at]];
+	int due = child == &parent->children[order[parent->stop_at]];
 
 	if (child->process == PROCESS_KEYD && (!due || !clean)) {
 		/* Nothing of the rest can go on without it. */
@@ -147,7 +148,7 @@ parent_stopped(struct parent *parent, struct child *child, int clean)
 		parent_end(parent, 1);
 	}
 	if (!due)
-		return;		/* parent_stop_next() passes over it */
+		return; /* parent_stop_next() passes over it */
 	(void)event_del(parent->stop_timer);
 	parent_stop_next(parent);
 }

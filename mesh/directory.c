@@ -28,8 +28,8 @@ directory_init(struct directory *directory, uint32_t max_apps,
 void
 directory_free(struct directory *directory)
 {
-	struct directory_node	*node;
-	struct directory_app	*app;
+	struct directory_node *node;
+	struct directory_app *app;
 
 	while ((app = TAILQ_FIRST(&directory->app_list)) != NULL) {
 		TAILQ_REMOVE(&directory->app_list, app, of_all);
@@ -58,7 +58,7 @@ directory_digest(const struct directory_node *node)
 static struct directory_node *
 node_add(struct directory *directory, const uint8_t key[KEY_SIZE])
 {
-	struct directory_node	*node;
+	struct directory_node *node;
 
 	if (directory->nodes.count >= directory->max_nodes ||
 	    (node = calloc(1, sizeof(*node))) == NULL)
@@ -87,8 +87,8 @@ static void
 app_remove(struct directory *directory, struct directory_app *app)
 {
 	app_unlink(directory, app);
-	directory->changed(directory->arg, app->attestation.app_key,
-	    app->node->key, NULL);
+	directory->changed(
+	    directory->arg, app->attestation.app_key, app->node->key, NULL);
 	free(app);
 }
 
@@ -104,14 +104,13 @@ app_expired(const struct directory_app *app, int64_t wall)
  * the second, the larger node key, so that all nodes agree.
  */
 static int
-claim_wins(const struct directory_app *known,
-    const struct directory_node *node, const struct attestation *attestation)
+claim_wins(const struct directory_app *known, const struct directory_node *node,
+    const struct attestation *attestation)
 {
 	if (known->node == node)
 		return (1);
 	if (attestation->issued_at != known->attestation.issued_at)
-		return (attestation->issued_at >
-		    known->attestation.issued_at);
+		return (attestation->issued_at > known->attestation.issued_at);
 	return (memcmp(node->key, known->node->key, KEY_SIZE) > 0);
 }
 
@@ -131,7 +130,7 @@ static void
 claim_new(struct directory *directory, struct directory_node *node,
     const struct directory_claim *claim)
 {
-	struct directory_app	*app;
+	struct directory_app *app;
 
 	if (directory->apps.count >= directory->max_apps ||
 	    node->count >= directory->max_per_node ||
@@ -149,8 +148,8 @@ claim_new(struct directory *directory, struct directory_node *node,
 	TAILQ_INSERT_TAIL(&node->apps, app, of_node);
 	TAILQ_INSERT_TAIL(&directory->app_list, app, of_all);
 	node->count++;
-	directory->changed(directory->arg, app->attestation.app_key, NULL,
-	    node->key);
+	directory->changed(
+	    directory->arg, app->attestation.app_key, NULL, node->key);
 }
 
 /* An app that is known, of this node or another; it may move. */
@@ -158,7 +157,7 @@ static void
 claim_known(struct directory *directory, struct directory_app *app,
     struct directory_node *node, const struct directory_claim *claim)
 {
-	struct directory_node	*was = app->node;
+	struct directory_node *was = app->node;
 
 	if (!claim_wins(app, node, claim->attestation))
 		return;
@@ -168,26 +167,27 @@ claim_known(struct directory *directory, struct directory_app *app,
 	}
 	if (was == node && app->connected_at == claim->connected_at &&
 	    memcmp(app->attestation.signature, claim->attestation->signature,
-	    SIGNATURE_SIZE) == 0 && strncmp(app->session_id,
-	    claim->session_id, sizeof(app->session_id)) == 0) {
+		SIGNATURE_SIZE) == 0 &&
+	    strncmp(app->session_id, claim->session_id,
+		sizeof(app->session_id)) == 0) {
 		app->sequence = claim->sequence;
 		return;
 	}
-	app_fill(app, claim);	/* app_key stays the same: it is the key */
+	app_fill(app, claim); /* app_key stays the same: it is the key */
 	TAILQ_REMOVE(&was->apps, app, of_node);
 	was->count--;
 	app->node = node;
 	TAILQ_INSERT_TAIL(&node->apps, app, of_node);
 	node->count++;
-	directory->changed(directory->arg, app->attestation.app_key, was->key,
-	    node->key);
+	directory->changed(
+	    directory->arg, app->attestation.app_key, was->key, node->key);
 }
 
 static void
 claim_take(struct directory *directory, struct directory_node *node,
     const struct directory_claim *claim, int64_t wall)
 {
-	struct directory_app	*app;
+	struct directory_app *app;
 
 	app = table_get(&directory->apps, claim->attestation->app_key);
 	if (app != NULL && app_expired(app, wall)) {
@@ -210,11 +210,11 @@ claim_take(struct directory *directory, struct directory_node *node,
 }
 
 enum directory_verdict
-directory_wants(const struct directory *directory,
-    const uint8_t key[KEY_SIZE], uint64_t sequence, int full)
+directory_wants(const struct directory *directory, const uint8_t key[KEY_SIZE],
+    uint64_t sequence, int full)
 {
-	const struct directory_node	*node = directory_node(directory, key);
-	uint64_t			 known;
+	const struct directory_node *node = directory_node(directory, key);
+	uint64_t known;
 
 	known = node == NULL ? 0 : node->sequence;
 	if (node != NULL && node->lost) {
@@ -237,12 +237,12 @@ static void
 node_retain(struct directory *directory, struct directory_node *node,
     const struct directory_claim *claims, size_t count)
 {
-	struct directory_app	*app, *next;
-	size_t			 i;
+	struct directory_app *app, *next;
+	size_t i;
 
 	for (i = 0; i < count; i++) {
-		app = table_get(&directory->apps,
-		    claims[i].attestation->app_key);
+		app =
+		    table_get(&directory->apps, claims[i].attestation->app_key);
 		if (app != NULL && app->node == node && !claims[i].departed)
 			app->mark = 1;
 	}
@@ -260,9 +260,9 @@ directory_sync(struct directory *directory, const uint8_t key[KEY_SIZE],
     uint64_t sequence, int full, const struct directory_claim *claims,
     size_t count, int64_t wall)
 {
-	struct directory_node	*node;
-	enum directory_verdict	 verdict;
-	size_t			 i;
+	struct directory_node *node;
+	enum directory_verdict verdict;
+	size_t i;
 
 	verdict = directory_wants(directory, key, sequence, full);
 	node = table_get(&directory->nodes, key);
@@ -281,7 +281,7 @@ directory_sync(struct directory *directory, const uint8_t key[KEY_SIZE],
 		claim_take(directory, node, &claims[i], wall);
 	node->sequence = sequence;
 	node->lost = 0;
-	if (full)	/* the node's own word of what it has */
+	if (full) /* the node's own word of what it has */
 		node->missed = 0;
 	return (DIRECTORY_APPLIED);
 }
@@ -290,7 +290,7 @@ const struct directory_app *
 directory_find(const struct directory *directory, const uint8_t app[KEY_SIZE],
     int64_t wall)
 {
-	const struct directory_app	*found;
+	const struct directory_app *found;
 
 	found = table_get(&directory->apps, app);
 	if (found == NULL || app_expired(found, wall))
@@ -299,11 +299,11 @@ directory_find(const struct directory *directory, const uint8_t app[KEY_SIZE],
 }
 
 void
-directory_drop_node(struct directory *directory, const uint8_t key[KEY_SIZE],
-    int forget)
+directory_drop_node(
+    struct directory *directory, const uint8_t key[KEY_SIZE], int forget)
 {
-	struct directory_node	*node = table_get(&directory->nodes, key);
-	struct directory_app	*app, *next;
+	struct directory_node *node = table_get(&directory->nodes, key);
+	struct directory_app *app, *next;
 
 	if (node == NULL)
 		return;
@@ -322,8 +322,8 @@ directory_drop_node(struct directory *directory, const uint8_t key[KEY_SIZE],
 size_t
 directory_expire(struct directory *directory, int64_t wall, size_t budget)
 {
-	struct directory_app	*app;
-	size_t			 removed = 0;
+	struct directory_app *app;
+	size_t removed = 0;
 
 	if (budget > directory->apps.count)
 		budget = directory->apps.count;
@@ -341,10 +341,10 @@ directory_expire(struct directory *directory, int64_t wall, size_t budget)
 }
 
 void
-directory_missed(struct directory *directory, const uint8_t key[KEY_SIZE],
-    uint64_t sequence)
+directory_missed(
+    struct directory *directory, const uint8_t key[KEY_SIZE], uint64_t sequence)
 {
-	struct directory_node	*node = table_get(&directory->nodes, key);
+	struct directory_node *node = table_get(&directory->nodes, key);
 
 	if (node == NULL && (node = node_add(directory, key)) == NULL)
 		return;
@@ -353,15 +353,16 @@ directory_missed(struct directory *directory, const uint8_t key[KEY_SIZE],
 }
 
 const struct directory_node *
-directory_behind(const struct directory *directory,
-    const struct directory_node *after)
+directory_behind(
+    const struct directory *directory, const struct directory_node *after)
 {
-	const struct directory_node	*node;
+	const struct directory_node *node;
 
-	node = after == NULL ? TAILQ_FIRST(&directory->node_list) :
-	    TAILQ_NEXT(after, entry);
-	while (node != NULL && (node->missed == 0 ||
-	    (!node->lost && node->missed <= node->sequence)))
+	node = after == NULL ? TAILQ_FIRST(&directory->node_list)
+			     : TAILQ_NEXT(after, entry);
+	while (node != NULL &&
+	       (node->missed == 0 ||
+		   (!node->lost && node->missed <= node->sequence)))
 		node = TAILQ_NEXT(node, entry);
 	return (node);
 }
@@ -370,9 +371,8 @@ int
 directory_compare(const struct directory *directory,
     const uint8_t key[KEY_SIZE], uint64_t sequence)
 {
-	const struct directory_node	*node = directory_node(directory, key);
-	uint64_t			 known = node == NULL ? 0 :
-					    node->sequence;
+	const struct directory_node *node = directory_node(directory, key);
+	uint64_t known = node == NULL ? 0 : node->sequence;
 
 	if (node != NULL && node->lost && sequence >= known)
 		return (1);

@@ -12,7 +12,7 @@
 void
 rumours_init(struct rumours *rumours, size_t max_count, size_t max_bytes)
 {
-	int	i;
+	int i;
 
 	memset(rumours, 0, sizeof(*rumours));
 	rumours->max_count = max_count;
@@ -40,12 +40,12 @@ rumour_put(struct rumours *rumours, struct rumour *rumour)
 void
 rumours_free(struct rumours *rumours)
 {
-	struct rumour	*rumour, *next;
-	int		 i;
+	struct rumour *rumour, *next;
+	int i;
 
 	for (i = 0; i < RUMOUR_TOLD_MAX; i++)
 		for (rumour = TAILQ_FIRST(&rumours->told[i]); rumour != NULL;
-		    rumour = next) {
+		     rumour = next) {
 			next = TAILQ_NEXT(rumour, entry);
 			rumour_take(rumours, rumour);
 			free(rumour);
@@ -55,12 +55,12 @@ rumours_free(struct rumours *rumours)
 void
 rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE])
 {
-	struct rumour	*rumour, *next;
-	int		 i;
+	struct rumour *rumour, *next;
+	int i;
 
 	for (i = 0; i < RUMOUR_TOLD_MAX; i++)
 		for (rumour = TAILQ_FIRST(&rumours->told[i]); rumour != NULL;
-		    rumour = next) {
+		     rumour = next) {
 			next = TAILQ_NEXT(rumour, entry);
 			if (memcmp(rumour->node, node, KEY_SIZE) != 0)
 				continue;
@@ -73,8 +73,8 @@ rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE])
 static void
 rumours_shorten(struct rumours *rumours)
 {
-	struct rumour	*rumour;
-	int		 i;
+	struct rumour *rumour;
+	int i;
 
 	for (i = RUMOUR_TOLD_MAX - 1; i >= 0; i--) {
 		rumour = TAILQ_FIRST(&rumours->told[i]);
@@ -91,7 +91,7 @@ int
 rumours_add(struct rumours *rumours, const uint8_t node[KEY_SIZE],
     const void *bytes, size_t length, int fresh)
 {
-	struct rumour	*rumour;
+	struct rumour *rumour;
 
 	if (length > rumours->max_bytes || length > UINT32_MAX ||
 	    rumours->max_count == 0) {
@@ -110,7 +110,7 @@ rumours_add(struct rumours *rumours, const uint8_t node[KEY_SIZE],
 	if (length > 0)
 		memcpy(rumour->bytes, bytes, length);
 	while (rumours->count + 1 > rumours->max_count ||
-	    rumours->bytes + length > rumours->max_bytes)
+	       rumours->bytes + length > rumours->max_bytes)
 		rumours_shorten(rumours);
 	rumour_put(rumours, rumour);
 	return (0);
@@ -120,15 +120,15 @@ size_t
 rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
     uint32_t limit, void (*emit)(void *, const struct rumour *), void *arg)
 {
-	struct rumour_list	 told;
-	struct rumour		*rumour;
-	size_t			 taken = 0, used = 0;
-	int			 i;
+	struct rumour_list told;
+	struct rumour *rumour;
+	size_t taken = 0, used = 0;
+	int i;
 
 	TAILQ_INIT(&told);
 	for (i = 0; i < RUMOUR_TOLD_MAX && taken < count; i++) {
 		while (taken < count &&
-		    (rumour = TAILQ_FIRST(&rumours->told[i])) != NULL) {
+		       (rumour = TAILQ_FIRST(&rumours->told[i])) != NULL) {
 			if (taken > 0 && used + rumour->length > bytes)
 				goto full;
 			used += rumour->length;
@@ -138,7 +138,7 @@ rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
 			emit(arg, rumour);
 		}
 	}
- full:
+full:
 	while ((rumour = TAILQ_FIRST(&told)) != NULL) {
 		TAILQ_REMOVE(&told, rumour, entry);
 		rumour->told++;

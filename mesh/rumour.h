@@ -15,39 +15,38 @@
 
 #include "common/sign/ids.h"
 
-#define RUMOUR_TOLD_MAX	64	/* most times one is told */
-#define RUMOUR_EXTRA	4
+#define RUMOUR_TOLD_MAX 64 /* most times one is told */
+#define RUMOUR_EXTRA    4
 
 struct rumour {
-	TAILQ_ENTRY(rumour)	entry;
-	uint8_t			node[KEY_SIZE];	/* whose */
-	uint32_t		told;
-	uint32_t		length;
-	uint8_t			bytes[];
+	TAILQ_ENTRY(rumour) entry;
+	uint8_t node[KEY_SIZE]; /* whose */
+	uint32_t told;
+	uint32_t length;
+	uint8_t bytes[];
 };
 
 TAILQ_HEAD(rumour_list, rumour);
 
 struct rumours {
-	struct rumour_list	told[RUMOUR_TOLD_MAX];	/* by times told */
-	size_t			count;
-	size_t			bytes;
-	size_t			max_count;
-	size_t			max_bytes;
-	uint64_t		dropped;	/* pushed out or too long */
+	struct rumour_list told[RUMOUR_TOLD_MAX]; /* by times told */
+	size_t count;
+	size_t bytes;
+	size_t max_count;
+	size_t max_bytes;
+	uint64_t dropped; /* pushed out or too long */
 };
 
-void	rumours_init(struct rumours *rumours, size_t max_count,
-	    size_t max_bytes);
-void	rumours_free(struct rumours *rumours);
+void rumours_init(struct rumours *rumours, size_t max_count, size_t max_bytes);
+void rumours_free(struct rumours *rumours);
 
 /* Tell a copy of bytes, which node made. fresh 1: it replaces node's others
  * (a full sync). 0, or -1 with errno EMSGSIZE or ENOMEM. */
-int	rumours_add(struct rumours *rumours, const uint8_t node[KEY_SIZE],
-	    const void *bytes, size_t length, int fresh);
+int rumours_add(struct rumours *rumours, const uint8_t node[KEY_SIZE],
+    const void *bytes, size_t length, int fresh);
 
 /* Forget what is told of node. */
-void	rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE]);
+void rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE]);
 
 /*
  * Up to count rumours, together at most bytes long (but always one, when
@@ -56,8 +55,7 @@ void	rumours_drop(struct rumours *rumours, const uint8_t node[KEY_SIZE]);
  * about exp(-k) of all nodes hear nothing, and only a push-pull helps them.
  * emit is called with each. The number emitted.
  */
-size_t	rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
-	    uint32_t limit, void (*emit)(void *, const struct rumour *),
-	    void *arg);
+size_t rumours_tell(struct rumours *rumours, size_t count, size_t bytes,
+    uint32_t limit, void (*emit)(void *, const struct rumour *), void *arg);
 
 #endif

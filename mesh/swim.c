@@ -10,12 +10,12 @@
 
 #include "mesh/swim_internal.h"
 
-#define SECOND		INT64_C(1000000000)
-#define MS		INT64_C(1000000)
-#define SYNC_FLAT	32	/* members; beyond, push-pull is rarer */
-#define GOSSIP_MAX	16
-#define CONNECTED_MIN	16	/* connections enough to gossip along */
-#define RECONNECT_DRAWS	8
+#define SECOND          INT64_C(1000000000)
+#define MS              INT64_C(1000000)
+#define SYNC_FLAT       32 /* members; beyond, push-pull is rarer */
+#define GOSSIP_MAX      16
+#define CONNECTED_MIN   16 /* connections enough to gossip along */
+#define RECONNECT_DRAWS 8
 
 void
 swim_config_default(struct swim_config *config)
@@ -44,16 +44,17 @@ static int
 config_valid(const struct swim_config *config)
 {
 	return (config->probe_timeout > 0 &&
-	    config->probe_timeout < config->probe_interval &&
-	    config->gossip_interval > 0 && config->sync_interval > 0 &&
-	    config->reconnect_interval > 0 && config->forget_after > 0 &&
-	    config->refute_interval > 0 && config->suspicion_unit > 0 &&
-	    config->suspicion_factor > 0 && config->suspicion_stretch > 0 &&
-	    config->confirmations <= SWIM_CONFIRMATIONS_MAX &&
-	    config->indirect <= SWIM_INDIRECT_MAX &&
-	    config->gossip_fanout >= 1 &&
-	    config->gossip_fanout <= GOSSIP_MAX && config->retransmit >= 1 &&
-	    config->members >= 1 && config->queue >= 1);
+		config->probe_timeout < config->probe_interval &&
+		config->gossip_interval > 0 && config->sync_interval > 0 &&
+		config->reconnect_interval > 0 && config->forget_after > 0 &&
+		config->refute_interval > 0 && config->suspicion_unit > 0 &&
+		config->suspicion_factor > 0 && config->suspicion_stretch > 0 &&
+		config->confirmations <= SWIM_CONFIRMATIONS_MAX &&
+		config->indirect <= SWIM_INDIRECT_MAX &&
+		config->gossip_fanout >= 1 &&
+		config->gossip_fanout <= GOSSIP_MAX &&
+		config->retransmit >= 1 && config->members >= 1 &&
+		config->queue >= 1);
 }
 
 /* A moment within the interval after now, so that nodes do not march. */
@@ -61,14 +62,14 @@ static int64_t
 jitter(struct swim *swim, int64_t now, int64_t interval)
 {
 	return (now + interval / 2 +
-	    (int64_t)(swim->random(swim->arg) % (uint64_t)interval));
+		(int64_t)(swim->random(swim->arg) % (uint64_t)interval));
 }
 
 struct swim *
 swim_new(const struct swim_config *config, struct swim_statement *own,
     uint64_t (*random)(void *), void *arg, int64_t now)
 {
-	struct swim	*swim;
+	struct swim *swim;
 
 	if (!config_valid(config)) {
 		errno = EINVAL;
@@ -94,8 +95,8 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 	swim->self->since = now;
 	/* Acks to an earlier life of this node match no probe of this one. */
 	swim->sequence = random(arg) >> 24;
-	swim->next_probe = now + (int64_t)(random(arg) %
-	    (uint64_t)config->probe_interval);
+	swim->next_probe =
+	    now + (int64_t)(random(arg) % (uint64_t)config->probe_interval);
 	swim->next_gossip = now;
 	swim->sync_wait = 2 * config->probe_interval;
 	swim->next_sync = jitter(swim, now, swim->sync_wait);
@@ -110,8 +111,8 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 void
 swim_free(struct swim *swim)
 {
-	struct swim_member	*member;
-	uint32_t		 i;
+	struct swim_member *member;
+	uint32_t i;
 
 	if (swim == NULL)
 		return;
@@ -139,13 +140,13 @@ static int
 gossip_due(const struct swim *swim)
 {
 	return (swim->live_count > 0 &&
-	    (swim->want_gossip || !swim_queue_empty(swim)));
+		(swim->want_gossip || !swim_queue_empty(swim)));
 }
 
 int64_t
 swim_deadline(const struct swim *swim)
 {
-	int64_t	next = swim->next_probe;
+	int64_t next = swim->next_probe;
 
 	if (swim->probe.active && !swim->probe.indirect &&
 	    swim->probe.timeout_at < next)
@@ -169,16 +170,16 @@ swim_deadline(const struct swim *swim)
 static void
 gossip_tick(struct swim *swim, int64_t now)
 {
-	struct swim_member	*member;
-	uint8_t			 sent[GOSSIP_MAX][KEY_SIZE];
-	uint32_t		 i;
+	struct swim_member *member;
+	uint8_t sent[GOSSIP_MAX][KEY_SIZE];
+	uint32_t i;
 
 	swim->next_gossip = now + swim->config.gossip_interval;
 	for (i = 0; i < swim->config.gossip_fanout; i++) {
 		if (swim->connected_count >= CONNECTED_MIN &&
 		    swim_below(swim, 4) != 0) {
-			member = swim->connected[swim_below(swim,
-			    swim->connected_count)];
+			member = swim->connected[swim_below(
+			    swim, swim->connected_count)];
 			if (!swim_is_live(member))
 				member = swim_pick(swim, sent, i);
 		} else
@@ -198,17 +199,17 @@ gossip_tick(struct swim *swim, int64_t now)
 static void
 sync_tick(struct swim *swim, int64_t now)
 {
-	struct swim_member	*member = swim_pick(swim, NULL, 0);
-	double			 scale = 1;
-	int64_t			 interval;
+	struct swim_member *member = swim_pick(swim, NULL, 0);
+	double scale = 1;
+	int64_t interval;
 
 	if (swim->live_count > SYNC_FLAT)
 		scale += ceil(log2((double)swim->live_count / SYNC_FLAT));
 	interval = (int64_t)((double)swim->config.sync_interval * scale);
 	if (swim->answered && swim->sync_wait < interval)
 		swim->sync_wait *= 2;
-	swim->next_sync = jitter(swim, now, swim->sync_wait < interval ?
-	    swim->sync_wait : interval);
+	swim->next_sync = jitter(
+	    swim, now, swim->sync_wait < interval ? swim->sync_wait : interval);
 	if (member != NULL && swim->self->state == NODE_ALIVE)
 		swim_send_sync(swim, member->alive->key, 0);
 }
@@ -217,15 +218,14 @@ sync_tick(struct swim *swim, int64_t now)
 static void
 reconnect_tick(struct swim *swim, int64_t now)
 {
-	struct swim_member	*member;
-	int			 draw;
+	struct swim_member *member;
+	int draw;
 
-	swim->next_reconnect = jitter(swim, now,
-	    swim->config.reconnect_interval);
+	swim->next_reconnect =
+	    jitter(swim, now, swim->config.reconnect_interval);
 	if (swim->self->state != NODE_ALIVE)
 		return;
-	for (draw = 0; draw < RECONNECT_DRAWS && swim->dead_count > 0;
-	    draw++) {
+	for (draw = 0; draw < RECONNECT_DRAWS && swim->dead_count > 0; draw++) {
 		member = swim->dead[swim_below(swim, swim->dead_count)];
 		if (member->state != NODE_FAILED)
 			continue;
@@ -237,7 +237,7 @@ reconnect_tick(struct swim *swim, int64_t now)
 static void
 refute_tick(struct swim *swim, int64_t now)
 {
-	struct swim_pending	*pending;
+	struct swim_pending *pending;
 
 	if (!swim->refute_due || now < swim->next_refute)
 		return;
@@ -297,7 +297,7 @@ accused_self(struct swim *swim, uint64_t incarnation, int64_t now)
 static int
 incarnation_in_step(const struct swim_member *member, uint64_t incarnation)
 {
-	uint64_t	known = swim_incarnation(member);
+	uint64_t known = swim_incarnation(member);
 
 	return (incarnation > known && incarnation - known <= SWIM_STEP_MAX);
 }
@@ -306,7 +306,7 @@ int
 swim_wants(const struct swim *swim, enum swim_update_type type,
     const uint8_t key[KEY_SIZE], uint64_t incarnation)
 {
-	const struct swim_member	*member = swim_find(swim, key);
+	const struct swim_member *member = swim_find(swim, key);
 
 	if (incarnation == 0 || incarnation > SWIM_INCARNATION_MAX)
 		return (0);
@@ -314,23 +314,24 @@ swim_wants(const struct swim *swim, enum swim_update_type type,
 		return (type == SWIM_ALIVE);
 	if (member == swim->self)
 		return (member->state == NODE_ALIVE &&
-		    ((type != SWIM_ALIVE &&
-		    incarnation == member->alive->incarnation) ||
-		    ((type == SWIM_ALIVE || type == SWIM_LEAVE) &&
-		    incarnation_in_step(member, incarnation))));
+			((type != SWIM_ALIVE &&
+			     incarnation == member->alive->incarnation) ||
+			    ((type == SWIM_ALIVE || type == SWIM_LEAVE) &&
+				incarnation_in_step(member, incarnation))));
 	switch (type) {
 	case SWIM_ALIVE:
 		return (member->state != NODE_REVOKED &&
-		    incarnation_in_step(member, incarnation));
+			incarnation_in_step(member, incarnation));
 	case SWIM_SUSPECT:
 	case SWIM_FAIL:
 		return (swim_is_live(member) &&
-		    incarnation == swim_incarnation(member));
+			incarnation == swim_incarnation(member));
 	case SWIM_LEAVE:
-		return (incarnation_in_step(member, incarnation) ?
-		    member->state != NODE_REVOKED :
-		    incarnation == swim_incarnation(member) &&
-		    (swim_is_live(member) || member->state == NODE_FAILED));
+		return (incarnation_in_step(member, incarnation)
+			    ? member->state != NODE_REVOKED
+			    : incarnation == swim_incarnation(member) &&
+				  (swim_is_live(member) ||
+				      member->state == NODE_FAILED));
 	}
 	return (0);
 }
@@ -339,7 +340,7 @@ static int
 update_alive(struct swim *swim, struct swim_statement *statement, int synced,
     int64_t now)
 {
-	struct swim_member	*member = swim_find(swim, statement->key);
+	struct swim_member *member = swim_find(swim, statement->key);
 
 	if (member == swim->self) {
 		accused_self(swim, statement->incarnation, now);
@@ -368,7 +369,7 @@ static int
 update_leave(struct swim *swim, struct swim_statement *statement, int synced,
     int64_t now)
 {
-	struct swim_member	*member = swim_find(swim, statement->key);
+	struct swim_member *member = swim_find(swim, statement->key);
 
 	if (member == swim->self) {
 		if (statement->incarnation > member->alive->incarnation) {
@@ -391,16 +392,16 @@ update_leave(struct swim *swim, struct swim_statement *statement, int synced,
 static int
 update_accuse(struct swim *swim, const struct swim_update *update, int64_t now)
 {
-	struct swim_member	*member = swim_find(swim, update->key);
-	int			 shortest = update->type == SWIM_FAIL;
+	struct swim_member *member = swim_find(swim, update->key);
+	int shortest = update->type == SWIM_FAIL;
 
 	if (member == swim->self) {
 		accused_self(swim, update->incarnation, now);
 		return (1);
 	}
 	if (member->state == NODE_ALIVE)
-		return (swim_suspect(swim, member, update->accuser, shortest,
-		    now));
+		return (
+		    swim_suspect(swim, member, update->accuser, shortest, now));
 	return (swim_confirm(swim, member, update->accuser, shortest, now));
 }
 
@@ -409,15 +410,15 @@ update_accuse(struct swim *swim, const struct swim_update *update, int64_t now)
 static void
 update_outdated(struct swim *swim, const struct swim_update *update)
 {
-	struct swim_member	*member = swim_find(swim, update->key);
+	struct swim_member *member = swim_find(swim, update->key);
 
-	if (member == NULL || (update->type != SWIM_SUSPECT &&
-	    update->type != SWIM_FAIL))
+	if (member == NULL ||
+	    (update->type != SWIM_SUSPECT && update->type != SWIM_FAIL))
 		return;
 	if ((member->state == NODE_LEFT &&
-	    member->leave->incarnation >= update->incarnation) ||
+		member->leave->incarnation >= update->incarnation) ||
 	    (member->state == NODE_ALIVE &&
-	    member->alive->incarnation > update->incarnation)) {
+		member->alive->incarnation > update->incarnation)) {
 		swim->correct_set = 1;
 		memcpy(swim->correct, update->key, KEY_SIZE);
 	}
@@ -427,24 +428,23 @@ update_outdated(struct swim *swim, const struct swim_update *update)
 static int
 update_valid(const struct swim_update *update)
 {
-	const struct swim_statement	*statement = update->statement;
+	const struct swim_statement *statement = update->statement;
 
 	if (update->type < SWIM_ALIVE || update->type > SWIM_LEAVE)
 		return (0);
 	if (statement == NULL)
-		return (update->type == SWIM_SUSPECT ||
-		    update->type == SWIM_FAIL);
+		return (
+		    update->type == SWIM_SUSPECT || update->type == SWIM_FAIL);
 	return (memcmp(statement->key, update->key, KEY_SIZE) == 0 &&
-	    statement->length <= SWIM_STATEMENT_MAX &&
-	    statement->incarnation == update->incarnation);
+		statement->length <= SWIM_STATEMENT_MAX &&
+		statement->incarnation == update->incarnation);
 }
 
 int
 swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 {
-	struct swim_statement	*statement = update->statement;
-	int			 accuses = update->type == SWIM_SUSPECT ||
-				    update->type == SWIM_FAIL;
+	struct swim_statement *statement = update->statement;
+	int accuses = update->type == SWIM_SUSPECT || update->type == SWIM_FAIL;
 
 	if (!update_valid(update)) {
 		errno = EINVAL;
@@ -455,8 +455,7 @@ swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 	    swim_wants(swim, SWIM_ALIVE, update->key, update->incarnation) &&
 	    update_alive(swim, statement, update->synced, now) == -1)
 		return (-1);
-	if (!swim_wants(swim, update->type, update->key,
-	    update->incarnation)) {
+	if (!swim_wants(swim, update->type, update->key, update->incarnation)) {
 		swim->counts.dropped +=
 		    update->incarnation > SWIM_INCARNATION_MAX;
 		update_outdated(swim, update);
@@ -472,7 +471,7 @@ swim_update(struct swim *swim, const struct swim_update *update, int64_t now)
 int
 swim_own(struct swim *swim, struct swim_statement *own, int64_t now)
 {
-	struct swim_member	*self = swim->self;
+	struct swim_member *self = swim->self;
 
 	if (own->incarnation <= self->alive->incarnation ||
 	    memcmp(own->key, self->alive->key, KEY_SIZE) != 0 ||
@@ -500,7 +499,7 @@ swim_own(struct swim *swim, struct swim_statement *own, int64_t now)
 void
 swim_revoke(struct swim *swim, const uint8_t key[KEY_SIZE], int64_t now)
 {
-	struct swim_member	*member = swim_find(swim, key);
+	struct swim_member *member = swim_find(swim, key);
 
 	if (member == NULL || member == swim->self)
 		return;
@@ -535,6 +534,7 @@ swim_count(const struct swim *swim, struct swim_counts *counts)
 int
 swim_left(const struct swim *swim)
 {
-	return (swim->self->state == NODE_LEFT && (swim->live_count == 0 ||
-	    (swim->self->flags & MEMBER_QUEUED) == 0));
+	return (swim->self->state == NODE_LEFT &&
+		(swim->live_count == 0 ||
+		    (swim->self->flags & MEMBER_QUEUED) == 0));
 }

@@ -9,15 +9,15 @@
 
 #include "mesh/swim_internal.h"
 
-#define EVICT_DRAWS	8
-#define PICK_DRAWS	8
+#define EVICT_DRAWS 8
+#define PICK_DRAWS  8
 
 struct swim_statement *
 swim_statement_make(const uint8_t key[KEY_SIZE], const char *node_id,
     uint64_t incarnation, const void *bytes, size_t length)
 {
-	struct swim_statement	*statement;
-	size_t			 name = strnlen(node_id, NODE_ID_SIZE);
+	struct swim_statement *statement;
+	size_t name = strnlen(node_id, NODE_ID_SIZE);
 
 	if (length > SWIM_STATEMENT_MAX || !node_id_valid(node_id, name) ||
 	    incarnation == 0 || incarnation > SWIM_INCARNATION_MAX) {
@@ -76,8 +76,8 @@ swim_below(struct swim *swim, uint32_t bound)
 void *
 swim_grow(void *array, uint32_t count, uint32_t *size, size_t width)
 {
-	uint32_t	 bigger = *size == 0 ? 16 : *size * 2;
-	void		*grown;
+	uint32_t bigger = *size == 0 ? 16 : *size * 2;
+	void *grown;
 
 	if (count < *size)
 		return (array);
@@ -91,16 +91,16 @@ swim_grow(void *array, uint32_t count, uint32_t *size, size_t width)
 static int
 arrays_reserve(struct swim *swim)
 {
-	uint32_t	 all = swim->live_count + swim->dead_count;
-	void		*array;
+	uint32_t all = swim->live_count + swim->dead_count;
+	void *array;
 
-	array = swim_grow(swim->live, all, &swim->live_size,
-	    sizeof(struct swim_member *));
+	array = swim_grow(
+	    swim->live, all, &swim->live_size, sizeof(struct swim_member *));
 	if (array == NULL)
 		return (-1);
 	swim->live = array;
-	array = swim_grow(swim->dead, all, &swim->dead_size,
-	    sizeof(struct swim_member *));
+	array = swim_grow(
+	    swim->dead, all, &swim->dead_size, sizeof(struct swim_member *));
 	if (array == NULL)
 		return (-1);
 	swim->dead = array;
@@ -128,7 +128,7 @@ live_put(struct swim *swim, struct swim_member *member)
 static void
 live_remove(struct swim *swim, struct swim_member *member)
 {
-	uint32_t	gap = member->slot;
+	uint32_t gap = member->slot;
 
 	if (gap < swim->cursor) {
 		swim->cursor--;
@@ -162,8 +162,8 @@ dead_remove(struct swim *swim, struct swim_member *member)
 static int
 member_evict(struct swim *swim)
 {
-	struct swim_member	*oldest = NULL, *member;
-	int			 i;
+	struct swim_member *oldest = NULL, *member;
+	int i;
 
 	for (i = 0; i < EVICT_DRAWS && swim->dead_count > 0; i++) {
 		member = swim->dead[swim_below(swim, swim->dead_count)];
@@ -177,10 +177,10 @@ member_evict(struct swim *swim)
 }
 
 struct swim_member *
-swim_member_add(struct swim *swim, struct swim_statement *statement,
-    int64_t now)
+swim_member_add(
+    struct swim *swim, struct swim_statement *statement, int64_t now)
 {
-	struct swim_member	*member;
+	struct swim_member *member;
 
 	if (swim->live_count + swim->dead_count >= swim->config.members &&
 	    member_evict(swim) == -1) {
@@ -207,7 +207,7 @@ int
 swim_member_state(struct swim *swim, struct swim_member *member,
     enum node_state state, int64_t now)
 {
-	int	was_live = swim_is_live(member);
+	int was_live = swim_is_live(member);
 
 	if (member->state == state)
 		return (0);
@@ -255,7 +255,7 @@ swim_member_free(struct swim_member *member)
 void
 swim_forget_tick(struct swim *swim, int64_t now)
 {
-	struct swim_member	*member;
+	struct swim_member *member;
 
 	if (swim->dead_count == 0)
 		return;
@@ -267,16 +267,16 @@ swim_forget_tick(struct swim *swim, int64_t now)
 }
 
 struct swim_member *
-swim_pick(struct swim *swim, uint8_t (*not)[KEY_SIZE], size_t count)
+swim_pick(struct swim *swim, uint8_t (*not )[KEY_SIZE], size_t count)
 {
-	struct swim_member	*member;
-	size_t			 i;
-	int			 draw;
+	struct swim_member *member;
+	size_t i;
+	int draw;
 
 	for (draw = 0; draw < PICK_DRAWS && swim->live_count > 0; draw++) {
 		member = swim->live[swim_below(swim, swim->live_count)];
 		for (i = 0; i < count; i++)
-			if (memcmp(member->alive->key, not[i], KEY_SIZE) == 0)
+			if (memcmp(member->alive->key, not [i], KEY_SIZE) == 0)
 				break;
 		if (i == count)
 			return (member);
@@ -287,8 +287,8 @@ swim_pick(struct swim *swim, uint8_t (*not)[KEY_SIZE], size_t count)
 void
 swim_connected(struct swim *swim, const uint8_t key[KEY_SIZE], int connected)
 {
-	struct swim_member	*member = swim_find(swim, key), *last;
-	uint32_t		 place;
+	struct swim_member *member = swim_find(swim, key), *last;
+	uint32_t place;
 
 	if (member == NULL || member == swim->self ||
 	    (member->connection != 0) == (connected != 0))
@@ -320,7 +320,7 @@ swim_self(const struct swim *swim)
 struct swim_member *
 swim_walk(const struct swim *swim, size_t *cursor)
 {
-	size_t	i = (*cursor)++;
+	size_t i = (*cursor)++;
 
 	if (i < swim->live_count)
 		return (swim->live[i]);

@@ -13,7 +13,7 @@
 void
 swim_health(struct swim *swim, int delta)
 {
-	int	health = (int)swim->counts.health + delta;
+	int health = (int)swim->counts.health + delta;
 
 	if (health < 0)
 		health = 0;
@@ -26,15 +26,15 @@ swim_health(struct swim *swim, int delta)
 static struct swim_member *
 probe_choose(struct swim *swim)
 {
-	struct swim_member	*member;
-	uint32_t		 other;
+	struct swim_member *member;
+	uint32_t other;
 
 	if (swim->live_count == 0)
 		return (NULL);
 	if (swim->cursor >= swim->live_count)
 		swim->cursor = 0;
-	other = swim->cursor +
-	    swim_below(swim, swim->live_count - swim->cursor);
+	other =
+	    swim->cursor + swim_below(swim, swim->live_count - swim->cursor);
 	member = swim->live[other];
 	swim->live[other] = swim->live[swim->cursor];
 	swim->live[other]->slot = other;
@@ -47,9 +47,9 @@ probe_choose(struct swim *swim)
 static void
 probe_failed(struct swim *swim, int64_t now)
 {
-	struct swim_probe	*probe = &swim->probe;
-	struct swim_member	*member = swim_find(swim, probe->target);
-	uint32_t		 i, missed = 0;
+	struct swim_probe *probe = &swim->probe;
+	struct swim_member *member = swim_find(swim, probe->target);
+	uint32_t i, missed = 0;
 
 	swim->counts.probes_failed++;
 	for (i = 0; i < probe->relays; i++)
@@ -58,20 +58,20 @@ probe_failed(struct swim *swim, int64_t now)
 	if (member == NULL || swim_incarnation(member) != probe->incarnation)
 		return;
 	if (member->state == NODE_ALIVE)
-		(void)swim_suspect(swim, member, swim->self->alive->key, 0,
-		    now);
+		(void)swim_suspect(
+		    swim, member, swim->self->alive->key, 0, now);
 	else if (member->state == NODE_SUSPECT)
-		(void)swim_confirm(swim, member, swim->self->alive->key, 0,
-		    now);
+		(void)swim_confirm(
+		    swim, member, swim->self->alive->key, 0, now);
 }
 
 /* End one period and begin the next. */
 void
 swim_probe_tick(struct swim *swim, int64_t now)
 {
-	struct swim_probe	*probe = &swim->probe;
-	struct swim_member	*member;
-	int64_t			 stretch;
+	struct swim_probe *probe = &swim->probe;
+	struct swim_member *member;
+	int64_t stretch;
 
 	if (probe->active)
 		probe_failed(swim, now);
@@ -88,27 +88,27 @@ swim_probe_tick(struct swim *swim, int64_t now)
 	probe->sent_at = now;
 	probe->timeout_at = now + swim->config.probe_timeout * stretch;
 	swim->counts.probes++;
-	swim_send(swim, probe->target, SWIM_PING, probe->sequence,
-	    probe->target);
+	swim_send(
+	    swim, probe->target, SWIM_PING, probe->sequence, probe->target);
 }
 
 /* No ack yet: ask others. */
 void
 swim_probe_timeout(struct swim *swim, int64_t now)
 {
-	struct swim_probe	*probe = &swim->probe;
-	struct swim_member	*member;
-	uint8_t			 not[SWIM_INDIRECT_MAX + 1][KEY_SIZE];
-	uint32_t		 i;
+	struct swim_probe *probe = &swim->probe;
+	struct swim_member *member;
+	uint8_t not [SWIM_INDIRECT_MAX + 1][KEY_SIZE];
+	uint32_t i;
 
 	(void)now;
 	probe->indirect = 1;
-	memcpy(not[0], probe->target, KEY_SIZE);
+	memcpy(not [0], probe -> target, KEY_SIZE);
 	for (i = 0; i < swim->config.indirect; i++) {
 		member = swim_pick(swim, not, i + 1);
 		if (member == NULL)
 			break;
-		memcpy(not[i + 1], member->alive->key, KEY_SIZE);
+		memcpy(not [i + 1], member -> alive -> key, KEY_SIZE);
 		memcpy(probe->relay[i], member->alive->key, KEY_SIZE);
 		swim_send(swim, member->alive->key, SWIM_PING_REQ,
 		    probe->sequence, probe->target);
@@ -120,8 +120,8 @@ static void
 receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
 {
-	struct swim_relay	*relay;
-	uint32_t		 slot;
+	struct swim_relay *relay;
+	uint32_t slot;
 
 	if (memcmp(message->target, swim->self->alive->key, KEY_SIZE) == 0) {
 		swim_send(swim, from, SWIM_ACK, message->sequence, NULL);
@@ -129,8 +129,8 @@ receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
 	}
 	if (swim_find(swim, message->target) == NULL ||
 	    swim->relay_waiting == SWIM_RELAYS) {
-		swim_send(swim, from, SWIM_NACK, message->sequence,
-		    message->target);
+		swim_send(
+		    swim, from, SWIM_NACK, message->sequence, message->target);
 		return;
 	}
 	slot = (swim->relay_oldest + swim->relay_waiting++) % SWIM_RELAYS;
@@ -140,8 +140,8 @@ receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
 	relay->nack_at = now + swim->config.probe_timeout * 4 / 5;
 	memcpy(relay->from, from, KEY_SIZE);
 	memcpy(relay->target, message->target, KEY_SIZE);
-	swim_send(swim, relay->target, SWIM_PING, relay->sequence,
-	    relay->target);
+	swim_send(
+	    swim, relay->target, SWIM_PING, relay->sequence, relay->target);
 }
 
 /* Tell who asked that no ack came in time. One that comes yet is still
@@ -149,7 +149,7 @@ receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
 void
 swim_relays_tick(struct swim *swim, int64_t now)
 {
-	struct swim_relay	*relay;
+	struct swim_relay *relay;
 
 	while (swim->relay_waiting > 0) {
 		relay = &swim->relays[swim->relay_oldest];
@@ -166,7 +166,7 @@ swim_relays_tick(struct swim *swim, int64_t now)
 static int
 probe_relay_find(const struct swim_probe *probe, const uint8_t from[KEY_SIZE])
 {
-	uint32_t	i;
+	uint32_t i;
 
 	for (i = 0; i < probe->relays; i++)
 		if (memcmp(probe->relay[i], from, KEY_SIZE) == 0)
@@ -177,15 +177,16 @@ probe_relay_find(const struct swim_probe *probe, const uint8_t from[KEY_SIZE])
 static void
 probe_acked(struct swim *swim, const uint8_t from[KEY_SIZE], int64_t now)
 {
-	struct swim_probe	*probe = &swim->probe;
-	struct swim_member	*member;
-	int64_t			 rtt = now - probe->sent_at;
+	struct swim_probe *probe = &swim->probe;
+	struct swim_member *member;
+	int64_t rtt = now - probe->sent_at;
 
 	if (memcmp(from, probe->target, KEY_SIZE) == 0) {
 		member = swim_find(swim, from);
 		if (member != NULL)
-			member->rtt = member->rtt == 0 ? rtt :
-			    (7 * member->rtt + rtt) / 8;
+			member->rtt = member->rtt == 0
+					  ? rtt
+					  : (7 * member->rtt + rtt) / 8;
 	} else if (probe_relay_find(probe, from) == -1)
 		return;
 	probe->active = 0;
@@ -196,8 +197,8 @@ static void
 receive_ack(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
 {
-	struct swim_relay	*relay;
-	uint32_t		 slot = message->sequence & 0xff;
+	struct swim_relay *relay;
+	uint32_t slot = message->sequence & 0xff;
 
 	if (slot == SWIM_OWN_PROBE) {
 		if (swim->probe.active &&
@@ -219,8 +220,8 @@ static void
 receive_nack(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message)
 {
-	struct swim_probe	*probe = &swim->probe;
-	int			 relay;
+	struct swim_probe *probe = &swim->probe;
+	int relay;
 
 	if (!probe->active || message->sequence != probe->sequence ||
 	    (relay = probe_relay_find(probe, from)) == -1)
@@ -233,7 +234,7 @@ static void
 receive_push_pull(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
 {
-	int64_t	burst = SWIM_ANSWERS * SWIM_ANSWER_INTERVAL;
+	int64_t burst = SWIM_ANSWERS * SWIM_ANSWER_INTERVAL;
 
 	if (message->reply) {
 		swim->answered = 1;
@@ -258,8 +259,8 @@ receive_stranger(struct swim *swim, const struct swim_member *member,
     const uint8_t from[KEY_SIZE], const struct swim_message *message,
     int64_t now)
 {
-	if (member != NULL && (swim_is_live(member) ||
-	    member->state == NODE_REVOKED))
+	if (member != NULL &&
+	    (swim_is_live(member) || member->state == NODE_REVOKED))
 		return;
 	if (message->type == SWIM_PUSH_PULL || swim->next_contact > now)
 		return;
@@ -271,7 +272,7 @@ void
 swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
 {
-	struct swim_member	*member = swim_find(swim, from);
+	struct swim_member *member = swim_find(swim, from);
 
 	if (member == swim->self)
 		return;
@@ -282,16 +283,16 @@ swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
 		swim->refute_to_set = 1;
 		memcpy(swim->refute_to, from, KEY_SIZE);
 	}
-	if (swim->correct_set && (member == NULL ||
-	    member->state != NODE_REVOKED))
+	if (swim->correct_set &&
+	    (member == NULL || member->state != NODE_REVOKED))
 		swim_send_news(swim, from, swim->correct);
 	swim->correct_set = 0;
 	switch (message->type) {
 	case SWIM_PING:
-		if (memcmp(message->target, swim->self->alive->key,
-		    KEY_SIZE) == 0)
-			swim_send(swim, from, SWIM_ACK, message->sequence,
-			    NULL);
+		if (memcmp(message->target, swim->self->alive->key, KEY_SIZE) ==
+		    0)
+			swim_send(
+			    swim, from, SWIM_ACK, message->sequence, NULL);
 		break;
 	case SWIM_PING_REQ:
 		receive_ping_req(swim, from, message, now);

@@ -11,18 +11,18 @@
 
 #include "mesh/swim_internal.h"
 
-#define SYNCED_TELLS	2	/* times that old news are told */
+#define SYNCED_TELLS 2 /* times that old news are told */
 
 uint32_t
 swim_retransmits(const struct swim *swim)
 {
-	double	times = ceil(swim->config.retransmit *
-		    log10((double)swim->live_count + 2));
+	double times =
+	    ceil(swim->config.retransmit * log10((double)swim->live_count + 2));
 
 	if (times < 1)
 		return (1);
-	return (times > SWIM_TRANSMITS_MAX ? SWIM_TRANSMITS_MAX :
-	    (uint32_t)times);
+	return (
+	    times > SWIM_TRANSMITS_MAX ? SWIM_TRANSMITS_MAX : (uint32_t)times);
 }
 
 static void
@@ -61,7 +61,7 @@ swim_queue_drop(struct swim *swim, struct swim_member *member)
 static void
 queue_shorten(struct swim *swim)
 {
-	int	i;
+	int i;
 
 	for (i = SWIM_TRANSMITS_MAX - 1; i >= 0; i--) {
 		if (swim->queue_head[i] == NULL)
@@ -75,7 +75,7 @@ queue_shorten(struct swim *swim)
 void
 swim_queue_put(struct swim *swim, struct swim_member *member, int synced)
 {
-	uint32_t	limit = swim_retransmits(swim), start = 0;
+	uint32_t limit = swim_retransmits(swim), start = 0;
 
 	if (synced && limit > SYNCED_TELLS)
 		start = limit - SYNCED_TELLS;
@@ -96,7 +96,7 @@ static int
 update_write(const struct swim *swim, const struct swim_member *member,
     int sync, struct swim_update *update)
 {
-	const struct swim_suspicion	*suspicion = member->suspicion;
+	const struct swim_suspicion *suspicion = member->suspicion;
 
 	memset(update, 0, sizeof(*update));
 	memcpy(update->key, member->alive->key, KEY_SIZE);
@@ -121,7 +121,7 @@ update_write(const struct swim *swim, const struct swim_member *member,
 		update->statement = member->leave;
 		return (1);
 	default:
-		return (0);	/* revocations travel by themselves */
+		return (0); /* revocations travel by themselves */
 	}
 	if (sync)
 		update->statement = member->alive;
@@ -141,17 +141,18 @@ update_bytes(const struct swim_update *update)
 static size_t
 updates_take(struct swim *swim, const struct swim_member *first)
 {
-	struct swim_member	*taken[SWIM_UPDATES] = { NULL }, *member;
-	uint32_t		 limit = swim_retransmits(swim), i;
-	size_t			 count = 0, bytes = 0, from_queue = 0, k;
+	struct swim_member *taken[SWIM_UPDATES] = { NULL }, *member;
+	uint32_t limit = swim_retransmits(swim), i;
+	size_t count = 0, bytes = 0, from_queue = 0, k;
 
 	if (first != NULL && update_write(swim, first, 0, &swim->updates[0]))
 		bytes += update_bytes(&swim->updates[count++]);
 	for (i = 0; i < SWIM_TRANSMITS_MAX && count < SWIM_UPDATES; i++) {
-		for (member = swim->queue_head[i]; member != NULL &&
-		    count < SWIM_UPDATES; member = member->queue_next) {
+		for (member = swim->queue_head[i];
+		     member != NULL && count < SWIM_UPDATES;
+		     member = member->queue_next) {
 			if (member == first || !update_write(swim, member, 0,
-			    &swim->updates[count]))
+						   &swim->updates[count]))
 				continue;
 			bytes += update_bytes(&swim->updates[count]);
 			if (bytes > SWIM_UPDATE_BYTES)
@@ -160,13 +161,13 @@ updates_take(struct swim *swim, const struct swim_member *first)
 			count++;
 		}
 	}
- full:
+full:
 	for (k = 0; k < from_queue; k++) {
 		member = taken[k];
 		swim_queue_drop(swim, member);
 		if (member->transmits + 1U < limit)
-			queue_link(swim, member,
-			    (uint8_t)(member->transmits + 1));
+			queue_link(
+			    swim, member, (uint8_t)(member->transmits + 1));
 	}
 	return (count);
 }
@@ -175,13 +176,13 @@ updates_take(struct swim *swim, const struct swim_member *first)
 static size_t
 sync_take(struct swim *swim, struct swim_pending *pending)
 {
-	const struct swim_member	*member;
-	uint32_t			 all, i;
-	size_t				 count = 0, bytes = 0;
+	const struct swim_member *member;
+	uint32_t all, i;
+	size_t count = 0, bytes = 0;
 
 	all = 1 + swim->live_count + swim->dead_count;
-	for (i = pending->cursor; i < all && count < SWIM_SYNC &&
-	    bytes < SWIM_SYNC_BYTES; i++) {
+	for (i = pending->cursor;
+	     i < all && count < SWIM_SYNC && bytes < SWIM_SYNC_BYTES; i++) {
 		if (i == 0)
 			member = swim->self;
 		else if (i <= swim->live_count)
@@ -216,7 +217,7 @@ swim_changed(struct swim *swim, struct swim_member *member)
 struct swim_pending *
 swim_pend(struct swim *swim, enum swim_action_type type)
 {
-	struct swim_pending	*pending;
+	struct swim_pending *pending;
 
 	if (swim->pending_first > 0 &&
 	    swim->pending_first == swim->pending_count)
@@ -238,7 +239,7 @@ void
 swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
     enum swim_message_type type, uint64_t sequence, const uint8_t *target)
 {
-	struct swim_pending	*pending = swim_pend(swim, SWIM_DO_SEND);
+	struct swim_pending *pending = swim_pend(swim, SWIM_DO_SEND);
 
 	if (pending == NULL)
 		return;
@@ -252,7 +253,7 @@ swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
 void
 swim_send_sync(struct swim *swim, const uint8_t node[KEY_SIZE], int reply)
 {
-	struct swim_pending	*pending = swim_pend(swim, SWIM_DO_SEND);
+	struct swim_pending *pending = swim_pend(swim, SWIM_DO_SEND);
 
 	if (pending == NULL)
 		return;
@@ -265,7 +266,7 @@ void
 swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
     const uint8_t about[KEY_SIZE])
 {
-	struct swim_pending	*pending = swim_pend(swim, SWIM_DO_SEND);
+	struct swim_pending *pending = swim_pend(swim, SWIM_DO_SEND);
 
 	if (pending == NULL)
 		return;
@@ -282,7 +283,7 @@ swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
 static const struct swim_member *
 send_first(const struct swim *swim, const struct swim_pending *pending)
 {
-	const struct swim_member	*member;
+	const struct swim_member *member;
 
 	if (pending->has_first)
 		return (swim_find(swim, pending->first));
@@ -309,21 +310,21 @@ send_write(struct swim *swim, struct swim_pending *pending,
 		action->update_count = sync_take(swim, pending);
 		if (pending->cursor != 0) {
 			*again = 1;
-			action->message.reply = 1;	/* only the last */
+			action->message.reply = 1; /* only the last */
 		}
 		return (1);
 	default:
-		action->update_count = updates_take(swim,
-		    send_first(swim, pending));
+		action->update_count =
+		    updates_take(swim, send_first(swim, pending));
 		return (pending->message.type != SWIM_GOSSIP ||
-		    action->update_count > 0 || swim->want_gossip);
+			action->update_count > 0 || swim->want_gossip);
 	}
 }
 
 static int
 changed_next(struct swim *swim, struct swim_action *action)
 {
-	struct swim_member	*member = swim->changed_head;
+	struct swim_member *member = swim->changed_head;
 
 	if (member == NULL)
 		return (0);
@@ -346,8 +347,8 @@ changed_next(struct swim *swim, struct swim_action *action)
 int
 swim_next(struct swim *swim, struct swim_action *action)
 {
-	struct swim_pending	*pending;
-	int			 again, good;
+	struct swim_pending *pending;
+	int again, good;
 
 	swim_member_free(swim->gone);
 	swim->gone = NULL;

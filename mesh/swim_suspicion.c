@@ -23,14 +23,13 @@ heap_set(struct swim *swim, uint32_t place, struct swim_suspicion *suspicion)
 static void
 heap_fix(struct swim *swim, struct swim_suspicion *suspicion)
 {
-	struct swim_suspicion	**heap = swim->suspicions;
-	uint32_t		  place = suspicion->heap, child;
+	struct swim_suspicion **heap = swim->suspicions;
+	uint32_t place = suspicion->heap, child;
 
 	suspicion->wake = suspicion->start + suspicion->shortest / 2;
 	if (suspicion->reminded || suspicion->wake > suspicion->deadline)
 		suspicion->wake = suspicion->deadline;
-	while (place > 0 &&
-	    suspicion->wake < heap[(place - 1) / 2]->wake) {
+	while (place > 0 && suspicion->wake < heap[(place - 1) / 2]->wake) {
 		heap_set(swim, place, heap[(place - 1) / 2]);
 		place = (place - 1) / 2;
 	}
@@ -49,7 +48,7 @@ heap_fix(struct swim *swim, struct swim_suspicion *suspicion)
 static void
 heap_remove(struct swim *swim, struct swim_suspicion *suspicion)
 {
-	struct swim_suspicion	*last;
+	struct swim_suspicion *last;
 
 	last = swim->suspicions[--swim->suspicion_count];
 	if (last == suspicion)
@@ -61,13 +60,13 @@ heap_remove(struct swim *swim, struct swim_suspicion *suspicion)
 static int64_t
 suspicion_deadline(const struct swim_suspicion *suspicion)
 {
-	double	part, timeout;
+	double part, timeout;
 
 	if (suspicion->confirmed >= suspicion->needed)
 		return (suspicion->start + suspicion->shortest);
 	part = log(suspicion->confirmed + 1.0) / log(suspicion->needed + 1.0);
 	timeout = (double)suspicion->longest -
-	    part * (double)(suspicion->longest - suspicion->shortest);
+		  part * (double)(suspicion->longest - suspicion->shortest);
 	if (timeout < (double)suspicion->shortest)
 		timeout = (double)suspicion->shortest;
 	return (suspicion->start + (int64_t)timeout);
@@ -78,9 +77,9 @@ int
 swim_suspect(struct swim *swim, struct swim_member *member,
     const uint8_t accuser[KEY_SIZE], int shortest, int64_t now)
 {
-	struct swim_suspicion	*suspicion;
-	uint32_t		 live = swim_live(swim);
-	double			 scale = log10(live < 10 ? 10.0 : live);
+	struct swim_suspicion *suspicion;
+	uint32_t live = swim_live(swim);
+	double scale = log10(live < 10 ? 10.0 : live);
 
 	suspicion = calloc(1, sizeof(*suspicion));
 	if (suspicion == NULL)
@@ -88,16 +87,16 @@ swim_suspect(struct swim *swim, struct swim_member *member,
 	suspicion->member = member;
 	suspicion->start = now;
 	suspicion->shortest = (int64_t)(swim->config.suspicion_factor * scale *
-	    (double)swim->config.suspicion_unit);
-	suspicion->longest = suspicion->shortest *
-	    swim->config.suspicion_stretch;
+					(double)swim->config.suspicion_unit);
+	suspicion->longest =
+	    suspicion->shortest * swim->config.suspicion_stretch;
 	/* With too few others to confirm it, do not wait for them. */
 	suspicion->needed = swim->config.confirmations;
 	if (live < suspicion->needed + 2)
 		suspicion->needed = 0;
 	memcpy(suspicion->accusers[0], accuser, KEY_SIZE);
-	suspicion->deadline = shortest ? now + suspicion->shortest :
-	    suspicion_deadline(suspicion);
+	suspicion->deadline = shortest ? now + suspicion->shortest
+				       : suspicion_deadline(suspicion);
 	(void)swim_member_state(swim, member, NODE_SUSPECT, now);
 	member->suspicion = suspicion;
 	heap_set(swim, swim->suspicion_count++, suspicion);
@@ -112,10 +111,10 @@ int
 swim_confirm(struct swim *swim, struct swim_member *member,
     const uint8_t accuser[KEY_SIZE], int shortest, int64_t now)
 {
-	struct swim_suspicion	*suspicion = member->suspicion;
-	int64_t			 deadline = suspicion->deadline;
-	uint32_t		 i;
-	int			 news = 0;
+	struct swim_suspicion *suspicion = member->suspicion;
+	int64_t deadline = suspicion->deadline;
+	uint32_t i;
+	int news = 0;
 
 	for (i = 0; i <= suspicion->confirmed; i++)
 		if (memcmp(suspicion->accusers[i], accuser, KEY_SIZE) == 0)
@@ -156,11 +155,10 @@ swim_absolve(struct swim *swim, struct swim_member *member)
 void
 swim_suspicions_tick(struct swim *swim, int64_t now)
 {
-	struct swim_suspicion	*suspicion;
-	struct swim_member	*member;
+	struct swim_suspicion *suspicion;
+	struct swim_member *member;
 
-	while (swim->suspicion_count > 0 &&
-	    swim->suspicions[0]->wake <= now) {
+	while (swim->suspicion_count > 0 && swim->suspicions[0]->wake <= now) {
 		suspicion = swim->suspicions[0];
 		member = suspicion->member;
 		if (suspicion->deadline > now) {

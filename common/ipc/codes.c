@@ -5,12 +5,12 @@
 #include "common/ipc/codes.h"
 
 static const struct {
-	const char	*word;
-	int		 ends;
-	const char	*text;
+	const char *word;
+	int ends;
+	const char *text;
 } codes[CODE_COUNT] = {
 	[CODE_NONE] = { "", 0, "" },
-#define HERMES_CODE(name, ends, text)	[CODE_##name] = { #name, ends, text },
+#define HERMES_CODE(name, ends, text) [CODE_##name] = { #name, ends, text },
 #define HERMES_STATUS(name, word)
 #include "common/ipc/codes.def"
 #undef HERMES_CODE
@@ -20,7 +20,7 @@ static const struct {
 static const char *const statuses[STATUS_COUNT] = {
 	[STATUS_NONE] = "",
 #define HERMES_CODE(name, ends, text)
-#define HERMES_STATUS(name, word)	[STATUS_##name] = word,
+#define HERMES_STATUS(name, word) [STATUS_##name] = word,
 #include "common/ipc/codes.def"
 #undef HERMES_CODE
 #undef HERMES_STATUS
@@ -53,7 +53,7 @@ status_word(enum hermes_status status)
 enum hermes_code
 code_find(const char *word, size_t length)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 1; i < CODE_COUNT; i++)
 		if (strlen(codes[i].word) == length &&
@@ -65,7 +65,7 @@ code_find(const char *word, size_t length)
 enum hermes_status
 status_find(const char *word, size_t length)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 1; i < STATUS_COUNT; i++)
 		if (strlen(statuses[i]) == length &&

@@ -6,7 +6,7 @@
 
 enum hermes_code {
 	CODE_NONE = 0,
-#define HERMES_CODE(name, ends, text)	CODE_##name,
+#define HERMES_CODE(name, ends, text) CODE_##name,
 #define HERMES_STATUS(name, word)
 #include "common/ipc/codes.def"
 #undef HERMES_CODE
@@ -17,7 +17,7 @@ enum hermes_code {
 enum hermes_status {
 	STATUS_NONE = 0,
 #define HERMES_CODE(name, ends, text)
-#define HERMES_STATUS(name, word)	STATUS_##name,
+#define HERMES_STATUS(name, word) STATUS_##name,
 #include "common/ipc/codes.def"
 #undef HERMES_CODE
 #undef HERMES_STATUS
@@ -25,13 +25,13 @@ enum hermes_status {
 };
 
 /* The word on the wire, what it means, whether the chat ends with it. */
-const char	*code_word(enum hermes_code code);
-const char	*code_text(enum hermes_code code);
-int		 code_ends_chat(enum hermes_code code);
-const char	*status_word(enum hermes_status status);
+const char *code_word(enum hermes_code code);
+const char *code_text(enum hermes_code code);
+int code_ends_chat(enum hermes_code code);
+const char *status_word(enum hermes_status status);
 
 /* The code or status of a word of length bytes; 0 when it is none. */
-enum hermes_code	code_find(const char *word, size_t length);
-enum hermes_status	status_find(const char *word, size_t length);
+enum hermes_code code_find(const char *word, size_t length);
+enum hermes_status status_find(const char *word, size_t length);
 
 #endif

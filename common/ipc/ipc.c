@@ -75,8 +75,8 @@ static void
 ipc_run(struct ipc *ipc)
 {
 	ipc_enter(ipc);
-	if (!ipc->paused && ipc->checked > 0 && (ipc->gone == NULL ||
-	    ipc->gone == ipc_reason_closed)) {
+	if (!ipc->paused && ipc->checked > 0 &&
+	    (ipc->gone == NULL || ipc->gone == ipc_reason_closed)) {
 		ipc_input_dispatch(ipc);
 		if (!ipc->freed && ipc->callbacks.batch != NULL)
 			ipc->callbacks.batch(ipc->arg);
@@ -84,8 +84,8 @@ ipc_run(struct ipc *ipc)
 	if (!ipc_leave(ipc))
 		return;
 	/* Paused in the middle: the rest is still to be handled. */
-	if (ipc->gone == ipc_reason_closed && ipc->checked > 0 &&
-	    ipc->paused && !ipc->out_dead)
+	if (ipc->gone == ipc_reason_closed && ipc->checked > 0 && ipc->paused &&
+	    !ipc->out_dead)
 		return;
 	if (ipc->gone != NULL)
 		ipc_close(ipc);
@@ -94,7 +94,7 @@ ipc_run(struct ipc *ipc)
 static void
 ipc_on_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct ipc	*ipc = arg;
+	struct ipc *ipc = arg;
 
 	(void)fd;
 	(void)what;
@@ -116,7 +116,7 @@ ipc_on_writable(evutil_socket_t fd, short what, void *arg)
 static void
 ipc_on_deferred(evutil_socket_t fd, short what, void *arg)
 {
-	struct ipc	*ipc = arg;
+	struct ipc *ipc = arg;
 
 	(void)fd;
 	(void)what;
@@ -142,8 +142,8 @@ struct ipc *
 ipc_new(struct event_base *base, int fd, enum process self, enum process peer,
     const struct ipc_callbacks *callbacks, void *arg)
 {
-	struct ipc	*ipc;
-	int		 flags;
+	struct ipc *ipc;
+	int flags;
 
 	if ((flags = fcntl(fd, F_GETFL)) == -1 ||
 	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1 ||
@@ -158,13 +158,13 @@ ipc_new(struct event_base *base, int fd, enum process self, enum process peer,
 	ipc->arg = arg;
 	TAILQ_INIT(&ipc->fds_in);
 	TAILQ_INIT(&ipc->fds_out);
-	ipc->readable = event_new(base, fd, EV_READ | EV_PERSIST,
-	    ipc_on_readable, ipc);
+	ipc->readable =
+	    event_new(base, fd, EV_READ | EV_PERSIST, ipc_on_readable, ipc);
 	ipc->writable = event_new(base, fd, EV_WRITE, ipc_on_writable, ipc);
 	ipc->deferred = event_new(base, -1, 0, ipc_on_deferred, ipc);
 	if (ipc->readable == NULL || ipc->writable == NULL ||
 	    ipc->deferred == NULL || event_add(ipc->readable, NULL) == -1) {
-		ipc->fd = -1;		/* stays the caller's */
+		ipc->fd = -1; /* stays the caller's */
 		ipc_destroy(ipc);
 		errno = ENOMEM;
 		return (NULL);
@@ -186,7 +186,7 @@ ipc_free(struct ipc *ipc)
 	(void)event_del(ipc->readable);
 	(void)event_del(ipc->writable);
 	(void)event_del(ipc->deferred);
-	(void)shutdown(ipc->fd, SHUT_RDWR);	/* the peer need not wait */
+	(void)shutdown(ipc->fd, SHUT_RDWR); /* the peer need not wait */
 }
 
 void
@@ -226,12 +226,12 @@ ipc_pause(struct ipc *ipc, int pause)
 
 /* Wait for the reply until deadline (monotonic ns). 0, or -1 with errno. */
 static int
-ipc_call_wait(struct ipc *ipc, enum ipc_type reply, void *reply_payload,
-    int64_t deadline)
+ipc_call_wait(
+    struct ipc *ipc, enum ipc_type reply, void *reply_payload, int64_t deadline)
 {
-	struct pollfd	pfd = { .fd = ipc->fd };
-	size_t		scan = 0;
-	int64_t		left;
+	struct pollfd pfd = { .fd = ipc->fd };
+	size_t scan = 0;
+	int64_t left;
 
 	for (;;) {
 		if (ipc_input_find(ipc, &scan, reply, reply_payload))
@@ -262,7 +262,7 @@ int
 ipc_call(struct ipc *ipc, enum ipc_type type, const void *payload,
     enum ipc_type reply, void *reply_payload, int timeout_ms)
 {
-	int	result, saved;
+	int result, saved;
 
 	if (ipc->freed || ipc->gone != NULL) {
 		errno = EPIPE;
@@ -298,14 +298,14 @@ ipc_congested(const struct ipc *ipc)
 int
 ipc_pair(int fds[2])
 {
-	int	size = 512 * 1024, i;
+	int size = 512 * 1024, i;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
-	    fds) == -1)
+		fds) == -1)
 		return (-1);
 	/* More than the default fits a batch better; less works as well. */
 	for (i = 0; i < 2; i++)
-		(void)setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size,
-		    sizeof(size));
+		(void)setsockopt(
+		    fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	return (0);
 }

@@ -25,52 +25,52 @@ enum process {
 	PROCESS_MESH = 8,
 	PROCESS_CONTROL = 16
 };
-#define PROCESS_CHILDREN (PROCESS_ROUTER | PROCESS_KEYD | PROCESS_MESH | \
-	    PROCESS_CONTROL)
+#define PROCESS_CHILDREN                                                       \
+	(PROCESS_ROUTER | PROCESS_KEYD | PROCESS_MESH | PROCESS_CONTROL)
 
-const char	*process_name(enum process process);	/* "router" ... */
+const char *process_name(enum process process); /* "router" ... */
 
 enum ipc_type {
 	IPC_NONE = 0,
-#define IPC_MESSAGE(name, from, to, type, tail, fd)	IPC_##name,
+#define IPC_MESSAGE(name, from, to, type, tail, fd) IPC_##name,
 #include "common/ipc/messages.def"
 #undef IPC_MESSAGE
 	IPC_TYPE_COUNT
 };
 
 struct ipc_header {
-	uint32_t	length;		/* of payload struct and tail */
-	uint16_t	type;		/* enum ipc_type */
-	uint16_t	descriptor;	/* 1: one travels with it */
+	uint32_t length;     /* of payload struct and tail */
+	uint16_t type;       /* enum ipc_type */
+	uint16_t descriptor; /* 1: one travels with it */
 };
 
 /* A tail this long fits one message of the largest size allowed, sealed. */
-#define IPC_TAIL_PAYLOAD	(16 * 1024 * 1024 + 64)
+#define IPC_TAIL_PAYLOAD (16 * 1024 * 1024 + 64)
 
 /* One received message; payload and tail are valid during the call. */
 struct ipc_message {
-	enum ipc_type	 type;
-	const void	*payload;	/* the table's struct, 8-aligned */
-	const uint8_t	*tail;
-	size_t		 tail_length;
-	int		 fd;		/* -1, or the receiver's to close */
+	enum ipc_type type;
+	const void *payload; /* the table's struct, 8-aligned */
+	const uint8_t *tail;
+	size_t tail_length;
+	int fd; /* -1, or the receiver's to close */
 };
 
 typedef void (*ipc_handler)(void *arg, const struct ipc_message *message);
 
 struct ipc_callbacks {
 	/* One function a message type; NULL: this process never gets it. */
-	const ipc_handler	*handlers;	/* [IPC_TYPE_COUNT] */
+	const ipc_handler *handlers; /* [IPC_TYPE_COUNT] */
 	/* All messages of one read were handled. May be NULL. */
-	void	(*batch)(void *arg);
+	void (*batch)(void *arg);
 	/* Our queue to the neighbour fell below the low mark. May be NULL. */
-	void	(*uncongested)(void *arg);
+	void (*uncongested)(void *arg);
 	/*
 	 * The door is gone: the neighbour died, or broke the table (reason
 	 * says how; it was logged) and must be killed. The door is freed
 	 * when this returns. Not called by ipc_free().
 	 */
-	void	(*closed)(void *arg, const char *reason);
+	void (*closed)(void *arg, const char *reason);
 };
 
 struct ipc;
@@ -83,9 +83,8 @@ extern const char ipc_reason_closed[];
  * peer. NULL with errno.
  */
 struct ipc *ipc_new(struct event_base *base, int fd, enum process self,
-	    enum process peer, const struct ipc_callbacks *callbacks,
-	    void *arg);
-void	ipc_free(struct ipc *ipc);	/* queued output is lost */
+    enum process peer, const struct ipc_callbacks *callbacks, void *arg);
+void ipc_free(struct ipc *ipc); /* queued output is lost */
 
 /*
  * Queue a message; it is written, with all others of this turn of the event
@@ -94,29 +93,29 @@ void	ipc_free(struct ipc *ipc);	/* queued output is lost */
  * fatal, to send what the table does not allow. Running out of memory is
  * fatal too: a door that loses messages is worse than a restart.
  */
-void	ipc_send(struct ipc *ipc, enum ipc_type type, const void *payload,
-	    const void *tail, size_t tail_length);
-void	ipc_send_fd(struct ipc *ipc, enum ipc_type type, const void *payload,
-	    int fd);	/* owns fd */
+void ipc_send(struct ipc *ipc, enum ipc_type type, const void *payload,
+    const void *tail, size_t tail_length);
+void ipc_send_fd(struct ipc *ipc, enum ipc_type type, const void *payload,
+    int fd); /* owns fd */
 
 /* Two-part form without a copy of the tail: returns where tail_length bytes
  * go; they must be written before the next call on the door. */
-uint8_t	*ipc_send_tail(struct ipc *ipc, enum ipc_type type,
-	    const void *payload, size_t tail_length);
+uint8_t *ipc_send_tail(struct ipc *ipc, enum ipc_type type, const void *payload,
+    size_t tail_length);
 
 /*
  * A corked door writes nothing by itself: keyd queues answers while it works
  * through a batch and flushes after its transaction has committed.
  */
-void	ipc_cork(struct ipc *ipc, int cork);
-void	ipc_flush(struct ipc *ipc);	/* write now what fits, rest later */
+void ipc_cork(struct ipc *ipc, int cork);
+void ipc_flush(struct ipc *ipc); /* write now what fits, rest later */
 
 /* Stop reading (1) or go on (0). */
-void	ipc_pause(struct ipc *ipc, int pause);
+void ipc_pause(struct ipc *ipc, int pause);
 
 /* Bytes queued; whether they are above the high mark (4 MiB; low: 1 MiB). */
-size_t	ipc_queued(const struct ipc *ipc);
-int	ipc_congested(const struct ipc *ipc);
+size_t ipc_queued(const struct ipc *ipc);
+int ipc_congested(const struct ipc *ipc);
 
 /*
  * Send a message and wait, at most timeout_ms, for the first one of type
@@ -125,14 +124,14 @@ int	ipc_congested(const struct ipc *ipc);
  * -1 with errno ETIMEDOUT or EPIPE. For TLS signatures only, which libtls
  * wants at once.
  */
-int	ipc_call(struct ipc *ipc, enum ipc_type type, const void *payload,
-	    enum ipc_type reply, void *reply_payload, int timeout_ms);
+int ipc_call(struct ipc *ipc, enum ipc_type type, const void *payload,
+    enum ipc_type reply, void *reply_payload, int timeout_ms);
 
 /* The size of the payload struct of a type, for tests and tools. */
-size_t	ipc_payload_size(enum ipc_type type);
+size_t ipc_payload_size(enum ipc_type type);
 const char *ipc_type_name(enum ipc_type type);
 
 /* A connected pair of stream sockets for a door, close-on-exec. 0 or -1. */
-int	ipc_pair(int fds[2]);
+int ipc_pair(int fds[2]);
 
 #endif

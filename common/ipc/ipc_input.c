@@ -16,12 +16,12 @@
 #include "common/ipc/ipc_door.h"
 #include "common/util/log.h"
 
-#define IPC_CMSG_FDS	16	/* more than any honest neighbour sends */
+#define IPC_CMSG_FDS 16 /* more than any honest neighbour sends */
 
 void
 ipc_fds_close(struct ipc_fds *fds)
 {
-	struct ipc_fd	*item;
+	struct ipc_fd *item;
 
 	while ((item = TAILQ_FIRST(fds)) != NULL) {
 		TAILQ_REMOVE(fds, item, entry);
@@ -34,22 +34,22 @@ ipc_fds_close(struct ipc_fds *fds)
 static int
 ipc_input_descriptors(struct ipc *ipc, struct msghdr *msg)
 {
-	struct cmsghdr	*cmsg;
-	struct ipc_fd	*item;
-	unsigned int	 count = 0;
-	size_t		 i, n;
-	int		 fd;
+	struct cmsghdr *cmsg;
+	struct ipc_fd *item;
+	unsigned int count = 0;
+	size_t i, n;
+	int fd;
 
 	for (cmsg = CMSG_FIRSTHDR(msg); cmsg != NULL;
-	    cmsg = CMSG_NXTHDR(msg, cmsg)) {
+	     cmsg = CMSG_NXTHDR(msg, cmsg)) {
 		if (cmsg->cmsg_level != SOL_SOCKET ||
 		    cmsg->cmsg_type != SCM_RIGHTS ||
 		    cmsg->cmsg_len < CMSG_LEN(0))
 			continue;
 		n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd),
-			    sizeof(fd));
+			memcpy(
+			    &fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
 			if ((item = calloc(1, sizeof(*item))) == NULL)
 				fatal("ipc", "error=memory");
 			item->fd = fd;
@@ -70,7 +70,7 @@ ipc_input_descriptors(struct ipc *ipc, struct msghdr *msg)
 static const char *
 ipc_input_header(const struct ipc *ipc, const struct ipc_header *header)
 {
-	const struct ipc_row	*row;
+	const struct ipc_row *row;
 
 	if (header->type == IPC_NONE || header->type >= IPC_TYPE_COUNT)
 		return ("unknown type");
@@ -97,10 +97,10 @@ ipc_input_header(const struct ipc *ipc, const struct ipc_header *header)
 static int
 ipc_input_check(struct ipc *ipc)
 {
-	const uint8_t		*at;
-	struct ipc_header	 header;
-	size_t			 have, size, i;
-	unsigned int		 least, most;
+	const uint8_t *at;
+	struct ipc_header header;
+	size_t have, size, i;
+	unsigned int least, most;
 
 	for (;;) {
 		at = buffer_bytes(&ipc->in) + ipc->checked;
@@ -141,8 +141,8 @@ ipc_input_check(struct ipc *ipc)
 static size_t
 ipc_input_want(const struct ipc *ipc)
 {
-	struct ipc_header	header;
-	size_t			have, size;
+	struct ipc_header header;
+	size_t have, size;
 
 	have = buffer_length(&ipc->in) - ipc->checked;
 	if (have < sizeof(header))
@@ -156,12 +156,12 @@ int
 ipc_input_read(struct ipc *ipc)
 {
 	union {
-		struct cmsghdr	header;
-		uint8_t		bytes[CMSG_SPACE(sizeof(int) * IPC_CMSG_FDS)];
-	}		 control;
-	struct msghdr	 msg;
-	struct iovec	 iov;
-	ssize_t		 n;
+		struct cmsghdr header;
+		uint8_t bytes[CMSG_SPACE(sizeof(int) * IPC_CMSG_FDS)];
+	} control;
+	struct msghdr msg;
+	struct iovec iov;
+	ssize_t n;
 
 	iov.iov_len = ipc_input_want(ipc);
 	if ((iov.iov_base = buffer_reserve(&ipc->in, iov.iov_len)) == NULL)
@@ -192,10 +192,10 @@ ipc_input_read(struct ipc *ipc)
 static void
 ipc_input_next(struct ipc *ipc, struct ipc_message *message)
 {
-	const uint8_t		*at = buffer_bytes(&ipc->in);
-	const struct ipc_row	*row;
-	struct ipc_header	 header;
-	struct ipc_fd		*item;
+	const uint8_t *at = buffer_bytes(&ipc->in);
+	const struct ipc_row *row;
+	struct ipc_header header;
+	struct ipc_fd *item;
 
 	memcpy(&header, at, sizeof(header));
 	row = &ipc_rows[header.type];
@@ -203,8 +203,8 @@ ipc_input_next(struct ipc *ipc, struct ipc_message *message)
 	message->payload = at + sizeof(header);
 	message->tail = at + sizeof(header) + row->size;
 	/* A frame that ipc_input_find() struck out has no row. */
-	message->tail_length = header.type == IPC_NONE ? 0 :
-	    header.length - row->size;
+	message->tail_length =
+	    header.type == IPC_NONE ? 0 : header.length - row->size;
 	message->fd = -1;
 	if (header.descriptor) {
 		item = TAILQ_FIRST(&ipc->fds_in);
@@ -221,11 +221,11 @@ ipc_input_next(struct ipc *ipc, struct ipc_message *message)
 void
 ipc_input_dispatch(struct ipc *ipc)
 {
-	struct ipc_message	message;
-	ipc_handler		handler;
+	struct ipc_message message;
+	ipc_handler handler;
 
 	while (ipc->checked > 0 && !ipc->paused && !ipc->freed &&
-	    (ipc->gone == NULL || ipc->gone == ipc_reason_closed)) {
+	       (ipc->gone == NULL || ipc->gone == ipc_reason_closed)) {
 		ipc_input_next(ipc, &message);
 		if (message.type == IPC_NONE)
 			continue;
@@ -247,11 +247,11 @@ ipc_input_dispatch(struct ipc *ipc)
 }
 
 int
-ipc_input_find(struct ipc *ipc, size_t *scan, enum ipc_type reply,
-    void *payload)
+ipc_input_find(
+    struct ipc *ipc, size_t *scan, enum ipc_type reply, void *payload)
 {
-	struct ipc_header	 header;
-	uint8_t			*at;
+	struct ipc_header header;
+	uint8_t *at;
 
 	if (ipc->gone != NULL && ipc->gone != ipc_reason_closed)
 		return (0);
@@ -276,13 +276,13 @@ ipc_input_find(struct ipc *ipc, size_t *scan, enum ipc_type reply,
 void
 ipc_input_hold(struct ipc *ipc)
 {
-	struct buffer	fresh;
+	struct buffer fresh;
 
 	if (ipc->dispatching == 0 || ipc->held != NULL)
 		return;
 	buffer_init(&fresh);
-	if (buffer_append(&fresh, buffer_bytes(&ipc->in),
-	    buffer_length(&ipc->in)) == -1)
+	if (buffer_append(
+		&fresh, buffer_bytes(&ipc->in), buffer_length(&ipc->in)) == -1)
 		fatal("ipc", "error=memory");
 	ipc->held = ipc->in.data;
 	ipc->in = fresh;

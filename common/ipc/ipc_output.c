@@ -22,20 +22,20 @@ static uint8_t *
 ipc_output_frame(struct ipc *ipc, enum ipc_type type, const void *payload,
     size_t tail_length, unsigned int descriptor)
 {
-	const struct ipc_row	*row;
-	struct ipc_header	 header;
-	size_t			 length, size;
-	uint8_t			*at;
+	const struct ipc_row *row;
+	struct ipc_header header;
+	size_t length, size;
+	uint8_t *at;
 
 	if (type == IPC_NONE || (unsigned int)type >= IPC_TYPE_COUNT)
 		fatal("ipc_misuse", "type=%d", (int)type);
 	row = &ipc_rows[type];
 	if (!(row->from & (unsigned int)ipc->self) ||
-	    !(row->to & (unsigned int)ipc->peer) ||
-	    tail_length > row->tail || row->descriptor != descriptor)
+	    !(row->to & (unsigned int)ipc->peer) || tail_length > row->tail ||
+	    row->descriptor != descriptor)
 		fatal("ipc_misuse", "type=%s self=%s peer=%s tail=%zu fd=%u",
-		    row->name, process_name(ipc->self),
-		    process_name(ipc->peer), tail_length, descriptor);
+		    row->name, process_name(ipc->self), process_name(ipc->peer),
+		    tail_length, descriptor);
 	if (ipc->out_dead)
 		buffer_consume(&ipc->out, buffer_length(&ipc->out));
 	length = row->size + tail_length;
@@ -47,8 +47,7 @@ ipc_output_frame(struct ipc *ipc, enum ipc_type type, const void *payload,
 	header.descriptor = (uint16_t)descriptor;
 	memcpy(at, &header, sizeof(header));
 	memcpy(at + sizeof(header), payload, row->size);
-	memset(at + sizeof(header) + length, 0,
-	    size - sizeof(header) - length);
+	memset(at + sizeof(header) + length, 0, size - sizeof(header) - length);
 	buffer_commit(&ipc->out, size);
 	if (ipc->out_dead)
 		return (at + sizeof(header) + row->size);
@@ -70,7 +69,7 @@ void
 ipc_send(struct ipc *ipc, enum ipc_type type, const void *payload,
     const void *tail, size_t tail_length)
 {
-	uint8_t	*to;
+	uint8_t *to;
 
 	to = ipc_output_frame(ipc, type, payload, tail_length, 0);
 	if (tail_length > 0)
@@ -80,11 +79,11 @@ ipc_send(struct ipc *ipc, enum ipc_type type, const void *payload,
 void
 ipc_send_fd(struct ipc *ipc, enum ipc_type type, const void *payload, int fd)
 {
-	struct ipc_fd	*item;
-	uint64_t	 position;
+	struct ipc_fd *item;
+	uint64_t position;
 
-	position = ipc->written + (ipc->out_dead ? 0 :
-	    buffer_length(&ipc->out));
+	position =
+	    ipc->written + (ipc->out_dead ? 0 : buffer_length(&ipc->out));
 	(void)ipc_output_frame(ipc, type, payload, 0, 1);
 	if (ipc->out_dead) {
 		(void)close(fd);
@@ -102,14 +101,14 @@ static ssize_t
 ipc_output_once(struct ipc *ipc)
 {
 	union {
-		struct cmsghdr	header;
-		uint8_t		bytes[CMSG_SPACE(sizeof(int))];
-	}		 control;
-	struct cmsghdr	*cmsg;
-	struct msghdr	 msg;
-	struct iovec	 iov;
-	struct ipc_fd	*item, *next;
-	ssize_t		 n;
+		struct cmsghdr header;
+		uint8_t bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct cmsghdr *cmsg;
+	struct msghdr msg;
+	struct iovec iov;
+	struct ipc_fd *item, *next;
+	ssize_t n;
 
 	memset(&msg, 0, sizeof(msg));
 	iov.iov_base = buffer_bytes(&ipc->out);
@@ -142,7 +141,7 @@ ipc_output_once(struct ipc *ipc)
 int
 ipc_output_write(struct ipc *ipc)
 {
-	ssize_t	n;
+	ssize_t n;
 
 	while (ipc->released > 0 && !ipc->out_dead) {
 		n = ipc_output_once(ipc);

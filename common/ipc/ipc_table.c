@@ -8,7 +8,7 @@
 
 const struct ipc_row ipc_rows[IPC_TYPE_COUNT] = {
 	[IPC_NONE] = { "NONE", 0, 0, 0, 0, 0 },
-#define IPC_MESSAGE(name, from, to, type, tail, fd)			\
+#define IPC_MESSAGE(name, from, to, type, tail, fd)                            \
 	[IPC_##name] = { #name, from, to, sizeof(struct type), tail, fd },
 #include "common/ipc/messages.def"
 #undef IPC_MESSAGE
@@ -41,6 +41,6 @@ ipc_payload_size(enum ipc_type type)
 const char *
 ipc_type_name(enum ipc_type type)
 {
-	return ((unsigned int)type < IPC_TYPE_COUNT ? ipc_rows[type].name :
-	    "unknown");
+	return ((unsigned int)type < IPC_TYPE_COUNT ? ipc_rows[type].name
+						    : "unknown");
 }

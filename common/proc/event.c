@@ -5,20 +5,20 @@
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 
-#define EVENT_BURST	1000
-#define EVENT_EVERY	(5 * CLOCK_MS)	/* one more in that time */
+#define EVENT_BURST 1000
+#define EVENT_EVERY (5 * CLOCK_MS) /* one more in that time */
 
 static struct {
-	int64_t		filled;		/* monotonic */
-	int64_t		tokens;
-	uint64_t	lost;
-	const struct ipc *wanted;	/* by this door; NULL: nobody */
+	int64_t filled; /* monotonic */
+	int64_t tokens;
+	uint64_t lost;
+	const struct ipc *wanted; /* by this door; NULL: nobody */
 } events = { .tokens = EVENT_BURST };
 
 static int
 event_allowed(void)
 {
-	int64_t	now = clock_monotonic(), fresh;
+	int64_t now = clock_monotonic(), fresh;
 
 	if (events.filled == 0)
 		events.filled = now;
@@ -36,8 +36,8 @@ event_allowed(void)
 void
 proc_events_wanted(void *arg, const struct ipc_message *message)
 {
-	const struct proc_door		*door = arg;
-	const struct ipc_request	*request = message->payload;
+	const struct proc_door *door = arg;
+	const struct ipc_request *request = message->payload;
 
 	events.wanted = request->value != 0 ? door->ipc : NULL;
 	events.lost = 0;
@@ -46,7 +46,7 @@ proc_events_wanted(void *arg, const struct ipc_message *message)
 void
 proc_event(struct ipc_event *event)
 {
-	struct ipc	*control = proc_ipc(PROCESS_CONTROL);
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
 
 	/* A new control has not asked yet. */
 	if (control == NULL || control != events.wanted)

@@ -10,9 +10,9 @@
 #include "common/ipc/messages.h"
 
 /* The handler of EVENTS_WANTED: somebody watches, or nobody any more. */
-void	proc_events_wanted(void *arg, const struct ipc_message *message);
+void proc_events_wanted(void *arg, const struct ipc_message *message);
 
 /* When wanted: send event, its time and count of lost ones filled in, or count it. */
-void	proc_event(struct ipc_event *event);
+void proc_event(struct ipc_event *event);
 
 #endif

@@ -24,7 +24,7 @@
 int
 privileges_harden(void)
 {
-	struct rlimit	none = { 0, 0 };
+	struct rlimit none = { 0, 0 };
 
 	if (setrlimit(RLIMIT_CORE, &none) == -1)
 		return (-1);
@@ -41,7 +41,7 @@ privileges_harden(void)
 static int
 privileges_bound(void)
 {
-	int	cap, held;
+	int cap, held;
 
 	for (cap = 0;; cap++) {
 		held = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
@@ -55,8 +55,8 @@ privileges_bound(void)
 static int
 privileges_clear(void)
 {
-	struct __user_cap_header_struct	header;
-	struct __user_cap_data_struct	none[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
 
 	memset(&header, 0, sizeof(header));
 	header.version = _LINUX_CAPABILITY_VERSION_3;
@@ -103,9 +103,9 @@ int
 privileges_held(void)
 {
 #ifdef __linux__
-	struct __user_cap_header_struct	header;
-	struct __user_cap_data_struct	data[_LINUX_CAPABILITY_U32S_3];
-	size_t				i;
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	size_t i;
 
 	memset(&header, 0, sizeof(header));
 	header.version = _LINUX_CAPABILITY_VERSION_3;
@@ -122,7 +122,7 @@ privileges_held(void)
 void
 privileges_limits(void)
 {
-	struct rlimit	limit;
+	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;

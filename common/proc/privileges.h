@@ -11,20 +11,20 @@
  * Any process of hermesd, first thing: no core dumps, not traceable by
  * others, no privileges gained by exec. 0, or -1 with errno.
  */
-int	privileges_harden(void);
+int privileges_harden(void);
 
 /*
  * A child between fork and exec, root still: become uid and gid with no
  * other group, no capability in any set and none to get back. 0, or -1 with
  * errno and *what the step that failed.
  */
-int	privileges_drop(uid_t uid, gid_t gid, const char **what);
+int privileges_drop(uid_t uid, gid_t gid, const char **what);
 
 /* 1 when this process holds any capability or is root, else 0. */
-int	privileges_held(void);
+int privileges_held(void);
 
 /* Raise the soft limit of open files to the hard one; root also lifts the
  * limit of locked memory, which keyd's pages need. */
-void	privileges_limits(void);
+void privileges_limits(void);
 
 #endif

@@ -21,30 +21,30 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
-#define PROC_DRAIN	CLOCK_SECOND	/* to hand over the last messages */
+#define PROC_DRAIN CLOCK_SECOND /* to hand over the last messages */
 
 /* What a child knows of one neighbour. The door comes first: callbacks get
  * its address and find the neighbour by it. */
 struct neighbour {
-	struct proc_door	door;
-	int			up;
-	int			down_due;	/* door_down comes this turn */
+	struct proc_door door;
+	int up;
+	int down_due; /* door_down comes this turn */
 };
 
 static struct {
-	enum process		 self;
-	const struct proc_hooks	*hooks;
-	struct event_base	*base;
-	struct event		*down;		/* runs due door_downs */
-	ipc_handler		 own[IPC_TYPE_COUNT];	/* neighbours' */
-	ipc_handler		 parents[IPC_TYPE_COUNT];
-	struct neighbour	 neighbours[5];
-	struct config		 config;
-	int			 configured;
-	int			 gone;		/* GO was given */
-	int			 done;
-	int			 foreground;
-	int			 verbose;
+	enum process self;
+	const struct proc_hooks *hooks;
+	struct event_base *base;
+	struct event *down;              /* runs due door_downs */
+	ipc_handler own[IPC_TYPE_COUNT]; /* neighbours' */
+	ipc_handler parents[IPC_TYPE_COUNT];
+	struct neighbour neighbours[5];
+	struct config config;
+	int configured;
+	int gone; /* GO was given */
+	int done;
+	int foreground;
+	int verbose;
 } proc = { .foreground = 1 };
 
 static const enum process processes[5] = { PROCESS_PARENT, PROCESS_ROUTER,
@@ -53,7 +53,7 @@ static const enum process processes[5] = { PROCESS_PARENT, PROCESS_ROUTER,
 static struct neighbour *
 proc_neighbour(enum process peer)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < 5; i++)
 		if (processes[i] == peer)
@@ -76,10 +76,10 @@ proc_config(void)
 struct ipc *
 proc_ipc(enum process peer)
 {
-	struct neighbour	*neighbour = proc_neighbour(peer);
+	struct neighbour *neighbour = proc_neighbour(peer);
 
-	return (neighbour != NULL && neighbour->up ? neighbour->door.ipc :
-	    NULL);
+	return (
+	    neighbour != NULL && neighbour->up ? neighbour->door.ipc : NULL);
 }
 
 void
@@ -90,8 +90,7 @@ proc_set_log(int foreground, int verbose)
 }
 
 /* The end, whatever else is going on. */
-static void __attribute__((noreturn))
-proc_exit(int status)
+static void __attribute__((noreturn)) proc_exit(int status)
 {
 	if (proc.hooks->wipe != NULL)
 		proc.hooks->wipe();
@@ -102,7 +101,7 @@ proc_exit(int status)
 static void
 proc_lost(struct neighbour *neighbour)
 {
-	enum process	peer = neighbour->door.peer;
+	enum process peer = neighbour->door.peer;
 
 	neighbour->up = 0;
 	neighbour->down_due = 0;
@@ -118,8 +117,8 @@ proc_lost(struct neighbour *neighbour)
 static void
 proc_tell_broken(enum process peer)
 {
-	struct ipc_door	door = { .peer = (uint64_t)peer };
-	struct ipc	*parent = proc_ipc(PROCESS_PARENT);
+	struct ipc_door door = { .peer = (uint64_t)peer };
+	struct ipc *parent = proc_ipc(PROCESS_PARENT);
 
 	if (parent == NULL || peer == PROCESS_PARENT)
 		return;
@@ -130,7 +129,7 @@ proc_tell_broken(enum process peer)
 void
 proc_broken(enum process peer, const char *why)
 {
-	struct neighbour	*neighbour = proc_neighbour(peer);
+	struct neighbour *neighbour = proc_neighbour(peer);
 
 	if (neighbour == NULL || !neighbour->up)
 		return;
@@ -148,8 +147,8 @@ proc_broken(enum process peer, const char *why)
 static void
 proc_on_down(evutil_socket_t fd, short what, void *arg)
 {
-	struct ipc	*ipc;
-	size_t		 i;
+	struct ipc *ipc;
+	size_t i;
 
 	(void)fd;
 	(void)what;
@@ -169,7 +168,7 @@ proc_on_down(evutil_socket_t fd, short what, void *arg)
 static void
 proc_on_batch(void *arg)
 {
-	struct neighbour	*neighbour = arg;
+	struct neighbour *neighbour = arg;
 
 	if (neighbour->up && proc.hooks->batch != NULL)
 		proc.hooks->batch(neighbour->door.peer);
@@ -178,7 +177,7 @@ proc_on_batch(void *arg)
 static void
 proc_on_uncongested(void *arg)
 {
-	struct neighbour	*neighbour = arg;
+	struct neighbour *neighbour = arg;
 
 	if (neighbour->up && proc.hooks->uncongested != NULL)
 		proc.hooks->uncongested(neighbour->door.peer);
@@ -187,7 +186,7 @@ proc_on_uncongested(void *arg)
 static void
 proc_on_closed(void *arg, const char *reason)
 {
-	struct neighbour	*neighbour = arg;
+	struct neighbour *neighbour = arg;
 
 	if (reason != ipc_reason_closed && neighbour->up)
 		proc_tell_broken(neighbour->door.peer);
@@ -198,16 +197,16 @@ proc_on_closed(void *arg, const char *reason)
 static void
 proc_open(enum process peer, int fd)
 {
-	struct neighbour	*neighbour = proc_neighbour(peer);
-	struct ipc_callbacks	 callbacks;
+	struct neighbour *neighbour = proc_neighbour(peer);
+	struct ipc_callbacks callbacks;
 
 	callbacks.handlers = peer == PROCESS_PARENT ? proc.parents : proc.own;
 	callbacks.batch = proc_on_batch;
 	callbacks.uncongested = proc_on_uncongested;
 	callbacks.closed = proc_on_closed;
 	neighbour->door.peer = peer;
-	neighbour->door.ipc = ipc_new(proc.base, fd, proc.self, peer,
-	    &callbacks, neighbour);
+	neighbour->door.ipc =
+	    ipc_new(proc.base, fd, proc.self, peer, &callbacks, neighbour);
 	if (neighbour->door.ipc == NULL)
 		fatal("door", "peer=%s error=\"%s\"", process_name(peer),
 		    strerror(errno));
@@ -219,10 +218,10 @@ proc_open(enum process peer, int fd)
 static void
 proc_on_door(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_door	*door = message->payload;
-	enum process		 peer = (enum process)door->peer;
-	struct neighbour	*neighbour = proc_neighbour(peer);
-	struct ipc		*old;
+	const struct ipc_door *door = message->payload;
+	enum process peer = (enum process)door->peer;
+	struct neighbour *neighbour = proc_neighbour(peer);
+	struct ipc *old;
 
 	(void)arg;
 	if (neighbour == NULL || peer == proc.self || peer == PROCESS_PARENT ||
@@ -242,7 +241,7 @@ proc_on_door(void *arg, const struct ipc_message *message)
 static void
 proc_on_config(void *arg, const struct ipc_message *message)
 {
-	int	reload = proc.configured;
+	int reload = proc.configured;
 
 	(void)arg;
 	memcpy(&proc.config, message->payload, sizeof(proc.config));
@@ -256,7 +255,7 @@ proc_on_config(void *arg, const struct ipc_message *message)
 static void
 proc_on_listener(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_listener	*listener = message->payload;
+	const struct ipc_listener *listener = message->payload;
 
 	(void)arg;
 	if (!proc.configured || listener->kind >= LISTEN_KINDS ||
@@ -291,8 +290,8 @@ proc_on_tls_file(void *arg, const struct ipc_message *message)
 static void
 proc_on_go(void *arg, const struct ipc_message *message)
 {
-	struct proc_door	*door = arg;
-	struct ipc_empty	 empty = { 0 };
+	struct proc_door *door = arg;
+	struct ipc_empty empty = { 0 };
 
 	(void)message;
 	if (!proc.configured || proc.gone)
@@ -306,7 +305,7 @@ proc_on_go(void *arg, const struct ipc_message *message)
 static void
 proc_on_shutdown(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_shutdown	*order = message->payload;
+	const struct ipc_shutdown *order = message->payload;
 
 	(void)arg;
 	if (proc.hooks->shutdown != NULL)
@@ -318,8 +317,8 @@ proc_on_shutdown(void *arg, const struct ipc_message *message)
 void
 proc_done(void)
 {
-	struct ipc_empty	 empty = { 0 };
-	struct ipc		*parent = proc_ipc(PROCESS_PARENT);
+	struct ipc_empty empty = { 0 };
+	struct ipc *parent = proc_ipc(PROCESS_PARENT);
 
 	if (proc.done)
 		return;
@@ -334,18 +333,17 @@ proc_done(void)
 static void
 proc_prepare(void)
 {
-	static const ipc_handler	frame[IPC_TYPE_COUNT] = {
-		[IPC_DOOR] = proc_on_door,
+	static const ipc_handler frame[IPC_TYPE_COUNT] = { [IPC_DOOR] =
+							       proc_on_door,
 		[IPC_CONFIG] = proc_on_config,
 		[IPC_LISTENER] = proc_on_listener,
 		[IPC_LISTENERS_CLOSE] = proc_on_listeners_close,
 		[IPC_TLS_FILE] = proc_on_tls_file,
 		[IPC_GO] = proc_on_go,
-		[IPC_SHUTDOWN] = proc_on_shutdown
-	};
-	static const int		ignored[] = { SIGTERM, SIGINT, SIGHUP,
-		SIGPIPE, SIGUSR1, SIGUSR2 };
-	size_t				i;
+		[IPC_SHUTDOWN] = proc_on_shutdown };
+	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE,
+		SIGUSR1, SIGUSR2 };
+	size_t i;
 
 	if (privileges_harden() == -1)
 		fatal("privileges", "error=\"%s\"", strerror(errno));
@@ -365,8 +363,8 @@ proc_prepare(void)
 static void
 proc_drain(void)
 {
-	int64_t	end = clock_monotonic() + PROC_DRAIN;
-	size_t	i, queued;
+	int64_t end = clock_monotonic() + PROC_DRAIN;
+	size_t i, queued;
 
 	do {
 		queued = 0;
@@ -384,17 +382,17 @@ proc_drain(void)
 int
 proc_run(enum process self, const struct proc_hooks *hooks)
 {
-	size_t	i;
+	size_t i;
 
 	proc.self = self;
 	proc.hooks = hooks;
-	log_init(process_name(self), proc.verbose ? LOG_LEVEL_DEBUG :
-	    LOG_LEVEL_INFO, proc.foreground);
+	log_init(process_name(self),
+	    proc.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, proc.foreground);
 	log_set_fatal_hook(hooks->wipe);
 	proc_prepare();
 	if ((proc.base = event_base_new()) == NULL ||
 	    (proc.down = event_new(proc.base, -1, 0, proc_on_down, NULL)) ==
-	    NULL)
+		NULL)
 		fatal("event_base", "error=memory");
 	proc_open(PROCESS_PARENT, PROC_PARENT_FD);
 	while (!proc.done)

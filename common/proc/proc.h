@@ -14,42 +14,42 @@
 
 struct event_base;
 
-#define PROC_PARENT_FD	3
+#define PROC_PARENT_FD 3
 
 /* The arg of every ipc_handler of a child. */
 struct proc_door {
-	enum process	 peer;	/* who sent it: the door says so */
-	struct ipc	*ipc;
+	enum process peer; /* who sent it: the door says so */
+	struct ipc *ipc;
 };
 
 /* What a child's main file gives. Any hook may be NULL. */
 struct proc_hooks {
 	/* Messages of this process's own; arg is the sender's proc_door. */
-	const ipc_handler	*handlers;	/* [IPC_TYPE_COUNT] */
+	const ipc_handler *handlers; /* [IPC_TYPE_COUNT] */
 	/* A batch from peer was handled. */
-	void	(*batch)(enum process peer);
-	void	(*uncongested)(enum process peer);
+	void (*batch)(enum process peer);
+	void (*uncongested)(enum process peer);
 	/* First configuration, or a new one (reload 1). */
-	void	(*configured)(const struct config *config, int reload);
-	void	(*listener)(enum listener_kind kind, uint32_t index, int fd);
-	void	(*listeners_close)(void);
-	void	(*tls_file)(int fd);
+	void (*configured)(const struct config *config, int reload);
+	void (*listener)(enum listener_kind kind, uint32_t index, int fd);
+	void (*listeners_close)(void);
+	void (*tls_file)(int fd);
 	/* A neighbour came (first or anew) or went. Not for the parent. */
-	void	(*door_up)(enum process peer, struct ipc *ipc);
-	void	(*door_down)(enum process peer);
+	void (*door_up)(enum process peer, struct ipc *ipc);
+	void (*door_down)(enum process peer);
 	/* Everything is here: start serving. READY is sent for it. */
-	void	(*go)(void);
+	void (*go)(void);
 	/* Stop in order within grace ns, then call proc_done(). */
-	void	(*shutdown)(int64_t grace);
+	void (*shutdown)(int64_t grace);
 	/* Last act before any exit, also fatal(): wipe secrets. */
-	void	(*wipe)(void);
+	void (*wipe)(void);
 };
 
 /*
  * Where a child logs: stderr when foreground is not 0, and every level when
  * verbose is not 0, whatever the configuration says. Before proc_run().
  */
-void	proc_set_log(int foreground, int verbose);
+void proc_set_log(int foreground, int verbose);
 
 /*
  * Run the child until it is told to stop: names the log, makes sure no
@@ -59,26 +59,26 @@ void	proc_set_log(int foreground, int verbose);
  * to wipe and answers operators to the end, goes on without keyd until the
  * parent says otherwise. Returns the exit status.
  */
-int	proc_run(enum process self, const struct proc_hooks *hooks);
+int proc_run(enum process self, const struct proc_hooks *hooks);
 
 struct event_base *proc_base(void);
 const struct config *proc_config(void);
-struct ipc	*proc_ipc(enum process peer);	/* NULL while it is down */
+struct ipc *proc_ipc(enum process peer); /* NULL while it is down */
 
 /*
  * The neighbour broke the rules: nothing more is read from it, proc_ipc() is
  * NULL from now on, the parent is told to kill it. door_down is called before
  * the turn of the event loop ends, not inside this call.
  */
-void	proc_broken(enum process peer, const char *why);
+void proc_broken(enum process peer, const char *why);
 
 /* The shutdown hook has finished: tell the parent, leave the loop, exit 0. */
-void	proc_done(void);
+void proc_done(void);
 
 /* Entry points, one a process, called by control/hermesd.c. */
-int	router_main(void);
-int	keyd_main(void);
-int	mesh_main(void);
-int	control_main(void);
+int router_main(void);
+int keyd_main(void);
+int mesh_main(void);
+int control_main(void);
 
 #endif

@@ -15,7 +15,7 @@
 
 #include "common/rpc/internal.h"
 
-#define USER_AGENT	"grpc-c-hermes/" HERMES_VERSION
+#define USER_AGENT "grpc-c-hermes/" HERMES_VERSION
 
 /* Owns fd. */
 static struct rpc_connection *
@@ -23,11 +23,11 @@ client_start(struct event_base *base, struct rpc_tls *tls,
     const struct rpc_limits *limits, int fd, int connecting, const char *name,
     const struct rpc_client_callbacks *callbacks, void *arg)
 {
-	struct rpc_connection	*connection;
+	struct rpc_connection *connection;
 
 	if ((connection = rpc_connection_new(base, NULL, tls, limits)) ==
 	    NULL) {
-		(void)close(fd);	/* errno says ENOMEM */
+		(void)close(fd); /* errno says ENOMEM */
 		errno = ENOMEM;
 		return (NULL);
 	}
@@ -52,18 +52,18 @@ rpc_connect(struct event_base *base, struct rpc_tls *tls,
     const struct rpc_limits *limits, const struct sockaddr *address,
     const char *name, const struct rpc_client_callbacks *callbacks, void *arg)
 {
-	struct rpc_connection	*connection;
-	socklen_t		 length;
-	int			 fd, saved, on = 1, connecting = 0;
+	struct rpc_connection *connection;
+	socklen_t length;
+	int fd, saved, on = 1, connecting = 0;
 
-	length = address->sa_family == AF_INET6 ?
-	    sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	length = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						: sizeof(struct sockaddr_in);
 	if (address->sa_family != AF_INET && address->sa_family != AF_INET6) {
 		errno = EAFNOSUPPORT;
 		return (NULL);
 	}
-	fd = socket(address->sa_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(
+	    address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return (NULL);
 	/* Latency only. */
@@ -77,8 +77,8 @@ rpc_connect(struct event_base *base, struct rpc_tls *tls,
 		}
 		connecting = 1;
 	}
-	connection = client_start(base, tls, limits, fd, connecting, name,
-	    callbacks, arg);
+	connection = client_start(
+	    base, tls, limits, fd, connecting, name, callbacks, arg);
 	if (connection != NULL)
 		rpc_peer_set_address(connection, address, length);
 	return (connection);
@@ -89,10 +89,10 @@ rpc_connect_fd(struct event_base *base, struct rpc_tls *tls,
     const struct rpc_limits *limits, int fd, const char *name,
     const struct rpc_client_callbacks *callbacks, void *arg)
 {
-	struct rpc_connection	*connection;
-	struct sockaddr_storage	 address;
-	socklen_t		 length = sizeof(address);
-	int			 on = 1;
+	struct rpc_connection *connection;
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+	int on = 1;
 
 	if (evutil_make_socket_nonblocking(fd) == -1) {
 		(void)close(fd);
@@ -101,23 +101,23 @@ rpc_connect_fd(struct event_base *base, struct rpc_tls *tls,
 	/* Latency only; not every socket is TCP. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* Whether it is connected shows when it becomes writable. */
-	connection = client_start(base, tls, limits, fd, 1, name, callbacks,
-	    arg);
-	if (connection != NULL && getpeername(fd,
-	    (struct sockaddr *)&address, &length) == 0)
-		rpc_peer_set_address(connection, (struct sockaddr *)&address,
-		    length);
+	connection =
+	    client_start(base, tls, limits, fd, 1, name, callbacks, arg);
+	if (connection != NULL &&
+	    getpeername(fd, (struct sockaddr *)&address, &length) == 0)
+		rpc_peer_set_address(
+		    connection, (struct sockaddr *)&address, length);
 	return (connection);
 }
 
 static int
 client_submit(struct rpc_stream *stream, const char *path, int64_t deadline)
 {
-	struct rpc_connection	*connection = stream->connection;
-	nghttp2_data_provider	 provider;
-	nghttp2_nv		 fields[9];
-	char			 timeout[16];
-	size_t			 n = 0;
+	struct rpc_connection *connection = stream->connection;
+	nghttp2_data_provider provider;
+	nghttp2_nv fields[9];
+	char timeout[16];
+	size_t n = 0;
 
 	fields[n++] = rpc_headers_field(":method", "POST");
 	fields[n++] = rpc_headers_field(":scheme", "https");
@@ -133,16 +133,16 @@ client_submit(struct rpc_stream *stream, const char *path, int64_t deadline)
 	fields[n++] = rpc_headers_field("user-agent", USER_AGENT);
 	provider.source.ptr = NULL;
 	provider.read_callback = rpc_output_pull;
-	stream->id = nghttp2_submit_request(connection->session, NULL, fields,
-	    n, &provider, stream);
+	stream->id = nghttp2_submit_request(
+	    connection->session, NULL, fields, n, &provider, stream);
 	return (stream->id < 0 ? -1 : 0);
 }
 
 struct rpc_stream *
-rpc_call(struct rpc_connection *connection, const char *path,
-    int64_t deadline, const struct rpc_stream_callbacks *callbacks, void *arg)
+rpc_call(struct rpc_connection *connection, const char *path, int64_t deadline,
+    const struct rpc_stream_callbacks *callbacks, void *arg)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
 	if (connection->state != RPC_OPEN || connection->draining ||
 	    connection->peer_draining || connection->closing ||
@@ -151,8 +151,9 @@ rpc_call(struct rpc_connection *connection, const char *path,
 		return (NULL);
 	}
 	if (connection->stream_count >= connection->limits.max_streams ||
-	    connection->stream_count >= nghttp2_session_get_remote_settings(
-	    connection->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)) {
+	    connection->stream_count >=
+		nghttp2_session_get_remote_settings(connection->session,
+		    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)) {
 		errno = EAGAIN;
 		return (NULL);
 	}
@@ -177,8 +178,8 @@ rpc_call(struct rpc_connection *connection, const char *path,
 void
 rpc_client_outcome(struct rpc_stream *stream, uint32_t error)
 {
-	enum rpc_status	 status;
-	const char	*text = stream->text;
+	enum rpc_status status;
+	const char *text = stream->text;
 
 	if (stream->remote_done && stream->has_status) {
 		status = stream->status;

@@ -19,17 +19,17 @@
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
-#define READ_BUDGET	(512 * 1024)	/* bytes before others have a turn */
+#define READ_BUDGET (512 * 1024) /* bytes before others have a turn */
 
-static void	connection_writable(evutil_socket_t, short, void *);
-static void	connection_readable(evutil_socket_t, short, void *);
-static void	connection_woken(evutil_socket_t, short, void *);
+static void connection_writable(evutil_socket_t, short, void *);
+static void connection_readable(evutil_socket_t, short, void *);
+static void connection_woken(evutil_socket_t, short, void *);
 
 struct rpc_connection *
 rpc_connection_new(struct event_base *base, struct rpc_server *server,
     struct rpc_tls *tls, const struct rpc_limits *limits)
 {
-	struct rpc_connection	*connection;
+	struct rpc_connection *connection;
 
 	if ((connection = calloc(1, sizeof(*connection))) == NULL)
 		return (NULL);
@@ -37,8 +37,8 @@ rpc_connection_new(struct event_base *base, struct rpc_server *server,
 	connection->server = server;
 	connection->tls = rpc_tls_ref(tls);
 	connection->limits = *limits;
-	connection->counters = server != NULL ? &server->counters :
-	    &connection->own_counters;
+	connection->counters =
+	    server != NULL ? &server->counters : &connection->own_counters;
 	connection->transport.fd = -1;
 	connection->transport.bytes_read = &connection->counters->bytes_read;
 	connection->transport.bytes_written =
@@ -53,7 +53,7 @@ rpc_connection_new(struct event_base *base, struct rpc_server *server,
 void
 rpc_connection_free(struct rpc_connection *connection)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
 	while ((stream = TAILQ_FIRST(&connection->graves)) != NULL) {
 		TAILQ_REMOVE(&connection->graves, stream, entry);
@@ -69,13 +69,13 @@ rpc_connection_free(struct rpc_connection *connection)
 }
 
 int
-rpc_connection_start(struct rpc_connection *connection, int fd,
-    int connecting, const char *name)
+rpc_connection_start(
+    struct rpc_connection *connection, int fd, int connecting, const char *name)
 {
-	if (rpc_transport_open(&connection->transport, connection->tls, fd,
-	    name) == -1) {
+	if (rpc_transport_open(
+		&connection->transport, connection->tls, fd, name) == -1) {
 		rpc_transport_close(&connection->transport);
-		(void)close(fd);	/* nothing was written */
+		(void)close(fd); /* nothing was written */
 		errno = ENOMEM;
 		return (-1);
 	}
@@ -85,8 +85,8 @@ rpc_connection_start(struct rpc_connection *connection, int fd,
 	    EV_WRITE | EV_PERSIST, connection_writable, connection);
 	(void)event_assign(&connection->wake_event, connection->base, -1, 0,
 	    connection_woken, connection);
-	(void)evtimer_assign(&connection->timer, connection->base,
-	    rpc_timer_fired, connection);
+	(void)evtimer_assign(
+	    &connection->timer, connection->base, rpc_timer_fired, connection);
 	connection->state = connecting ? RPC_CONNECTING : RPC_HANDSHAKE;
 	connection->counters->connections_total++;
 	connection->counters->connections_open++;
@@ -117,8 +117,8 @@ connection_reads(const struct rpc_connection *connection)
 	case RPC_PREFACE:
 	case RPC_OPEN:
 		return (!connection->paused && !connection->doomed &&
-		    (connection->server == NULL ||
-		    !connection->server->paused));
+			(connection->server == NULL ||
+			    !connection->server->paused));
 	default:
 		return (0);
 	}
@@ -127,14 +127,14 @@ connection_reads(const struct rpc_connection *connection)
 void
 rpc_connection_update(struct rpc_connection *connection)
 {
-	unsigned	reads = (unsigned)connection_reads(connection);
-	unsigned	writes;
+	unsigned reads = (unsigned)connection_reads(connection);
+	unsigned writes;
 
 	if (connection->state == RPC_DEAD)
 		return;
 	writes = connection->state == RPC_CONNECTING ||
-	    (buffer_length(&connection->transport.out) > 0 &&
-	    !connection->lingering);
+		 (buffer_length(&connection->transport.out) > 0 &&
+		     !connection->lingering);
 	if (reads != connection->reading) {
 		connection->reading = reads;
 		connection_want(&connection->read_event, (int)reads);
@@ -156,7 +156,7 @@ rpc_connection_enter(struct rpc_connection *connection)
 void
 rpc_connection_leave(struct rpc_connection *connection)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
 	if (--connection->depth > 0)
 		return;
@@ -173,7 +173,7 @@ rpc_connection_leave(struct rpc_connection *connection)
 void
 rpc_connection_wake(struct rpc_connection *connection)
 {
-	static const struct timeval	now = { 0, 0 };
+	static const struct timeval now = { 0, 0 };
 
 	if (connection->awake || connection->state == RPC_DEAD)
 		return;
@@ -189,8 +189,8 @@ rpc_connection_wake(struct rpc_connection *connection)
 static void
 connection_end_streams(struct rpc_connection *connection, const char *why)
 {
-	struct rpc_stream	*stream;
-	enum rpc_status		 status;
+	struct rpc_stream *stream;
+	enum rpc_status status;
 
 	status = connection->server != NULL ? RPC_CANCELLED : RPC_UNAVAILABLE;
 	for (;;) {
@@ -222,8 +222,7 @@ rpc_connection_cut(struct rpc_connection *connection, const char *why)
 	if (connection->server != NULL)
 		rpc_server_gone(connection);
 	else if (!connection->announced)
-		connection->callbacks->failed(connection, why,
-		    connection->arg);
+		connection->callbacks->failed(connection, why, connection->arg);
 	else
 		connection->callbacks->closed(connection, connection->arg);
 	rpc_transport_close(&connection->transport);
@@ -243,8 +242,8 @@ rpc_connection_abuse(struct rpc_connection *connection)
 		return;
 	connection->counters->abuse++;
 	connection->doomed = 1;
-	(void)nghttp2_session_terminate_session(connection->session,
-	    NGHTTP2_ENHANCE_YOUR_CALM);
+	(void)nghttp2_session_terminate_session(
+	    connection->session, NGHTTP2_ENHANCE_YOUR_CALM);
 	rpc_connection_wake(connection);
 }
 
@@ -268,9 +267,9 @@ rpc_connection_ready(struct rpc_connection *connection)
 static void
 connection_handshake(struct rpc_connection *connection)
 {
-	const char	*wrong;
-	char		 text[256];
-	int		 rv;
+	const char *wrong;
+	char text[256];
+	int rv;
 
 	rv = rpc_transport_handshake(&connection->transport);
 	/* An alert too is worth sending. */
@@ -282,8 +281,8 @@ connection_handshake(struct rpc_connection *connection)
 		return;
 	if (rv == -1) {
 		wrong = tls_error(connection->transport.tls);
-		(void)snprintf(text, sizeof(text), "%s", wrong != NULL ?
-		    wrong : "TLS handshake failed");
+		(void)snprintf(text, sizeof(text), "%s",
+		    wrong != NULL ? wrong : "TLS handshake failed");
 		rpc_connection_cut(connection, text);
 		return;
 	}
@@ -303,10 +302,10 @@ connection_handshake(struct rpc_connection *connection)
 
 /* Hand plaintext to the session. -1: read no more. */
 static int
-connection_input(struct rpc_connection *connection, const uint8_t *plain,
-    size_t length)
+connection_input(
+    struct rpc_connection *connection, const uint8_t *plain, size_t length)
 {
-	ssize_t	n;
+	ssize_t n;
 
 	connection->heard = 1;
 	n = nghttp2_session_mem_recv(connection->session, plain, length);
@@ -320,8 +319,8 @@ connection_input(struct rpc_connection *connection, const uint8_t *plain,
 	}
 	connection->counters->protocol_errors++;
 	connection->doomed = 1;
-	(void)nghttp2_session_terminate_session(connection->session,
-	    NGHTTP2_PROTOCOL_ERROR);
+	(void)nghttp2_session_terminate_session(
+	    connection->session, NGHTTP2_PROTOCOL_ERROR);
 	return (-1);
 }
 
@@ -346,10 +345,10 @@ connection_end(struct rpc_connection *connection)
 static void
 connection_read(struct rpc_connection *connection)
 {
-	struct rpc_transport	*transport = &connection->transport;
-	const uint8_t		*plain;
-	size_t			 budget = READ_BUDGET;
-	ssize_t			 n;
+	struct rpc_transport *transport = &connection->transport;
+	const uint8_t *plain;
+	size_t budget = READ_BUDGET;
+	ssize_t n;
 
 	while (connection_reads(connection)) {
 		if ((n = rpc_transport_read(transport, &plain)) == 0)
@@ -373,8 +372,8 @@ connection_read(struct rpc_connection *connection)
 static void
 connection_readable(evutil_socket_t fd, short what, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_transport	*transport = &connection->transport;
+	struct rpc_connection *connection = arg;
+	struct rpc_transport *transport = &connection->transport;
 
 	(void)fd;
 	(void)what;
@@ -388,10 +387,9 @@ connection_readable(evutil_socket_t fd, short what, void *arg)
 	if (connection->lingering)
 		transport->fresh_length = 0;
 	else if (connection->state == RPC_PREFACE ||
-	    connection->state == RPC_OPEN)
+		 connection->state == RPC_OPEN)
 		connection_read(connection);
-	if (connection->state != RPC_DEAD &&
-	    rpc_transport_end(transport) == -1)
+	if (connection->state != RPC_DEAD && rpc_transport_end(transport) == -1)
 		rpc_connection_cut(connection, "out of memory");
 	rpc_connection_update(connection);
 	rpc_connection_leave(connection);
@@ -400,9 +398,9 @@ connection_readable(evutil_socket_t fd, short what, void *arg)
 static void
 connection_writable(evutil_socket_t fd, short what, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	socklen_t		 length = sizeof(int);
-	int			 error = 0;
+	struct rpc_connection *connection = arg;
+	socklen_t length = sizeof(int);
+	int error = 0;
 
 	(void)what;
 	if (connection->state != RPC_CONNECTING) {
@@ -441,8 +439,8 @@ connection_is_done(const struct rpc_connection *connection)
 static void
 connection_woken(evutil_socket_t fd, short what, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
 
 	(void)fd;
 	(void)what;
@@ -456,7 +454,7 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 	else if (connection->lingering)
 		;
 	else if (connection->state == RPC_PREFACE ||
-	    connection->state == RPC_OPEN) {
+		 connection->state == RPC_OPEN) {
 		if (rpc_output_flush(connection) == -1)
 			rpc_connection_cut(connection, "connection lost");
 		else if (connection->doomed)
@@ -466,7 +464,7 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 		else
 			rpc_stream_tell_writable(connection);
 	} else if (connection->state == RPC_HANDSHAKE &&
-	    rpc_transport_flush(&connection->transport) == -1)
+		   rpc_transport_flush(&connection->transport) == -1)
 		rpc_connection_cut(connection, "connection lost");
 	rpc_connection_update(connection);
 	connection->waking = 0;

@@ -8,15 +8,15 @@
 
 #include "common/rpc/internal.h"
 
-#define PART_KEEP	(64 * 1024)	/* give larger empty buffers back */
+#define PART_KEEP (64 * 1024) /* give larger empty buffers back */
 
 static enum rpc_frame
 frame_check(struct rpc_frame_reader *reader, uint32_t max)
 {
-	const uint8_t	*h = reader->header;
+	const uint8_t *h = reader->header;
 
 	reader->length = (uint32_t)h[1] << 24 | (uint32_t)h[2] << 16 |
-	    (uint32_t)h[3] << 8 | h[4];
+			 (uint32_t)h[3] << 8 | h[4];
 	if (h[0] == 1)
 		return (RPC_FRAME_COMPRESSED);
 	if (h[0] != 0)
@@ -31,8 +31,8 @@ static enum rpc_frame
 frame_read_header(struct rpc_frame_reader *reader, const uint8_t **bytes,
     size_t *length, uint32_t max)
 {
-	size_t		 n = RPC_FRAME_HEADER - reader->have;
-	enum rpc_frame	 rv;
+	size_t n = RPC_FRAME_HEADER - reader->have;
+	enum rpc_frame rv;
 
 	if (n > *length)
 		n = *length;
@@ -51,9 +51,9 @@ rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
     size_t *length, uint32_t max, const uint8_t **message,
     size_t *message_length)
 {
-	struct buffer	*part = &reader->part;
-	enum rpc_frame	 rv;
-	size_t		 n;
+	struct buffer *part = &reader->part;
+	enum rpc_frame rv;
+	size_t n;
 
 	/* What the last call returned is done with. */
 	if (reader->have == 0 && buffer_length(part) > 0) {
@@ -61,8 +61,9 @@ rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
 		if (part->size > PART_KEEP)
 			buffer_free(part);
 	}
-	if (reader->have < RPC_FRAME_HEADER && (rv = frame_read_header(reader,
-	    bytes, length, max)) != RPC_FRAME_MESSAGE)
+	if (reader->have < RPC_FRAME_HEADER &&
+	    (rv = frame_read_header(reader, bytes, length, max)) !=
+		RPC_FRAME_MESSAGE)
 		return (rv);
 	n = reader->length - buffer_length(part);
 	if (buffer_length(part) == 0 && *length >= n) {

@@ -12,18 +12,18 @@
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
-#define FIELD_OVERHEAD	32	/* RFC 7541, 4.1 */
-#define TIMEOUT_DIGITS	8
+#define FIELD_OVERHEAD 32 /* RFC 7541, 4.1 */
+#define TIMEOUT_DIGITS 8
 
 struct text {
-	const uint8_t	*bytes;
-	size_t		 length;
+	const uint8_t *bytes;
+	size_t length;
 };
 
 static int
 text_is(struct text text, const char *word)
 {
-	size_t	n = strlen(word);
+	size_t n = strlen(word);
 
 	return (text.length == n && memcmp(text.bytes, word, n) == 0);
 }
@@ -32,20 +32,19 @@ text_is(struct text text, const char *word)
 static int
 headers_is_grpc(struct text value)
 {
-	static const char	word[] = "application/grpc";
-	size_t			n = sizeof(word) - 1;
+	static const char word[] = "application/grpc";
+	size_t n = sizeof(word) - 1;
 
 	if (value.length < n || memcmp(value.bytes, word, n) != 0)
 		return (0);
 	return (value.length == n || value.bytes[n] == '+' ||
-	    value.bytes[n] == ';');
+		value.bytes[n] == ';');
 }
 
 static const struct rpc_method *
-headers_find(const struct rpc_method *methods, size_t count,
-    struct text path)
+headers_find(const struct rpc_method *methods, size_t count, struct text path)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < count; i++)
 		if (text_is(path, methods[i].path))
@@ -56,25 +55,24 @@ headers_find(const struct rpc_method *methods, size_t count,
 static void
 headers_take_path(struct rpc_stream *stream, struct text path)
 {
-	struct rpc_server	*server = stream->connection->server;
+	struct rpc_server *server = stream->connection->server;
 
 	if (server == NULL)
 		return;
 	stream->has_path = 1;
-	stream->method = headers_find(server->methods, server->method_count,
-	    path);
+	stream->method =
+	    headers_find(server->methods, server->method_count, path);
 	if (stream->method == NULL)
 		stream->method = headers_find(rpc_health_methods, 2, path);
 	if (stream->method == NULL && server->reflection != NULL)
-		stream->method = headers_find(rpc_reflection_methods, 2,
-		    path);
+		stream->method = headers_find(rpc_reflection_methods, 2, path);
 }
 
 static unsigned
 headers_number(struct text text, unsigned none)
 {
-	unsigned	value = 0;
-	size_t		i;
+	unsigned value = 0;
+	size_t i;
 
 	if (text.length == 0 || text.length > 3)
 		return (none);
@@ -89,16 +87,16 @@ headers_number(struct text text, unsigned none)
 static void
 headers_take_status(struct rpc_stream *stream, struct text value)
 {
-	unsigned	code = headers_number(value, UINT_MAX);
+	unsigned code = headers_number(value, UINT_MAX);
 
 	stream->has_status = 1;
-	stream->status = code <= RPC_UNAUTHENTICATED ?
-	    (enum rpc_status)code : RPC_UNKNOWN;
+	stream->status =
+	    code <= RPC_UNAUTHENTICATED ? (enum rpc_status)code : RPC_UNKNOWN;
 }
 
 static void
-headers_take_response(struct rpc_stream *stream, struct text name,
-    struct text value)
+headers_take_response(
+    struct rpc_stream *stream, struct text name, struct text value)
 {
 	if (text_is(name, ":status"))
 		stream->http_status = (uint16_t)headers_number(value, 0);
@@ -112,8 +110,8 @@ headers_take_response(struct rpc_stream *stream, struct text name,
 }
 
 static void
-headers_take_request(struct rpc_stream *stream, struct text name,
-    struct text value)
+headers_take_request(
+    struct rpc_stream *stream, struct text name, struct text value)
 {
 	if (text_is(name, ":path"))
 		headers_take_path(stream, value);
@@ -127,19 +125,19 @@ headers_take_request(struct rpc_stream *stream, struct text name,
 		stream->encoded = !text_is(value, "identity");
 	else if (text_is(name, "grpc-timeout"))
 		stream->bad_timeout = rpc_headers_parse_timeout(value.bytes,
-		    value.length, &stream->timeout) == -1;
+					  value.length, &stream->timeout) == -1;
 }
 
 int
 rpc_headers_take(struct rpc_stream *stream, const uint8_t *name,
     size_t name_length, const uint8_t *value, size_t value_length)
 {
-	const struct rpc_limits	*limits = &stream->connection->limits;
-	struct text		 key = { name, name_length };
-	struct text		 text = { value, value_length };
+	const struct rpc_limits *limits = &stream->connection->limits;
+	struct text key = { name, name_length };
+	struct text text = { value, value_length };
 
-	stream->header_bytes += (uint32_t)(name_length + value_length +
-	    FIELD_OVERHEAD);
+	stream->header_bytes +=
+	    (uint32_t)(name_length + value_length + FIELD_OVERHEAD);
 	stream->header_fields++;
 	if (stream->header_bytes > limits->max_header_bytes ||
 	    stream->header_fields > limits->max_header_fields)
@@ -152,8 +150,8 @@ rpc_headers_take(struct rpc_stream *stream, const uint8_t *name,
 }
 
 static const struct {
-	char	unit;
-	int64_t	ns;
+	char unit;
+	int64_t ns;
 } timeout_units[] = {
 	{ 'n', 1 },
 	{ 'u', 1000 },
@@ -164,11 +162,10 @@ static const struct {
 };
 
 int
-rpc_headers_parse_timeout(const uint8_t *text, size_t length,
-    int64_t *timeout)
+rpc_headers_parse_timeout(const uint8_t *text, size_t length, int64_t *timeout)
 {
-	int64_t	value = 0;
-	size_t	i;
+	int64_t value = 0;
+	size_t i;
 
 	if (length < 2 || length > TIMEOUT_DIGITS + 1)
 		return (-1);
@@ -195,7 +192,7 @@ rpc_headers_parse_timeout(const uint8_t *text, size_t length,
 void
 rpc_headers_timeout(char text[16], int64_t timeout)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < sizeof(timeout_units) / sizeof(*timeout_units); i++)
 		if (timeout / timeout_units[i].ns <= 99999999)
@@ -209,15 +206,15 @@ rpc_headers_timeout(char text[16], int64_t timeout)
 char *
 rpc_headers_encode(const char *text)
 {
-	static const char	 digits[] = "0123456789ABCDEF";
-	size_t			 length = strnlen(text, RPC_TEXT_MAX);
-	size_t			 i;
-	char			*encoded, *p;
+	static const char digits[] = "0123456789ABCDEF";
+	size_t length = strnlen(text, RPC_TEXT_MAX);
+	size_t i;
+	char *encoded, *p;
 
 	if ((encoded = malloc(length * 3 + 1)) == NULL)
 		return (NULL);
 	for (i = 0, p = encoded; i < length; i++) {
-		unsigned char	c = (unsigned char)text[i];
+		unsigned char c = (unsigned char)text[i];
 
 		if (c >= 0x20 && c <= 0x7e && c != '%') {
 			*p++ = (char)c;
@@ -246,8 +243,8 @@ headers_digit(uint8_t c)
 char *
 rpc_headers_decode(const uint8_t *text, size_t length)
 {
-	size_t	 i;
-	char	*decoded, *p;
+	size_t i;
+	char *decoded, *p;
 
 	if (length > RPC_TEXT_MAX * 3)
 		length = RPC_TEXT_MAX * 3;
@@ -258,7 +255,7 @@ rpc_headers_decode(const uint8_t *text, size_t length)
 		    headers_digit(text[i + 1]) >= 0 &&
 		    headers_digit(text[i + 2]) >= 0) {
 			*p++ = (char)(headers_digit(text[i + 1]) << 4 |
-			    headers_digit(text[i + 2]));
+				      headers_digit(text[i + 2]));
 			i += 2;
 		} else
 			*p++ = (char)text[i];
@@ -312,7 +309,7 @@ rpc_status_of_error(uint32_t http2_error)
 nghttp2_nv
 rpc_headers_field(const char *name, const char *value)
 {
-	nghttp2_nv	field;
+	nghttp2_nv field;
 
 	/* The library writes through neither. */
 	field.name = (uint8_t *)(uintptr_t)name;

@@ -17,174 +17,174 @@
 #include "common/util/buffer.h"
 #include "common/util/table.h"
 
-#define RPC_NAME_SIZE		80	/* "address port 65535" */
-#define RPC_TEXT_MAX		1024	/* bytes of a status message */
-#define RPC_FRAME_HEADER	5	/* compressed flag, length */
+#define RPC_NAME_SIZE    80   /* "address port 65535" */
+#define RPC_TEXT_MAX     1024 /* bytes of a status message */
+#define RPC_FRAME_HEADER 5    /* compressed flag, length */
 
 struct rpc_tls {
-	struct tls_config	*config;
-	struct tls		*server;	/* NULL for clients */
-	enum rpc_verify		 verify;
-	unsigned		 refs;
+	struct tls_config *config;
+	struct tls *server; /* NULL for clients */
+	enum rpc_verify verify;
+	unsigned refs;
 };
 
 /* A token bucket: what a peer may do now and then but not all the time. */
 struct rpc_bucket {
-	int64_t	tokens;		/* thousandths */
-	int64_t	filled;		/* when last topped up, ns */
+	int64_t tokens; /* thousandths */
+	int64_t filled; /* when last topped up, ns */
 };
 
 /* Reassembles gRPC messages from DATA. */
 struct rpc_frame_reader {
-	struct buffer	 part;		/* of a message not yet whole */
-	uint32_t	 length;	/* of that message */
-	uint8_t		 header[RPC_FRAME_HEADER];
-	uint8_t		 have;		/* header bytes seen */
+	struct buffer part; /* of a message not yet whole */
+	uint32_t length;    /* of that message */
+	uint8_t header[RPC_FRAME_HEADER];
+	uint8_t have; /* header bytes seen */
 };
 
 /* TLS on a socket, reads and writes gathered. */
 struct rpc_transport {
-	struct tls	*tls;
-	struct buffer	 in;		/* ciphertext left from last turn */
-	struct buffer	 out;		/* ciphertext not yet written */
-	const uint8_t	*fresh;		/* ciphertext read this turn */
-	size_t		 fresh_length;
-	int		 fd;
-	unsigned	 drained:1;	/* the socket had no more this turn */
-	unsigned	 taken:1;	/* the library asked for ciphertext */
-	unsigned	 broken:1;	/* read or write failed */
-	uint64_t	*bytes_read;
-	uint64_t	*bytes_written;
+	struct tls *tls;
+	struct buffer in;     /* ciphertext left from last turn */
+	struct buffer out;    /* ciphertext not yet written */
+	const uint8_t *fresh; /* ciphertext read this turn */
+	size_t fresh_length;
+	int fd;
+	unsigned drained : 1; /* the socket had no more this turn */
+	unsigned taken : 1;   /* the library asked for ciphertext */
+	unsigned broken : 1;  /* read or write failed */
+	uint64_t *bytes_read;
+	uint64_t *bytes_written;
 };
 
 enum rpc_state {
 	RPC_CONNECTING,
-	RPC_HANDSHAKE,		/* TLS */
-	RPC_PREFACE,		/* TLS done, the peer's SETTINGS awaited */
+	RPC_HANDSHAKE, /* TLS */
+	RPC_PREFACE,   /* TLS done, the peer's SETTINGS awaited */
 	RPC_OPEN,
-	RPC_DEAD		/* cut; memory goes when nobody is inside */
+	RPC_DEAD /* cut; memory goes when nobody is inside */
 };
 
 TAILQ_HEAD(rpc_stream_list, rpc_stream);
 
 struct rpc_connection {
-	TAILQ_ENTRY(rpc_connection)	 entry;		/* server's */
-	struct event_base		*base;
-	struct rpc_server		*server;	/* NULL: client */
-	struct rpc_tls			*tls;		/* a reference */
-	struct rpc_transport		 transport;
-	nghttp2_session			*session;
-	struct rpc_stream_list		 streams;
-	struct rpc_stream_list		 graves;	/* over, unfreed */
-	struct rpc_stream_list		 ending;	/* to be closed */
-	struct rpc_limits		 limits;
-	struct rpc_counters		*counters;
-	struct rpc_counters		 own_counters;	/* clients */
-	enum rpc_state			 state;
-	unsigned			 depth;		/* callers inside */
-	unsigned			 stream_count;
-	unsigned			 waiting;	/* streams congested */
-	struct rpc_stream		*cursor;	/* of a walk */
-	size_t				 queued;	/* in streams, bytes */
+	TAILQ_ENTRY(rpc_connection) entry; /* server's */
+	struct event_base *base;
+	struct rpc_server *server; /* NULL: client */
+	struct rpc_tls *tls;       /* a reference */
+	struct rpc_transport transport;
+	nghttp2_session *session;
+	struct rpc_stream_list streams;
+	struct rpc_stream_list graves; /* over, unfreed */
+	struct rpc_stream_list ending; /* to be closed */
+	struct rpc_limits limits;
+	struct rpc_counters *counters;
+	struct rpc_counters own_counters; /* clients */
+	enum rpc_state state;
+	unsigned depth; /* callers inside */
+	unsigned stream_count;
+	unsigned waiting;          /* streams congested */
+	struct rpc_stream *cursor; /* of a walk */
+	size_t queued;             /* in streams, bytes */
 
-	unsigned	 paused:1;
-	unsigned	 closing:1;	/* rpc_connection_close() */
-	unsigned	 doomed:1;	/* flush a GOAWAY, then cut */
-	unsigned	 draining:1;	/* we sent GOAWAY */
-	unsigned	 drained:1;	/* the second, final one */
-	unsigned	 lingering:1;	/* all is said; the peer closes */
-	unsigned	 peer_draining:1;
-	unsigned	 announced:1;	/* opened() or connected() called */
-	unsigned	 awake:1;	/* wake event is active */
-	unsigned	 waking:1;	/* inside it */
-	unsigned	 reading:1;	/* read event is added */
-	unsigned	 writing:1;	/* write event is added */
-	unsigned	 ping_sent:1;
-	unsigned	 heard:1;	/* read something since last tick */
+	unsigned paused : 1;
+	unsigned closing : 1;   /* rpc_connection_close() */
+	unsigned doomed : 1;    /* flush a GOAWAY, then cut */
+	unsigned draining : 1;  /* we sent GOAWAY */
+	unsigned drained : 1;   /* the second, final one */
+	unsigned lingering : 1; /* all is said; the peer closes */
+	unsigned peer_draining : 1;
+	unsigned announced : 1; /* opened() or connected() called */
+	unsigned awake : 1;     /* wake event is active */
+	unsigned waking : 1;    /* inside it */
+	unsigned reading : 1;   /* read event is added */
+	unsigned writing : 1;   /* write event is added */
+	unsigned ping_sent : 1;
+	unsigned heard : 1; /* read something since last tick */
 
-	struct event	 read_event;
-	struct event	 write_event;
-	struct event	 wake_event;
-	struct event	 timer;
-	int64_t		 started;
-	int64_t		 idle_since;
-	int64_t		 drain_since;
-	int64_t		 pinged;
+	struct event read_event;
+	struct event write_event;
+	struct event wake_event;
+	struct event timer;
+	int64_t started;
+	int64_t idle_since;
+	int64_t drain_since;
+	int64_t pinged;
 
-	struct rpc_bucket resets;	/* streams we had to reset */
-	struct rpc_bucket glitches;	/* frames that carry nothing */
+	struct rpc_bucket resets;   /* streams we had to reset */
+	struct rpc_bucket glitches; /* frames that carry nothing */
 
-	const struct rpc_client_callbacks *callbacks;	/* client */
-	void		*arg;
-	char		*authority;	/* client */
-	uint8_t		*certificate;	/* peer's leaf, DER */
-	size_t		 certificate_length;
-	uint8_t		 spki[32];
-	int		 has_spki;
-	struct sockaddr_storage	 address;
-	char		 name[RPC_NAME_SIZE];
-	uint8_t		 source[17];	/* family and address, server */
+	const struct rpc_client_callbacks *callbacks; /* client */
+	void *arg;
+	char *authority;      /* client */
+	uint8_t *certificate; /* peer's leaf, DER */
+	size_t certificate_length;
+	uint8_t spki[32];
+	int has_spki;
+	struct sockaddr_storage address;
+	char name[RPC_NAME_SIZE];
+	uint8_t source[17]; /* family and address, server */
 };
 
 struct rpc_stream {
-	TAILQ_ENTRY(rpc_stream)	 entry;
-	struct rpc_connection	*connection;
-	const struct rpc_method	*method;	/* server */
+	TAILQ_ENTRY(rpc_stream) entry;
+	struct rpc_connection *connection;
+	const struct rpc_method *method; /* server */
 	const struct rpc_stream_callbacks *callbacks;
-	void			*arg;
-	int32_t			 id;
+	void *arg;
+	int32_t id;
 
-	unsigned	 ending:1;	/* on the list of that name */
-	unsigned	 owned:1;	/* closed() is due */
-	unsigned	 over:1;
-	unsigned	 remote_done:1;	/* END_STREAM came */
-	unsigned	 local_done:1;	/* no more from the owner */
-	unsigned	 headers_sent:1;
-	unsigned	 trailers_sent:1;
-	unsigned	 deferred:1;	/* nghttp2 waits for data */
-	unsigned	 waiting:1;	/* was told it is congested */
-	unsigned	 timed:1;
-	unsigned	 detached:1;	/* nghttp2 knows it no longer */
-	unsigned	 held:1;	/* unary: its message is in hold */
+	unsigned ending : 1; /* on the list of that name */
+	unsigned owned : 1;  /* closed() is due */
+	unsigned over : 1;
+	unsigned remote_done : 1; /* END_STREAM came */
+	unsigned local_done : 1;  /* no more from the owner */
+	unsigned headers_sent : 1;
+	unsigned trailers_sent : 1;
+	unsigned deferred : 1; /* nghttp2 waits for data */
+	unsigned waiting : 1;  /* was told it is congested */
+	unsigned timed : 1;
+	unsigned detached : 1; /* nghttp2 knows it no longer */
+	unsigned held : 1;     /* unary: its message is in hold */
 
 	/* What the headers said. */
-	unsigned	 post:1;
-	unsigned	 te:1;
-	unsigned	 content:1;
-	unsigned	 encoded:1;	/* grpc-encoding we do not know */
-	unsigned	 bad_timeout:1;
-	unsigned	 flooded:1;	/* header list too large */
-	unsigned	 has_status:1;
-	unsigned	 has_path:1;
-	uint16_t	 http_status;
-	uint32_t	 header_bytes;
-	uint32_t	 header_fields;
-	int64_t		 timeout;	/* ns, 0 none */
+	unsigned post : 1;
+	unsigned te : 1;
+	unsigned content : 1;
+	unsigned encoded : 1; /* grpc-encoding we do not know */
+	unsigned bad_timeout : 1;
+	unsigned flooded : 1; /* header list too large */
+	unsigned has_status : 1;
+	unsigned has_path : 1;
+	uint16_t http_status;
+	uint32_t header_bytes;
+	uint32_t header_fields;
+	int64_t timeout; /* ns, 0 none */
 
-	struct buffer		 out;
-	struct rpc_frame_reader	 in;
-	struct buffer		 hold;
-	size_t			 credit;	/* to be given back */
-	size_t			 early;		/* of the part, given back */
-	size_t			 ahead;		/* delivered, given back */
-	size_t			 reserved;
+	struct buffer out;
+	struct rpc_frame_reader in;
+	struct buffer hold;
+	size_t credit; /* to be given back */
+	size_t early;  /* of the part, given back */
+	size_t ahead;  /* delivered, given back */
+	size_t reserved;
 
-	enum rpc_status		 status;
-	char			*text;		/* owned; status message */
-	struct event		 timer;
+	enum rpc_status status;
+	char *text; /* owned; status message */
+	struct event timer;
 };
 
 struct rpc_listener {
-	TAILQ_ENTRY(rpc_listener)	 entry;
-	struct rpc_server		*server;
-	struct event			 event;
-	struct event			 retry;
-	int				 fd;
+	TAILQ_ENTRY(rpc_listener) entry;
+	struct rpc_server *server;
+	struct event event;
+	struct event retry;
+	int fd;
 };
 
-struct rpc_source {		/* connections of one address */
-	uint8_t		key[17];
-	unsigned	count;
+struct rpc_source { /* connections of one address */
+	uint8_t key[17];
+	unsigned count;
 };
 
 struct rpc_health_entry;
@@ -194,24 +194,24 @@ TAILQ_HEAD(rpc_listener_list, rpc_listener);
 TAILQ_HEAD(rpc_connection_list, rpc_connection);
 
 struct rpc_server {
-	struct event_base		*base;
-	struct rpc_tls			*tls;
-	struct rpc_limits		 limits;
-	const struct rpc_method		*methods;
-	size_t				 method_count;
-	struct rpc_server_callbacks	 callbacks;
-	void				*arg;
-	struct rpc_listener_list	 listeners;
-	struct rpc_connection_list	 connections;
-	struct table			 sources;
-	struct rpc_counters		 counters;
-	struct rpc_health_list		 health;
-	struct rpc_reflection		*reflection;
-	unsigned			 handshakes;
-	unsigned			 refs;
-	unsigned			 paused:1;
-	unsigned			 draining:1;
-	unsigned			 freed:1;
+	struct event_base *base;
+	struct rpc_tls *tls;
+	struct rpc_limits limits;
+	const struct rpc_method *methods;
+	size_t method_count;
+	struct rpc_server_callbacks callbacks;
+	void *arg;
+	struct rpc_listener_list listeners;
+	struct rpc_connection_list connections;
+	struct table sources;
+	struct rpc_counters counters;
+	struct rpc_health_list health;
+	struct rpc_reflection *reflection;
+	unsigned handshakes;
+	unsigned refs;
+	unsigned paused : 1;
+	unsigned draining : 1;
+	unsigned freed : 1;
 };
 
 #include "common/rpc/internal_api.h"

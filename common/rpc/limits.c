@@ -8,7 +8,7 @@
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
-#define MILLI	INT64_C(1000)
+#define MILLI INT64_C(1000)
 
 void
 rpc_limits_default(struct rpc_limits *limits)
@@ -30,11 +30,11 @@ rpc_limits_default(struct rpc_limits *limits)
 }
 
 int
-rpc_bucket_take(struct rpc_bucket *bucket, int64_t now, int64_t burst,
-    int64_t per_second)
+rpc_bucket_take(
+    struct rpc_bucket *bucket, int64_t now, int64_t burst, int64_t per_second)
 {
-	int64_t	elapsed = now - bucket->filled;
-	int64_t	more;
+	int64_t elapsed = now - bucket->filled;
+	int64_t more;
 
 	if (bucket->filled == 0 || elapsed > 3600 * CLOCK_SECOND)
 		more = burst * MILLI;

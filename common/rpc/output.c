@@ -8,17 +8,17 @@
 
 #include "common/rpc/internal.h"
 
-#define GATHER_SIZE	(128 * 1024)	/* plaintext gathered at a time */
-#define FRAME_MAX	(16 * 1024 + 9)	/* nghttp2 sends no larger one */
-#define ROUNDS		8		/* then let others have a turn */
-#define FRAME_HEADER	9
-#define OUT_KEEP	(64 * 1024)	/* give larger empty buffers back */
+#define GATHER_SIZE  (128 * 1024)    /* plaintext gathered at a time */
+#define FRAME_MAX    (16 * 1024 + 9) /* nghttp2 sends no larger one */
+#define ROUNDS       8               /* then let others have a turn */
+#define FRAME_HEADER 9
+#define OUT_KEEP     (64 * 1024) /* give larger empty buffers back */
 
 /* One connection at a time gathers. */
 static _Thread_local struct {
-	uint8_t	bytes[GATHER_SIZE];
-	size_t	length;
-	int	full;
+	uint8_t bytes[GATHER_SIZE];
+	size_t length;
+	int full;
 } gather;
 
 /* How much is there to send? The bytes themselves go in rpc_output_data(). */
@@ -26,9 +26,9 @@ ssize_t
 rpc_output_pull(nghttp2_session *session, int32_t id, uint8_t *to,
     size_t length, uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
-	size_t			 have;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
+	size_t have;
 
 	(void)to;
 	(void)source;
@@ -60,13 +60,13 @@ rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
     const uint8_t *header, size_t length, nghttp2_data_source *source,
     void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
-	uint8_t			*to = gather.bytes + gather.length;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
+	uint8_t *to = gather.bytes + gather.length;
 
 	(void)source;
-	stream = nghttp2_session_get_stream_user_data(session,
-	    frame->hd.stream_id);
+	stream =
+	    nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	if (stream == NULL || buffer_length(&stream->out) < length)
 		return (NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
 	if (FRAME_HEADER + length > sizeof(gather.bytes) - gather.length) {
@@ -87,13 +87,13 @@ rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
 static int
 output_gather(struct rpc_connection *connection)
 {
-	const uint8_t	*bytes;
-	ssize_t		 n;
+	const uint8_t *bytes;
+	ssize_t n;
 
 	gather.length = 0;
 	gather.full = 0;
-	while (!gather.full &&
-	    sizeof(gather.bytes) - gather.length >= FRAME_MAX) {
+	while (
+	    !gather.full && sizeof(gather.bytes) - gather.length >= FRAME_MAX) {
 		n = nghttp2_session_mem_send(connection->session, &bytes);
 		if (connection->state == RPC_DEAD || n < 0)
 			return (-1);
@@ -110,13 +110,14 @@ output_gather(struct rpc_connection *connection)
 int
 rpc_output_flush(struct rpc_connection *connection)
 {
-	struct rpc_transport	*transport = &connection->transport;
-	int			 round;
+	struct rpc_transport *transport = &connection->transport;
+	int round;
 
 	if (rpc_transport_flush(transport) == -1)
 		return (-1);
-	for (round = 0; connection->session != NULL &&
-	    buffer_length(&transport->out) == 0; round++) {
+	for (round = 0;
+	     connection->session != NULL && buffer_length(&transport->out) == 0;
+	     round++) {
 		if (round == ROUNDS) {
 			rpc_connection_wake(connection);
 			break;
@@ -125,8 +126,8 @@ rpc_output_flush(struct rpc_connection *connection)
 			return (-1);
 		if (gather.length == 0)
 			break;
-		if (rpc_transport_write(transport, gather.bytes,
-		    gather.length) == -1 ||
+		if (rpc_transport_write(
+			transport, gather.bytes, gather.length) == -1 ||
 		    rpc_transport_flush(transport) == -1)
 			return (-1);
 	}

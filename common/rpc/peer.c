@@ -25,10 +25,10 @@ void
 rpc_peer_set_address(struct rpc_connection *connection,
     const struct sockaddr *address, socklen_t length)
 {
-	const struct sockaddr_in	*in4;
-	const struct sockaddr_in6	*in6;
-	char				 host[INET6_ADDRSTRLEN] = "?";
-	unsigned			 port;
+	const struct sockaddr_in *in4;
+	const struct sockaddr_in6 *in6;
+	char host[INET6_ADDRSTRLEN] = "?";
+	unsigned port;
 
 	if (length > sizeof(connection->address))
 		length = sizeof(connection->address);
@@ -41,8 +41,7 @@ rpc_peer_set_address(struct rpc_connection *connection,
 		memcpy(connection->source + 1, &in4->sin_addr, 4);
 	} else if (address->sa_family == AF_INET6) {
 		in6 = (const struct sockaddr_in6 *)&connection->address;
-		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host,
-		    sizeof(host));
+		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 		port = ntohs(in6->sin6_port);
 		/* One site has a /64 at least: that is one source. */
 		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
@@ -50,20 +49,20 @@ rpc_peer_set_address(struct rpc_connection *connection,
 		else
 			memcpy(connection->source + 1, &in6->sin6_addr, 8);
 	} else {
-		(void)snprintf(connection->name, sizeof(connection->name),
-		    "local");
+		(void)snprintf(
+		    connection->name, sizeof(connection->name), "local");
 		return;
 	}
-	(void)snprintf(connection->name, sizeof(connection->name),
-	    "%s port %u", host, port);
+	(void)snprintf(connection->name, sizeof(connection->name), "%s port %u",
+	    host, port);
 }
 
 /* Keep the leaf in DER and the hash of its key. */
 static int
 peer_keep_certificate(struct rpc_connection *connection, X509 *leaf)
 {
-	uint8_t	*key = NULL;
-	int	 length;
+	uint8_t *key = NULL;
+	int length;
 
 	length = i2d_X509(leaf, &connection->certificate);
 	if (length <= 0)
@@ -81,11 +80,11 @@ peer_keep_certificate(struct rpc_connection *connection, X509 *leaf)
 static int
 peer_take_certificate(struct rpc_connection *connection)
 {
-	const uint8_t	*pem;
-	size_t		 length;
-	BIO		*bio;
-	X509		*leaf;
-	int		 rv = -1;
+	const uint8_t *pem;
+	size_t length;
+	BIO *bio;
+	X509 *leaf;
+	int rv = -1;
 
 	pem = tls_peer_cert_chain_pem(connection->transport.tls, &length);
 	if (pem == NULL || length == 0)
@@ -105,7 +104,7 @@ peer_take_certificate(struct rpc_connection *connection)
 const char *
 rpc_peer_check(struct rpc_connection *connection)
 {
-	const char	*alpn;
+	const char *alpn;
 
 	alpn = tls_conn_alpn_selected(connection->transport.tls);
 	if (alpn == NULL || strcmp(alpn, "h2") != 0)
@@ -119,16 +118,16 @@ rpc_peer_check(struct rpc_connection *connection)
 }
 
 const uint8_t *
-rpc_connection_certificate(const struct rpc_connection *connection,
-    size_t *length)
+rpc_connection_certificate(
+    const struct rpc_connection *connection, size_t *length)
 {
 	*length = connection->certificate_length;
 	return (connection->certificate);
 }
 
 int
-rpc_connection_peer_spki(const struct rpc_connection *connection,
-    uint8_t hash[32])
+rpc_connection_peer_spki(
+    const struct rpc_connection *connection, uint8_t hash[32])
 {
 	if (!connection->has_spki)
 		return (-1);

@@ -10,16 +10,16 @@
 #include "common/rpc/internal.h"
 
 /* Give credit back in lumps of this part of the window. */
-#define CREDIT_PART	8
+#define CREDIT_PART 8
 /* A message larger than this part of the window is credited as it comes. */
-#define LARGE_PART	4
+#define LARGE_PART  4
 
 /* A server's owner that has finished wants no more. */
 static int
 receive_ignored(const struct rpc_stream *stream)
 {
 	return (stream->detached ||
-	    (stream->connection->server != NULL && stream->local_done));
+		(stream->connection->server != NULL && stream->local_done));
 }
 
 static int
@@ -31,15 +31,15 @@ receive_is_unary(const struct rpc_stream *stream)
 void
 rpc_stream_credit(struct rpc_stream *stream, size_t length)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	stream->credit += length;
-	if (stream->detached || stream->remote_done || stream->credit <=
-	    connection->limits.stream_window / CREDIT_PART)
+	if (stream->detached || stream->remote_done ||
+	    stream->credit <= connection->limits.stream_window / CREDIT_PART)
 		return;
 	/* It fails only for a stream that is gone. */
-	(void)nghttp2_session_consume_stream(connection->session, stream->id,
-	    stream->credit);
+	(void)nghttp2_session_consume_stream(
+	    connection->session, stream->id, stream->credit);
 	stream->credit = 0;
 	rpc_connection_wake(connection);
 }
@@ -52,11 +52,12 @@ rpc_stream_credit(struct rpc_stream *stream, size_t length)
 static void
 receive_credit_large(struct rpc_stream *stream)
 {
-	struct rpc_frame_reader	*in = &stream->in;
-	size_t			 have;
+	struct rpc_frame_reader *in = &stream->in;
+	size_t have;
 
-	if (in->have < RPC_FRAME_HEADER || (size_t)in->length <=
-	    stream->connection->limits.stream_window / LARGE_PART)
+	if (in->have < RPC_FRAME_HEADER ||
+	    (size_t)in->length <=
+		stream->connection->limits.stream_window / LARGE_PART)
 		return;
 	if (stream->early == 0 && stream->ahead > 0)
 		return;
@@ -70,7 +71,7 @@ receive_credit_large(struct rpc_stream *stream)
 void
 rpc_stream_consume(struct rpc_stream *stream, size_t length)
 {
-	size_t	n = length < stream->ahead ? length : stream->ahead;
+	size_t n = length < stream->ahead ? length : stream->ahead;
 
 	if (receive_ignored(stream) || receive_is_unary(stream))
 		return;
@@ -80,16 +81,16 @@ rpc_stream_consume(struct rpc_stream *stream, size_t length)
 }
 
 static void
-receive_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length)
+receive_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length)
 {
 	if (receive_is_unary(stream)) {
 		if (stream->held)
-			rpc_stream_fail(stream, RPC_UNIMPLEMENTED,
-			    "more than one message");
+			rpc_stream_fail(
+			    stream, RPC_UNIMPLEMENTED, "more than one message");
 		else if (buffer_append(&stream->hold, message, length) == -1)
-			rpc_stream_fail(stream, RPC_RESOURCE_EXHAUSTED,
-			    "out of memory");
+			rpc_stream_fail(
+			    stream, RPC_RESOURCE_EXHAUSTED, "out of memory");
 		stream->held = 1;
 		return;
 	}
@@ -99,8 +100,8 @@ receive_message(struct rpc_stream *stream, const uint8_t *message,
 	if (stream->callbacks->message == NULL)
 		rpc_stream_consume(stream, length);
 	else
-		stream->callbacks->message(stream, message, length,
-		    stream->arg);
+		stream->callbacks->message(
+		    stream, message, length, stream->arg);
 }
 
 static void
@@ -116,12 +117,12 @@ receive_broken(struct rpc_stream *stream, enum rpc_frame why)
 			    "compressed without grpc-encoding");
 		break;
 	case RPC_FRAME_TOO_LARGE:
-		rpc_stream_fail(stream, RPC_RESOURCE_EXHAUSTED,
-		    "message too large");
+		rpc_stream_fail(
+		    stream, RPC_RESOURCE_EXHAUSTED, "message too large");
 		break;
 	case RPC_FRAME_MEMORY:
-		rpc_stream_fail(stream, RPC_RESOURCE_EXHAUSTED,
-		    "out of memory");
+		rpc_stream_fail(
+		    stream, RPC_RESOURCE_EXHAUSTED, "out of memory");
 		return;
 	default:
 		rpc_stream_fail(stream, RPC_INTERNAL, "bad message frame");
@@ -131,13 +132,13 @@ receive_broken(struct rpc_stream *stream, enum rpc_frame why)
 }
 
 void
-rpc_stream_receive(struct rpc_stream *stream, const uint8_t *bytes,
-    size_t length)
+rpc_stream_receive(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length)
 {
-	const uint8_t	*message;
-	size_t		 message_length;
-	enum rpc_frame	 rv;
-	uint32_t	 max = stream->connection->limits.max_message;
+	const uint8_t *message;
+	size_t message_length;
+	enum rpc_frame rv;
+	uint32_t max = stream->connection->limits.max_message;
 
 	if (receive_is_unary(stream))
 		rpc_stream_credit(stream, length);
@@ -146,8 +147,8 @@ rpc_stream_receive(struct rpc_stream *stream, const uint8_t *bytes,
 			rpc_stream_credit(stream, length);
 			return;
 		}
-		rv = rpc_frame_read(&stream->in, &bytes, &length, max,
-		    &message, &message_length);
+		rv = rpc_frame_read(&stream->in, &bytes, &length, max, &message,
+		    &message_length);
 		if (rv == RPC_FRAME_MESSAGE)
 			receive_message(stream, message, message_length);
 		else if (rv == RPC_FRAME_MORE) {
@@ -171,8 +172,8 @@ rpc_stream_remote_end(struct rpc_stream *stream)
 	}
 	if (!receive_ignored(stream) && receive_is_unary(stream)) {
 		if (!stream->held)
-			rpc_stream_fail(stream, RPC_UNIMPLEMENTED,
-			    "no message");
+			rpc_stream_fail(
+			    stream, RPC_UNIMPLEMENTED, "no message");
 		else if (stream->callbacks->message != NULL)
 			stream->callbacks->message(stream,
 			    buffer_bytes(&stream->hold),

@@ -12,54 +12,57 @@
 #include "common/rpc/internal.h"
 #include "proto/reflection_v1.pb-c.h"
 
-#define SERVICES_MAX	64
-#define ANSWER_FILES	32	/* a file and all it needs */
+#define SERVICES_MAX 64
+#define ANSWER_FILES 32 /* a file and all it needs */
 
-typedef Grpc__Reflection__V1__ServerReflectionRequest	Request;
-typedef Grpc__Reflection__V1__ServerReflectionResponse	Response;
-typedef Grpc__Reflection__V1__ServiceResponse		Service;
+typedef Grpc__Reflection__V1__ServerReflectionRequest Request;
+typedef Grpc__Reflection__V1__ServerReflectionResponse Response;
+typedef Grpc__Reflection__V1__ServiceResponse Service;
 
-#define ASKS(what) \
-    GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##what
-#define ANSWERS(what) \
-    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
+#define ASKS(what)                                                             \
+	GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_##what
+#define ANSWERS(what)                                                          \
+	GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_##what
 
 struct rpc_reflection {
-	struct descriptor_span	*files;		/* owned; FileDescriptorProto */
-	size_t			 count;
+	struct descriptor_span *files; /* owned; FileDescriptorProto */
+	size_t count;
 };
 
-static void	reflection_message(struct rpc_stream *, const uint8_t *,
-		    size_t, void *);
-static void	reflection_finished(struct rpc_stream *, void *);
-static void	reflection_closed(struct rpc_stream *, enum rpc_status,
-		    const char *, void *);
+static void reflection_message(
+    struct rpc_stream *, const uint8_t *, size_t, void *);
+static void reflection_finished(struct rpc_stream *, void *);
+static void reflection_closed(
+    struct rpc_stream *, enum rpc_status, const char *, void *);
 
-#define CALLBACKS { reflection_message, reflection_finished, NULL, \
-	reflection_closed }
+#define CALLBACKS                                                              \
+	{                                                                      \
+		reflection_message, reflection_finished, NULL,                 \
+		    reflection_closed                                          \
+	}
 
 const struct rpc_method rpc_reflection_methods[2] = {
-	{ "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 0,
-	    NULL, CALLBACKS },
+	{ "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 0, NULL,
+	    CALLBACKS },
 	{ "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", 0,
 	    NULL, CALLBACKS },
 };
 
 static int
-reflection_add_set(struct rpc_reflection *reflection,
-    const struct rpc_descriptor *set)
+reflection_add_set(
+    struct rpc_reflection *reflection, const struct rpc_descriptor *set)
 {
-	struct descriptor_span	 rest, file, *files;
-	uint32_t		 field;
-	int			 rv;
+	struct descriptor_span rest, file, *files;
+	uint32_t field;
+	int rv;
 
 	rest.bytes = set->set;
 	rest.length = set->length;
 	while ((rv = descriptor_next(&rest, &field, &file)) == 1) {
 		if (field != DESCRIPTOR_SET_FILE)
 			continue;
-		files = reallocarray(reflection->files, reflection->count + 1,
-		    sizeof(*files));
+		files = reallocarray(
+		    reflection->files, reflection->count + 1, sizeof(*files));
 		if (files == NULL)
 			return (-1);
 		reflection->files = files;
@@ -74,8 +77,8 @@ int
 rpc_server_enable_reflection(struct rpc_server *server,
     const struct rpc_descriptor *descriptors, size_t count)
 {
-	struct rpc_reflection	*reflection;
-	size_t			 i;
+	struct rpc_reflection *reflection;
+	size_t i;
 
 	if ((reflection = calloc(1, sizeof(*reflection))) == NULL)
 		return (-1);
@@ -101,23 +104,24 @@ rpc_reflection_free(struct rpc_server *server)
 }
 
 static const struct descriptor_span *
-reflection_by_name(const struct rpc_reflection *reflection, const char *name,
-    size_t length)
+reflection_by_name(
+    const struct rpc_reflection *reflection, const char *name, size_t length)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < reflection->count; i++)
 		if (descriptor_equal(descriptor_get(reflection->files[i],
-		    DESCRIPTOR_FILE_NAME), name, length))
+					 DESCRIPTOR_FILE_NAME),
+			name, length))
 			return (&reflection->files[i]);
 	return (NULL);
 }
 
 static const struct descriptor_span *
-reflection_by_symbol(const struct rpc_reflection *reflection,
-    const char *symbol)
+reflection_by_symbol(
+    const struct rpc_reflection *reflection, const char *symbol)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < reflection->count; i++)
 		if (descriptor_defines(reflection->files[i], symbol))
@@ -131,15 +135,15 @@ reflection_closure(const struct rpc_reflection *reflection,
     const struct descriptor_span *file,
     const struct descriptor_span *list[ANSWER_FILES])
 {
-	struct descriptor_span	 rest, value;
-	size_t			 i, seen, count = 0;
-	uint32_t		 field;
+	struct descriptor_span rest, value;
+	size_t i, seen, count = 0;
+	uint32_t field;
 
 	list[count++] = file;
 	for (i = 0; i < count; i++) {
 		rest = *list[i];
 		while (count < ANSWER_FILES &&
-		    descriptor_next(&rest, &field, &value) == 1) {
+		       descriptor_next(&rest, &field, &value) == 1) {
 			if (field != DESCRIPTOR_FILE_DEPENDENCY)
 				continue;
 			file = reflection_by_name(reflection,
@@ -155,38 +159,37 @@ reflection_closure(const struct rpc_reflection *reflection,
 }
 
 static void
-reflection_send(struct rpc_stream *stream, Response *response,
-    Request *request)
+reflection_send(struct rpc_stream *stream, Response *response, Request *request)
 {
-	size_t	 length;
-	uint8_t	*to;
+	size_t length;
+	uint8_t *to;
 
 	response->valid_host = request->host;
 	response->original_request = request;
 	length =
 	    grpc__reflection__v1__server_reflection_response__get_packed_size(
-	    response);
+		response);
 	if ((to = rpc_stream_reserve(stream, length)) == NULL) {
-		rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED,
-		    "out of memory");
+		rpc_stream_finish(
+		    stream, RPC_RESOURCE_EXHAUSTED, "out of memory");
 		return;
 	}
-	rpc_stream_commit(stream,
-	    grpc__reflection__v1__server_reflection_response__pack(response,
-	    to));
+	rpc_stream_commit(
+	    stream, grpc__reflection__v1__server_reflection_response__pack(
+			response, to));
 }
 
 static void
 reflection_error(struct rpc_stream *stream, Request *request,
     enum rpc_status status, const char *text)
 {
-	Response	response =
+	Response response =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
-	Grpc__Reflection__V1__ErrorResponse	error =
+	Grpc__Reflection__V1__ErrorResponse error =
 	    GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
 
 	error.error_code = (int32_t)status;
-	error.error_message = (char *)(uintptr_t)text;	/* only read */
+	error.error_message = (char *)(uintptr_t)text; /* only read */
 	response.message_response_case = ANSWERS(ERROR_RESPONSE);
 	response.error_response = &error;
 	reflection_send(stream, &response, request);
@@ -196,22 +199,22 @@ static void
 reflection_file(struct rpc_stream *stream, Request *request,
     const struct descriptor_span *file)
 {
-	const struct rpc_reflection	*reflection;
-	const struct descriptor_span	*list[ANSWER_FILES];
-	Response	response =
+	const struct rpc_reflection *reflection;
+	const struct descriptor_span *list[ANSWER_FILES];
+	Response response =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
-	Grpc__Reflection__V1__FileDescriptorResponse	answer =
+	Grpc__Reflection__V1__FileDescriptorResponse answer =
 	    GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
-	ProtobufCBinaryData	bytes[ANSWER_FILES];
-	size_t			i;
+	ProtobufCBinaryData bytes[ANSWER_FILES];
+	size_t i;
 
 	if (file == NULL) {
 		reflection_error(stream, request, RPC_NOT_FOUND, "not found");
 		return;
 	}
 	reflection = rpc_stream_connection(stream)->server->reflection;
-	answer.n_file_descriptor_proto = reflection_closure(reflection, file,
-	    list);
+	answer.n_file_descriptor_proto =
+	    reflection_closure(reflection, file, list);
 	for (i = 0; i < answer.n_file_descriptor_proto; i++) {
 		bytes[i].data = (uint8_t *)(uintptr_t)list[i]->bytes;
 		bytes[i].len = list[i]->length;
@@ -224,10 +227,10 @@ reflection_file(struct rpc_stream *stream, Request *request,
 
 /* Add the service of a method's path, once. */
 static void
-reflection_add_service(char names[SERVICES_MAX][128], size_t *count,
-    const char *path)
+reflection_add_service(
+    char names[SERVICES_MAX][128], size_t *count, const char *path)
 {
-	size_t	i, length = strcspn(path + 1, "/");
+	size_t i, length = strcspn(path + 1, "/");
 
 	if (*count == SERVICES_MAX || length >= 128)
 		return;
@@ -242,23 +245,23 @@ reflection_add_service(char names[SERVICES_MAX][128], size_t *count,
 static void
 reflection_list(struct rpc_stream *stream, Request *request)
 {
-	const struct rpc_server	*server;
-	char			 names[SERVICES_MAX][128];
-	Service			 services[SERVICES_MAX];
-	Service			*pointers[SERVICES_MAX];
-	Response		 response =
+	const struct rpc_server *server;
+	char names[SERVICES_MAX][128];
+	Service services[SERVICES_MAX];
+	Service *pointers[SERVICES_MAX];
+	Response response =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
-	Grpc__Reflection__V1__ListServiceResponse	list =
+	Grpc__Reflection__V1__ListServiceResponse list =
 	    GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
-	size_t			 i, count = 0;
+	size_t i, count = 0;
 
 	server = rpc_stream_connection(stream)->server;
 	for (i = 0; i < server->method_count; i++)
 		reflection_add_service(names, &count, server->methods[i].path);
 	reflection_add_service(names, &count, rpc_health_methods[0].path);
 	for (i = 0; i < 2; i++)
-		reflection_add_service(names, &count,
-		    rpc_reflection_methods[i].path);
+		reflection_add_service(
+		    names, &count, rpc_reflection_methods[i].path);
 	for (i = 0; i < count; i++) {
 		grpc__reflection__v1__service_response__init(&services[i]);
 		services[i].name = names[i];
@@ -276,13 +279,13 @@ static void
 reflection_extensions(struct rpc_stream *stream, Request *request,
     const struct rpc_reflection *reflection)
 {
-	Response	response =
+	Response response =
 	    GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__INIT;
-	Grpc__Reflection__V1__ExtensionNumberResponse	numbers =
+	Grpc__Reflection__V1__ExtensionNumberResponse numbers =
 	    GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
 
-	if (reflection_by_symbol(reflection,
-	    request->all_extension_numbers_of_type) == NULL) {
+	if (reflection_by_symbol(
+		reflection, request->all_extension_numbers_of_type) == NULL) {
 		reflection_error(stream, request, RPC_NOT_FOUND, "not found");
 		return;
 	}
@@ -296,19 +299,19 @@ reflection_extensions(struct rpc_stream *stream, Request *request,
 static void
 reflection_answer(struct rpc_stream *stream, Request *request)
 {
-	const struct rpc_reflection	*reflection;
+	const struct rpc_reflection *reflection;
 
 	reflection = rpc_stream_connection(stream)->server->reflection;
 	switch (request->message_request_case) {
 	case ASKS(FILE_BY_FILENAME):
-		reflection_file(stream, request, reflection_by_name(reflection,
-		    request->file_by_filename,
-		    strlen(request->file_by_filename)));
+		reflection_file(stream, request,
+		    reflection_by_name(reflection, request->file_by_filename,
+			strlen(request->file_by_filename)));
 		break;
 	case ASKS(FILE_CONTAINING_SYMBOL):
 		reflection_file(stream, request,
-		    reflection_by_symbol(reflection,
-		    request->file_containing_symbol));
+		    reflection_by_symbol(
+			reflection, request->file_containing_symbol));
 		break;
 	case ASKS(FILE_CONTAINING_EXTENSION):
 		reflection_error(stream, request, RPC_NOT_FOUND, "not found");
@@ -320,31 +323,31 @@ reflection_answer(struct rpc_stream *stream, Request *request)
 		reflection_list(stream, request);
 		break;
 	default:
-		reflection_error(stream, request, RPC_INVALID_ARGUMENT,
-		    "no request");
+		reflection_error(
+		    stream, request, RPC_INVALID_ARGUMENT, "no request");
 		break;
 	}
 }
 
 static void
-reflection_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+reflection_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	Request	*request;
+	Request *request;
 
 	(void)arg;
 	rpc_stream_consume(stream, length);
 	/* Who asks without reading the answers gets none. */
 	if (rpc_stream_congested(stream)) {
-		rpc_stream_finish(stream, RPC_RESOURCE_EXHAUSTED,
-		    "answers are not read");
+		rpc_stream_finish(
+		    stream, RPC_RESOURCE_EXHAUSTED, "answers are not read");
 		return;
 	}
 	request = grpc__reflection__v1__server_reflection_request__unpack(
 	    NULL, length, message);
 	if (request == NULL) {
-		rpc_stream_finish(stream, RPC_INTERNAL,
-		    "bad ServerReflectionRequest");
+		rpc_stream_finish(
+		    stream, RPC_INTERNAL, "bad ServerReflectionRequest");
 		return;
 	}
 	reflection_answer(stream, request);

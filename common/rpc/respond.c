@@ -12,13 +12,13 @@
 static void
 respond_http(struct rpc_stream *stream, const char *status)
 {
-	nghttp2_nv	field = rpc_headers_field(":status", status);
+	nghttp2_nv field = rpc_headers_field(":status", status);
 
 	stream->connection->counters->protocol_errors++;
 	stream->headers_sent = 1;
 	stream->local_done = 1;
-	if (nghttp2_submit_response(stream->connection->session, stream->id,
-	    &field, 1, NULL) != 0)
+	if (nghttp2_submit_response(
+		stream->connection->session, stream->id, &field, 1, NULL) != 0)
 		rpc_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
 	rpc_connection_wake(stream->connection);
 }
@@ -26,8 +26,8 @@ respond_http(struct rpc_stream *stream, const char *status)
 static void
 respond_open(struct rpc_stream *stream)
 {
-	struct rpc_server	*server = stream->connection->server;
-	enum rpc_status		 rv = RPC_OK;
+	struct rpc_server *server = stream->connection->server;
+	enum rpc_status rv = RPC_OK;
 
 	stream->callbacks = &stream->method->callbacks;
 	if (stream->method->opened != NULL)
@@ -39,8 +39,8 @@ respond_open(struct rpc_stream *stream)
 	stream->owned = 1;
 	/* The server may have been freed in opened(). */
 	if (stream->over)
-		stream->callbacks->closed(stream, RPC_CANCELLED,
-		    "server stopped", stream->arg);
+		stream->callbacks->closed(
+		    stream, RPC_CANCELLED, "server stopped", stream->arg);
 }
 
 void
@@ -53,8 +53,7 @@ rpc_server_request(struct rpc_stream *stream)
 	else if (!stream->te)
 		respond_http(stream, "400");
 	else if (stream->method == NULL)
-		rpc_stream_finish(stream, RPC_UNIMPLEMENTED,
-		    "unknown method");
+		rpc_stream_finish(stream, RPC_UNIMPLEMENTED, "unknown method");
 	else if (stream->bad_timeout)
 		rpc_stream_finish(stream, RPC_INTERNAL, "bad grpc-timeout");
 	else {
@@ -67,8 +66,8 @@ rpc_server_request(struct rpc_stream *stream)
 int
 rpc_server_respond(struct rpc_stream *stream)
 {
-	nghttp2_data_provider	provider;
-	nghttp2_nv		fields[3];
+	nghttp2_data_provider provider;
+	nghttp2_nv fields[3];
 
 	fields[0] = rpc_headers_field(":status", "200");
 	fields[1] = rpc_headers_field("content-type", "application/grpc");
@@ -76,28 +75,30 @@ rpc_server_respond(struct rpc_stream *stream)
 	provider.source.ptr = NULL;
 	provider.read_callback = rpc_output_pull;
 	stream->headers_sent = 1;
-	return (nghttp2_submit_response(stream->connection->session,
-	    stream->id, fields, 3, &provider) == 0 ? 0 : -1);
+	return (nghttp2_submit_response(stream->connection->session, stream->id,
+		    fields, 3, &provider) == 0
+		    ? 0
+		    : -1);
 }
 
 int
 rpc_server_trailers(struct rpc_stream *stream)
 {
-	nghttp2_session	*session = stream->connection->session;
-	nghttp2_nv	 fields[5];
-	char		 number[16];
-	char		*text = NULL;
-	size_t		 n = 0;
-	int		 rv;
+	nghttp2_session *session = stream->connection->session;
+	nghttp2_nv fields[5];
+	char number[16];
+	char *text = NULL;
+	size_t n = 0;
+	int rv;
 
 	if (stream->trailers_sent)
 		return (0);
 	if (!stream->headers_sent) {
 		fields[n++] = rpc_headers_field(":status", "200");
-		fields[n++] = rpc_headers_field("content-type",
-		    "application/grpc");
-		fields[n++] = rpc_headers_field("grpc-accept-encoding",
-		    "identity");
+		fields[n++] =
+		    rpc_headers_field("content-type", "application/grpc");
+		fields[n++] =
+		    rpc_headers_field("grpc-accept-encoding", "identity");
 	}
 	(void)snprintf(number, sizeof(number), "%d", (int)stream->status);
 	fields[n++] = rpc_headers_field("grpc-status", number);
@@ -107,8 +108,8 @@ rpc_server_trailers(struct rpc_stream *stream)
 	if (stream->headers_sent)
 		rv = nghttp2_submit_trailer(session, stream->id, fields, n);
 	else
-		rv = nghttp2_submit_response(session, stream->id, fields, n,
-		    NULL);
+		rv = nghttp2_submit_response(
+		    session, stream->id, fields, n, NULL);
 	free(text);
 	stream->headers_sent = 1;
 	stream->trailers_sent = 1;

@@ -38,10 +38,10 @@ enum rpc_status {
 	RPC_UNAUTHENTICATED = 16
 };
 
-struct rpc_tls;		/* certificate, signer, verification; see below */
+struct rpc_tls; /* certificate, signer, verification; see below */
 struct rpc_server;
-struct rpc_connection;	/* one TLS connection, either side */
-struct rpc_stream;	/* one call on a connection, either side */
+struct rpc_connection; /* one TLS connection, either side */
+struct rpc_stream;     /* one call on a connection, either side */
 
 /* --- TLS ----------------------------------------------------------------- */
 
@@ -51,14 +51,14 @@ struct rpc_stream;	/* one call on a connection, either side */
  * (room for 80 bytes) and its length. 0, or -1: the handshake fails. Called
  * synchronously inside a handshake, so the answer must come in bounded time.
  */
-typedef int (*rpc_sign)(void *arg, const uint8_t *digest,
-    size_t digest_length, uint8_t *signature, size_t *signature_length);
+typedef int (*rpc_sign)(void *arg, const uint8_t *digest, size_t digest_length,
+    uint8_t *signature, size_t *signature_length);
 
 /*
  * Forward every EC signature of this process to sign. Once a process, before
  * any rpc_tls is made.
  */
-void	rpc_tls_set_signer(rpc_sign sign, void *arg);
+void rpc_tls_set_signer(rpc_sign sign, void *arg);
 
 enum rpc_verify {
 	/* Ask for no client certificate / accept any server certificate. */
@@ -73,13 +73,13 @@ enum rpc_verify {
 };
 
 struct rpc_tls_options {
-	const char	*certificate_pem;	/* chain; NULL: present none */
-	size_t		 certificate_length;
-	const char	*key_pem;	/* NULL: sign through the signer */
-	size_t		 key_length;
-	enum rpc_verify	 verify;
-	const char	*ca_pem;	/* for RPC_VERIFY_CA */
-	size_t		 ca_length;
+	const char *certificate_pem; /* chain; NULL: present none */
+	size_t certificate_length;
+	const char *key_pem; /* NULL: sign through the signer */
+	size_t key_length;
+	enum rpc_verify verify;
+	const char *ca_pem; /* for RPC_VERIFY_CA */
+	size_t ca_length;
 };
 
 /*
@@ -88,48 +88,48 @@ struct rpc_tls_options {
  * on failure, with a reason in error (size bytes). Connections and servers
  * keep what they use: it may be freed as soon as it was handed over.
  */
-struct rpc_tls *rpc_tls_server(const struct rpc_tls_options *options,
-	    char *error, size_t size);
-struct rpc_tls *rpc_tls_client(const struct rpc_tls_options *options,
-	    char *error, size_t size);
-void	rpc_tls_free(struct rpc_tls *tls);
+struct rpc_tls *rpc_tls_server(
+    const struct rpc_tls_options *options, char *error, size_t size);
+struct rpc_tls *rpc_tls_client(
+    const struct rpc_tls_options *options, char *error, size_t size);
+void rpc_tls_free(struct rpc_tls *tls);
 
 /* --- limits, the same for both sides ------------------------------------- */
 
 struct rpc_limits {
-	uint32_t	max_connections;	/* server: in all */
-	uint32_t	max_handshakes;		/* server: TLS not finished */
-	uint32_t	max_per_source;		/* server: one IP address */
-	uint32_t	max_streams;		/* a connection */
-	uint32_t	stream_window;		/* bytes the peer may send */
-	uint32_t	connection_window;	/* unconsumed, per stream/all */
-	uint32_t	max_message;		/* bytes of one gRPC message */
-	uint32_t	max_header_bytes;	/* +32 a field, RFC 7541 4.1 */
-	uint32_t	max_header_fields;
-	uint32_t	max_output;		/* bytes queued on a connection
+	uint32_t max_connections;   /* server: in all */
+	uint32_t max_handshakes;    /* server: TLS not finished */
+	uint32_t max_per_source;    /* server: one IP address */
+	uint32_t max_streams;       /* a connection */
+	uint32_t stream_window;     /* bytes the peer may send */
+	uint32_t connection_window; /* unconsumed, per stream/all */
+	uint32_t max_message;       /* bytes of one gRPC message */
+	uint32_t max_header_bytes;  /* +32 a field, RFC 7541 4.1 */
+	uint32_t max_header_fields;
+	uint32_t max_output;       /* bytes queued on a connection
 						   before it is congested */
-	int64_t		handshake_timeout;	/* ns, to finish TLS and the
+	int64_t handshake_timeout; /* ns, to finish TLS and the
 						   HTTP/2 preface */
-	int64_t		idle_timeout;		/* ns without a stream; 0 no */
-	int64_t		keepalive;		/* ns of silence before a
+	int64_t idle_timeout;      /* ns without a stream; 0 no */
+	int64_t keepalive;         /* ns of silence before a
 						   PING, and for its answer;
 						   0 no */
 };
 
 /* Sane defaults, to be changed field by field. */
-void	rpc_limits_default(struct rpc_limits *limits);
+void rpc_limits_default(struct rpc_limits *limits);
 
 /* Counters, for metrics. All since start but the first two. */
 struct rpc_counters {
-	uint64_t	connections_open;
-	uint64_t	streams_open;
-	uint64_t	connections_total;
-	uint64_t	handshake_failures;
-	uint64_t	protocol_errors;	/* HTTP/2 or gRPC broken */
-	uint64_t	abuse;			/* cut by a limit */
-	uint64_t	refused;		/* over max_connections &c. */
-	uint64_t	bytes_read;
-	uint64_t	bytes_written;
+	uint64_t connections_open;
+	uint64_t streams_open;
+	uint64_t connections_total;
+	uint64_t handshake_failures;
+	uint64_t protocol_errors; /* HTTP/2 or gRPC broken */
+	uint64_t abuse;           /* cut by a limit */
+	uint64_t refused;         /* over max_connections &c. */
+	uint64_t bytes_read;
+	uint64_t bytes_written;
 };
 
 /* --- streams ------------------------------------------------------------- */
@@ -150,16 +150,16 @@ struct rpc_counters {
  * Any may be NULL but closed.
  */
 struct rpc_stream_callbacks {
-	void	(*message)(struct rpc_stream *, const uint8_t *, size_t,
-		    void *arg);
-	void	(*finished)(struct rpc_stream *, void *arg);
-	void	(*writable)(struct rpc_stream *, void *arg);
-	void	(*closed)(struct rpc_stream *, enum rpc_status,
-		    const char *message, void *arg);
+	void (*message)(
+	    struct rpc_stream *, const uint8_t *, size_t, void *arg);
+	void (*finished)(struct rpc_stream *, void *arg);
+	void (*writable)(struct rpc_stream *, void *arg);
+	void (*closed)(struct rpc_stream *, enum rpc_status,
+	    const char *message, void *arg);
 };
 
-void	rpc_stream_set_arg(struct rpc_stream *stream, void *arg);
-void	*rpc_stream_arg(const struct rpc_stream *stream);
+void rpc_stream_set_arg(struct rpc_stream *stream, void *arg);
+void *rpc_stream_arg(const struct rpc_stream *stream);
 struct rpc_connection *rpc_stream_connection(const struct rpc_stream *stream);
 
 /*
@@ -167,43 +167,43 @@ struct rpc_connection *rpc_stream_connection(const struct rpc_stream *stream);
  * closed or over, ENOMEM. Never blocks; a caller that may send much looks at
  * rpc_stream_congested().
  */
-int	rpc_stream_send(struct rpc_stream *stream, const void *message,
-	    size_t length);
+int rpc_stream_send(
+    struct rpc_stream *stream, const void *message, size_t length);
 
 /*
  * The same without a copy of a finished message: reserve room for at most
  * length bytes, write the message there, then say how long it became
  * (<= length). Nothing else may be called on the stream between the two.
  */
-uint8_t	*rpc_stream_reserve(struct rpc_stream *stream, size_t length);
-void	rpc_stream_commit(struct rpc_stream *stream, size_t length);
+uint8_t *rpc_stream_reserve(struct rpc_stream *stream, size_t length);
+void rpc_stream_commit(struct rpc_stream *stream, size_t length);
 
 /* Bytes accepted by rpc_stream_send() not yet handed to the TLS layer. */
-size_t	rpc_stream_queued(const struct rpc_stream *stream);
+size_t rpc_stream_queued(const struct rpc_stream *stream);
 
 /*
  * Bytes of the stream, and of others before them, that this process still
  * holds: 0 means that the kernel has everything that was sent.
  */
-size_t	rpc_stream_unsent(const struct rpc_stream *stream);
+size_t rpc_stream_unsent(const struct rpc_stream *stream);
 
 /* 1 while more than limits.max_output bytes wait on the connection, or more
  * than the peer's window allows wait on the stream. */
-int	rpc_stream_congested(const struct rpc_stream *stream);
+int rpc_stream_congested(const struct rpc_stream *stream);
 
 /* Give length bytes of received messages back to the peer's window. */
-void	rpc_stream_consume(struct rpc_stream *stream, size_t length);
+void rpc_stream_consume(struct rpc_stream *stream, size_t length);
 
 /* Server: send trailers after what is queued. closed() follows. message is
  * copied and percent-encoded; NULL for none. */
-void	rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status,
-	    const char *message);
+void rpc_stream_finish(
+    struct rpc_stream *stream, enum rpc_status status, const char *message);
 
 /* Client: no more messages from us. */
-void	rpc_stream_half_close(struct rpc_stream *stream);
+void rpc_stream_half_close(struct rpc_stream *stream);
 
 /* Either: RST_STREAM CANCEL now; closed() follows. */
-void	rpc_stream_cancel(struct rpc_stream *stream);
+void rpc_stream_cancel(struct rpc_stream *stream);
 
 /* --- server -------------------------------------------------------------- */
 
@@ -216,17 +216,17 @@ void	rpc_stream_cancel(struct rpc_stream *stream);
  * finish. A call without or with a second message ends UNIMPLEMENTED unseen.
  */
 struct rpc_method {
-	const char	*path;	/* "/package.Service/Method" */
-	int		 unary;
-	enum rpc_status	(*opened)(struct rpc_stream *, void *server_arg);
+	const char *path; /* "/package.Service/Method" */
+	int unary;
+	enum rpc_status (*opened)(struct rpc_stream *, void *server_arg);
 	struct rpc_stream_callbacks callbacks;
 };
 
 /* A connection came (TLS done) or went; either may be NULL. A new one is
  * refused when opened returns -1, and closed is not called for it. */
 struct rpc_server_callbacks {
-	int	(*opened)(struct rpc_connection *, void *server_arg);
-	void	(*closed)(struct rpc_connection *, void *server_arg);
+	int (*opened)(struct rpc_connection *, void *server_arg);
+	void (*closed)(struct rpc_connection *, void *server_arg);
 };
 
 /*
@@ -234,44 +234,43 @@ struct rpc_server_callbacks {
  * with rpc_server_listen(). tls and limits may be replaced, for new
  * connections. NULL with errno on failure.
  */
-struct rpc_server *rpc_server_new(struct event_base *base,
-	    struct rpc_tls *tls, const struct rpc_limits *limits,
-	    const struct rpc_method *methods, size_t count,
-	    const struct rpc_server_callbacks *callbacks, void *arg);
-int	rpc_server_listen(struct rpc_server *server, int fd);	/* owns fd */
-void	rpc_server_unlisten(struct rpc_server *server);	/* close all sockets;
+struct rpc_server *rpc_server_new(struct event_base *base, struct rpc_tls *tls,
+    const struct rpc_limits *limits, const struct rpc_method *methods,
+    size_t count, const struct rpc_server_callbacks *callbacks, void *arg);
+int rpc_server_listen(struct rpc_server *server, int fd); /* owns fd */
+void rpc_server_unlisten(struct rpc_server *server);      /* close all sockets;
 						   connections stay */
-void	rpc_server_set_tls(struct rpc_server *server, struct rpc_tls *tls);
-void	rpc_server_set_limits(struct rpc_server *server,
-	    const struct rpc_limits *limits);
+void rpc_server_set_tls(struct rpc_server *server, struct rpc_tls *tls);
+void rpc_server_set_limits(
+    struct rpc_server *server, const struct rpc_limits *limits);
 
 /* Stop reading from all connections (1), or go on (0). What was read before,
  * at most a TLS record a connection, is still delivered. */
-void	rpc_server_pause(struct rpc_server *server, int pause);
+void rpc_server_pause(struct rpc_server *server, int pause);
 
 /*
  * Stop accepting and send GOAWAY on every connection; streams go on.
  * rpc_server_free() then cuts what is left: closed() is called, from inside
  * it, for each stream and connection. Both may be called in any callback.
  */
-void	rpc_server_drain(struct rpc_server *server);
-void	rpc_server_free(struct rpc_server *server);
-void	rpc_server_counters(const struct rpc_server *server,
-	    struct rpc_counters *counters);
+void rpc_server_drain(struct rpc_server *server);
+void rpc_server_free(struct rpc_server *server);
+void rpc_server_counters(
+    const struct rpc_server *server, struct rpc_counters *counters);
 
 /*
  * Standard services, answered inside: grpc.health.v1.Health (Check, Watch)
  * and server reflection (v1, v1alpha). "" is serving until said otherwise.
  */
-void	rpc_server_set_health(struct rpc_server *server, const char *service,
-	    int serving);	/* "" is the server as a whole */
+void rpc_server_set_health(struct rpc_server *server, const char *service,
+    int serving); /* "" is the server as a whole */
 
 struct rpc_descriptor {
-	const uint8_t	*set;	/* serialized FileDescriptorSet, stays valid */
-	size_t		 length;
+	const uint8_t *set; /* serialized FileDescriptorSet, stays valid */
+	size_t length;
 };
-int	rpc_server_enable_reflection(struct rpc_server *server,
-	    const struct rpc_descriptor *descriptors, size_t count);
+int rpc_server_enable_reflection(struct rpc_server *server,
+    const struct rpc_descriptor *descriptors, size_t count);
 
 /* --- client -------------------------------------------------------------- */
 
@@ -282,11 +281,10 @@ int	rpc_server_enable_reflection(struct rpc_server *server,
  * closed is called, once. draining: the peer sent GOAWAY; open no more.
  */
 struct rpc_client_callbacks {
-	void	(*connected)(struct rpc_connection *, void *arg);
-	void	(*failed)(struct rpc_connection *, const char *error,
-		    void *arg);
-	void	(*draining)(struct rpc_connection *, void *arg);
-	void	(*closed)(struct rpc_connection *, void *arg);
+	void (*connected)(struct rpc_connection *, void *arg);
+	void (*failed)(struct rpc_connection *, const char *error, void *arg);
+	void (*draining)(struct rpc_connection *, void *arg);
+	void (*closed)(struct rpc_connection *, void *arg);
 };
 
 /*
@@ -295,14 +293,12 @@ struct rpc_client_callbacks {
  * for (RPC_VERIFY_CA) and the :authority. NULL with errno at once, or a
  * callback later.
  */
-struct rpc_connection *rpc_connect(struct event_base *base,
-	    struct rpc_tls *tls, const struct rpc_limits *limits,
-	    const struct sockaddr *address, const char *name,
-	    const struct rpc_client_callbacks *callbacks, void *arg);
+struct rpc_connection *rpc_connect(struct event_base *base, struct rpc_tls *tls,
+    const struct rpc_limits *limits, const struct sockaddr *address,
+    const char *name, const struct rpc_client_callbacks *callbacks, void *arg);
 struct rpc_connection *rpc_connect_fd(struct event_base *base,
-	    struct rpc_tls *tls, const struct rpc_limits *limits, int fd,
-	    const char *name, const struct rpc_client_callbacks *callbacks,
-	    void *arg);
+    struct rpc_tls *tls, const struct rpc_limits *limits, int fd,
+    const char *name, const struct rpc_client_callbacks *callbacks, void *arg);
 
 /*
  * Start a call. deadline is in ns from now, 0 for none; sent as grpc-timeout
@@ -310,36 +306,35 @@ struct rpc_connection *rpc_connect_fd(struct event_base *base,
  * when the connection is draining or not up, EAGAIN when it has as many calls
  * as limits.max_streams or the peer allow, ENOMEM.
  */
-struct rpc_stream *rpc_call(struct rpc_connection *connection,
-	    const char *path, int64_t deadline,
-	    const struct rpc_stream_callbacks *callbacks, void *arg);
+struct rpc_stream *rpc_call(struct rpc_connection *connection, const char *path,
+    int64_t deadline, const struct rpc_stream_callbacks *callbacks, void *arg);
 
 /* --- connections, either side -------------------------------------------- */
 
-void	rpc_connection_set_arg(struct rpc_connection *connection, void *arg);
-void	*rpc_connection_arg(const struct rpc_connection *connection);
+void rpc_connection_set_arg(struct rpc_connection *connection, void *arg);
+void *rpc_connection_arg(const struct rpc_connection *connection);
 
 /* The peer's leaf certificate, DER, not owned; NULL when it has none. */
 const uint8_t *rpc_connection_certificate(
-	    const struct rpc_connection *connection, size_t *length);
+    const struct rpc_connection *connection, size_t *length);
 
 /* SHA-256 of the peer's SubjectPublicKeyInfo. 0, or -1 without one. */
-int	rpc_connection_peer_spki(const struct rpc_connection *connection,
-	    uint8_t hash[32]);
+int rpc_connection_peer_spki(
+    const struct rpc_connection *connection, uint8_t hash[32]);
 
 /* "192.0.2.1 port 4433", for logs; valid as long as the connection. */
 const char *rpc_connection_name(const struct rpc_connection *connection);
 const struct sockaddr *rpc_connection_address(
-	    const struct rpc_connection *connection);
+    const struct rpc_connection *connection);
 
 /* Stop reading from this connection (1), or go on (0). */
-void	rpc_connection_pause(struct rpc_connection *connection, int pause);
+void rpc_connection_pause(struct rpc_connection *connection, int pause);
 
 /* GOAWAY, let streams end, close. What to call after rpc_stream_finish(). */
-void	rpc_connection_drain(struct rpc_connection *connection);
+void rpc_connection_drain(struct rpc_connection *connection);
 
 /* Cut now, unsent output is lost; closed() callbacks follow from the event
  * loop. */
-void	rpc_connection_close(struct rpc_connection *connection);
+void rpc_connection_close(struct rpc_connection *connection);
 
 #endif

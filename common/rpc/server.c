@@ -16,18 +16,18 @@
 
 #include "common/rpc/internal.h"
 
-#define ACCEPT_BATCH	64	/* connections taken in one turn */
-#define ACCEPT_RETRY	100000	/* us, when descriptors have run out */
+#define ACCEPT_BATCH 64     /* connections taken in one turn */
+#define ACCEPT_RETRY 100000 /* us, when descriptors have run out */
 
-static void	server_accept(evutil_socket_t, short, void *);
-static void	server_retry(evutil_socket_t, short, void *);
+static void server_accept(evutil_socket_t, short, void *);
+static void server_retry(evutil_socket_t, short, void *);
 
 struct rpc_server *
 rpc_server_new(struct event_base *base, struct rpc_tls *tls,
     const struct rpc_limits *limits, const struct rpc_method *methods,
     size_t count, const struct rpc_server_callbacks *callbacks, void *arg)
 {
-	struct rpc_server	*server;
+	struct rpc_server *server;
 
 	if ((server = calloc(1, sizeof(*server))) == NULL)
 		return (NULL);
@@ -51,19 +51,19 @@ rpc_server_new(struct event_base *base, struct rpc_tls *tls,
 int
 rpc_server_listen(struct rpc_server *server, int fd)
 {
-	struct rpc_listener	*listener;
+	struct rpc_listener *listener;
 
 	if (evutil_make_socket_nonblocking(fd) == -1 ||
 	    (listener = calloc(1, sizeof(*listener))) == NULL) {
-		(void)close(fd);	/* owned; the error is in errno */
+		(void)close(fd); /* owned; the error is in errno */
 		return (-1);
 	}
 	listener->server = server;
 	listener->fd = fd;
 	(void)event_assign(&listener->event, server->base, fd,
 	    EV_READ | EV_PERSIST, server_accept, listener);
-	(void)evtimer_assign(&listener->retry, server->base, server_retry,
-	    listener);
+	(void)evtimer_assign(
+	    &listener->retry, server->base, server_retry, listener);
 	if (event_add(&listener->event, NULL) == -1) {
 		(void)close(fd);
 		free(listener);
@@ -79,7 +79,7 @@ rpc_server_listen(struct rpc_server *server, int fd)
 static int
 server_source_add(struct rpc_server *server, const uint8_t key[17])
 {
-	struct rpc_source	*source = table_get(&server->sources, key);
+	struct rpc_source *source = table_get(&server->sources, key);
 
 	if (source == NULL) {
 		if ((source = calloc(1, sizeof(*source))) == NULL)
@@ -100,7 +100,7 @@ server_source_add(struct rpc_server *server, const uint8_t key[17])
 static void
 server_source_remove(struct rpc_server *server, const uint8_t key[17])
 {
-	struct rpc_source	*source = table_get(&server->sources, key);
+	struct rpc_source *source = table_get(&server->sources, key);
 
 	if (source == NULL || --source->count > 0)
 		return;
@@ -113,11 +113,11 @@ static int
 server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
     socklen_t length)
 {
-	struct rpc_connection	*connection;
-	int			 on = 1;
+	struct rpc_connection *connection;
+	int on = 1;
 
-	if ((connection = rpc_connection_new(server->base, server,
-	    server->tls, &server->limits)) == NULL) {
+	if ((connection = rpc_connection_new(
+		 server->base, server, server->tls, &server->limits)) == NULL) {
 		(void)close(fd);
 		return (-1);
 	}
@@ -143,12 +143,12 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 static void
 server_accept(evutil_socket_t listening, short what, void *arg)
 {
-	struct rpc_listener	*listener = arg;
-	struct rpc_server	*server = listener->server;
-	struct sockaddr_storage	 address;
-	struct timeval		 tv = { 0, ACCEPT_RETRY };
-	socklen_t		 length;
-	int			 fd, i;
+	struct rpc_listener *listener = arg;
+	struct rpc_server *server = listener->server;
+	struct sockaddr_storage address;
+	struct timeval tv = { 0, ACCEPT_RETRY };
+	socklen_t length;
+	int fd, i;
 
 	(void)what;
 	for (i = 0; i < ACCEPT_BATCH; i++) {
@@ -156,7 +156,7 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 		fd = accept4(listening, (struct sockaddr *)&address, &length,
 		    SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd == -1 && (errno == EMFILE || errno == ENFILE ||
-		    errno == ENOBUFS || errno == ENOMEM)) {
+				    errno == ENOBUFS || errno == ENOMEM)) {
 			/* It would stay readable: look again later. */
 			server->counters.refused++;
 			(void)event_del(&listener->event);
@@ -166,12 +166,12 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 		if (fd == -1)
 			return;
 		if (server->counters.connections_open >=
-		    server->limits.max_connections ||
+			server->limits.max_connections ||
 		    server->handshakes >= server->limits.max_handshakes) {
 			(void)close(fd);
 			server->counters.refused++;
-		} else if (server_take(server, fd,
-		    (struct sockaddr *)&address, length) == -1)
+		} else if (server_take(server, fd, (struct sockaddr *)&address,
+			       length) == -1)
 			server->counters.refused++;
 	}
 }
@@ -179,7 +179,7 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 static void
 server_retry(evutil_socket_t fd, short what, void *arg)
 {
-	struct rpc_listener	*listener = arg;
+	struct rpc_listener *listener = arg;
 
 	(void)fd;
 	(void)what;
@@ -189,10 +189,11 @@ server_retry(evutil_socket_t fd, short what, void *arg)
 int
 rpc_server_admit(struct rpc_connection *connection)
 {
-	struct rpc_server	*server = connection->server;
+	struct rpc_server *server = connection->server;
 
-	if (server->draining || (server->callbacks.opened != NULL &&
-	    server->callbacks.opened(connection, server->arg) == -1)) {
+	if (server->draining ||
+	    (server->callbacks.opened != NULL &&
+		server->callbacks.opened(connection, server->arg) == -1)) {
 		server->counters.refused++;
 		return (-1);
 	}
@@ -211,7 +212,7 @@ rpc_server_handshaken(struct rpc_connection *connection)
 void
 rpc_server_gone(struct rpc_connection *connection)
 {
-	struct rpc_server	*server = connection->server;
+	struct rpc_server *server = connection->server;
 
 	TAILQ_REMOVE(&server->connections, connection, entry);
 	server_source_remove(server, connection->source);
@@ -224,15 +225,15 @@ rpc_server_gone(struct rpc_connection *connection)
 void
 rpc_server_set_tls(struct rpc_server *server, struct rpc_tls *tls)
 {
-	struct rpc_tls	*old = server->tls;
+	struct rpc_tls *old = server->tls;
 
 	server->tls = rpc_tls_ref(tls);
 	rpc_tls_free(old);
 }
 
 void
-rpc_server_set_limits(struct rpc_server *server,
-    const struct rpc_limits *limits)
+rpc_server_set_limits(
+    struct rpc_server *server, const struct rpc_limits *limits)
 {
 	server->limits = *limits;
 }
@@ -240,23 +241,23 @@ rpc_server_set_limits(struct rpc_server *server,
 void
 rpc_server_pause(struct rpc_server *server, int pause)
 {
-	struct rpc_connection	*connection;
+	struct rpc_connection *connection;
 
 	server->paused = pause != 0;
 	TAILQ_FOREACH(connection, &server->connections, entry)
-		rpc_connection_update(connection);
+	rpc_connection_update(connection);
 }
 
 void
 rpc_server_unlisten(struct rpc_server *server)
 {
-	struct rpc_listener	*listener;
+	struct rpc_listener *listener;
 
 	while ((listener = TAILQ_FIRST(&server->listeners)) != NULL) {
 		TAILQ_REMOVE(&server->listeners, listener, entry);
 		(void)event_del(&listener->event);
 		(void)event_del(&listener->retry);
-		(void)close(listener->fd);	/* nothing to lose on it */
+		(void)close(listener->fd); /* nothing to lose on it */
 		free(listener);
 	}
 }
@@ -264,7 +265,7 @@ rpc_server_unlisten(struct rpc_server *server)
 void
 rpc_server_drain(struct rpc_server *server)
 {
-	struct rpc_connection	*connection;
+	struct rpc_connection *connection;
 
 	if (server->draining)
 		return;
@@ -272,13 +273,13 @@ rpc_server_drain(struct rpc_server *server)
 	rpc_server_unlisten(server);
 	rpc_health_drain(server);
 	TAILQ_FOREACH(connection, &server->connections, entry)
-		rpc_connection_drain(connection);
+	rpc_connection_drain(connection);
 }
 
 void
 rpc_server_free(struct rpc_server *server)
 {
-	struct rpc_connection	*connection;
+	struct rpc_connection *connection;
 
 	if (server == NULL || server->freed)
 		return;
@@ -306,8 +307,8 @@ rpc_server_unref(struct rpc_server *server)
 }
 
 void
-rpc_server_counters(const struct rpc_server *server,
-    struct rpc_counters *counters)
+rpc_server_counters(
+    const struct rpc_server *server, struct rpc_counters *counters)
 {
 	*counters = server->counters;
 }

@@ -12,17 +12,17 @@
 #include "common/util/clock.h"
 
 /* What a well-behaved peer stays below; see rpc_bucket_take(). */
-#define RESET_BURST		200	/* streams we reset as broken */
-#define RESET_RATE		20
-#define GLITCH_BURST		1000	/* frames that carry nothing */
-#define GLITCH_RATE		100
-#define PEER_RESET_BURST	2000	/* nghttp2's own; ours comes first */
-#define PEER_RESET_RATE		200
-#define MAX_CONTINUATIONS	8
-#define MAX_SETTINGS		32
-#define MAX_ACKS		256	/* PING and SETTINGS answers queued */
-#define MAX_CONTROL		10000	/* frames queued of any kind */
-#define FRAME_TYPE_LAST		0x09	/* CONTINUATION */
+#define RESET_BURST       200 /* streams we reset as broken */
+#define RESET_RATE        20
+#define GLITCH_BURST      1000 /* frames that carry nothing */
+#define GLITCH_RATE       100
+#define PEER_RESET_BURST  2000 /* nghttp2's own; ours comes first */
+#define PEER_RESET_RATE   200
+#define MAX_CONTINUATIONS 8
+#define MAX_SETTINGS      32
+#define MAX_ACKS          256   /* PING and SETTINGS answers queued */
+#define MAX_CONTROL       10000 /* frames queued of any kind */
+#define FRAME_TYPE_LAST   0x09  /* CONTINUATION */
 
 /* What nghttp2 callbacks return once the connection is to go. */
 static int
@@ -48,7 +48,7 @@ session_is_glitch(const nghttp2_frame_hd *header)
 	switch (header->type) {
 	case NGHTTP2_DATA:
 		return (header->length == 0 &&
-		    (header->flags & NGHTTP2_FLAG_END_STREAM) == 0);
+			(header->flags & NGHTTP2_FLAG_END_STREAM) == 0);
 	case NGHTTP2_PRIORITY:
 	case NGHTTP2_RST_STREAM:
 		return (1);
@@ -61,51 +61,49 @@ session_is_glitch(const nghttp2_frame_hd *header)
 }
 
 static int
-session_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *header,
-    void *arg)
+session_begin_frame(
+    nghttp2_session *session, const nghttp2_frame_hd *header, void *arg)
 {
-	struct rpc_connection	*connection = arg;
+	struct rpc_connection *connection = arg;
 
 	if ((session_is_glitch(header) &&
-	    !rpc_bucket_take(&connection->glitches, clock_monotonic(),
-	    GLITCH_BURST, GLITCH_RATE)) ||
+		!rpc_bucket_take(&connection->glitches, clock_monotonic(),
+		    GLITCH_BURST, GLITCH_RATE)) ||
 	    nghttp2_session_get_outbound_queue_size(session) > MAX_CONTROL)
 		rpc_connection_abuse(connection);
 	return (session_verdict(connection));
 }
 
 static int
-session_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame,
-    int error, void *arg)
+session_invalid_frame(
+    nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
 {
-	struct rpc_connection	*connection = arg;
+	struct rpc_connection *connection = arg;
 
 	(void)session;
 	(void)frame;
 	(void)error;
 	connection->counters->protocol_errors++;
 	if (!rpc_bucket_take(&connection->glitches, clock_monotonic(),
-	    GLITCH_BURST, GLITCH_RATE))
+		GLITCH_BURST, GLITCH_RATE))
 		rpc_connection_abuse(connection);
 	return (session_verdict(connection));
 }
 
 static int
-session_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
-    void *arg)
+session_begin_headers(
+    nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
 
-	if (connection->server == NULL ||
-	    frame->hd.type != NGHTTP2_HEADERS ||
+	if (connection->server == NULL || frame->hd.type != NGHTTP2_HEADERS ||
 	    frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return (session_verdict(connection));
 	if ((stream = rpc_stream_new(connection)) == NULL)
 		return (NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
 	stream->id = frame->hd.stream_id;
-	(void)nghttp2_session_set_stream_user_data(session, stream->id,
-	    stream);
+	(void)nghttp2_session_set_stream_user_data(session, stream->id, stream);
 	return (0);
 }
 
@@ -114,15 +112,15 @@ session_header(nghttp2_session *session, const nghttp2_frame *frame,
     const uint8_t *name, size_t name_length, const uint8_t *value,
     size_t value_length, uint8_t flags, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
 
 	(void)flags;
 	stream = session_stream(session, frame->hd.stream_id);
 	if (stream == NULL || frame->hd.type != NGHTTP2_HEADERS)
 		return (session_verdict(connection));
-	if (rpc_headers_take(stream, name, name_length, value,
-	    value_length) == 0)
+	if (rpc_headers_take(stream, name, name_length, value, value_length) ==
+	    0)
 		return (0);
 	connection->counters->abuse++;
 	rpc_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -137,8 +135,8 @@ static int
 session_data(nghttp2_session *session, uint8_t flags, int32_t id,
     const uint8_t *bytes, size_t length, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream = session_stream(session, id);
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream = session_stream(session, id);
 
 	(void)flags;
 	if (nghttp2_session_consume_connection(session, length) != 0)
@@ -151,10 +149,9 @@ session_data(nghttp2_session *session, uint8_t flags, int32_t id,
 }
 
 static void
-session_headers_received(struct rpc_stream *stream,
-    const nghttp2_frame *frame)
+session_headers_received(struct rpc_stream *stream, const nghttp2_frame *frame)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (connection->server != NULL) {
 		if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
@@ -166,10 +163,12 @@ session_headers_received(struct rpc_stream *stream,
 	stream->header_fields = 0;
 	if (frame->headers.cat == NGHTTP2_HCAT_RESPONSE &&
 	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0 &&
-	    stream->http_status >= 200 && (stream->http_status != 200 ||
-	    !stream->content))
-		rpc_stream_fail(stream, stream->http_status == 200 ?
-		    RPC_UNKNOWN : rpc_status_of_http(stream->http_status),
+	    stream->http_status >= 200 &&
+	    (stream->http_status != 200 || !stream->content))
+		rpc_stream_fail(stream,
+		    stream->http_status == 200
+			? RPC_UNKNOWN
+			: rpc_status_of_http(stream->http_status),
 		    "the answer is not gRPC");
 }
 
@@ -185,11 +184,11 @@ session_goaway(struct rpc_connection *connection)
 }
 
 static int
-session_frame_received(nghttp2_session *session, const nghttp2_frame *frame,
-    void *arg)
+session_frame_received(
+    nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
 
 	stream = session_stream(session, frame->hd.stream_id);
 	switch (frame->hd.type) {
@@ -213,25 +212,25 @@ session_frame_received(nghttp2_session *session, const nghttp2_frame *frame,
 	}
 	if (stream != NULL && !stream->detached &&
 	    (frame->hd.type == NGHTTP2_HEADERS ||
-	    frame->hd.type == NGHTTP2_DATA) &&
+		frame->hd.type == NGHTTP2_DATA) &&
 	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		rpc_stream_remote_end(stream);
 	return (session_verdict(connection));
 }
 
 static int
-session_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
-    void *arg)
+session_frame_sent(
+    nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream;
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream;
 
 	stream = session_stream(session, frame->hd.stream_id);
 	if (frame->hd.type == NGHTTP2_RST_STREAM &&
 	    frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
 	    frame->rst_stream.error_code != NGHTTP2_CANCEL &&
 	    !rpc_bucket_take(&connection->resets, clock_monotonic(),
-	    RESET_BURST, RESET_RATE))
+		RESET_BURST, RESET_RATE))
 		rpc_connection_abuse(connection);
 	/* nghttp2 gave up on the peer: so do we. */
 	if (frame->hd.type == NGHTTP2_GOAWAY && !connection->doomed &&
@@ -251,18 +250,18 @@ session_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
 }
 
 static int
-session_stream_closed(nghttp2_session *session, int32_t id, uint32_t error,
-    void *arg)
+session_stream_closed(
+    nghttp2_session *session, int32_t id, uint32_t error, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	struct rpc_stream	*stream = session_stream(session, id);
+	struct rpc_connection *connection = arg;
+	struct rpc_stream *stream = session_stream(session, id);
 
 	if (stream == NULL)
 		return (0);
 	if (connection->server != NULL)
 		rpc_stream_over(stream, RPC_CANCELLED,
-		    error == NGHTTP2_CANCEL ? "cancelled by the client" :
-		    "stream reset");
+		    error == NGHTTP2_CANCEL ? "cancelled by the client"
+					    : "stream reset");
 	else
 		rpc_client_outcome(stream, error);
 	return (0);
@@ -273,11 +272,11 @@ session_stream_closed(nghttp2_session *session, int32_t id, uint32_t error,
  * token buckets here must do.
  */
 static void
-session_option_pair(nghttp2_option *option, const char *symbol, uint64_t a,
-    uint64_t b)
+session_option_pair(
+    nghttp2_option *option, const char *symbol, uint64_t a, uint64_t b)
 {
-	void	(*set)(nghttp2_option *, uint64_t, uint64_t);
-	void	*address = dlsym(RTLD_DEFAULT, symbol);
+	void (*set)(nghttp2_option *, uint64_t, uint64_t);
+	void *address = dlsym(RTLD_DEFAULT, symbol);
 
 	if (address == NULL)
 		return;
@@ -288,8 +287,8 @@ session_option_pair(nghttp2_option *option, const char *symbol, uint64_t a,
 static void
 session_option_size(nghttp2_option *option, const char *symbol, size_t value)
 {
-	void	(*set)(nghttp2_option *, size_t);
-	void	*address = dlsym(RTLD_DEFAULT, symbol);
+	void (*set)(nghttp2_option *, size_t);
+	void *address = dlsym(RTLD_DEFAULT, symbol);
 
 	if (address == NULL)
 		return;
@@ -300,7 +299,7 @@ session_option_size(nghttp2_option *option, const char *symbol, size_t value)
 static nghttp2_option *
 session_options(void)
 {
-	nghttp2_option	*option;
+	nghttp2_option *option;
 
 	if (nghttp2_option_new(&option) != 0)
 		return (NULL);
@@ -311,48 +310,49 @@ session_options(void)
 	session_option_pair(option,
 	    "nghttp2_option_set_stream_reset_rate_limit", PEER_RESET_BURST,
 	    PEER_RESET_RATE);
-	session_option_size(option, "nghttp2_option_set_max_continuations",
-	    MAX_CONTINUATIONS);
+	session_option_size(
+	    option, "nghttp2_option_set_max_continuations", MAX_CONTINUATIONS);
 	return (option);
 }
 
 static nghttp2_session_callbacks *
 session_callbacks(void)
 {
-	nghttp2_session_callbacks	*callbacks;
+	nghttp2_session_callbacks *callbacks;
 
 	if (nghttp2_session_callbacks_new(&callbacks) != 0)
 		return (NULL);
-	nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks,
-	    session_begin_frame);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(
+	    callbacks, session_begin_frame);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(
 	    callbacks, session_invalid_frame);
-	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks,
-	    session_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback(callbacks,
-	    session_header);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks,
-	    session_data);
-	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks,
-	    session_frame_received);
-	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks,
-	    session_frame_sent);
-	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks,
-	    session_stream_closed);
-	nghttp2_session_callbacks_set_send_data_callback(callbacks,
-	    rpc_output_data);
+	nghttp2_session_callbacks_set_on_begin_headers_callback(
+	    callbacks, session_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(
+	    callbacks, session_header);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+	    callbacks, session_data);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(
+	    callbacks, session_frame_received);
+	nghttp2_session_callbacks_set_on_frame_send_callback(
+	    callbacks, session_frame_sent);
+	nghttp2_session_callbacks_set_on_stream_close_callback(
+	    callbacks, session_stream_closed);
+	nghttp2_session_callbacks_set_send_data_callback(
+	    callbacks, rpc_output_data);
 	return (callbacks);
 }
 
 static int
 session_settings(struct rpc_connection *connection)
 {
-	const struct rpc_limits	*limits = &connection->limits;
-	nghttp2_settings_entry	 entries[3];
+	const struct rpc_limits *limits = &connection->limits;
+	nghttp2_settings_entry entries[3];
 
 	entries[0].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE;
-	entries[0].value = limits->stream_window > INT32_MAX ? INT32_MAX :
-	    limits->stream_window;
+	entries[0].value = limits->stream_window > INT32_MAX
+			       ? INT32_MAX
+			       : limits->stream_window;
 	entries[1].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE;
 	entries[1].value = limits->max_header_bytes;
 	if (connection->server != NULL) {
@@ -363,12 +363,14 @@ session_settings(struct rpc_connection *connection)
 		entries[2].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH;
 		entries[2].value = 0;
 	}
-	if (nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE,
-	    entries, 3) != 0)
+	if (nghttp2_submit_settings(
+		connection->session, NGHTTP2_FLAG_NONE, entries, 3) != 0)
 		return (-1);
 	if (nghttp2_session_set_local_window_size(connection->session,
-	    NGHTTP2_FLAG_NONE, 0, limits->connection_window > INT32_MAX ?
-	    INT32_MAX : (int32_t)limits->connection_window) != 0)
+		NGHTTP2_FLAG_NONE, 0,
+		limits->connection_window > INT32_MAX
+		    ? INT32_MAX
+		    : (int32_t)limits->connection_window) != 0)
 		return (-1);
 	return (0);
 }
@@ -376,21 +378,21 @@ session_settings(struct rpc_connection *connection)
 int
 rpc_session_open(struct rpc_connection *connection)
 {
-	nghttp2_option			*option = session_options();
-	nghttp2_session_callbacks	*callbacks = session_callbacks();
-	int				 rv = -1;
+	nghttp2_option *option = session_options();
+	nghttp2_session_callbacks *callbacks = session_callbacks();
+	int rv = -1;
 
 	if (option == NULL || callbacks == NULL)
 		goto done;
 	if (connection->server != NULL)
-		rv = nghttp2_session_server_new2(&connection->session,
-		    callbacks, connection, option);
+		rv = nghttp2_session_server_new2(
+		    &connection->session, callbacks, connection, option);
 	else
-		rv = nghttp2_session_client_new2(&connection->session,
-		    callbacks, connection, option);
+		rv = nghttp2_session_client_new2(
+		    &connection->session, callbacks, connection, option);
 	if (rv == 0)
 		rv = session_settings(connection);
- done:
+done:
 	nghttp2_option_del(option);
 	nghttp2_session_callbacks_del(callbacks);
 	return (rv == 0 ? 0 : -1);

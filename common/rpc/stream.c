@@ -13,7 +13,7 @@
 struct rpc_stream *
 rpc_stream_new(struct rpc_connection *connection)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
 	if ((stream = calloc(1, sizeof(*stream))) == NULL)
 		return (NULL);
@@ -41,12 +41,13 @@ rpc_stream_free(struct rpc_stream *stream)
 static void
 stream_unlink(struct rpc_stream *stream)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (connection->cursor == stream)
 		connection->cursor = TAILQ_NEXT(stream, entry);
-	TAILQ_REMOVE(stream->ending ? &connection->ending :
-	    &connection->streams, stream, entry);
+	TAILQ_REMOVE(
+	    stream->ending ? &connection->ending : &connection->streams, stream,
+	    entry);
 	stream->ending = 0;
 }
 
@@ -54,7 +55,7 @@ stream_unlink(struct rpc_stream *stream)
 static void
 stream_detach(struct rpc_stream *stream)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->detached)
 		return;
@@ -71,20 +72,20 @@ stream_detach(struct rpc_stream *stream)
 	if (connection->session == NULL || stream->id == 0)
 		return;
 	/* It fails when the stream is gone already. */
-	(void)nghttp2_session_set_stream_user_data(connection->session,
-	    stream->id, NULL);
+	(void)nghttp2_session_set_stream_user_data(
+	    connection->session, stream->id, NULL);
 	/* A client that was answered still owes its END_STREAM. */
 	if (stream->deferred)
-		(void)nghttp2_session_resume_data(connection->session,
-		    stream->id);
+		(void)nghttp2_session_resume_data(
+		    connection->session, stream->id);
 	stream->deferred = 0;
 }
 
 void
-rpc_stream_over(struct rpc_stream *stream, enum rpc_status status,
-    const char *text)
+rpc_stream_over(
+    struct rpc_stream *stream, enum rpc_status status, const char *text)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->over)
 		return;
@@ -105,20 +106,20 @@ rpc_stream_over(struct rpc_stream *stream, enum rpc_status status,
 void
 rpc_stream_reset(struct rpc_stream *stream, uint32_t code)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->detached)
 		return;
 	/* Without memory for it the connection is cut at the next output. */
-	(void)nghttp2_submit_rst_stream(connection->session,
-	    NGHTTP2_FLAG_NONE, stream->id, code);
+	(void)nghttp2_submit_rst_stream(
+	    connection->session, NGHTTP2_FLAG_NONE, stream->id, code);
 	stream_detach(stream);
 	rpc_connection_wake(connection);
 }
 
 void
-rpc_stream_fail(struct rpc_stream *stream, enum rpc_status status,
-    const char *text)
+rpc_stream_fail(
+    struct rpc_stream *stream, enum rpc_status status, const char *text)
 {
 	if (stream->connection->server != NULL) {
 		rpc_stream_finish(stream, status, text);
@@ -131,9 +132,9 @@ rpc_stream_fail(struct rpc_stream *stream, enum rpc_status status,
 static void
 stream_expired(evutil_socket_t fd, short what, void *arg)
 {
-	static const char	 text[] = "deadline exceeded";
-	struct rpc_stream	*stream = arg;
-	struct rpc_connection	*connection = stream->connection;
+	static const char text[] = "deadline exceeded";
+	struct rpc_stream *stream = arg;
+	struct rpc_connection *connection = stream->connection;
 
 	(void)fd;
 	(void)what;
@@ -151,15 +152,15 @@ stream_expired(evutil_socket_t fd, short what, void *arg)
 void
 rpc_stream_set_deadline(struct rpc_stream *stream, int64_t timeout)
 {
-	struct timeval	tv;
+	struct timeval tv;
 
 	tv.tv_sec = (time_t)(timeout / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(timeout % CLOCK_SECOND / 1000);
 	/* What cannot be waited for in a year is no deadline. */
 	if (tv.tv_sec > 365 * 24 * 3600)
 		return;
-	(void)evtimer_assign(&stream->timer, stream->connection->base,
-	    stream_expired, stream);
+	(void)evtimer_assign(
+	    &stream->timer, stream->connection->base, stream_expired, stream);
 	if (evtimer_add(&stream->timer, &tv) == 0)
 		stream->timed = 1;
 }
@@ -187,7 +188,7 @@ rpc_stream_connection(const struct rpc_stream *stream)
 uint8_t *
 rpc_stream_reserve(struct rpc_stream *stream, size_t length)
 {
-	uint8_t	*to;
+	uint8_t *to;
 
 	if (stream->local_done || length > UINT32_MAX) {
 		errno = stream->local_done ? EPIPE : EMSGSIZE;
@@ -203,7 +204,7 @@ rpc_stream_reserve(struct rpc_stream *stream, size_t length)
 void
 rpc_stream_commit(struct rpc_stream *stream, size_t length)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (length > stream->reserved)
 		length = stream->reserved;
@@ -216,8 +217,8 @@ rpc_stream_commit(struct rpc_stream *stream, size_t length)
 		rpc_stream_cancel(stream);
 	if (stream->deferred) {
 		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(connection->session,
-		    stream->id);
+		(void)nghttp2_session_resume_data(
+		    connection->session, stream->id);
 	}
 	rpc_connection_wake(connection);
 }
@@ -225,7 +226,7 @@ rpc_stream_commit(struct rpc_stream *stream, size_t length)
 int
 rpc_stream_send(struct rpc_stream *stream, const void *message, size_t length)
 {
-	uint8_t	*to = rpc_stream_reserve(stream, length);
+	uint8_t *to = rpc_stream_reserve(stream, length);
 
 	if (to == NULL)
 		return (-1);
@@ -245,15 +246,15 @@ size_t
 rpc_stream_unsent(const struct rpc_stream *stream)
 {
 	return (buffer_length(&stream->out) +
-	    buffer_length(&stream->connection->transport.out));
+		buffer_length(&stream->connection->transport.out));
 }
 
 static int
 stream_is_congested(const struct rpc_stream *stream)
 {
-	const struct rpc_connection	*connection = stream->connection;
-	size_t				 length;
-	int32_t				 window;
+	const struct rpc_connection *connection = stream->connection;
+	size_t length;
+	int32_t window;
 
 	if (stream->detached)
 		return (0);
@@ -275,7 +276,7 @@ stream_is_congested(const struct rpc_stream *stream)
 int
 rpc_stream_congested(const struct rpc_stream *stream)
 {
-	struct rpc_stream	*mark;
+	struct rpc_stream *mark;
 
 	if (!stream_is_congested(stream))
 		return (0);
@@ -290,15 +291,15 @@ rpc_stream_congested(const struct rpc_stream *stream)
 void
 rpc_stream_tell_writable(struct rpc_connection *connection)
 {
-	struct rpc_stream	*stream;
+	struct rpc_stream *stream;
 
-	if (connection->waiting == 0 || connection->queued +
-	    buffer_length(&connection->transport.out) >
-	    connection->limits.max_output)
+	if (connection->waiting == 0 ||
+	    connection->queued + buffer_length(&connection->transport.out) >
+		connection->limits.max_output)
 		return;
 	stream = TAILQ_FIRST(&connection->streams);
 	for (; stream != NULL && connection->waiting > 0;
-	    stream = connection->cursor) {
+	     stream = connection->cursor) {
 		connection->cursor = TAILQ_NEXT(stream, entry);
 		if (!stream->waiting || stream_is_congested(stream))
 			continue;
@@ -312,18 +313,17 @@ rpc_stream_tell_writable(struct rpc_connection *connection)
 }
 
 void
-rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status,
-    const char *message)
+rpc_stream_finish(
+    struct rpc_stream *stream, enum rpc_status status, const char *message)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->local_done || connection->server == NULL)
 		return;
 	stream->local_done = 1;
 	stream->status = status;
 	free(stream->text);
-	stream->text = message == NULL ? NULL : strndup(message,
-	    RPC_TEXT_MAX);
+	stream->text = message == NULL ? NULL : strndup(message, RPC_TEXT_MAX);
 	if (!stream->headers_sent && rpc_server_trailers(stream) == -1) {
 		stream->local_done = 0;
 		rpc_stream_cancel(stream);
@@ -331,8 +331,8 @@ rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status,
 	}
 	if (stream->deferred) {
 		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(connection->session,
-		    stream->id);
+		(void)nghttp2_session_resume_data(
+		    connection->session, stream->id);
 	}
 	rpc_connection_wake(connection);
 }
@@ -340,15 +340,15 @@ rpc_stream_finish(struct rpc_stream *stream, enum rpc_status status,
 void
 rpc_stream_half_close(struct rpc_stream *stream)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->local_done || connection->server != NULL)
 		return;
 	stream->local_done = 1;
 	if (stream->deferred) {
 		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(connection->session,
-		    stream->id);
+		(void)nghttp2_session_resume_data(
+		    connection->session, stream->id);
 	}
 	rpc_connection_wake(connection);
 }
@@ -356,7 +356,7 @@ rpc_stream_half_close(struct rpc_stream *stream)
 void
 rpc_stream_cancel(struct rpc_stream *stream)
 {
-	struct rpc_connection	*connection = stream->connection;
+	struct rpc_connection *connection = stream->connection;
 
 	if (stream->detached)
 		return;

@@ -7,9 +7,9 @@
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
-#define DRAIN_STEP	CLOCK_SECOND	/* at most, to the second GOAWAY */
-#define LINGER		CLOCK_SECOND	/* for the peer to close first */
-#define TICK_MIN	(10 * CLOCK_MS)
+#define DRAIN_STEP CLOCK_SECOND /* at most, to the second GOAWAY */
+#define LINGER     CLOCK_SECOND /* for the peer to close first */
+#define TICK_MIN   (10 * CLOCK_MS)
 
 static int64_t
 timer_sooner(int64_t a, int64_t b)
@@ -20,9 +20,9 @@ timer_sooner(int64_t a, int64_t b)
 void
 rpc_timer_start(struct rpc_connection *connection)
 {
-	const struct rpc_limits	*limits = &connection->limits;
-	struct timeval		 tv;
-	int64_t			 in = 3600 * CLOCK_SECOND;
+	const struct rpc_limits *limits = &connection->limits;
+	struct timeval tv;
+	int64_t in = 3600 * CLOCK_SECOND;
 
 	if (connection->state < RPC_OPEN)
 		in = timer_sooner(in, limits->handshake_timeout);
@@ -46,14 +46,14 @@ rpc_timer_start(struct rpc_connection *connection)
 static void
 timer_final_goaway(struct rpc_connection *connection)
 {
-	nghttp2_session	*session = connection->session;
+	nghttp2_session *session = connection->session;
 
 	if (!connection->draining || connection->drained)
 		return;
 	connection->drained = 1;
 	(void)nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
-	    nghttp2_session_get_last_proc_stream_id(session),
-	    NGHTTP2_NO_ERROR, NULL, 0);
+	    nghttp2_session_get_last_proc_stream_id(session), NGHTTP2_NO_ERROR,
+	    NULL, 0);
 	rpc_connection_wake(connection);
 }
 
@@ -81,8 +81,8 @@ rpc_connection_drain(struct rpc_connection *connection)
 	} else {
 		connection->drain_since = clock_monotonic();
 		(void)nghttp2_submit_shutdown_notice(connection->session);
-		(void)nghttp2_submit_ping(connection->session,
-		    NGHTTP2_FLAG_NONE, NULL);
+		(void)nghttp2_submit_ping(
+		    connection->session, NGHTTP2_FLAG_NONE, NULL);
 		rpc_timer_start(connection);
 	}
 	rpc_connection_wake(connection);
@@ -92,7 +92,7 @@ rpc_connection_drain(struct rpc_connection *connection)
 static int
 timer_keepalive(struct rpc_connection *connection, int64_t now)
 {
-	int	silent = !connection->heard && connection->reading;
+	int silent = !connection->heard && connection->reading;
 
 	if (connection->limits.keepalive == 0 ||
 	    now - connection->pinged < connection->limits.keepalive - TICK_MIN)
@@ -100,8 +100,8 @@ timer_keepalive(struct rpc_connection *connection, int64_t now)
 	if (connection->ping_sent && silent)
 		return (1);
 	if (silent) {
-		(void)nghttp2_submit_ping(connection->session,
-		    NGHTTP2_FLAG_NONE, NULL);
+		(void)nghttp2_submit_ping(
+		    connection->session, NGHTTP2_FLAG_NONE, NULL);
 		connection->ping_sent = 1;
 		rpc_connection_wake(connection);
 	}
@@ -113,9 +113,9 @@ timer_keepalive(struct rpc_connection *connection, int64_t now)
 void
 rpc_timer_fired(evutil_socket_t fd, short what, void *arg)
 {
-	struct rpc_connection	*connection = arg;
-	const struct rpc_limits	*limits = &connection->limits;
-	int64_t			 now = clock_monotonic();
+	struct rpc_connection *connection = arg;
+	const struct rpc_limits *limits = &connection->limits;
+	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
@@ -127,10 +127,9 @@ rpc_timer_fired(evutil_socket_t fd, short what, void *arg)
 	else if (timer_keepalive(connection, now))
 		rpc_connection_cut(connection, "no answer to PING");
 	else {
-		if (connection->stream_count == 0 &&
-		    limits->idle_timeout > 0 &&
+		if (connection->stream_count == 0 && limits->idle_timeout > 0 &&
 		    now - connection->idle_since >=
-		    limits->idle_timeout - TICK_MIN)
+			limits->idle_timeout - TICK_MIN)
 			rpc_connection_drain(connection);
 		if (now - connection->drain_since >= DRAIN_STEP)
 			timer_final_goaway(connection);

@@ -13,20 +13,20 @@
 #include "common/rpc/internal.h"
 
 /* In the library's symbols, not in its header. */
-void	tls_config_use_fake_private_key(struct tls_config *);
+void tls_config_use_fake_private_key(struct tls_config *);
 
 static void
 tls_reason(char *error, size_t size, const char *what, const char *why)
 {
-	(void)snprintf(error, size, "%s: %s", what,
-	    why == NULL ? "out of memory" : why);
+	(void)snprintf(
+	    error, size, "%s: %s", what, why == NULL ? "out of memory" : why);
 }
 
 static int
-tls_set_identity(struct tls_config *config,
-    const struct rpc_tls_options *options)
+tls_set_identity(
+    struct tls_config *config, const struct rpc_tls_options *options)
 {
-	const uint8_t	*certificate;
+	const uint8_t *certificate;
 
 	certificate = (const uint8_t *)options->certificate_pem;
 	if (options->key_pem != NULL)
@@ -34,8 +34,8 @@ tls_set_identity(struct tls_config *config,
 		    options->certificate_length,
 		    (const uint8_t *)options->key_pem, options->key_length));
 	tls_config_use_fake_private_key(config);
-	return (tls_config_set_cert_mem(config, certificate,
-	    options->certificate_length));
+	return (tls_config_set_cert_mem(
+	    config, certificate, options->certificate_length));
 }
 
 /*
@@ -43,8 +43,8 @@ tls_set_identity(struct tls_config *config,
  * not look at; a sandboxed process cannot. Give it our own certificate.
  */
 static int
-tls_set_verify(struct tls_config *config,
-    const struct rpc_tls_options *options, int server)
+tls_set_verify(struct tls_config *config, const struct rpc_tls_options *options,
+    int server)
 {
 	if (options->verify == RPC_VERIFY_CA)
 		return (tls_config_set_ca_mem(config,
@@ -52,9 +52,10 @@ tls_set_verify(struct tls_config *config,
 	tls_config_insecure_noverifycert(config);
 	tls_config_insecure_noverifyname(config);
 	tls_config_insecure_noverifytime(config);
-	if (options->certificate_pem != NULL && tls_config_set_ca_mem(config,
-	    (const uint8_t *)options->certificate_pem,
-	    options->certificate_length) == -1)
+	if (options->certificate_pem != NULL &&
+	    tls_config_set_ca_mem(config,
+		(const uint8_t *)options->certificate_pem,
+		options->certificate_length) == -1)
 		return (-1);
 	if (server && options->verify == RPC_VERIFY_PEER_LATER)
 		tls_config_verify_client(config);
@@ -62,11 +63,11 @@ tls_set_verify(struct tls_config *config,
 }
 
 static int
-tls_set_up(struct rpc_tls *tls, const struct rpc_tls_options *options,
-    int server)
+tls_set_up(
+    struct rpc_tls *tls, const struct rpc_tls_options *options, int server)
 {
-	struct tls_config	*config = tls->config;
-	uint32_t		 protocols = TLS_PROTOCOL_TLSv1_3;
+	struct tls_config *config = tls->config;
+	uint32_t protocols = TLS_PROTOCOL_TLSv1_3;
 
 	if (options->verify != RPC_VERIFY_PEER_LATER)
 		protocols |= TLS_PROTOCOL_TLSv1_2;
@@ -101,12 +102,12 @@ tls_check_options(const struct rpc_tls_options *options, int server)
 }
 
 static struct rpc_tls *
-tls_make(const struct rpc_tls_options *options, int server, char *error,
-    size_t size)
+tls_make(
+    const struct rpc_tls_options *options, int server, char *error, size_t size)
 {
-	struct rpc_tls	*tls;
-	struct tls	*trial;
-	const char	*wrong;
+	struct rpc_tls *tls;
+	struct tls *trial;
+	const char *wrong;
 
 	if ((wrong = tls_check_options(options, server)) != NULL) {
 		tls_reason(error, size, "tls", wrong);

@@ -14,21 +14,21 @@
 
 #include "common/rpc/internal.h"
 
-#define READ_SIZE	(64 * 1024)	/* ciphertext a recv(2) */
-#define RECORD_SIZE	(16 * 1024)	/* plaintext a TLS record */
+#define READ_SIZE      (64 * 1024) /* ciphertext a recv(2) */
+#define RECORD_SIZE    (16 * 1024) /* plaintext a TLS record */
 /* More waiting than this means the peer makes us talk and does not listen. */
-#define OUT_MAX		(8 * 1024 * 1024)
-#define DISCARD_ROUNDS	8
-#define OUT_KEEP	(64 * 1024)	/* give larger empty buffers back */
+#define OUT_MAX        (8 * 1024 * 1024)
+#define DISCARD_ROUNDS 8
+#define OUT_KEEP       (64 * 1024) /* give larger empty buffers back */
 
 /* One turn of one connection at a time uses these. */
-static _Thread_local uint8_t	cipher_room[READ_SIZE];
-static _Thread_local uint8_t	plain_room[RECORD_SIZE];
+static _Thread_local uint8_t cipher_room[READ_SIZE];
+static _Thread_local uint8_t plain_room[RECORD_SIZE];
 
 static ssize_t
 transport_fill(struct rpc_transport *transport)
 {
-	ssize_t	n;
+	ssize_t n;
 
 	if (transport->drained)
 		return (TLS_WANT_POLLIN);
@@ -53,9 +53,9 @@ transport_fill(struct rpc_transport *transport)
 static ssize_t
 transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 {
-	struct rpc_transport	*transport = arg;
-	size_t			 have = buffer_length(&transport->in);
-	ssize_t			 n;
+	struct rpc_transport *transport = arg;
+	size_t have = buffer_length(&transport->in);
+	ssize_t n;
 
 	(void)tls;
 	transport->taken = 1;
@@ -80,7 +80,7 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 static ssize_t
 transport_write_cb(struct tls *tls, const void *from, size_t length, void *arg)
 {
-	struct rpc_transport	*transport = arg;
+	struct rpc_transport *transport = arg;
 
 	(void)tls;
 	if (buffer_length(&transport->out) + length > OUT_MAX ||
@@ -95,14 +95,14 @@ rpc_transport_open(struct rpc_transport *transport, struct rpc_tls *settings,
 {
 	if (settings->server != NULL) {
 		if (tls_accept_cbs(settings->server, &transport->tls,
-		    transport_read_cb, transport_write_cb, transport) == -1)
+			transport_read_cb, transport_write_cb, transport) == -1)
 			return (-1);
 	} else {
 		if ((transport->tls = tls_client()) == NULL)
 			return (-1);
 		if (tls_configure(transport->tls, settings->config) == -1 ||
 		    tls_connect_cbs(transport->tls, transport_read_cb,
-		    transport_write_cb, transport, name) == -1)
+			transport_write_cb, transport, name) == -1)
 			return (-1);
 	}
 	transport->fd = fd;
@@ -120,7 +120,7 @@ rpc_transport_close(struct rpc_transport *transport)
 		(void)rpc_transport_flush(transport);
 	}
 	if (transport->fd != -1)
-		(void)close(transport->fd);	/* nothing more to lose */
+		(void)close(transport->fd); /* nothing more to lose */
 	transport->fd = -1;
 	tls_free(transport->tls);
 	transport->tls = NULL;
@@ -139,12 +139,12 @@ rpc_transport_begin(struct rpc_transport *transport)
 int
 rpc_transport_end(struct rpc_transport *transport)
 {
-	size_t	length = transport->fresh_length;
+	size_t length = transport->fresh_length;
 
 	transport->fresh_length = 0;
 	if (length > 0)
-		return (buffer_append(&transport->in, transport->fresh,
-		    length));
+		return (
+		    buffer_append(&transport->in, transport->fresh, length));
 	if (buffer_length(&transport->in) == 0 && transport->in.size > 0)
 		buffer_free(&transport->in);
 	return (0);
@@ -153,7 +153,7 @@ rpc_transport_end(struct rpc_transport *transport)
 int
 rpc_transport_handshake(struct rpc_transport *transport)
 {
-	int	rv = tls_handshake(transport->tls);
+	int rv = tls_handshake(transport->tls);
 
 	if (rv == TLS_WANT_POLLIN || rv == TLS_WANT_POLLOUT)
 		return (1);
@@ -172,7 +172,7 @@ transport_unread(const struct rpc_transport *transport)
 ssize_t
 rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 {
-	ssize_t	n = 0;
+	ssize_t n = 0;
 
 	/*
 	 * The library also wants to be polled after it took a record without
@@ -182,7 +182,7 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 		transport->taken = 0;
 		n = tls_read(transport->tls, plain_room, sizeof(plain_room));
 	} while (n == TLS_WANT_POLLIN && transport->taken &&
-	    transport_unread(transport) > 0);
+		 transport_unread(transport) > 0);
 	if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
 		return (0);
 	if (n == -1)
@@ -194,10 +194,10 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 }
 
 int
-rpc_transport_write(struct rpc_transport *transport, const uint8_t *plain,
-    size_t length)
+rpc_transport_write(
+    struct rpc_transport *transport, const uint8_t *plain, size_t length)
 {
-	ssize_t	n;
+	ssize_t n;
 
 	while (length > 0) {
 		n = tls_write(transport->tls, plain,
@@ -226,13 +226,13 @@ rpc_transport_shutdown(struct rpc_transport *transport)
 int
 rpc_transport_discard(struct rpc_transport *transport)
 {
-	ssize_t	n;
-	int	round;
+	ssize_t n;
+	int round;
 
 	for (round = 0; round < DISCARD_ROUNDS; round++) {
 		n = recv(transport->fd, cipher_room, sizeof(cipher_room), 0);
-		if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK ||
-		    errno == EINTR))
+		if (n == -1 &&
+		    (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 			return (0);
 		if (n <= 0)
 			return (-1);
@@ -244,8 +244,8 @@ rpc_transport_discard(struct rpc_transport *transport)
 int
 rpc_transport_flush(struct rpc_transport *transport)
 {
-	struct buffer	*out = &transport->out;
-	ssize_t		 n;
+	struct buffer *out = &transport->out;
+	ssize_t n;
 
 	while (buffer_length(out) > 0) {
 		n = send(transport->fd, buffer_bytes(out), buffer_length(out),

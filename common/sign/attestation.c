@@ -12,13 +12,13 @@
 #include "common/sign/attestation.h"
 #include "common/sign/encode.h"
 
-#define CONNECT_DOMAIN	"hermes-connect-v2"
+#define CONNECT_DOMAIN "hermes-connect-v2"
 
 static int
 bytes_compare(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	size_t	common = a_length < b_length ? a_length : b_length;
-	int	order = common == 0 ? 0 : memcmp(a, b, common);
+	size_t common = a_length < b_length ? a_length : b_length;
+	int order = common == 0 ? 0 : memcmp(a, b, common);
 
 	if (order != 0)
 		return (order);
@@ -29,21 +29,21 @@ bytes_compare(const char *a, size_t a_length, const char *b, size_t b_length)
 static int
 pair_compare(const void *a, const void *b)
 {
-	const struct metadata_pair	*x = a, *y = b;
-	int				 order;
+	const struct metadata_pair *x = a, *y = b;
+	int order;
 
 	order = bytes_compare(x->key, x->key_length, y->key, y->key_length);
 	if (order == 0)
-		order = bytes_compare(x->value, x->value_length, y->value,
-		    y->value_length);
+		order = bytes_compare(
+		    x->value, x->value_length, y->value, y->value_length);
 	return (order);
 }
 
 static void
 hash_lp(crypto_hash_sha256_state *state, const char *bytes, size_t length)
 {
-	uint8_t		prefix[4];
-	struct encoder	encoder = { prefix, sizeof(prefix), 0, 0 };
+	uint8_t prefix[4];
+	struct encoder encoder = { prefix, sizeof(prefix), 0, 0 };
 
 	encode_u32(&encoder, (uint32_t)length);
 	(void)crypto_hash_sha256_update(state, prefix, sizeof(prefix));
@@ -51,11 +51,10 @@ hash_lp(crypto_hash_sha256_state *state, const char *bytes, size_t length)
 }
 
 void
-metadata_hash(uint8_t hash[KEY_SIZE], struct metadata_pair *pairs,
-    size_t count)
+metadata_hash(uint8_t hash[KEY_SIZE], struct metadata_pair *pairs, size_t count)
 {
-	crypto_hash_sha256_state	state;
-	size_t				i;
+	crypto_hash_sha256_state state;
+	size_t i;
 
 	if (count > 1)
 		qsort(pairs, count, sizeof(*pairs), pair_compare);
@@ -68,10 +67,10 @@ metadata_hash(uint8_t hash[KEY_SIZE], struct metadata_pair *pairs,
 }
 
 size_t
-attestation_signed_bytes(const struct attestation *attestation,
-    uint8_t out[ATTESTATION_SIGNED_MAX])
+attestation_signed_bytes(
+    const struct attestation *attestation, uint8_t out[ATTESTATION_SIGNED_MAX])
 {
-	struct encoder	encoder = { out, ATTESTATION_SIGNED_MAX, 0, 0 };
+	struct encoder encoder = { out, ATTESTATION_SIGNED_MAX, 0, 0 };
 
 	encode_text(&encoder, CONNECT_DOMAIN);
 	encode_lp(&encoder, attestation->node_key, KEY_SIZE);
@@ -88,27 +87,27 @@ static int
 attestation_form(const struct attestation *attestation)
 {
 	return ((attestation->kind == ATTESTATION_V1 ||
-	    attestation->kind == ATTESTATION_V2) &&
-	    node_id_valid(attestation->node_id,
-	    strnlen(attestation->node_id, NODE_ID_SIZE)));
+		    attestation->kind == ATTESTATION_V2) &&
+		node_id_valid(attestation->node_id,
+		    strnlen(attestation->node_id, NODE_ID_SIZE)));
 }
 
 static int
 attestation_in_time(const struct attestation *attestation, int64_t now)
 {
 	return (attestation->issued_at >= 0 &&
-	    attestation->expires_at > attestation->issued_at &&
-	    attestation->expires_at - attestation->issued_at <=
-	    ATTESTATION_MAX_AGE &&
-	    attestation->issued_at - ATTESTATION_SKEW <= now &&
-	    attestation->expires_at >= now - ATTESTATION_SKEW);
+		attestation->expires_at > attestation->issued_at &&
+		attestation->expires_at - attestation->issued_at <=
+		    ATTESTATION_MAX_AGE &&
+		attestation->issued_at - ATTESTATION_SKEW <= now &&
+		attestation->expires_at >= now - ATTESTATION_SKEW);
 }
 
 int
 attestation_verify(const struct attestation *attestation, int64_t now)
 {
-	uint8_t	bytes[ATTESTATION_SIGNED_MAX];
-	size_t	length;
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
+	size_t length;
 
 	if (!attestation_form(attestation)) {
 		errno = EINVAL;
@@ -117,7 +116,7 @@ attestation_verify(const struct attestation *attestation, int64_t now)
 	length = attestation_signed_bytes(attestation, bytes);
 	if (attestation->kind == ATTESTATION_V2 &&
 	    crypto_sign_verify_detached(attestation->signature, bytes, length,
-	    attestation->app_key) != 0) {
+		attestation->app_key) != 0) {
 		errno = EACCES;
 		return (-1);
 	}
@@ -132,8 +131,8 @@ size_t
 attestation_v1_bytes(uint8_t *out, size_t size, const char *node_id,
     struct metadata_pair *pairs, size_t count)
 {
-	struct encoder	encoder = { out, size, 0, 0 };
-	size_t		i;
+	struct encoder encoder = { out, size, 0, 0 };
+	size_t i;
 
 	if (count > 1)
 		qsort(pairs, count, sizeof(*pairs), pair_compare);
@@ -147,11 +146,11 @@ attestation_v1_bytes(uint8_t *out, size_t size, const char *node_id,
 
 /* u8 kind, the keys, node_id padded with NUL, times, hash, signature. */
 void
-attestation_encode(const struct attestation *attestation,
-    uint8_t out[ATTESTATION_ENCODED])
+attestation_encode(
+    const struct attestation *attestation, uint8_t out[ATTESTATION_ENCODED])
 {
-	struct encoder	encoder = { out, ATTESTATION_ENCODED, 0, 0 };
-	char		node_id[NODE_ID_SIZE] = "";
+	struct encoder encoder = { out, ATTESTATION_ENCODED, 0, 0 };
+	char node_id[NODE_ID_SIZE] = "";
 
 	memcpy(node_id, attestation->node_id,
 	    strnlen(attestation->node_id, NODE_ID_SIZE));
@@ -167,10 +166,10 @@ attestation_encode(const struct attestation *attestation,
 }
 
 int
-attestation_decode(struct attestation *attestation, const uint8_t *bytes,
-    size_t length)
+attestation_decode(
+    struct attestation *attestation, const uint8_t *bytes, size_t length)
 {
-	struct decoder	decoder = { bytes, length, 0 };
+	struct decoder decoder = { bytes, length, 0 };
 
 	memset(attestation, 0, sizeof(*attestation));
 	attestation->kind = decode_u8(&decoder);

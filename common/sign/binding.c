@@ -15,13 +15,13 @@
 #include "common/sign/certificate.h"
 #include "common/sign/encode.h"
 
-#define TLS_DOMAIN	"hermes-tls-v1"
+#define TLS_DOMAIN "hermes-tls-v1"
 
 size_t
 binding_signed_bytes(const struct binding *binding,
     const uint8_t spki_sha256[KEY_SIZE], uint8_t out[BINDING_SIGNED_MAX])
 {
-	struct encoder	encoder = { out, BINDING_SIGNED_MAX, 0, 0 };
+	struct encoder encoder = { out, BINDING_SIGNED_MAX, 0, 0 };
 
 	encode_text(&encoder, TLS_DOMAIN);
 	encode_lp(&encoder, binding->node_id,
@@ -35,8 +35,8 @@ binding_signed_bytes(const struct binding *binding,
 size_t
 binding_encode(const struct binding *binding, uint8_t out[BINDING_ENCODED_MAX])
 {
-	struct encoder	encoder = { out, BINDING_ENCODED_MAX, 0, 0 };
-	uint8_t		certificate[CERTIFICATE_ENCODED];
+	struct encoder encoder = { out, BINDING_ENCODED_MAX, 0, 0 };
+	uint8_t certificate[CERTIFICATE_ENCODED];
 
 	encode_lp(&encoder, binding->node_id,
 	    strnlen(binding->node_id, NODE_ID_SIZE));
@@ -53,8 +53,8 @@ binding_encode(const struct binding *binding, uint8_t out[BINDING_ENCODED_MAX])
 int
 binding_decode(struct binding *binding, const uint8_t *bytes, size_t length)
 {
-	struct decoder	decoder = { bytes, length, 0 };
-	uint8_t		certificate[CERTIFICATE_ENCODED];
+	struct decoder decoder = { bytes, length, 0 };
+	uint8_t certificate[CERTIFICATE_ENCODED];
 
 	memset(binding, 0, sizeof(*binding));
 	decode_lp_text(&decoder, binding->node_id, sizeof(binding->node_id));
@@ -69,8 +69,8 @@ binding_decode(struct binding *binding, const uint8_t *bytes, size_t length)
 		return (-1);
 	}
 	if (binding->has_certificate)
-		return (certificate_decode(&binding->certificate, certificate,
-		    sizeof(certificate)));
+		return (certificate_decode(
+		    &binding->certificate, certificate, sizeof(certificate)));
 	return (0);
 }
 
@@ -78,8 +78,8 @@ binding_decode(struct binding *binding, const uint8_t *bytes, size_t length)
 static const ASN1_OCTET_STRING *
 binding_extension(X509 *x509)
 {
-	ASN1_OBJECT	*object = OBJ_txt2obj(BINDING_OID, 1);
-	int		 found = -1, second = -1;
+	ASN1_OBJECT *object = OBJ_txt2obj(BINDING_OID, 1);
+	int found = -1, second = -1;
 
 	if (object == NULL)
 		return (NULL);
@@ -95,8 +95,8 @@ binding_extension(X509 *x509)
 static int
 x509_spki_hash(X509 *x509, uint8_t spki_sha256[KEY_SIZE])
 {
-	uint8_t	*der = NULL;
-	int	 length;
+	uint8_t *der = NULL;
+	int length;
 
 	length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509), &der);
 	if (length <= 0)
@@ -107,22 +107,22 @@ x509_spki_hash(X509 *x509, uint8_t spki_sha256[KEY_SIZE])
 }
 
 static int
-binding_verify(const struct binding *binding,
-    const uint8_t spki_sha256[KEY_SIZE])
+binding_verify(
+    const struct binding *binding, const uint8_t spki_sha256[KEY_SIZE])
 {
-	uint8_t	bytes[BINDING_SIGNED_MAX];
-	size_t	length;
+	uint8_t bytes[BINDING_SIGNED_MAX];
+	size_t length;
 
 	if (binding->has_certificate &&
 	    (strcmp(binding->certificate.node_id, binding->node_id) != 0 ||
-	    memcmp(binding->certificate.node_key, binding->node_key,
-	    KEY_SIZE) != 0)) {
+		memcmp(binding->certificate.node_key, binding->node_key,
+		    KEY_SIZE) != 0)) {
 		errno = EINVAL;
 		return (-1);
 	}
 	length = binding_signed_bytes(binding, spki_sha256, bytes);
-	if (crypto_sign_verify_detached(binding->signature, bytes, length,
-	    binding->node_key) != 0) {
+	if (crypto_sign_verify_detached(
+		binding->signature, bytes, length, binding->node_key) != 0) {
 		errno = EACCES;
 		return (-1);
 	}
@@ -133,10 +133,10 @@ int
 binding_from_x509(struct binding *binding, uint8_t spki_sha256[KEY_SIZE],
     const uint8_t *der, size_t length)
 {
-	const ASN1_OCTET_STRING	*value;
-	const uint8_t		*at = der;
-	X509			*x509 = NULL;
-	int			 result = -1;
+	const ASN1_OCTET_STRING *value;
+	const uint8_t *at = der;
+	X509 *x509 = NULL;
+	int result = -1;
 
 	errno = EINVAL;
 	if (length > INT32_MAX ||
@@ -147,9 +147,9 @@ binding_from_x509(struct binding *binding, uint8_t spki_sha256[KEY_SIZE],
 		goto done;
 	}
 	if (binding_decode(binding, ASN1_STRING_get0_data(value),
-	    (size_t)ASN1_STRING_length(value)) == 0)
+		(size_t)ASN1_STRING_length(value)) == 0)
 		result = binding_verify(binding, spki_sha256);
- done:
+done:
 	if (x509 != NULL) {
 		int saved = errno;
 

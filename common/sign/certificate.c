@@ -11,13 +11,13 @@
 #include "common/sign/certificate.h"
 #include "common/sign/encode.h"
 
-#define MEMBER_DOMAIN	"hermes-member-v1"
+#define MEMBER_DOMAIN "hermes-member-v1"
 
 size_t
-certificate_signed_bytes(const struct certificate *certificate,
-    uint8_t out[CERTIFICATE_SIGNED_MAX])
+certificate_signed_bytes(
+    const struct certificate *certificate, uint8_t out[CERTIFICATE_SIGNED_MAX])
 {
-	struct encoder	encoder = { out, CERTIFICATE_SIGNED_MAX, 0, 0 };
+	struct encoder encoder = { out, CERTIFICATE_SIGNED_MAX, 0, 0 };
 
 	encode_text(&encoder, MEMBER_DOMAIN);
 	encode_lp(&encoder, certificate->mesh_id, KEY_SIZE);
@@ -33,19 +33,19 @@ int
 certificate_verify(const struct certificate *certificate,
     const uint8_t authority[KEY_SIZE], int64_t now)
 {
-	uint8_t	bytes[CERTIFICATE_SIGNED_MAX], mesh_id[KEY_SIZE];
-	size_t	length;
+	uint8_t bytes[CERTIFICATE_SIGNED_MAX], mesh_id[KEY_SIZE];
+	size_t length;
 
 	mesh_id_make(mesh_id, authority);
 	if (memcmp(mesh_id, certificate->mesh_id, KEY_SIZE) != 0 ||
 	    !node_id_valid(certificate->node_id,
-	    strnlen(certificate->node_id, NODE_ID_SIZE))) {
+		strnlen(certificate->node_id, NODE_ID_SIZE))) {
 		errno = EINVAL;
 		return (-1);
 	}
 	length = certificate_signed_bytes(certificate, bytes);
-	if (crypto_sign_verify_detached(certificate->signature, bytes, length,
-	    authority) != 0) {
+	if (crypto_sign_verify_detached(
+		certificate->signature, bytes, length, authority) != 0) {
 		errno = EACCES;
 		return (-1);
 	}
@@ -58,11 +58,11 @@ certificate_verify(const struct certificate *certificate,
 
 /* mesh_id, node_id padded with NUL, node_key, serial, not_after, signature. */
 void
-certificate_encode(const struct certificate *certificate,
-    uint8_t out[CERTIFICATE_ENCODED])
+certificate_encode(
+    const struct certificate *certificate, uint8_t out[CERTIFICATE_ENCODED])
 {
-	struct encoder	encoder = { out, CERTIFICATE_ENCODED, 0, 0 };
-	char		node_id[NODE_ID_SIZE] = "";
+	struct encoder encoder = { out, CERTIFICATE_ENCODED, 0, 0 };
+	char node_id[NODE_ID_SIZE] = "";
 
 	memcpy(node_id, certificate->node_id,
 	    strnlen(certificate->node_id, NODE_ID_SIZE));
@@ -75,10 +75,10 @@ certificate_encode(const struct certificate *certificate,
 }
 
 int
-certificate_decode(struct certificate *certificate, const uint8_t *bytes,
-    size_t length)
+certificate_decode(
+    struct certificate *certificate, const uint8_t *bytes, size_t length)
 {
-	struct decoder	decoder = { bytes, length, 0 };
+	struct decoder decoder = { bytes, length, 0 };
 
 	memset(certificate, 0, sizeof(*certificate));
 	decode_bytes(&decoder, certificate->mesh_id, KEY_SIZE);

@@ -46,8 +46,8 @@ encode_u8(struct encoder *encoder, uint8_t value)
 void
 encode_u32(struct encoder *encoder, uint32_t value)
 {
-	uint8_t	bytes[4];
-	int	i;
+	uint8_t bytes[4];
+	int i;
 
 	for (i = 0; i < 4; i++)
 		bytes[i] = (uint8_t)(value >> (24 - 8 * i));
@@ -57,8 +57,8 @@ encode_u32(struct encoder *encoder, uint32_t value)
 void
 encode_u64(struct encoder *encoder, uint64_t value)
 {
-	uint8_t	bytes[8];
-	int	i;
+	uint8_t bytes[8];
+	int i;
 
 	for (i = 0; i < 8; i++)
 		bytes[i] = (uint8_t)(value >> (56 - 8 * i));
@@ -83,7 +83,7 @@ decode_bytes(struct decoder *decoder, void *bytes, size_t length)
 uint8_t
 decode_u8(struct decoder *decoder)
 {
-	uint8_t	value;
+	uint8_t value;
 
 	decode_bytes(decoder, &value, sizeof(value));
 	return (value);
@@ -92,9 +92,9 @@ decode_u8(struct decoder *decoder)
 uint32_t
 decode_u32(struct decoder *decoder)
 {
-	uint8_t		bytes[4];
-	uint32_t	value = 0;
-	int		i;
+	uint8_t bytes[4];
+	uint32_t value = 0;
+	int i;
 
 	decode_bytes(decoder, bytes, sizeof(bytes));
 	for (i = 0; i < 4; i++)
@@ -105,7 +105,7 @@ decode_u32(struct decoder *decoder)
 uint64_t
 decode_u64(struct decoder *decoder)
 {
-	uint64_t	high = decode_u32(decoder);
+	uint64_t high = decode_u32(decoder);
 
 	return (high << 32 | decode_u32(decoder));
 }
@@ -113,7 +113,7 @@ decode_u64(struct decoder *decoder)
 void
 decode_lp_text(struct decoder *decoder, char *out, size_t size)
 {
-	uint32_t	length = decode_u32(decoder);
+	uint32_t length = decode_u32(decoder);
 
 	if (size == 0 || length >= size)
 		decoder->failed = 1;
@@ -128,8 +128,8 @@ decode_lp_text(struct decoder *decoder, char *out, size_t size)
 void
 decode_node_id(struct decoder *decoder, char *out)
 {
-	static const char	zeros[NODE_ID_SIZE];
-	size_t			length;
+	static const char zeros[NODE_ID_SIZE];
+	size_t length;
 
 	decode_bytes(decoder, out, NODE_ID_SIZE);
 	length = strnlen(out, NODE_ID_SIZE);

@@ -11,18 +11,18 @@
 #include "common/sign/encode.h"
 #include "common/sign/ids.h"
 
-#define HANDLE_DOMAIN	"hermes-chat-handle-v1"
+#define HANDLE_DOMAIN "hermes-chat-handle-v1"
 
 int
 node_id_valid(const char *text, size_t length)
 {
-	size_t	i;
+	size_t i;
 
 	if (length < 1 || length >= NODE_ID_SIZE)
 		return (0);
 	for (i = 0; i < length; i++)
 		if (!((text[i] >= 'a' && text[i] <= 'z') ||
-		    (text[i] >= '0' && text[i] <= '9') || text[i] == '-'))
+			(text[i] >= '0' && text[i] <= '9') || text[i] == '-'))
 			return (0);
 	return (1);
 }
@@ -35,8 +35,8 @@ node_id_valid(const char *text, size_t length)
 static size_t
 utf8_next(const uint8_t *text, size_t left, uint32_t *character)
 {
-	static const uint32_t	least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t			length, i;
+	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t length, i;
 
 	if (text[0] < 0x80) {
 		*character = text[0];
@@ -67,9 +67,9 @@ utf8_next(const uint8_t *text, size_t left, uint32_t *character)
 int
 chat_id_valid(const char *text, size_t length)
 {
-	const uint8_t	*bytes = (const uint8_t *)text;
-	uint32_t	 character;
-	size_t		 i, step;
+	const uint8_t *bytes = (const uint8_t *)text;
+	uint32_t character;
+	size_t i, step;
 
 	if (length < 1 || length >= CHAT_ID_SIZE)
 		return (0);
@@ -86,11 +86,10 @@ int
 chat_key_make(struct chat_key *key, const char *chat_id,
     const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE])
 {
-	uint8_t		bytes[sizeof(HANDLE_DOMAIN) + 4 + CHAT_ID_SIZE +
-			    2 * KEY_SIZE];
-	struct encoder	encoder = { bytes, sizeof(bytes), 0, 0 };
-	int		order = memcmp(local, peer, KEY_SIZE);
-	size_t		length = strlen(chat_id);
+	uint8_t bytes[sizeof(HANDLE_DOMAIN) + 4 + CHAT_ID_SIZE + 2 * KEY_SIZE];
+	struct encoder encoder = { bytes, sizeof(bytes), 0, 0 };
+	int order = memcmp(local, peer, KEY_SIZE);
+	size_t length = strlen(chat_id);
 
 	if (order == 0 || length >= CHAT_ID_SIZE) {
 		errno = EINVAL;
@@ -103,7 +102,7 @@ chat_key_make(struct chat_key *key, const char *chat_id,
 	encode_bytes(&encoder, order < 0 ? local : peer, KEY_SIZE);
 	encode_bytes(&encoder, order < 0 ? peer : local, KEY_SIZE);
 	(void)crypto_generichash(key->handle, KEY_SIZE, bytes, encoder.length,
-	    NULL, 0);	/* fails on wrong sizes only */
+	    NULL, 0); /* fails on wrong sizes only */
 	return (0);
 }
 

@@ -11,20 +11,20 @@
 #include "common/sign/encode.h"
 #include "common/sign/offer.h"
 
-#define OFFER_DOMAIN	"hermes-offer-v1"
+#define OFFER_DOMAIN "hermes-offer-v1"
 
 static int
 offer_form(const struct offer *offer)
 {
 	return (offer->version >= 1 && (offer->flags & ~OFFER_FLAGS) == 0 &&
-	    (offer->side == CHAT_LO || offer->side == CHAT_HI) &&
-	    memcmp(offer->app_lo, offer->app_hi, KEY_SIZE) < 0);
+		(offer->side == CHAT_LO || offer->side == CHAT_HI) &&
+		memcmp(offer->app_lo, offer->app_hi, KEY_SIZE) < 0);
 }
 
 void
 offer_signed_bytes(const struct offer *offer, uint8_t out[OFFER_SIGNED])
 {
-	struct encoder	encoder = { out, OFFER_SIGNED, 0, 0 };
+	struct encoder encoder = { out, OFFER_SIGNED, 0, 0 };
 
 	encode_text(&encoder, OFFER_DOMAIN);
 	encode_bytes(&encoder, offer->handle, KEY_SIZE);
@@ -44,7 +44,7 @@ offer_signed_bytes(const struct offer *offer, uint8_t out[OFFER_SIGNED])
 int
 offer_verify(const struct offer *offer)
 {
-	uint8_t	bytes[OFFER_SIGNED];
+	uint8_t bytes[OFFER_SIGNED];
 
 	if (!offer_form(offer)) {
 		errno = EINVAL;
@@ -52,7 +52,8 @@ offer_verify(const struct offer *offer)
 	}
 	offer_signed_bytes(offer, bytes);
 	if (crypto_sign_verify_detached(offer->signature, bytes, sizeof(bytes),
-	    offer->side == CHAT_LO ? offer->node_lo : offer->node_hi) != 0) {
+		offer->side == CHAT_LO ? offer->node_lo : offer->node_hi) !=
+	    0) {
 		errno = EACCES;
 		return (-1);
 	}
@@ -69,8 +70,8 @@ offer_encode(const struct offer *offer, uint8_t out[OFFER_ENCODED])
 int
 offer_decode(struct offer *offer, const uint8_t *bytes, size_t length)
 {
-	struct decoder	decoder = { bytes, length, 0 };
-	char		domain[sizeof(OFFER_DOMAIN)] = "";
+	struct decoder decoder = { bytes, length, 0 };
+	char domain[sizeof(OFFER_DOMAIN)] = "";
 
 	memset(offer, 0, sizeof(*offer));
 	decode_bytes(&decoder, domain, sizeof(OFFER_DOMAIN) - 1);

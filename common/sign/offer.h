@@ -10,27 +10,27 @@
 
 #include "common/sign/ids.h"
 
-#define OFFER_AES	0x1	/* this CPU has AES-256-GCM in hardware */
-#define OFFER_RESET	0x2	/* start again from link 0 */
-#define OFFER_SHA512	0x4	/* wants HKDF-SHA512; both must */
-#define OFFER_FLAGS	0x7
+#define OFFER_AES    0x1 /* this CPU has AES-256-GCM in hardware */
+#define OFFER_RESET  0x2 /* start again from link 0 */
+#define OFFER_SHA512 0x4 /* wants HKDF-SHA512; both must */
+#define OFFER_FLAGS  0x7
 
 struct offer {
-	uint8_t		handle[KEY_SIZE];
-	uint32_t	version;	/* >= 1 */
-	uint32_t	flags;		/* OFFER_* */
-	uint32_t	side;		/* enum chat_side that offers */
-	uint32_t	zero;
-	uint8_t		app_lo[KEY_SIZE];
-	uint8_t		app_hi[KEY_SIZE];
-	uint8_t		node_lo[KEY_SIZE];	/* identity of app_lo's node */
-	uint8_t		node_hi[KEY_SIZE];
-	uint8_t		ephemeral[KEY_SIZE];	/* X25519 public key */
+	uint8_t handle[KEY_SIZE];
+	uint32_t version; /* >= 1 */
+	uint32_t flags;   /* OFFER_* */
+	uint32_t side;    /* enum chat_side that offers */
+	uint32_t zero;
+	uint8_t app_lo[KEY_SIZE];
+	uint8_t app_hi[KEY_SIZE];
+	uint8_t node_lo[KEY_SIZE]; /* identity of app_lo's node */
+	uint8_t node_hi[KEY_SIZE];
+	uint8_t ephemeral[KEY_SIZE]; /* X25519 public key */
 	/* BLAKE2b-256("hermes-link-v1" || link of version - 1) */
-	uint8_t		link_commitment[KEY_SIZE];
-	uint8_t		app_key_hash[KEY_SIZE];	/* SHA-256; 0 when none */
-	uint64_t	generation;	/* of the store; never goes back */
-	uint8_t		signature[SIGNATURE_SIZE]; /* by the side's node */
+	uint8_t link_commitment[KEY_SIZE];
+	uint8_t app_key_hash[KEY_SIZE];    /* SHA-256; 0 when none */
+	uint64_t generation;               /* of the store; never goes back */
+	uint8_t signature[SIGNATURE_SIZE]; /* by the side's node */
 };
 
 /*
@@ -39,17 +39,16 @@ struct offer {
  * link_commitment || app_key_hash || BE64 generation. They are also what the
  * derivation binds in. Always OFFER_SIGNED long.
  */
-#define OFFER_SIGNED	288
-void	offer_signed_bytes(const struct offer *offer,
-	    uint8_t out[OFFER_SIGNED]);
+#define OFFER_SIGNED 288
+void offer_signed_bytes(const struct offer *offer, uint8_t out[OFFER_SIGNED]);
 
 /* 0, or -1 with errno EINVAL (form: flags, side, version, handle order) or
  * EACCES (signature by the side's node key). */
-int	offer_verify(const struct offer *offer);
+int offer_verify(const struct offer *offer);
 
 /* As in SetupTieline.offer: the signed bytes, then the signature. */
-#define OFFER_ENCODED	(OFFER_SIGNED + SIGNATURE_SIZE)
-void	offer_encode(const struct offer *offer, uint8_t out[OFFER_ENCODED]);
-int	offer_decode(struct offer *offer, const uint8_t *bytes, size_t length);
+#define OFFER_ENCODED (OFFER_SIGNED + SIGNATURE_SIZE)
+void offer_encode(const struct offer *offer, uint8_t out[OFFER_ENCODED]);
+int offer_decode(struct offer *offer, const uint8_t *bytes, size_t length);
 
 #endif

@@ -11,8 +11,8 @@
 #include "common/sign/encode.h"
 #include "common/sign/statement.h"
 
-#define CHALLENGE_DOMAIN	"hermes-challenge-v2"
-#define CHAT_LABEL		"hermes-chat-session"
+#define CHALLENGE_DOMAIN "hermes-challenge-v2"
+#define CHAT_LABEL       "hermes-chat-session"
 
 static const char *const domains[STATEMENT_KINDS] = {
 	[STATEMENT_DESCRIPTOR] = "hermes-descriptor-v1",
@@ -28,7 +28,7 @@ statement_signed_bytes(enum statement_kind kind, const char *node_id,
     const uint8_t node_key[KEY_SIZE], uint64_t number,
     const uint8_t digest[KEY_SIZE], uint8_t out[STATEMENT_SIGNED_MAX])
 {
-	struct encoder	encoder = { out, STATEMENT_SIGNED_MAX, 0, 0 };
+	struct encoder encoder = { out, STATEMENT_SIGNED_MAX, 0, 0 };
 
 	if (kind < STATEMENT_DESCRIPTOR || kind >= STATEMENT_KINDS)
 		return (0);
@@ -46,13 +46,13 @@ statement_verify(enum statement_kind kind, const char *node_id,
     const uint8_t digest[KEY_SIZE], const uint8_t signature[SIGNATURE_SIZE],
     const uint8_t signer[KEY_SIZE])
 {
-	uint8_t	bytes[STATEMENT_SIGNED_MAX];
-	size_t	length;
+	uint8_t bytes[STATEMENT_SIGNED_MAX];
+	size_t length;
 
-	length = statement_signed_bytes(kind, node_id, node_key, number,
-	    digest, bytes);
-	if (length == 0 || crypto_sign_verify_detached(signature, bytes,
-	    length, signer) != 0) {
+	length = statement_signed_bytes(
+	    kind, node_id, node_key, number, digest, bytes);
+	if (length == 0 || crypto_sign_verify_detached(
+			       signature, bytes, length, signer) != 0) {
 		errno = EACCES;
 		return (-1);
 	}
@@ -64,7 +64,7 @@ challenge_signed_bytes(const uint8_t nonce[KEY_SIZE], const char *node_id,
     const char *mesh_id, const uint8_t spki_sha256[KEY_SIZE],
     uint8_t out[CHALLENGE_SIGNED_MAX])
 {
-	struct encoder	encoder = { out, CHALLENGE_SIGNED_MAX, 0, 0 };
+	struct encoder encoder = { out, CHALLENGE_SIGNED_MAX, 0, 0 };
 
 	encode_text(&encoder, CHALLENGE_DOMAIN);
 	encode_lp(&encoder, nonce, KEY_SIZE);
@@ -75,10 +75,10 @@ challenge_signed_bytes(const uint8_t nonce[KEY_SIZE], const char *node_id,
 }
 
 size_t
-start_chat_signed_bytes(const struct start_chat_fields *fields, uint8_t *out,
-    size_t size)
+start_chat_signed_bytes(
+    const struct start_chat_fields *fields, uint8_t *out, size_t size)
 {
-	struct encoder	encoder = { out, size, 0, 0 };
+	struct encoder encoder = { out, size, 0, 0 };
 
 	encode_text(&encoder, fields->chat_id);
 	encode_u8(&encoder, 0);

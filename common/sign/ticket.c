@@ -13,15 +13,15 @@
 #include "common/sign/encode.h"
 #include "common/sign/ticket.h"
 
-#define TICKET_DOMAIN	"hermes-ticket-v1"
-#define TICKET_PREFIX	"hermes1"
+#define TICKET_DOMAIN "hermes-ticket-v1"
+#define TICKET_PREFIX "hermes1"
 
 static const char base32_digits[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 static int
 endpoint_valid(const char *text)
 {
-	size_t	length = strnlen(text, ENDPOINT_SIZE), i;
+	size_t length = strnlen(text, ENDPOINT_SIZE), i;
 
 	if (length < 3 || length >= ENDPOINT_SIZE)
 		return (0);
@@ -34,7 +34,7 @@ endpoint_valid(const char *text)
 static int
 ticket_form(const struct ticket *ticket)
 {
-	uint32_t	i;
+	uint32_t i;
 
 	if (ticket->endpoint_count < 1 ||
 	    ticket->endpoint_count > TICKET_ENDPOINTS)
@@ -50,7 +50,7 @@ ticket_form(const struct ticket *ticket)
 static void
 ticket_body(struct encoder *encoder, const struct ticket *ticket)
 {
-	uint32_t	i, count = ticket->endpoint_count;
+	uint32_t i, count = ticket->endpoint_count;
 
 	if (count > TICKET_ENDPOINTS)
 		count = TICKET_ENDPOINTS;
@@ -67,10 +67,10 @@ ticket_body(struct encoder *encoder, const struct ticket *ticket)
 }
 
 size_t
-ticket_signed_bytes(const struct ticket *ticket,
-    uint8_t out[TICKET_ENCODED_MAX])
+ticket_signed_bytes(
+    const struct ticket *ticket, uint8_t out[TICKET_ENCODED_MAX])
 {
-	struct encoder	encoder = { out, TICKET_ENCODED_MAX, 0, 0 };
+	struct encoder encoder = { out, TICKET_ENCODED_MAX, 0, 0 };
 
 	encode_text(&encoder, TICKET_DOMAIN);
 	ticket_body(&encoder, ticket);
@@ -80,7 +80,7 @@ ticket_signed_bytes(const struct ticket *ticket,
 size_t
 ticket_encode(const struct ticket *ticket, uint8_t out[TICKET_ENCODED_MAX])
 {
-	struct encoder	encoder = { out, TICKET_ENCODED_MAX, 0, 0 };
+	struct encoder encoder = { out, TICKET_ENCODED_MAX, 0, 0 };
 
 	ticket_body(&encoder, ticket);
 	encode_bytes(&encoder, ticket->signature, SIGNATURE_SIZE);
@@ -90,8 +90,8 @@ ticket_encode(const struct ticket *ticket, uint8_t out[TICKET_ENCODED_MAX])
 int
 ticket_decode(struct ticket *ticket, const uint8_t *bytes, size_t length)
 {
-	struct decoder	decoder = { bytes, length, 0 };
-	uint32_t	i;
+	struct decoder decoder = { bytes, length, 0 };
+	uint32_t i;
 
 	memset(ticket, 0, sizeof(*ticket));
 	decode_bytes(&decoder, ticket->mesh_id, KEY_SIZE);
@@ -105,10 +105,9 @@ ticket_decode(struct ticket *ticket, const uint8_t *bytes, size_t length)
 		return (-1);
 	}
 	for (i = 0; i < ticket->endpoint_count; i++) {
-		decode_bytes(&decoder, ticket->endpoints[i].node_key,
-		    KEY_SIZE);
-		decode_lp_text(&decoder, ticket->endpoints[i].endpoint,
-		    ENDPOINT_SIZE);
+		decode_bytes(&decoder, ticket->endpoints[i].node_key, KEY_SIZE);
+		decode_lp_text(
+		    &decoder, ticket->endpoints[i].endpoint, ENDPOINT_SIZE);
 	}
 	decode_bytes(&decoder, ticket->signature, SIGNATURE_SIZE);
 	if (decode_done(&decoder) == -1 || !ticket_form(ticket)) {
@@ -122,9 +121,9 @@ ticket_decode(struct ticket *ticket, const uint8_t *bytes, size_t length)
 static void
 base32_encode(char *out, const uint8_t *bytes, size_t length)
 {
-	uint32_t	bits = 0;
-	size_t		i;
-	int		held = 0;
+	uint32_t bits = 0;
+	size_t i;
+	int held = 0;
 
 	for (i = 0; i < length; i++) {
 		bits = bits << 8 | bytes[i];
@@ -153,9 +152,9 @@ base32_digit(char c)
 static size_t
 base32_decode(uint8_t *out, size_t size, const char *text, size_t length)
 {
-	uint32_t	bits = 0;
-	size_t		used = 0, i;
-	int		held = 0, digit;
+	uint32_t bits = 0;
+	size_t used = 0, i;
+	int held = 0, digit;
 
 	for (i = 0; i < length; i++) {
 		if ((digit = base32_digit(text[i])) == -1)
@@ -177,8 +176,8 @@ base32_decode(uint8_t *out, size_t size, const char *text, size_t length)
 void
 ticket_to_text(const struct ticket *ticket, char out[TICKET_TEXT_MAX])
 {
-	uint8_t	bytes[TICKET_ENCODED_MAX];
-	size_t	length = ticket_encode(ticket, bytes);
+	uint8_t bytes[TICKET_ENCODED_MAX];
+	size_t length = ticket_encode(ticket, bytes);
 
 	(void)strlcpy(out, TICKET_PREFIX, TICKET_TEXT_MAX);
 	base32_encode(out + strlen(TICKET_PREFIX), bytes, length);
@@ -187,8 +186,8 @@ ticket_to_text(const struct ticket *ticket, char out[TICKET_TEXT_MAX])
 int
 ticket_from_text(struct ticket *ticket, const char *text)
 {
-	uint8_t	bytes[TICKET_ENCODED_MAX];
-	size_t	length, prefix = strlen(TICKET_PREFIX);
+	uint8_t bytes[TICKET_ENCODED_MAX];
+	size_t length, prefix = strlen(TICKET_PREFIX);
 
 	while (isspace((unsigned char)*text))
 		text++;
@@ -197,8 +196,8 @@ ticket_from_text(struct ticket *ticket, const char *text)
 		length--;
 	if (length <= prefix || length >= TICKET_TEXT_MAX ||
 	    strncasecmp(text, TICKET_PREFIX, prefix) != 0 ||
-	    (length = base32_decode(bytes, sizeof(bytes), text + prefix,
-	    length - prefix)) == 0) {
+	    (length = base32_decode(
+		 bytes, sizeof(bytes), text + prefix, length - prefix)) == 0) {
 		errno = EINVAL;
 		return (-1);
 	}
@@ -208,8 +207,8 @@ ticket_from_text(struct ticket *ticket, const char *text)
 int
 ticket_verify(const struct ticket *ticket, int64_t now)
 {
-	uint8_t	bytes[TICKET_ENCODED_MAX], mesh_id[KEY_SIZE];
-	size_t	length;
+	uint8_t bytes[TICKET_ENCODED_MAX], mesh_id[KEY_SIZE];
+	size_t length;
 
 	mesh_id_make(mesh_id, ticket->authority);
 	if (memcmp(mesh_id, ticket->mesh_id, KEY_SIZE) != 0 ||
@@ -218,8 +217,8 @@ ticket_verify(const struct ticket *ticket, int64_t now)
 		return (-1);
 	}
 	length = ticket_signed_bytes(ticket, bytes);
-	if (crypto_sign_verify_detached(ticket->signature, bytes, length,
-	    ticket->authority) != 0) {
+	if (crypto_sign_verify_detached(
+		ticket->signature, bytes, length, ticket->authority) != 0) {
 		errno = EACCES;
 		return (-1);
 	}

@@ -6,7 +6,7 @@
 
 #include "common/util/buffer.h"
 
-#define BUFFER_MIN	256
+#define BUFFER_MIN 256
 
 void
 buffer_init(struct buffer *buffer)
@@ -24,9 +24,9 @@ buffer_free(struct buffer *buffer)
 uint8_t *
 buffer_reserve(struct buffer *buffer, size_t length)
 {
-	size_t	 have = buffer_length(buffer);
-	size_t	 size;
-	uint8_t	*data;
+	size_t have = buffer_length(buffer);
+	size_t size;
+	uint8_t *data;
 
 	if (buffer->size - buffer->end >= length && buffer->data != NULL)
 		return (buffer->data + buffer->end);
@@ -67,7 +67,7 @@ buffer_commit(struct buffer *buffer, size_t length)
 int
 buffer_append(struct buffer *buffer, const void *bytes, size_t length)
 {
-	uint8_t	*to = buffer_reserve(buffer, length);
+	uint8_t *to = buffer_reserve(buffer, length);
 
 	if (to == NULL)
 		return (-1);

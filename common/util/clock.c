@@ -7,10 +7,10 @@
 static int64_t
 clock_read(clockid_t id)
 {
-	struct timespec	now;
+	struct timespec now;
 
 	if (clock_gettime(id, &now) == -1)
-		return (0);	/* neither clock can fail on a valid id */
+		return (0); /* neither clock can fail on a valid id */
 	return ((int64_t)now.tv_sec * CLOCK_SECOND + now.tv_nsec);
 }
 

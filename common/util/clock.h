@@ -7,10 +7,10 @@
 
 #include <stdint.h>
 
-#define CLOCK_SECOND	INT64_C(1000000000)
-#define CLOCK_MS	INT64_C(1000000)
+#define CLOCK_SECOND INT64_C(1000000000)
+#define CLOCK_MS     INT64_C(1000000)
 
-int64_t	clock_monotonic(void);	/* since some start, never back */
-int64_t	clock_wall(void);	/* since the epoch; may jump */
+int64_t clock_monotonic(void); /* since some start, never back */
+int64_t clock_wall(void);      /* since the epoch; may jump */
 
 #endif

@@ -10,7 +10,7 @@ static const char digits[] = "0123456789abcdef";
 void
 hex_encode(char *out, const uint8_t *bytes, size_t length)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < length; i++) {
 		out[2 * i] = digits[bytes[i] >> 4];
@@ -32,8 +32,8 @@ hex_digit(char c)
 int
 hex_decode(uint8_t *out, size_t length, const char *text)
 {
-	size_t	i;
-	int	high, low;
+	size_t i;
+	int high, low;
 
 	for (i = 0; i < length; i++) {
 		high = hex_digit(text[2 * i]);

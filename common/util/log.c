@@ -9,18 +9,18 @@
 
 #include "common/util/log.h"
 
-#define LOG_LINE	1024
+#define LOG_LINE 1024
 
 static struct {
-	const char	*process;
-	enum log_level	 level;
-	int		 foreground;
-	void		(*fatal_hook)(void);
+	const char *process;
+	enum log_level level;
+	int foreground;
+	void (*fatal_hook)(void);
 } logger = { "hermes", LOG_LEVEL_INFO, 1, NULL };
 
 static const struct {
-	const char	*name;
-	int		 priority;	/* syslog(3) */
+	const char *name;
+	int priority; /* syslog(3) */
 } levels[] = {
 	[LOG_LEVEL_DEBUG] = { "debug", LOG_DEBUG },
 	[LOG_LEVEL_INFO] = { "info", LOG_INFO },
@@ -50,12 +50,11 @@ log_get_level(void)
 	return (logger.level);
 }
 
-static void __attribute__((format(printf, 3, 0)))
-log_write(enum log_level level, const char *event, const char *format,
-    va_list ap)
+static void __attribute__((format(printf, 3, 0))) log_write(
+    enum log_level level, const char *event, const char *format, va_list ap)
 {
-	char	fields[LOG_LINE];
-	int	saved = errno;
+	char fields[LOG_LINE];
+	int saved = errno;
 
 	if (level < logger.level)
 		return;
@@ -63,15 +62,17 @@ log_write(enum log_level level, const char *event, const char *format,
 		fields[0] = '\0';
 	/* A line is one write, so lines of several processes never mix. */
 	if (logger.foreground) {
-		char	line[LOG_LINE + 128];
-		int	n;
+		char line[LOG_LINE + 128];
+		int n;
 
 		n = snprintf(line, sizeof(line), "%s: %s: event=%s%s%s\n",
 		    logger.process, levels[level].name, event,
 		    fields[0] == '\0' ? "" : " ", fields);
 		if (n > 0)
-			fwrite(line, 1, (size_t)n < sizeof(line) ? (size_t)n :
-			    sizeof(line) - 1, stderr);
+			fwrite(line, 1,
+			    (size_t)n < sizeof(line) ? (size_t)n
+						     : sizeof(line) - 1,
+			    stderr);
 	} else
 		syslog(levels[level].priority, "%s: event=%s%s%s",
 		    logger.process, event, fields[0] == '\0' ? "" : " ",
@@ -79,13 +80,13 @@ log_write(enum log_level level, const char *event, const char *format,
 	errno = saved;
 }
 
-#define LOG_AT(level)							\
-	do {								\
-		va_list	ap;						\
-									\
-		va_start(ap, format);					\
-		log_write(level, event, format, ap);			\
-		va_end(ap);						\
+#define LOG_AT(level)                                                          \
+	do {                                                                   \
+		va_list ap;                                                    \
+                                                                               \
+		va_start(ap, format);                                          \
+		log_write(level, event, format, ap);                           \
+		va_end(ap);                                                    \
 	} while (0)
 
 void
@@ -121,7 +122,7 @@ log_set_fatal_hook(void (*hook)(void))
 void
 fatal(const char *event, const char *format, ...)
 {
-	void	(*hook)(void) = logger.fatal_hook;
+	void (*hook)(void) = logger.fatal_hook;
 
 	LOG_AT(LOG_LEVEL_ERROR);
 	logger.fatal_hook = NULL;
@@ -133,18 +134,18 @@ fatal(const char *event, const char *format, ...)
 const char *
 log_text(char out[LOG_TEXT_SIZE], const char *text, size_t length)
 {
-	size_t	i, at = 0;
+	size_t i, at = 0;
 
 	for (i = 0; i < length && i < 64; i++) {
-		unsigned char	c = (unsigned char)text[i];
+		unsigned char c = (unsigned char)text[i];
 
 		if (c > ' ' && c < 0x7f && c != '"' && c != '\\')
 			out[at++] = (char)c;
 		else
-			at += (size_t)snprintf(out + at, LOG_TEXT_SIZE - at,
-			    "\\x%02x", c);
+			at += (size_t)snprintf(
+			    out + at, LOG_TEXT_SIZE - at, "\\x%02x", c);
 	}
-	(void)snprintf(out + at, LOG_TEXT_SIZE - at, "%s",
-	    length > 64 ? "..." : "");
+	(void)snprintf(
+	    out + at, LOG_TEXT_SIZE - at, "%s", length > 64 ? "..." : "");
 	return (out);
 }

@@ -11,7 +11,7 @@
 struct buffer;
 
 enum metric_family {
-#define METRIC_FAMILY(family, name, type, help)	FAMILY_##family,
+#define METRIC_FAMILY(family, name, type, help) FAMILY_##family,
 #define METRIC(id, family, labels)
 #include "common/util/metrics.def"
 #undef METRIC_FAMILY
@@ -21,7 +21,7 @@ enum metric_family {
 
 enum metric {
 #define METRIC_FAMILY(family, name, type, help)
-#define METRIC(id, family, labels)	METRIC_##id,
+#define METRIC(id, family, labels) METRIC_##id,
 #include "common/util/metrics.def"
 #undef METRIC_FAMILY
 #undef METRIC
@@ -29,11 +29,11 @@ enum metric {
 };
 
 /* A histogram's bounds in ns; the last bucket is +Inf. */
-#define METRIC_BUCKETS	14
+#define METRIC_BUCKETS 14
 
 struct metric_value {
-	uint64_t	value;		/* histogram: the sum, in ns */
-	uint64_t	buckets[METRIC_BUCKETS];	/* not cumulative */
+	uint64_t value;                   /* histogram: the sum, in ns */
+	uint64_t buckets[METRIC_BUCKETS]; /* not cumulative */
 };
 
 /* This process's values. */
@@ -52,18 +52,18 @@ metric_set(enum metric metric, uint64_t value)
 }
 
 /* Count one observation of ns nanoseconds (less than 0 counts as 0). */
-void	metric_observe(enum metric metric, int64_t ns);
+void metric_observe(enum metric metric, int64_t ns);
 
 /*
  * What crosses the door to control: the values of series that are not 0, as
  * pairs for metrics_merge(), which adds them to sum[METRIC_COUNT]. merge: 0,
  * or -1 with errno EINVAL and sum unchanged.
  */
-int	metrics_pack(struct buffer *out);
-int	metrics_merge(struct metric_value *sum, const uint8_t *bytes,
-	    size_t length);
+int metrics_pack(struct buffer *out);
+int metrics_merge(
+    struct metric_value *sum, const uint8_t *bytes, size_t length);
 
 /* The Prometheus text format 0.0.4 of values[METRIC_COUNT]. 0 or -1. */
-int	metrics_print(struct buffer *out, const struct metric_value *values);
+int metrics_print(struct buffer *out, const struct metric_value *values);
 
 #endif

@@ -11,11 +11,11 @@
 
 #include "common/util/table.h"
 
-#define TABLE_MIN	16
+#define TABLE_MIN 16
 
 struct table_slot {
-	const void	*key;	/* NULL: never used */
-	void		*value;	/* NULL with a key: a grave */
+	const void *key; /* NULL: never used */
+	void *value;     /* NULL with a key: a grave */
 };
 
 static const char grave;
@@ -39,8 +39,8 @@ table_free(struct table *table)
 static size_t
 table_hash(const struct table *table, const void *key)
 {
-	uint8_t		out[crypto_shorthash_BYTES];
-	uint64_t	hash;
+	uint8_t out[crypto_shorthash_BYTES];
+	uint64_t hash;
 
 	(void)crypto_shorthash(out, key, table->key_size, table->seed);
 	memcpy(&hash, out, sizeof(hash));
@@ -51,8 +51,8 @@ table_hash(const struct table *table, const void *key)
 static struct table_slot *
 table_find(const struct table *table, const void *key)
 {
-	struct table_slot	*slot;
-	size_t			 i;
+	struct table_slot *slot;
+	size_t i;
 
 	if (table->size == 0)
 		return (NULL);
@@ -70,7 +70,7 @@ table_find(const struct table *table, const void *key)
 static void
 table_place(struct table *table, const void *key, void *value)
 {
-	size_t	i = table_hash(table, key);
+	size_t i = table_hash(table, key);
 
 	while (table->slots[i].key != NULL)
 		i = (i + 1) & (table->size - 1);
@@ -83,8 +83,8 @@ table_place(struct table *table, const void *key, void *value)
 static int
 table_grow(struct table *table)
 {
-	struct table	 bigger = *table;
-	size_t		 i;
+	struct table bigger = *table;
+	size_t i;
 
 	bigger.size = TABLE_MIN;
 	while (bigger.size < table->count * 4)
@@ -105,7 +105,7 @@ table_grow(struct table *table)
 void *
 table_get(const struct table *table, const void *key)
 {
-	struct table_slot	*slot = table_find(table, key);
+	struct table_slot *slot = table_find(table, key);
 
 	return (slot == NULL ? NULL : slot->value);
 }
@@ -113,7 +113,7 @@ table_get(const struct table *table, const void *key)
 int
 table_put(struct table *table, const void *key, void *value)
 {
-	struct table_slot	*slot = table_find(table, key);
+	struct table_slot *slot = table_find(table, key);
 
 	if (slot != NULL) {
 		slot->key = key;
@@ -132,8 +132,8 @@ table_put(struct table *table, const void *key, void *value)
 void *
 table_remove(struct table *table, const void *key)
 {
-	struct table_slot	*slot = table_find(table, key);
-	void			*value;
+	struct table_slot *slot = table_find(table, key);
+	void *value;
 
 	if (slot == NULL)
 		return (NULL);

@@ -24,28 +24,28 @@
 
 #include "client/hermes.h"
 
-#define MAX_CHATS	4096
-#define TRIPS		2000
+#define MAX_CHATS 4096
+#define TRIPS     2000
 
 static struct {
-	struct event_base	*base;
-	struct hermes_chat	*chats[MAX_CHATS];
-	long			 chat_count;
-	long			 ready;
-	long			 to_send;
-	long			 sent;
-	long			 acked;
-	long			 total;
-	size_t			 size;
-	char			*payload;
-	double			 trips[TRIPS];
-	int			 tripping;
+	struct event_base *base;
+	struct hermes_chat *chats[MAX_CHATS];
+	long chat_count;
+	long ready;
+	long to_send;
+	long sent;
+	long acked;
+	long total;
+	size_t size;
+	char *payload;
+	double trips[TRIPS];
+	int tripping;
 } bench;
 
 static double
 now(void)
 {
-	struct timespec	ts;
+	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
@@ -81,7 +81,7 @@ static void
 receiver_message(struct hermes_chat *chat, uint64_t sequence,
     const void *payload, size_t length, void *arg)
 {
-	uint64_t	*last = hermes_chat_arg(chat);
+	uint64_t *last = hermes_chat_arg(chat);
 
 	(void)payload;
 	(void)length;
@@ -109,10 +109,11 @@ receiver_connected(struct hermes *app, const char *session, void *arg)
 static void
 receiver(const char *node, const uint8_t *seed, int ready)
 {
-	struct hermes_callbacks	 callbacks = { .message = receiver_message,
-	    .connected = receiver_connected, .error = on_error };
-	struct hermes_options	 options;
-	char			 error[256];
+	struct hermes_callbacks callbacks = { .message = receiver_message,
+		.connected = receiver_connected,
+		.error = on_error };
+	struct hermes_options options;
+	char error[256];
 
 	bench.base = event_base_new();
 	hermes_options_default(&options);
@@ -120,7 +121,7 @@ receiver(const char *node, const uint8_t *seed, int ready)
 	options.seed = seed;
 	options.accept_auto = 1;
 	if (bench.base == NULL || hermes_new(bench.base, &options, &callbacks,
-	    &ready, error, sizeof(error)) == NULL)
+				      &ready, error, sizeof(error)) == NULL)
 		die("receiver", error);
 	(void)event_base_dispatch(bench.base);
 	_exit(1);
@@ -159,8 +160,8 @@ sender_writable(struct hermes_chat *chat, void *arg)
 }
 
 static void
-sender_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt,
-    void *arg)
+sender_acked(
+    struct hermes_chat *chat, uint64_t sequence, int64_t rtt, void *arg)
 {
 	(void)sequence;
 	(void)arg;
@@ -178,8 +179,8 @@ sender_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt,
 static double
 run(long messages, int tripping)
 {
-	double	start = now();
-	long	i;
+	double start = now();
+	long i;
 
 	bench.tripping = tripping;
 	bench.sent = bench.acked = 0;
@@ -196,7 +197,7 @@ run(long messages, int tripping)
 static int
 compare(const void *a, const void *b)
 {
-	double	x = *(const double *)a, y = *(const double *)b;
+	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x < y ? -1 : x > y);
 }
@@ -204,26 +205,29 @@ compare(const void *a, const void *b)
 static struct hermes *
 sender_start(const char *node, const uint8_t *seed, const char *peer)
 {
-	struct hermes_callbacks	 callbacks = { .ready = sender_ready,
-	    .acked = sender_acked, .writable = sender_writable,
-	    .error = on_error, .gone = on_gone };
-	struct hermes_options	 options;
-	struct hermes		*app;
-	char			 text[256];
-	long			 i;
+	struct hermes_callbacks callbacks = { .ready = sender_ready,
+		.acked = sender_acked,
+		.writable = sender_writable,
+		.error = on_error,
+		.gone = on_gone };
+	struct hermes_options options;
+	struct hermes *app;
+	char text[256];
+	long i;
 
 	bench.base = event_base_new();
 	hermes_options_default(&options);
 	options.node = node;
 	options.seed = seed;
 	options.start_timeout = INT64_C(30) * 1000000000;
-	app = bench.base == NULL ? NULL : hermes_new(bench.base, &options,
-	    &callbacks, NULL, text, sizeof(text));
+	app = bench.base == NULL ? NULL
+				 : hermes_new(bench.base, &options, &callbacks,
+				       NULL, text, sizeof(text));
 	if (app == NULL)
 		die("sender", text);
 	for (i = 0; i < bench.chat_count; i++) {
-		(void)snprintf(text, sizeof(text), "bench-%ld-%ld",
-		    (long)getpid(), i);
+		(void)snprintf(
+		    text, sizeof(text), "bench-%ld-%ld", (long)getpid(), i);
 		bench.chats[i] = hermes_chat_start(app, text, peer, NULL);
 		if (bench.chats[i] == NULL)
 			die("chat", strerror(errno));
@@ -234,16 +238,16 @@ sender_start(const char *node, const uint8_t *seed, const char *peer)
 int
 main(int argc, char **argv)
 {
-	uint8_t		 seeds[2][HERMES_KEY_SIZE];
-	char		 peer[HERMES_APP_ID_SIZE], byte;
-	double		 start, set_up;
-	long		 messages, rounds, i;
-	pid_t		 child;
-	int		 ready[2];
+	uint8_t seeds[2][HERMES_KEY_SIZE];
+	char peer[HERMES_APP_ID_SIZE], byte;
+	double start, set_up;
+	long messages, rounds, i;
+	pid_t child;
+	int ready[2];
 
 	if (argc != 7 || sodium_init() == -1) {
 		fprintf(stderr, "usage: hermes_bench NODE_A NODE_B CHATS "
-		    "MESSAGES SIZE ROUNDS\n");
+				"MESSAGES SIZE ROUNDS\n");
 		return (2);
 	}
 	bench.chat_count = strtol(argv[3], NULL, 10);
@@ -272,7 +276,7 @@ main(int argc, char **argv)
 	(void)run(TRIPS, 1);
 	qsort(bench.trips, TRIPS, sizeof(bench.trips[0]), compare);
 	printf("{\"chats\": %ld, \"size\": %zu, \"set_up_s\": %.3f, "
-	    "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
+	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
 	    bench.chat_count, bench.size, set_up, bench.trips[TRIPS / 2],
 	    bench.trips[TRIPS * 99 / 100]);
 	(void)run(messages / 10, 0);

@@ -24,13 +24,13 @@
 
 #include <nats/nats.h>
 
-#define MAX_CHATS	1024
+#define MAX_CHATS 1024
 
 static struct {
-	pthread_mutex_t	lock;
-	pthread_cond_t	changed;
-	uint64_t	unacked[MAX_CHATS];
-	uint64_t	acked;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	uint64_t unacked[MAX_CHATS];
+	uint64_t acked;
 } state = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, { 0 }, 0 };
 
 static void
@@ -38,15 +38,15 @@ check(natsStatus status, const char *what)
 {
 	if (status == NATS_OK)
 		return;
-	fprintf(stderr, "nats_bench: %s: %s\n", what,
-	    natsStatus_GetText(status));
+	fprintf(
+	    stderr, "nats_bench: %s: %s\n", what, natsStatus_GetText(status));
 	_exit(1);
 }
 
 static double
 now(void)
 {
-	struct timespec	ts;
+	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
@@ -55,8 +55,8 @@ now(void)
 static natsConnection *
 connect_to(const char *url, const char *ca)
 {
-	natsConnection	*connection;
-	natsOptions	*options;
+	natsConnection *connection;
+	natsOptions *options;
 
 	check(natsOptions_Create(&options), "options");
 	check(natsOptions_SetURL(options, url), url);
@@ -72,19 +72,21 @@ static void
 on_message(natsConnection *connection, natsSubscription *subscription,
     natsMsg *message, void *arg)
 {
-	char	subject[64];
+	char subject[64];
 
 	(void)subscription;
 	(void)arg;
 	if (natsMsg_GetReply(message) != NULL)
-		check(natsConnection_Publish(connection,
-		    natsMsg_GetReply(message), natsMsg_GetData(message), 8),
+		check(
+		    natsConnection_Publish(connection,
+			natsMsg_GetReply(message), natsMsg_GetData(message), 8),
 		    "reply");
 	else {
 		(void)snprintf(subject, sizeof(subject), "ack.%s",
 		    natsMsg_GetSubject(message) + strlen("chat."));
-		check(natsConnection_Publish(connection, subject,
-		    natsMsg_GetData(message), 8), "ack");
+		check(natsConnection_Publish(
+			  connection, subject, natsMsg_GetData(message), 8),
+		    "ack");
 	}
 	natsMsg_Destroy(message);
 }
@@ -93,8 +95,8 @@ static void
 on_ack(natsConnection *connection, natsSubscription *subscription,
     natsMsg *message, void *arg)
 {
-	long	chat = strtol(natsMsg_GetSubject(message) + strlen("ack."),
-	    NULL, 10);
+	long chat =
+	    strtol(natsMsg_GetSubject(message) + strlen("ack."), NULL, 10);
 
 	(void)connection;
 	(void)subscription;
@@ -109,22 +111,23 @@ on_ack(natsConnection *connection, natsSubscription *subscription,
 
 /* Subscribe to prefix.0 to prefix.(chats-1), or to prefix.* at once. */
 static void
-subscribe(natsConnection *connection, const char *prefix, long chats,
-    int each, natsMsgHandler handler)
+subscribe(natsConnection *connection, const char *prefix, long chats, int each,
+    natsMsgHandler handler)
 {
-	natsSubscription	*subscription;
-	char			 subject[64];
-	long			 i;
+	natsSubscription *subscription;
+	char subject[64];
+	long i;
 
 	for (i = 0; i < (each ? chats : 1); i++) {
 		if (each)
-			(void)snprintf(subject, sizeof(subject), "%s.%ld",
-			    prefix, i);
+			(void)snprintf(
+			    subject, sizeof(subject), "%s.%ld", prefix, i);
 		else
-			(void)snprintf(subject, sizeof(subject), "%s.*",
-			    prefix);
-		check(natsConnection_Subscribe(&subscription, connection,
-		    subject, handler, NULL), "subscribe");
+			(void)snprintf(
+			    subject, sizeof(subject), "%s.*", prefix);
+		check(natsConnection_Subscribe(
+			  &subscription, connection, subject, handler, NULL),
+		    "subscribe");
 		check(natsSubscription_SetPendingLimits(subscription, -1, -1),
 		    "limits");
 	}
@@ -133,7 +136,7 @@ subscribe(natsConnection *connection, const char *prefix, long chats,
 static void
 subscriber(const char *url, const char *ca, long chats, int each, int ready)
 {
-	natsConnection		*connection = connect_to(url, ca);
+	natsConnection *connection = connect_to(url, ca);
 
 	subscribe(connection, "chat", chats, each, on_message);
 	check(natsConnection_Flush(connection), "flush");
@@ -146,7 +149,7 @@ subscriber(const char *url, const char *ca, long chats, int each, int ready)
 static int
 compare(const void *a, const void *b)
 {
-	double	x = *(const double *)a, y = *(const double *)b;
+	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x < y ? -1 : x > y);
 }
@@ -156,15 +159,16 @@ round_trips(natsConnection *connection, const char *payload, size_t size,
     double *p50, double *p99)
 {
 	enum { N = 2000 };
-	static double	 times[N];
-	natsMsg		*reply;
-	double		 start;
-	int		 i;
+	static double times[N];
+	natsMsg *reply;
+	double start;
+	int i;
 
 	for (i = -100; i < N; i++) {
 		start = now();
 		check(natsConnection_Request(&reply, connection, "chat.0",
-		    payload, (int)size, 5000), "request");
+			  payload, (int)size, 5000),
+		    "request");
 		natsMsg_Destroy(reply);
 		if (i >= 0)
 			times[i] = now() - start;
@@ -179,17 +183,17 @@ static double
 rate(natsConnection *connection, char (*subjects)[32], long chats,
     long messages, const char *payload, size_t size, uint64_t window)
 {
-	double	start = now();
-	long	i, sent = 0, chat;
+	double start = now();
+	long i, sent = 0, chat;
 
 	pthread_mutex_lock(&state.lock);
 	state.acked = 0;
 	while (sent < messages) {
 		for (i = 0; i < chats && sent < messages; i++) {
 			chat = i;
-			while (state.unacked[chat] < window &&
-			    sent < messages) {
-				uint64_t	burst, room;
+			while (
+			    state.unacked[chat] < window && sent < messages) {
+				uint64_t burst, room;
 
 				room = window - state.unacked[chat];
 				if (room > (uint64_t)(messages - sent))
@@ -197,21 +201,21 @@ rate(natsConnection *connection, char (*subjects)[32], long chats,
 				state.unacked[chat] += room;
 				pthread_mutex_unlock(&state.lock);
 				for (burst = 0; burst < room; burst++)
-					check(natsConnection_Publish(
-					    connection, subjects[chat],
-					    payload, (int)size), "publish");
+					check(natsConnection_Publish(connection,
+						  subjects[chat], payload,
+						  (int)size),
+					    "publish");
 				sent += (long)room;
 				pthread_mutex_lock(&state.lock);
 			}
 		}
 		if (sent < messages) {
-			int	full = 1;
+			int full = 1;
 
 			for (i = 0; i < chats; i++)
 				full = full && state.unacked[i] >= window;
 			if (full)
-				pthread_cond_wait(&state.changed,
-				    &state.lock);
+				pthread_cond_wait(&state.changed, &state.lock);
 		}
 	}
 	while (state.acked < (uint64_t)messages)
@@ -223,19 +227,19 @@ rate(natsConnection *connection, char (*subjects)[32], long chats,
 int
 main(int argc, char **argv)
 {
-	static char		 subjects[MAX_CHATS][32];
-	natsConnection		*connection;
-	char			*payload, byte;
-	double			 p50, p99;
-	long			 chats, messages, rounds, i;
-	size_t			 size;
-	uint64_t		 window;
-	pid_t			 child;
-	int			 ready[2], each;
+	static char subjects[MAX_CHATS][32];
+	natsConnection *connection;
+	char *payload, byte;
+	double p50, p99;
+	long chats, messages, rounds, i;
+	size_t size;
+	uint64_t window;
+	pid_t child;
+	int ready[2], each;
 
 	if (argc != 10) {
 		fprintf(stderr, "usage: nats_bench URL_A URL_B CA CHATS "
-		    "MESSAGES SIZE WINDOW ROUNDS each|wildcard\n");
+				"MESSAGES SIZE WINDOW ROUNDS each|wildcard\n");
 		return (2);
 	}
 	chats = strtol(argv[4], NULL, 10);
@@ -260,17 +264,17 @@ main(int argc, char **argv)
 	if (payload == NULL)
 		return (1);
 	for (i = 0; i < chats; i++)
-		(void)snprintf(subjects[i], sizeof(subjects[i]), "chat.%ld",
-		    i);
+		(void)snprintf(subjects[i], sizeof(subjects[i]), "chat.%ld", i);
 	round_trips(connection, payload, size, &p50, &p99);
-	(void)rate(connection, subjects, chats, messages / 10, payload, size,
-	    window);
+	(void)rate(
+	    connection, subjects, chats, messages / 10, payload, size, window);
 	printf("{\"chats\": %ld, \"size\": %zu, \"window\": %ju, "
-	    "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [", chats, size,
-	    (uintmax_t)window, p50 * 1e3, p99 * 1e3);
+	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
+	    chats, size, (uintmax_t)window, p50 * 1e3, p99 * 1e3);
 	for (i = 0; i < rounds; i++)
-		printf("%s%.0f", i == 0 ? "" : ", ", rate(connection,
-		    subjects, chats, messages, payload, size, window));
+		printf("%s%.0f", i == 0 ? "" : ", ",
+		    rate(connection, subjects, chats, messages, payload, size,
+			window));
 	printf("]}\n");
 	kill(child, SIGKILL);
 	(void)waitpid(child, NULL, 0);

@@ -20,21 +20,21 @@
 #include "regress/unit/rpc_fixture.h"
 
 struct load {
-	struct call	call;
-	uint64_t	window;		/* in flight at most */
-	uint64_t	total;
+	struct call call;
+	uint64_t window; /* in flight at most */
+	uint64_t total;
 };
 
 static void
 load_pump(struct load *load)
 {
-	struct call	*call = &load->call;
-	uint8_t		*to;
+	struct call *call = &load->call;
+	uint8_t *to;
 
-	while (call->sent < load->total && !rpc_stream_congested(
-	    call->stream) && call->sent - call->messages < load->window) {
-		if ((to = rpc_stream_reserve(call->stream, call->size)) ==
-		    NULL)
+	while (call->sent < load->total &&
+	       !rpc_stream_congested(call->stream) &&
+	       call->sent - call->messages < load->window) {
+		if ((to = rpc_stream_reserve(call->stream, call->size)) == NULL)
 			err(1, "reserve");
 		memcpy(to, &call->sent, sizeof(call->sent));
 		rpc_stream_commit(call->stream, call->size);
@@ -44,10 +44,10 @@ load_pump(struct load *load)
 }
 
 static void
-load_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+load_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	struct load	*load = arg;
+	struct load *load = arg;
 
 	call_message(stream, message, length, &load->call);
 	if (load->call.sent - load->call.messages <= load->window / 2)
@@ -62,35 +62,34 @@ load_writable(struct rpc_stream *stream, void *arg)
 }
 
 static void
-load_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+load_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
-	struct load	*load = arg;
+	struct load *load = arg;
 
 	call_closed(stream, status, text, &load->call);
 }
 
-static const struct rpc_stream_callbacks load_callbacks = {
-	load_message, NULL, load_writable, load_closed
-};
+static const struct rpc_stream_callbacks load_callbacks = { load_message, NULL,
+	load_writable, load_closed };
 
 static double
 cpu_seconds(int who)
 {
-	struct rusage	usage;
+	struct rusage usage;
 
 	getrusage(who, &usage);
 	return ((double)usage.ru_utime.tv_sec +
-	    (double)usage.ru_utime.tv_usec / 1e6 +
-	    (double)usage.ru_stime.tv_sec +
-	    (double)usage.ru_stime.tv_usec / 1e6);
+		(double)usage.ru_utime.tv_usec / 1e6 +
+		(double)usage.ru_stime.tv_sec +
+		(double)usage.ru_stime.tv_usec / 1e6);
 }
 
 static pid_t
 serve(struct rig *rig)
 {
-	int	fd = rig_socket(rig);
-	pid_t	pid = fork();
+	int fd = rig_socket(rig);
+	pid_t pid = fork();
 
 	if (pid != 0) {
 		close(fd);
@@ -107,14 +106,14 @@ serve(struct rig *rig)
 int
 main(int argc, char *argv[])
 {
-	struct rig	 rig;
-	struct load	*loads;
-	int64_t		 start;
-	double		 seconds, calls_cpu;
-	uint64_t	 total = 0, n = 1000000, window = 4096;
-	size_t		 size = 256;
-	int		 i, option, calls = 1, failed = 0;
-	pid_t		 pid;
+	struct rig rig;
+	struct load *loads;
+	int64_t start;
+	double seconds, calls_cpu;
+	uint64_t total = 0, n = 1000000, window = 4096;
+	size_t size = 256;
+	int i, option, calls = 1, failed = 0;
+	pid_t pid;
 
 	while ((option = getopt(argc, argv, "c:n:s:w:")) != -1) {
 		switch (option) {
@@ -132,11 +131,11 @@ main(int argc, char *argv[])
 			break;
 		default:
 			errx(1, "usage: rpc_bench [-c calls] [-n messages] "
-			    "[-s bytes] [-w in flight]");
+				"[-s bytes] [-w in flight]");
 		}
 	}
-	if (size < 8 || calls < 1 || (loads = calloc((size_t)calls,
-	    sizeof(*loads))) == NULL)
+	if (size < 8 || calls < 1 ||
+	    (loads = calloc((size_t)calls, sizeof(*loads))) == NULL)
 		errx(1, "what?");
 	rig_base(&rig);
 	rig_tls(&rig);
@@ -166,10 +165,11 @@ main(int argc, char *argv[])
 	kill(pid, SIGTERM);
 	waitpid(pid, NULL, 0);
 	printf("calls=%d size=%zu window=%llu messages=%llu failed=%d "
-	    "seconds=%.2f echoed_per_second=%.0f client_cpu=%.2f "
-	    "server_cpu=%.2f\n", calls, size, (unsigned long long)window,
-	    (unsigned long long)total, failed, seconds,
-	    (double)total / seconds, calls_cpu, cpu_seconds(RUSAGE_CHILDREN));
+	       "seconds=%.2f echoed_per_second=%.0f client_cpu=%.2f "
+	       "server_cpu=%.2f\n",
+	    calls, size, (unsigned long long)window, (unsigned long long)total,
+	    failed, seconds, (double)total / seconds, calls_cpu,
+	    cpu_seconds(RUSAGE_CHILDREN));
 	free(loads);
 	return (failed != 0);
 }

@@ -22,21 +22,21 @@
 #include "common/rpc/rpc.h"
 #include "proto/descriptors.h"
 
-#define DESCRIPTORS	(sizeof(descriptors) / sizeof(*descriptors))
+#define DESCRIPTORS (sizeof(descriptors) / sizeof(*descriptors))
 
 struct demo {
-	struct event_base	*base;
-	struct rpc_server	*server;
-	EVP_PKEY		*key;
-	char			 line[512];
-	size_t			 length;
+	struct event_base *base;
+	struct rpc_server *server;
+	EVP_PKEY *key;
+	char line[512];
+	size_t length;
 };
 
 /* --- methods ------------------------------------------------------------- */
 
 static void
-demo_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+demo_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
 	(void)stream;
 	(void)status;
@@ -45,8 +45,8 @@ demo_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static void
-demo_unary(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+demo_unary(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)arg;
 	(void)rpc_stream_send(stream, message, length);
@@ -57,7 +57,7 @@ demo_unary(struct rpc_stream *stream, const uint8_t *message, size_t length,
 static enum rpc_status
 demo_stream_opened(struct rpc_stream *stream, void *arg)
 {
-	size_t	*owed = calloc(1, sizeof(*owed));
+	size_t *owed = calloc(1, sizeof(*owed));
 
 	(void)arg;
 	rpc_stream_set_arg(stream, owed);
@@ -65,10 +65,10 @@ demo_stream_opened(struct rpc_stream *stream, void *arg)
 }
 
 static void
-demo_stream(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+demo_stream(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	size_t	*owed = arg;
+	size_t *owed = arg;
 
 	(void)rpc_stream_send(stream, message, length);
 	if (rpc_stream_congested(stream))
@@ -80,7 +80,7 @@ demo_stream(struct rpc_stream *stream, const uint8_t *message, size_t length,
 static void
 demo_stream_writable(struct rpc_stream *stream, void *arg)
 {
-	size_t	*owed = arg;
+	size_t *owed = arg;
 
 	rpc_stream_consume(stream, *owed);
 	*owed = 0;
@@ -105,26 +105,27 @@ demo_stream_closed(struct rpc_stream *stream, enum rpc_status status,
 
 /* First byte: the status; the rest: its message. */
 static void
-demo_status(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+demo_status(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	char	text[256] = "";
+	char text[256] = "";
 
 	(void)arg;
 	if (length > 1 && length <= sizeof(text))
 		memcpy(text, message + 1, length - 1);
-	rpc_stream_finish(stream, length == 0 ? RPC_INVALID_ARGUMENT :
-	    (enum rpc_status)message[0], text);
+	rpc_stream_finish(stream,
+	    length == 0 ? RPC_INVALID_ARGUMENT : (enum rpc_status)message[0],
+	    text);
 }
 
 /* Ten messages as large as the request says, then done. */
 static void
-demo_many(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+demo_many(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	uint8_t	*to;
-	size_t	 size;
-	int	 i;
+	uint8_t *to;
+	size_t size;
+	int i;
 
 	(void)arg;
 	size = length == 0 ? 0 : (size_t)1 << (message[0] & 31);
@@ -150,11 +151,10 @@ static const struct rpc_method methods[] = {
 	    { demo_unary, NULL, NULL, demo_closed } },
 	{ "/test.Echo/Stream", 0, demo_stream_opened,
 	    { demo_stream, demo_stream_finished, demo_stream_writable,
-	    demo_stream_closed } },
+		demo_stream_closed } },
 	{ "/test.Echo/Status", 1, NULL,
 	    { demo_status, NULL, NULL, demo_closed } },
-	{ "/test.Echo/Many", 1, NULL,
-	    { demo_many, NULL, NULL, demo_closed } },
+	{ "/test.Echo/Many", 1, NULL, { demo_many, NULL, NULL, demo_closed } },
 	{ "/test.Echo/Hang", 0, NULL, { NULL, NULL, NULL, demo_closed } },
 	{ "/test.Echo/Refuse", 0, demo_refuse,
 	    { NULL, NULL, NULL, demo_closed } },
@@ -169,12 +169,13 @@ static int
 demo_sign(void *arg, const uint8_t *digest, size_t digest_length,
     uint8_t *signature, size_t *signature_length)
 {
-	struct demo	*demo = arg;
-	EVP_PKEY_CTX	*context = EVP_PKEY_CTX_new(demo->key, NULL);
-	int		 rv = -1;
+	struct demo *demo = arg;
+	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(demo->key, NULL);
+	int rv = -1;
 
-	if (EVP_PKEY_sign_init(context) == 1 && EVP_PKEY_sign(context,
-	    signature, signature_length, digest, digest_length) == 1)
+	if (EVP_PKEY_sign_init(context) == 1 &&
+	    EVP_PKEY_sign(context, signature, signature_length, digest,
+		digest_length) == 1)
 		rv = 0;
 	EVP_PKEY_CTX_free(context);
 	return (rv);
@@ -183,8 +184,8 @@ demo_sign(void *arg, const uint8_t *digest, size_t digest_length,
 static char *
 demo_read_file(const char *path, size_t *length)
 {
-	FILE	*file = fopen(path, "r");
-	char	*text = calloc(1, 65536);
+	FILE *file = fopen(path, "r");
+	char *text = calloc(1, 65536);
 
 	if (file == NULL || text == NULL)
 		err(1, "%s", path);
@@ -196,9 +197,9 @@ demo_read_file(const char *path, size_t *length)
 static void
 demo_command(struct demo *demo, char *line)
 {
-	struct rpc_counters	counters;
-	char			name[256];
-	int			serving;
+	struct rpc_counters counters;
+	char name[256];
+	int serving;
 
 	if (sscanf(line, "health %255s %d", name, &serving) == 2)
 		rpc_server_set_health(demo->server, name, serving);
@@ -207,8 +208,8 @@ demo_command(struct demo *demo, char *line)
 	else if (strcmp(line, "counters") == 0) {
 		rpc_server_counters(demo->server, &counters);
 		printf("connections_open=%llu streams_open=%llu "
-		    "handshake_failures=%llu protocol_errors=%llu "
-		    "abuse=%llu refused=%llu\n",
+		       "handshake_failures=%llu protocol_errors=%llu "
+		       "abuse=%llu refused=%llu\n",
 		    (unsigned long long)counters.connections_open,
 		    (unsigned long long)counters.streams_open,
 		    (unsigned long long)counters.handshake_failures,
@@ -223,9 +224,9 @@ demo_command(struct demo *demo, char *line)
 static void
 demo_input(evutil_socket_t fd, short what, void *arg)
 {
-	struct demo	*demo = arg;
-	char		*end;
-	ssize_t		 n;
+	struct demo *demo = arg;
+	char *end;
+	ssize_t n;
 
 	(void)what;
 	n = read(fd, demo->line + demo->length,
@@ -247,9 +248,9 @@ demo_input(evutil_socket_t fd, short what, void *arg)
 static int
 demo_listen(void)
 {
-	struct sockaddr_in	address;
-	socklen_t		length = sizeof(address);
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in address;
+	socklen_t length = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	memset(&address, 0, sizeof(address));
 	address.sin_family = AF_INET;
@@ -266,8 +267,8 @@ demo_listen(void)
 static void
 demo_reflect(struct rpc_server *server)
 {
-	struct rpc_descriptor	sets[DESCRIPTORS];
-	size_t			i;
+	struct rpc_descriptor sets[DESCRIPTORS];
+	size_t i;
 
 	for (i = 0; i < DESCRIPTORS; i++) {
 		sets[i].set = (const uint8_t *)descriptors[i].set;
@@ -280,11 +281,11 @@ demo_reflect(struct rpc_server *server)
 static struct rpc_tls *
 demo_tls(struct demo *demo, char *argv[], int with_signer)
 {
-	struct rpc_tls_options	 options;
-	struct rpc_tls		*tls;
-	char			 error[256];
-	char			*certificate, *key;
-	BIO			*bio;
+	struct rpc_tls_options options;
+	struct rpc_tls *tls;
+	char error[256];
+	char *certificate, *key;
+	BIO *bio;
 
 	memset(&options, 0, sizeof(options));
 	certificate = demo_read_file(argv[1], &options.certificate_length);
@@ -307,10 +308,10 @@ demo_tls(struct demo *demo, char *argv[], int with_signer)
 int
 main(int argc, char *argv[])
 {
-	struct demo		 demo;
-	struct rpc_limits	 limits;
-	struct rpc_tls		*tls;
-	struct event		*input;
+	struct demo demo;
+	struct rpc_limits limits;
+	struct rpc_tls *tls;
+	struct event *input;
 
 	if (argc < 3)
 		errx(1, "usage: rpc_server_demo certificate key [signer]");
@@ -325,8 +326,8 @@ main(int argc, char *argv[])
 	demo_reflect(demo.server);
 	if (rpc_server_listen(demo.server, demo_listen()) == -1)
 		err(1, "listen");
-	input = event_new(demo.base, STDIN_FILENO, EV_READ | EV_PERSIST,
-	    demo_input, &demo);
+	input = event_new(
+	    demo.base, STDIN_FILENO, EV_READ | EV_PERSIST, demo_input, &demo);
 	event_add(input, NULL);
 	event_base_dispatch(demo.base);
 	rpc_server_free(demo.server);

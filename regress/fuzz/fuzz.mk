@@ -28,7 +28,7 @@ $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
 fuzz-bin: $(FUZZ_BIN)
 
 # What make check replays: under the sanitizers, with any compiler.
-fuzz-replay:
+fuzz-replay: $(FUZZ_DIR)/hostile
 	$(MAKE) -j2 BUILD=$(BUILD)/fuzz HARDEN=-O1 \
 	    EXTRA_CFLAGS="$(SANITIZE)" fuzz-bin
 
@@ -42,3 +42,11 @@ fuzz: deps
 	    $(or $(FUZZ),$(FUZZ_TARGETS))
 
 .PHONY: fuzz fuzz-bin fuzz-replay
+
+# A real keyd among liars; run.sh runs it with the daemon as it is built.
+HOSTILE_OBJ :=	$(FUZZ_DIR)/hostile.o $(call obj,$(filter-out \
+		regress/house/sweep.c regress/house/power.c \
+		regress/house/churn.c regress/house/calls.c \
+		regress/house/crash_at.c,$(wildcard regress/house/*.c)))
+$(FUZZ_DIR)/hostile: $(HOSTILE_OBJ) $(BUILD)/libdaemon.a $(BUILD)/libcommon.a
+	$(LINK) $^ $(LDLIBS)

@@ -45,8 +45,8 @@ deliver(int to, struct wire_frame *frame)
 {
 	struct node *from = &nodes[1 - to];
 
-	node_deliver(&nodes[to], frame, from->node_id, from->key,
-	    route_of(to)->peer);
+	node_deliver(
+	    &nodes[to], frame, from->node_id, from->key, route_of(to)->peer);
 	(void)node_commit(&nodes[to]);
 	free(frame->tail);
 }
@@ -251,8 +251,8 @@ converge(void)
 		say(i);
 	run();
 	for (i = 0; i < 2; i++)
-		FUZZ_CHECK(chat_of(i) != NULL &&
-			   chat_of(i)->received > before[i]);
+		FUZZ_CHECK(
+		    chat_of(i) != NULL && chat_of(i)->received > before[i]);
 }
 
 int

@@ -82,8 +82,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = buffer_bytes(&printed);
 	text_length = buffer_length(&printed);
 	FUZZ_CHECK(config_load("/fuzz.conf", &again, report, &errors) == 0);
-	FUZZ_CHECK(memcmp(&file.config, &again.config,
-		       sizeof(file.config)) == 0);
+	FUZZ_CHECK(
+	    memcmp(&file.config, &again.config, sizeof(file.config)) == 0);
 	buffer_free(&printed);
 	return (0);
 }

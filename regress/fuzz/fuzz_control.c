@@ -23,8 +23,8 @@
 #include "control/socket.h"
 #include "regress/fuzz/fuzz.h"
 
-#define DOORS	4
-#define ANSWERS 64
+#define DOORS     4
+#define ANSWERS   64
 #define QUESTIONS 16
 
 static struct {
@@ -74,8 +74,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 		state.sinks[i] = fds[1];
 		state.doors[i].peer = processes[i];
 		state.doors[i].ipc = ipc_new(state.base, fds[0],
-		    PROCESS_CONTROL, processes[i], &callbacks,
-		    &state.doors[i]);
+		    PROCESS_CONTROL, processes[i], &callbacks, &state.doors[i]);
 		FUZZ_CHECK(state.doors[i].ipc != NULL);
 	}
 	return (0);
@@ -151,8 +150,7 @@ listener(int family, struct sockaddr *address, socklen_t *length)
 
 	FUZZ_CHECK(fd != -1 && bind(fd, address, *length) == 0);
 	*length = sizeof(struct sockaddr_storage);
-	FUZZ_CHECK(
-	    listen(fd, 8) == 0 && getsockname(fd, address, length) == 0);
+	FUZZ_CHECK(listen(fd, 8) == 0 && getsockname(fd, address, length) == 0);
 	return (fd);
 }
 
@@ -176,13 +174,13 @@ serve(struct input *input, int http)
 		un->sun_family = AF_UNIX; /* a name of the system's choice */
 	fd = listener(address.ss_family, (struct sockaddr *)&address, &length);
 	FUZZ_CHECK((http ? http_listen(fd) : socket_listen(fd)) == 0);
-	client = socket(
-	    address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	client = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	FUZZ_CHECK(client != -1);
 	FUZZ_CHECK(connect(client, (struct sockaddr *)&address, length) == 0);
 	turn();
 	/* Requests end with a NUL; answers follow. */
-	n = input->left == 0 ? 0 : strnlen((const char *)input->at, input->left);
+	n = input->left == 0 ? 0
+			     : strnlen((const char *)input->at, input->left);
 	n = input_span(input, n, &at);
 	(void)send(client, at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)input_u8(input);

@@ -51,18 +51,20 @@ check(const struct directory *directory, int64_t wall)
 	const struct directory_app *app;
 	size_t apps = 0, nodes = 0, of_node;
 
-	TAILQ_FOREACH(node, &directory->node_list, entry) {
+	TAILQ_FOREACH(node, &directory->node_list, entry)
+	{
 		nodes++;
 		of_node = 0;
-		TAILQ_FOREACH(app, &node->apps, of_node) {
+		TAILQ_FOREACH(app, &node->apps, of_node)
+		{
 			of_node++;
 			FUZZ_CHECK(app->node == node);
-			FUZZ_CHECK(memcmp(app->attestation.node_key,
-				       node->key, KEY_SIZE) == 0);
+			FUZZ_CHECK(memcmp(app->attestation.node_key, node->key,
+				       KEY_SIZE) == 0);
 			if (app->attestation.expires_at > wall + 120 * SECOND)
-				FUZZ_CHECK(directory_find(directory,
-					       app->attestation.app_key,
-					       wall) == app);
+				FUZZ_CHECK(
+				    directory_find(directory,
+					app->attestation.app_key, wall) == app);
 		}
 		FUZZ_CHECK(of_node == node->count);
 		FUZZ_CHECK(of_node <= directory->max_per_node);

@@ -36,9 +36,9 @@ same(struct span span, const char *text)
 {
 	if (span.length > 0 && memchr(span.bytes, '\0', span.length) != NULL)
 		return (1);
-	return (span.length == strlen(text) &&
-		(span.length == 0 ||
-		    memcmp(span.bytes, text, span.length) == 0));
+	return (
+	    span.length == strlen(text) &&
+	    (span.length == 0 || memcmp(span.bytes, text, span.length) == 0));
 }
 
 static void
@@ -62,8 +62,8 @@ try_message(const struct frame *frame, const uint8_t *bytes, size_t length,
 		FUZZ_CHECK(m->payload.len == message.payload.length);
 	}
 	/* And back. */
-	size = frame_chat_message_size(
-	    frame->field, &message, frame->correlation);
+	size =
+	    frame_chat_message_size(frame->field, &message, frame->correlation);
 	FUZZ_CHECK((out = malloc(size + 1)) != NULL);
 	frame_write_chat_message(
 	    out, frame->field, &message, frame->correlation);
@@ -91,8 +91,8 @@ try_start(const struct frame *frame)
 	frame_put_start_chat(&body, &start, "someone");
 	if (body.failed)
 		return;
-	theirs = approuter__v1__start_chat__unpack(
-	    NULL, body.length, body.bytes);
+	theirs =
+	    approuter__v1__start_chat__unpack(NULL, body.length, body.bytes);
 	FUZZ_CHECK(theirs != NULL);
 	FUZZ_CHECK(strcmp(theirs->source_app_id, "someone") == 0);
 	FUZZ_CHECK(same(start.chat_id, theirs->chat_id));
@@ -121,8 +121,7 @@ try_others(const struct frame *frame)
 		(void)frame_has_pair(
 		    connect.pairs, connect.pair_count, "accept", "auto");
 		frame_begin(&body, FRAME_CONNECT);
-		frame_put_metadata(
-		    &body, connect.pairs, connect.pair_count);
+		frame_put_metadata(&body, connect.pairs, connect.pair_count);
 		metadata_hash(hash, connect.pairs, connect.pair_count);
 		break;
 	case FRAME_DELETE_CHAT:
@@ -162,8 +161,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(inside(frame.body, bytes, size));
 		FUZZ_CHECK(inside(frame.correlation, bytes, size));
 		if (canonical)
-			FUZZ_CHECK((int)theirs->body_case ==
-				       (int)frame.field ||
+			FUZZ_CHECK((int)theirs->body_case == (int)frame.field ||
 				   theirs->body_case == 0);
 		switch (frame.field) {
 		case FRAME_CHAT_MESSAGE:

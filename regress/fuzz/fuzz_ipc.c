@@ -105,16 +105,16 @@ run(struct run *out, struct input stream, struct input cuts)
 	for (i = 0; i < IPC_TYPE_COUNT; i++)
 		handlers[i] = i == IPC_NONE ? NULL : on_message;
 	FUZZ_CHECK(ipc_pair(fds) == 0);
-	out->ipc = ipc_new(base, fds[0], PROCESS_KEYD, PROCESS_PARENT,
-	    &callbacks, out);
+	out->ipc = ipc_new(
+	    base, fds[0], PROCESS_KEYD, PROCESS_PARENT, &callbacks, out);
 	FUZZ_CHECK(out->ipc != NULL);
 	while (stream.left > 0) {
 		how = input_u8(&cuts);
 		n = whole || cuts.left == 0 ? stream.left
 					    : 1 + (size_t)how % 64;
 		n = input_span(&stream, n, &at);
-		write_piece(fds[1], at, n,
-		    whole || how < 0xe0 ? 0 : 1 + (how == 0xff));
+		write_piece(
+		    fds[1], at, n, whole || how < 0xe0 ? 0 : 1 + (how == 0xff));
 		(void)event_base_loop(base, EVLOOP_NONBLOCK);
 		if (out->ipc != NULL && how == 0x11)
 			ipc_pause(out->ipc, 0);
@@ -163,7 +163,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* What comes in one piece with a broken frame is not looked at; a
 	 * descriptor that came along may have ended the other earlier. */
 	for (i = 0; i < cut.count && i < whole.count; i++)
-		FUZZ_CHECK(memcmp(cut.hashes[i], whole.hashes[i], KEY_SIZE) ==
-			   0);
+		FUZZ_CHECK(
+		    memcmp(cut.hashes[i], whole.hashes[i], KEY_SIZE) == 0);
 	return (0);
 }

@@ -20,7 +20,7 @@
 #include "regress/fuzz/fuzz_house.h"
 #include "regress/fuzz/fuzz_store.h"
 
-#define STEPS 120
+#define STEPS     120
 #define PEER_NAME "peer"
 
 static struct node peer;
@@ -105,8 +105,7 @@ do_start(struct input *input)
 	    &start);
 	start.app_key[0] = flags >> 5;
 	length = input_span(input, flags & 0x20 ? 40 : 0, &tail);
-	send_mutated(
-	    input, DOOR_ROUTER, IPC_CHAT_START, &start, tail, length);
+	send_mutated(input, DOOR_ROUTER, IPC_CHAT_START, &start, tail, length);
 }
 
 static void
@@ -119,8 +118,7 @@ do_seal(struct input *input)
 
 	seal.sequence = how & 0x80 ? how & 0x1f : route->next++;
 	length = node_payload(&route->key, seal.sequence, payload);
-	send_mutated(
-	    input, DOOR_ROUTER, IPC_SEAL, &seal, payload, length);
+	send_mutated(input, DOOR_ROUTER, IPC_SEAL, &seal, payload, length);
 }
 
 static void
@@ -139,8 +137,7 @@ do_progress(struct input *input)
 
 	progress.delivered = input_u8(input);
 	progress.acked = input_u8(input);
-	send_mutated(
-	    input, DOOR_ROUTER, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+	send_mutated(input, DOOR_ROUTER, IPC_CHAT_PROGRESS, &progress, NULL, 0);
 }
 
 /* A frame from a wire to keyd's mesh door. */
@@ -168,8 +165,8 @@ to_keyd(struct input *input, struct wire_frame *frame, int own)
 		break;
 	case IPC_TEARDOWN_OUT:
 		type = IPC_TEARDOWN_IN;
-		memcpy(frame->payload.teardown.node,
-		    own ? house_key : peer.key, KEY_SIZE);
+		memcpy(frame->payload.teardown.node, own ? house_key : peer.key,
+		    KEY_SIZE);
 		break;
 	case IPC_SEALED:
 		type = IPC_OPEN;
@@ -225,8 +222,8 @@ do_carry_out(struct input *input)
 	key = frame.payload.sealed.key;
 	key.side ^= 1;
 	/* Between two apps of the house it comes back. */
-	if (memcmp(key.handle, house_routes[NODE_CHATS].key.handle,
-		KEY_SIZE) == 0)
+	if (memcmp(key.handle, house_routes[NODE_CHATS].key.handle, KEY_SIZE) ==
+	    0)
 		to_keyd(input, &frame, 1);
 	else if (peer.chats != NULL) {
 		route = node_find(&peer, &key);
@@ -357,8 +354,8 @@ do_member(struct input *input)
 		break;
 	case 1:
 		membership.certificate = house_redeemed.certificate;
-		memcpy(membership.authority_key,
-		    house_ticket.ticket.authority, KEY_SIZE);
+		memcpy(membership.authority_key, house_ticket.ticket.authority,
+		    KEY_SIZE);
 		send_mutated(
 		    input, DOOR_MESH, IPC_MEMBERSHIP, &membership, NULL, 0);
 		break;
@@ -386,9 +383,9 @@ do_control(struct input *input)
 {
 	struct ipc_show show = { .id = 4, .what = SHOW_RATCHETS };
 	struct ipc_request request = { .id = 5 };
-	struct ipc_ticket_make make = { .id = 6,
-		.lifetime = 3600 * CLOCK_SECOND,
-		.uses = 2 };
+	struct ipc_ticket_make make = {
+		.id = 6, .lifetime = 3600 * CLOCK_SECOND, .uses = 2
+	};
 	struct ipc_revoke revoke = { .id = 7, .node_id = PEER_NAME };
 	struct ipc_rekey rekey = { .id = 8, .key = pick(input)->key };
 	struct ipc_ticket_revoke ticket = { .id = 10 };
@@ -403,21 +400,18 @@ do_control(struct input *input)
 		    input, DOOR_CONTROL, IPC_METRICS_GET, &request, NULL, 0);
 		break;
 	case 2:
-		house_send(
-		    DOOR_CONTROL, IPC_MESH_CREATE, &request, NULL, 0);
+		house_send(DOOR_CONTROL, IPC_MESH_CREATE, &request, NULL, 0);
 		break;
 	case 3:
 		send_mutated(
 		    input, DOOR_CONTROL, IPC_TICKET_MAKE, &make, NULL, 0);
 		break;
 	case 4:
-		send_mutated(
-		    input, DOOR_CONTROL, IPC_REVOKE, &revoke, NULL, 0);
+		send_mutated(input, DOOR_CONTROL, IPC_REVOKE, &revoke, NULL, 0);
 		break;
 	case 5:
 		rekey.all = input_u8(input) & 1;
-		send_mutated(
-		    input, DOOR_CONTROL, IPC_REKEY, &rekey, NULL, 0);
+		send_mutated(input, DOOR_CONTROL, IPC_REKEY, &rekey, NULL, 0);
 		break;
 	case 6:
 		house_send(DOOR_CONTROL, IPC_ERASE, &request, NULL, 0);
@@ -440,8 +434,7 @@ do_control(struct input *input)
 		if (n > 0)
 			FUZZ_CHECK(write(fds[1], at, n) == (ssize_t)n);
 		(void)close(fds[1]);
-		house_send_fd(
-		    DOOR_CONTROL, IPC_PASSPHRASE, &request, fds[0]);
+		house_send_fd(DOOR_CONTROL, IPC_PASSPHRASE, &request, fds[0]);
 		break;
 	}
 	}

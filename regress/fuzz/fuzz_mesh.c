@@ -132,11 +132,9 @@ try_gossip(const uint8_t *bytes, size_t length)
 	message = nodemesh__v1__gossip_message__unpack(NULL, length, bytes);
 	if (message == NULL)
 		return;
-	if (message->body_case ==
-	    NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP)
+	if (message->body_case == NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP)
 		try_descriptor(message->membership->node);
-	if (message->body_case ==
-	    NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC)
+	if (message->body_case == NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC)
 		try_sync(message->app_sync);
 	nodemesh__v1__gossip_message__free_unpacked(message, NULL);
 }

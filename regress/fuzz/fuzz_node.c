@@ -142,11 +142,10 @@ __wrap_ratchet_seal(struct ratchet *ratchet, uint64_t sequence,
 
 	if (ready) {
 		FUZZ_CHECK(ratchet->version != 0);
-		FUZZ_CHECK(
-		    !sodium_is_zero(ratchet->secrets->send, KEY_SIZE));
+		FUZZ_CHECK(!sodium_is_zero(ratchet->secrets->send, KEY_SIZE));
 		FUZZ_CHECK((chain = malloc(KEY_SIZE)) != NULL);
-		(void)crypto_generichash(chain, KEY_SIZE,
-		    ratchet->secrets->send, KEY_SIZE, NULL, 0);
+		(void)crypto_generichash(
+		    chain, KEY_SIZE, ratchet->secrets->send, KEY_SIZE, NULL, 0);
 		FUZZ_CHECK(table_get(&chains, chain) == NULL);
 		FUZZ_CHECK(table_put(&chains, chain, chain) == 0);
 	}
@@ -221,8 +220,7 @@ node_router(struct node *node, enum ipc_type type, const void *payload)
 		route->ended = 1;
 		break;
 	case IPC_CHAT_ERROR:
-		route->error =
-		    ((const struct ipc_chat_code *)payload)->code;
+		route->error = ((const struct ipc_chat_code *)payload)->code;
 		break;
 	default:
 		break;
@@ -367,8 +365,7 @@ node_start_fill(const struct route *route, const char *node_id,
 	memset(start, 0, sizeof(*start));
 	start->key = route->key;
 	memcpy(start->chat_id, route->chat_id, sizeof(route->chat_id));
-	app_attest(
-	    route->local, node_id, node_key, fuzz_wall, &start->local);
+	app_attest(route->local, node_id, node_key, fuzz_wall, &start->local);
 	app_attest(route->peer, peer_id, peer_key, fuzz_wall, &start->peer);
 	start->version = version;
 	start->flags = flags;

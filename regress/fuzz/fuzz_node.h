@@ -9,11 +9,13 @@
 #include "common/ipc/messages.h"
 #include "keyd/chat.h"
 
-#define NODE_APPS   2
-#define NODE_CHATS  4
-#define NODE_WIRE   48
+#define NODE_APPS     2
+#define NODE_CHATS    4
+#define NODE_WIRE     48
 #define NODE_TAIL_MAX 65536
-#define NODE_MARKER "\x8f" "Payload" /* begins every payload */
+#define NODE_MARKER                                                            \
+	"\x8f"                                                                 \
+	"Payload" /* begins every payload */
 
 struct app {
 	uint8_t key[KEY_SIZE];

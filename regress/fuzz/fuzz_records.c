@@ -30,8 +30,8 @@ keep(uint8_t *out, size_t *out_length, const uint8_t *data, size_t length)
 }
 
 static int
-keep_cold(void *arg, const uint8_t *record, size_t length,
-    const uint8_t *data, size_t data_length)
+keep_cold(void *arg, const uint8_t *record, size_t length, const uint8_t *data,
+    size_t data_length)
 {
 	(void)arg;
 	(void)keep(name, &name_length, record, length);
@@ -65,8 +65,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)crypto_sign_keypair(other.key, other.secret);
 	node_route(&node, 0, "chat", &node.apps[0], &other);
 	node_start(&node);
-	node_start_fill(&node.routes[0], "one", node.key, "two", peer, 0, 0,
-	    &start);
+	node_start_fill(
+	    &node.routes[0], "one", node.key, "two", peer, 0, 0, &start);
 	chats_start(node.chats, &start, NULL, 0);
 	FUZZ_CHECK(node_commit(&node) == 0);
 	FUZZ_CHECK(store_walk(node.store, STORE_COLD, keep_cold, NULL) == 0);
@@ -115,8 +115,7 @@ try_chats(struct input *input)
 	memcpy(b, hot, sizeof(b));
 	mutate(input, a, &a_length);
 	mutate(input, b, &b_length);
-	fuzz_store_plant(
-	    node.path, STORE_COLD, name, name_length, a, a_length);
+	fuzz_store_plant(node.path, STORE_COLD, name, name_length, a, a_length);
 	if (input_u8(input) < 0xf0)
 		fuzz_store_plant(
 		    node.path, STORE_HOT, name, name_length, b, b_length);
@@ -162,23 +161,26 @@ try_identity(struct input *input)
 		n = input_u8(input);
 		if (n == 0)
 			continue;
-		n = input_span(input, n == 0xff ? 96 : n == 0xfe ? 24
+		n = input_span(input,
+		    n == 0xff   ? 96
+		    : n == 0xfe ? 24
 		    : n == 0xfd ? KEY_SIZE + CERTIFICATE_ENCODED
-		    : n == 0xfc ? KEY_SIZE : n, &at);
-		fuzz_store_plant("/two", STORE_NODE, names[i],
-		    strlen(names[i]), at, n);
+		    : n == 0xfc ? KEY_SIZE
+				: n,
+		    &at);
+		fuzz_store_plant(
+		    "/two", STORE_NODE, names[i], strlen(names[i]), at, n);
 	}
 	for (i = 0; i < 3; i++) {
 		n = input_span(input, input_u8(input), &at);
-		fuzz_store_plant("/two",
-		    (enum store_table)(STORE_TICKET + i), "record", 6, at, n);
+		fuzz_store_plant("/two", (enum store_table)(STORE_TICKET + i),
+		    "record", 6, at, n);
 	}
 	FUZZ_CHECK((store = store_open("/two", &error)) != NULL);
 	FUZZ_CHECK(store_unlock(store, "pass", 4, 1, 1) == STORE_OK);
 	if (identity_load(&identity, store, "two") == 0) {
 		(void)peers_walk(store, visit_peer, NULL);
-		(void)authority_revocations(
-		    &identity, store, visit_revocation);
+		(void)authority_revocations(&identity, store, visit_revocation);
 		authority_expire(store, fuzz_wall);
 		identity_wipe(&identity);
 	}

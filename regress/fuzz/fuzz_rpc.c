@@ -23,10 +23,10 @@
 static struct {
 	struct event_base *base;
 	struct input input;
-	size_t piece;     /* bytes of this turn */
-	int ended;        /* the peer closed */
-	int stuck;        /* the peer does not read */
-	size_t said;      /* bytes of ours */
+	size_t piece; /* bytes of this turn */
+	int ended;    /* the peer closed */
+	int stuck;    /* the peer does not read */
+	size_t said;  /* bytes of ours */
 	unsigned opened, closed, messages;
 	int echo;
 } state;
@@ -234,7 +234,8 @@ on_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static const struct rpc_method methods[] = {
-	{ "/t.T/S", 0, on_opened, { on_message, on_finished, NULL, on_closed } },
+	{ "/t.T/S", 0, on_opened,
+	    { on_message, on_finished, NULL, on_closed } },
 	{ "/t.T/U", 1, on_opened, { on_unary, NULL, NULL, on_closed } },
 };
 
@@ -263,11 +264,11 @@ listener(struct sockaddr_in *address)
 	memset(address, 0, sizeof(*address));
 	address->sin_family = AF_INET;
 	address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	FUZZ_CHECK(fd != -1 &&
-		   bind(fd, (struct sockaddr *)address, sizeof(*address)) ==
-		       0 &&
-		   listen(fd, 8) == 0 &&
-		   getsockname(fd, (struct sockaddr *)address, &length) == 0);
+	FUZZ_CHECK(
+	    fd != -1 &&
+	    bind(fd, (struct sockaddr *)address, sizeof(*address)) == 0 &&
+	    listen(fd, 8) == 0 &&
+	    getsockname(fd, (struct sockaddr *)address, &length) == 0);
 	return (fd);
 }
 
@@ -294,7 +295,8 @@ server_new(struct rpc_tls *tls)
 	limits.max_message = 4096;
 	limits.max_streams = 8;
 	limits.max_output = 16384;
-	server = rpc_server_new(state.base, tls, &limits, methods, 2, NULL, NULL);
+	server =
+	    rpc_server_new(state.base, tls, &limits, methods, 2, NULL, NULL);
 	FUZZ_CHECK(server != NULL);
 	(void)rpc_server_enable_reflection(server, &set, 1);
 	rpc_server_set_health(server, "t.T", 1);
@@ -323,9 +325,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(whole + length, input.at, input.left);
 	if (how & 1)
 		length = 0; /* no preface but what the input has */
-	state.input = (struct input){ whole + (how & 1 ? sizeof(preface) - 1
-						       : 0),
-		length + input.left };
+	state.input =
+	    (struct input){ whole + (how & 1 ? sizeof(preface) - 1 : 0),
+		    length + input.left };
 	state.piece = state.said = 0;
 	state.opened = state.closed = state.messages = 0;
 	state.ended = 0;
@@ -334,9 +336,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	server = server_new(tls);
 	FUZZ_CHECK(rpc_server_listen(server, listener(&address)) == 0);
 	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	FUZZ_CHECK(client != -1 &&
-		   connect(client, (struct sockaddr *)&address,
-		       sizeof(address)) == 0);
+	FUZZ_CHECK(client != -1 && connect(client, (struct sockaddr *)&address,
+				       sizeof(address)) == 0);
 	turn(client);
 	while (state.input.left > 0 && rounds++ < 64) {
 		uint8_t byte = cut == 0 ? 0xff : (uint8_t)(cut + rounds);

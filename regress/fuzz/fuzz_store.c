@@ -7,7 +7,7 @@
 #include "regress/fuzz/fuzz.h"
 #include "regress/fuzz/fuzz_store.h"
 
-#define FOLDERS 4
+#define FOLDERS        4
 #define ROTATION_STEPS 2
 
 struct record {
@@ -49,8 +49,7 @@ static void
 list_put(struct record **list, enum store_table table, const void *name,
     size_t name_length, const void *data, size_t length)
 {
-	struct record *record =
-	    malloc(sizeof(*record) + name_length + length);
+	struct record *record = malloc(sizeof(*record) + name_length + length);
 
 	FUZZ_CHECK(record != NULL);
 	record->table = table;

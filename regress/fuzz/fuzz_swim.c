@@ -101,8 +101,7 @@ update(struct swim *swim, struct input *input, int64_t now)
 		return;
 	update.synced = how >> 2 & 1;
 	/* ALIVE and LEAVE come with a statement of their node. */
-	if (update.type == SWIM_ALIVE || update.type == SWIM_LEAVE ||
-	    (how & 8))
+	if (update.type == SWIM_ALIVE || update.type == SWIM_LEAVE || (how & 8))
 		update.statement = statement(of, update.incarnation);
 	if ((member = swim_find(swim, update.key)) != NULL)
 		was = member->state;
@@ -117,8 +116,7 @@ update(struct swim *swim, struct input *input, int64_t now)
 			FUZZ_CHECK(was != NODE_ALIVE || member == NULL ||
 				   member->state == NODE_ALIVE ||
 				   member->state == NODE_SUSPECT);
-			FUZZ_CHECK((was != NODE_FAILED &&
-				       was != NODE_LEFT) ||
+			FUZZ_CHECK((was != NODE_FAILED && was != NODE_LEFT) ||
 				   member == NULL ||
 				   member->state != NODE_ALIVE);
 		}
@@ -141,8 +139,8 @@ step(struct swim *swim, struct input *input, int64_t *now)
 		break;
 	case 3:
 	case 4:
-		message.type = (enum swim_message_type)(1 +
-						   input_u8(input) % 6);
+		message.type =
+		    (enum swim_message_type)(1 + input_u8(input) % 6);
 		message.sequence = incarnation(input);
 		message.reply = message.sequence & 1;
 		key_of(input_u8(input), message.target);

@@ -9,12 +9,12 @@
 
 #include "regress/sim/sim.h"
 
-#define APP_LIFE	(INT64_C(24) * 3600 * SECOND)
+#define APP_LIFE (INT64_C(24) * 3600 * SECOND)
 
 static void
 app_key(uint8_t key[KEY_SIZE], uint32_t app)
 {
-	int	i;
+	int i;
 
 	memset(key, 0xaa, KEY_SIZE);
 	for (i = 0; i < 4; i++)
@@ -32,7 +32,7 @@ static void
 directory_hook(void *arg, const uint8_t app[KEY_SIZE], const uint8_t *was,
     const uint8_t *now)
 {
-	struct sim_node	*node = arg;
+	struct sim_node *node = arg;
 
 	if (was == NULL || now == NULL ||
 	    memcmp(was, node->key, KEY_SIZE) != 0 ||
@@ -40,8 +40,8 @@ directory_hook(void *arg, const uint8_t app[KEY_SIZE], const uint8_t *was,
 		return;
 	if (node->lost_count == node->lost_size) {
 		node->lost_size = node->lost_size * 2 + 8;
-		node->lost = reallocarray(node->lost, node->lost_size,
-		    sizeof(*node->lost));
+		node->lost = reallocarray(
+		    node->lost, node->lost_size, sizeof(*node->lost));
 		if (node->lost == NULL)
 			err(1, "reallocarray");
 	}
@@ -51,13 +51,13 @@ directory_hook(void *arg, const uint8_t app[KEY_SIZE], const uint8_t *was,
 void
 sim_apps_start(struct sim_node *node)
 {
-	directory_init(&node->directory, 1000000, 10000, 10000,
-	    directory_hook, node);
+	directory_init(
+	    &node->directory, 1000000, 10000, 10000, directory_hook, node);
 	rumours_init(&node->rumours, 1024, 4 << 20);
 	node->sync_sequence = node->incarnation << 32;
 	if (node->sim->apps)
-		sim_event(node->sim, node->sim->now + SECOND,
-		    SIM_EVENT_APPS, node, 0, NULL);
+		sim_event(node->sim, node->sim->now + SECOND, SIM_EVENT_APPS,
+		    node, 0, NULL);
 }
 
 void
@@ -74,10 +74,10 @@ sim_apps_stop(struct sim_node *node)
 }
 
 static struct sim_sync *
-sync_make(const struct sim_node *node, int full,
-    const struct sim_claim *claims, uint32_t count, size_t *length)
+sync_make(const struct sim_node *node, int full, const struct sim_claim *claims,
+    uint32_t count, size_t *length)
 {
-	struct sim_sync	*sync;
+	struct sim_sync *sync;
 
 	*length = sizeof(*sync) + count * sizeof(*claims);
 	sync = calloc(1, *length);
@@ -95,10 +95,10 @@ sync_make(const struct sim_node *node, int full,
 static enum directory_verdict
 sync_apply(struct sim_node *node, const struct sim_sync *sync)
 {
-	struct directory_claim	*claims;
-	struct attestation	*attestations;
-	enum directory_verdict	 verdict;
-	uint32_t		 i;
+	struct directory_claim *claims;
+	struct attestation *attestations;
+	enum directory_verdict verdict;
+	uint32_t i;
 
 	claims = calloc(sync->count + 1, sizeof(*claims));
 	attestations = calloc(sync->count + 1, sizeof(*attestations));
@@ -114,9 +114,8 @@ sync_apply(struct sim_node *node, const struct sim_sync *sync)
 		claims[i].departed = sync->claims[i].departed != 0;
 	}
 	verdict = directory_sync(&node->directory,
-	    node->sim->nodes[sync->node].key, sync->sequence,
-	    sync->full != 0, claims, sync->count,
-	    SIM_WALL + node->sim->now);
+	    node->sim->nodes[sync->node].key, sync->sequence, sync->full != 0,
+	    claims, sync->count, SIM_WALL + node->sim->now);
 	free(claims);
 	free(attestations);
 	return (verdict);
@@ -126,22 +125,21 @@ sync_apply(struct sim_node *node, const struct sim_sync *sync)
 static void
 apps_publish(struct sim_node *node, const struct sim_claim *claim)
 {
-	struct sim_sync	*sync;
-	size_t		 length;
-	int		 first;
+	struct sim_sync *sync;
+	size_t length;
+	int first;
 
 	first = (node->sync_sequence & UINT32_MAX) == 0;
 	node->sync_sequence++;
 	if (first)
-		sync = sync_make(node, 1, node->apps, node->app_count,
-		    &length);
+		sync = sync_make(node, 1, node->apps, node->app_count, &length);
 	else
 		sync = sync_make(node, 0, claim, 1, &length);
 	if (sync_apply(node, sync) != DIRECTORY_APPLIED)
-		sim_fail(node->sim, "node %u refused its own sync",
-		    node->index);
-	if (rumours_add(&node->rumours, node->key, sync, length,
-	    sync->full != 0) == -1)
+		sim_fail(
+		    node->sim, "node %u refused its own sync", node->index);
+	if (rumours_add(
+		&node->rumours, node->key, sync, length, sync->full != 0) == -1)
 		err(1, "rumours_add");
 	free(sync);
 	swim_want_gossip(node->swim, 1, node->sim->now);
@@ -150,12 +148,12 @@ apps_publish(struct sim_node *node, const struct sim_claim *claim)
 void
 sim_app_connect(struct sim_node *node, uint32_t app)
 {
-	struct sim_claim	*claim;
+	struct sim_claim *claim;
 
 	if (node->app_count == node->app_size) {
 		node->app_size = node->app_size * 2 + 8;
-		node->apps = reallocarray(node->apps, node->app_size,
-		    sizeof(*node->apps));
+		node->apps = reallocarray(
+		    node->apps, node->app_size, sizeof(*node->apps));
 		if (node->apps == NULL)
 			err(1, "reallocarray");
 	}
@@ -171,8 +169,8 @@ sim_app_connect(struct sim_node *node, uint32_t app)
 void
 sim_app_disconnect(struct sim_node *node, uint32_t app)
 {
-	struct sim_claim	claim;
-	uint32_t		i;
+	struct sim_claim claim;
+	uint32_t i;
 
 	for (i = 0; i < node->app_count; i++)
 		if (node->apps[i].app == app)
@@ -196,7 +194,7 @@ sim_apps_lost(struct sim_node *node)
 static struct sim_message *
 apps_message(struct sim_node *node, enum sim_kind kind, uint32_t to)
 {
-	struct sim_message	*message = calloc(1, sizeof(*message));
+	struct sim_message *message = calloc(1, sizeof(*message));
 
 	if (message == NULL)
 		err(1, "calloc");
@@ -209,7 +207,7 @@ apps_message(struct sim_node *node, enum sim_kind kind, uint32_t to)
 static void
 message_blob(struct sim_message *message, const void *bytes, size_t length)
 {
-	struct sim_blob	*blob = malloc(sizeof(*blob) + length);
+	struct sim_blob *blob = malloc(sizeof(*blob) + length);
 
 	if (blob == NULL)
 		err(1, "malloc");
@@ -229,7 +227,7 @@ apps_ask(struct sim_node *node, uint32_t whom)
 static int
 member_live(const struct sim_node *node, uint32_t index)
 {
-	int	state = sim_view(node, index);
+	int state = sim_view(node, index);
 
 	return (state == NODE_ALIVE || state == NODE_SUSPECT);
 }
@@ -238,11 +236,11 @@ member_live(const struct sim_node *node, uint32_t index)
 void
 sim_apps_tick(struct sim_node *node)
 {
-	const struct directory_node	*behind = NULL;
-	uint32_t			 index;
+	const struct directory_node *behind = NULL;
+	uint32_t index;
 
-	(void)directory_expire(&node->directory, SIM_WALL + node->sim->now,
-	    256);
+	(void)directory_expire(
+	    &node->directory, SIM_WALL + node->sim->now, 256);
 	while ((behind = directory_behind(&node->directory, behind)) != NULL) {
 		index = sim_index(behind->key);
 		if (member_live(node, index))
@@ -253,9 +251,9 @@ sim_apps_tick(struct sim_node *node)
 static void
 apps_send_full(struct sim_node *node, uint32_t to)
 {
-	struct sim_message	*message = apps_message(node, SIM_SYNC, to);
-	struct sim_sync		*sync;
-	size_t			 length;
+	struct sim_message *message = apps_message(node, SIM_SYNC, to);
+	struct sim_sync *sync;
+	size_t length;
 
 	sync = sync_make(node, 1, node->apps, node->app_count, &length);
 	message_blob(message, sync, length);
@@ -273,8 +271,8 @@ emit(void *arg, const struct rumour *rumour)
 void
 sim_apps_attach(struct sim_node *node, struct sim_message *message)
 {
-	const struct directory_node	*known;
-	size_t				 n = 0;
+	const struct directory_node *known;
+	size_t n = 0;
 
 	if (message->swim.type == SWIM_GOSSIP) {
 		(void)rumours_tell(&node->rumours, 16, 16384,
@@ -284,11 +282,12 @@ sim_apps_attach(struct sim_node *node, struct sim_message *message)
 	}
 	if (message->swim.type != SWIM_PUSH_PULL)
 		return;
-	message->digests = calloc(node->directory.nodes.count + 1,
-	    sizeof(*message->digests));
+	message->digests =
+	    calloc(node->directory.nodes.count + 1, sizeof(*message->digests));
 	if (message->digests == NULL)
 		err(1, "calloc");
-	TAILQ_FOREACH(known, &node->directory.node_list, entry) {
+	TAILQ_FOREACH(known, &node->directory.node_list, entry)
+	{
 		message->digests[n].node = sim_index(known->key);
 		message->digests[n++].sequence = directory_digest(known);
 	}
@@ -298,7 +297,7 @@ sim_apps_attach(struct sim_node *node, struct sim_message *message)
 static void
 receive_sync(struct sim_node *node, const struct sim_blob *blob)
 {
-	const struct sim_sync	*sync = (const void *)blob->bytes;
+	const struct sim_sync *sync = (const void *)blob->bytes;
 
 	if (sync->node == node->index || !member_live(node, sync->node))
 		return;
@@ -322,9 +321,9 @@ receive_sync(struct sim_node *node, const struct sim_blob *blob)
 static void
 receive_digests(struct sim_node *node, const struct sim_message *message)
 {
-	const struct sim_digest	*digest;
-	size_t			 i;
-	int			 self_seen = 0, order;
+	const struct sim_digest *digest;
+	size_t i;
+	int self_seen = 0, order;
 
 	for (i = 0; i < message->digest_count; i++) {
 		digest = &message->digests[i];
@@ -346,14 +345,14 @@ receive_digests(struct sim_node *node, const struct sim_message *message)
 void
 sim_apps_receive(struct sim_node *node, struct sim_message *message)
 {
-	const struct sim_blob	*blob;
+	const struct sim_blob *blob;
 
 	for (blob = message->blobs; blob != NULL; blob = blob->next)
 		receive_sync(node, blob);
 	if (message->kind == SIM_ASK)
 		apps_send_full(node, message->from);
 	else if (message->kind == SIM_SWIM &&
-	    message->swim.type == SWIM_PUSH_PULL)
+		 message->swim.type == SWIM_PUSH_PULL)
 		receive_digests(node, message);
 }
 
@@ -361,8 +360,8 @@ void
 sim_apps_member(struct sim_node *node, uint32_t about, int now)
 {
 	if (now != NODE_ALIVE && now != NODE_SUSPECT)
-		directory_drop_node(&node->directory,
-		    node->sim->nodes[about].key, now == 0);
+		directory_drop_node(
+		    &node->directory, node->sim->nodes[about].key, now == 0);
 	else if (now == NODE_ALIVE)
 		apps_ask(node, about);
 }
@@ -370,11 +369,11 @@ sim_apps_member(struct sim_node *node, uint32_t about, int now)
 uint32_t
 sim_app_where(const struct sim_node *node, uint32_t app)
 {
-	const struct directory_app	*found;
-	uint8_t				 key[KEY_SIZE];
+	const struct directory_app *found;
+	uint8_t key[KEY_SIZE];
 
 	app_key(key, app);
-	found = directory_find(&node->directory, key,
-	    SIM_WALL + node->sim->now);
+	found =
+	    directory_find(&node->directory, key, SIM_WALL + node->sim->now);
 	return (found == NULL ? UINT32_MAX : sim_index(found->node->key));
 }

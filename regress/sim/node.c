@@ -10,54 +10,54 @@
 #include "mesh/swim_internal.h"
 #include "regress/sim/sim.h"
 
-#define SIGN_DELAY	MS
-#define BOOT_INTERVAL	(3 * SECOND)
+#define SIGN_DELAY    MS
+#define BOOT_INTERVAL (3 * SECOND)
 
 uint32_t
 sim_index(const uint8_t key[KEY_SIZE])
 {
 	return (key[0] | (uint32_t)key[1] << 8 | (uint32_t)key[2] << 16 |
-	    (uint32_t)key[3] << 24);
+		(uint32_t)key[3] << 24);
 }
 
 static uint64_t
 statement_mark(const struct sim *sim, uint32_t index, uint64_t incarnation,
     enum swim_update_type type)
 {
-	return (sim_mix(sim_mix(sim->seed, index), incarnation * 8 +
-	    (uint64_t)type));
+	return (sim_mix(
+	    sim_mix(sim->seed, index), incarnation * 8 + (uint64_t)type));
 }
 
 struct swim_statement *
-sim_statement(struct sim_node *node, uint64_t incarnation,
-    enum swim_update_type type)
+sim_statement(
+    struct sim_node *node, uint64_t incarnation, enum swim_update_type type)
 {
-	struct swim_statement	*statement;
-	uint64_t		 mark;
-	char			 name[NODE_ID_SIZE];
+	struct swim_statement *statement;
+	uint64_t mark;
+	char name[NODE_ID_SIZE];
 
 	mark = statement_mark(node->sim, node->index, incarnation, type);
 	(void)snprintf(name, sizeof(name), "node-%u", node->index);
-	statement = swim_statement_make(node->key, name, incarnation, &mark,
-	    sizeof(mark));
+	statement = swim_statement_make(
+	    node->key, name, incarnation, &mark, sizeof(mark));
 	if (statement == NULL)
 		err(1, "swim_statement_make");
 	return (statement);
 }
 
 static int
-statement_verify(const struct sim *sim,
-    const struct swim_statement *statement, enum swim_update_type type)
+statement_verify(const struct sim *sim, const struct swim_statement *statement,
+    enum swim_update_type type)
 {
-	uint64_t	mark;
-	uint32_t	index = sim_index(statement->key);
+	uint64_t mark;
+	uint32_t index = sim_index(statement->key);
 
 	if (index >= sim->count || statement->length != sizeof(mark) ||
 	    memcmp(sim->nodes[index].key, statement->key, KEY_SIZE) != 0)
 		return (0);
 	memcpy(&mark, statement->bytes, sizeof(mark));
-	return (mark == statement_mark(sim, index, statement->incarnation,
-	    type));
+	return (
+	    mark == statement_mark(sim, index, statement->incarnation, type));
 }
 
 static uint64_t
@@ -69,7 +69,7 @@ node_random(void *arg)
 void
 sim_node_start(struct sim_node *node, uint32_t bootstrap)
 {
-	struct sim	*sim = node->sim;
+	struct sim *sim = node->sim;
 
 	sim_node_stop(node);
 	node->up = 1;
@@ -78,8 +78,8 @@ sim_node_start(struct sim_node *node, uint32_t bootstrap)
 	node->paused_until = 0;
 	node->tick_at = INT64_MAX;
 	node->own = sim_statement(node, node->incarnation, SWIM_ALIVE);
-	node->swim = swim_new(&sim->config, node->own, node_random,
-	    &node->random, sim->now);
+	node->swim = swim_new(
+	    &sim->config, node->own, node_random, &node->random, sim->now);
 	if (node->swim == NULL)
 		err(1, "swim_new");
 	sim_apps_start(node);
@@ -104,7 +104,7 @@ sim_node_stop(struct sim_node *node)
 void
 sim_node_leave(struct sim_node *node)
 {
-	struct swim_update	update = { .type = SWIM_LEAVE };
+	struct swim_update update = { .type = SWIM_LEAVE };
 
 	update.statement = sim_statement(node, node->incarnation, SWIM_LEAVE);
 	update.incarnation = node->incarnation;
@@ -120,8 +120,8 @@ sim_node_leave(struct sim_node *node)
 static void
 node_send(struct sim_node *node, const struct swim_action *action)
 {
-	struct sim_message	*message = calloc(1, sizeof(*message));
-	size_t			 i;
+	struct sim_message *message = calloc(1, sizeof(*message));
+	size_t i;
 
 	if (message == NULL)
 		err(1, "calloc");
@@ -130,8 +130,8 @@ node_send(struct sim_node *node, const struct swim_action *action)
 	message->to = sim_index(action->node);
 	message->swim = action->message;
 	message->update_count = action->update_count;
-	message->updates = calloc(action->update_count + 1,
-	    sizeof(*message->updates));
+	message->updates =
+	    calloc(action->update_count + 1, sizeof(*message->updates));
 	if (message->updates == NULL)
 		err(1, "calloc");
 	for (i = 0; i < action->update_count; i++) {
@@ -148,8 +148,8 @@ node_send(struct sim_node *node, const struct swim_action *action)
 static void
 node_changed(struct sim_node *node, const struct swim_action *action)
 {
-	struct sim	*sim = node->sim;
-	uint32_t	 about = sim_index(action->member->alive->key);
+	struct sim *sim = node->sim;
+	uint32_t about = sim_index(action->member->alive->key);
 
 	if (sim->nodes[about].up && !node->liar && action->now != action->was) {
 		sim->false_suspect += action->now == NODE_SUSPECT;
@@ -164,9 +164,9 @@ node_changed(struct sim_node *node, const struct swim_action *action)
 void
 sim_node_drain(struct sim_node *node)
 {
-	struct sim		*sim = node->sim;
-	struct swim_action	 action;
-	int64_t			 deadline;
+	struct sim *sim = node->sim;
+	struct swim_action action;
+	int64_t deadline;
 
 	while (swim_next(node->swim, &action)) {
 		switch (action.type) {
@@ -177,8 +177,8 @@ sim_node_drain(struct sim_node *node)
 			node_changed(node, &action);
 			break;
 		case SWIM_DO_REFUTE:
-			sim_event(sim, sim->now + SIGN_DELAY,
-			    SIM_EVENT_SIGNED, node, action.incarnation, NULL);
+			sim_event(sim, sim->now + SIGN_DELAY, SIM_EVENT_SIGNED,
+			    node, action.incarnation, NULL);
 			break;
 		}
 	}
@@ -196,14 +196,14 @@ sim_node_drain(struct sim_node *node)
 static void
 node_update(struct sim_node *node, struct swim_update *update)
 {
-	enum swim_update_type	as = update->type;
-	int			hearsay;
+	enum swim_update_type as = update->type;
+	int hearsay;
 
 	hearsay = as == SWIM_SUSPECT || as == SWIM_FAIL;
 	if (hearsay)
 		as = SWIM_ALIVE;
-	if (update->statement != NULL && swim_wants(node->swim, as,
-	    update->key, update->incarnation) &&
+	if (update->statement != NULL &&
+	    swim_wants(node->swim, as, update->key, update->incarnation) &&
 	    !statement_verify(node->sim, update->statement, as)) {
 		node->sim->counts.forged++;
 		if (!hearsay)
@@ -217,9 +217,9 @@ node_update(struct sim_node *node, struct swim_update *update)
 static void
 node_receive(struct sim_node *node, struct sim_message *message)
 {
-	struct sim	*sim = node->sim;
-	const uint8_t	*from = sim->nodes[message->from].key;
-	size_t		 i;
+	struct sim *sim = node->sim;
+	const uint8_t *from = sim->nodes[message->from].key;
+	size_t i;
 
 	for (i = 0; i < message->update_count; i++)
 		node_update(node, &message->updates[i]);
@@ -232,7 +232,7 @@ node_receive(struct sim_node *node, struct sim_message *message)
 static void
 node_signed(struct sim_node *node, uint64_t incarnation)
 {
-	struct swim_statement	*own;
+	struct swim_statement *own;
 
 	if (incarnation <= node->incarnation)
 		return;
@@ -248,7 +248,7 @@ node_signed(struct sim_node *node, uint64_t incarnation)
 void
 sim_node_event(struct sim_node *node, struct sim_event *event)
 {
-	struct sim	*sim = node->sim;
+	struct sim *sim = node->sim;
 
 	switch (event->type) {
 	case SIM_EVENT_MESSAGE:
@@ -273,8 +273,8 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 		break;
 	case SIM_EVENT_APPS:
 		sim_apps_tick(node);
-		sim_event(sim, sim->now + 2 * SECOND, SIM_EVENT_APPS, node, 0,
-		    NULL);
+		sim_event(
+		    sim, sim->now + 2 * SECOND, SIM_EVENT_APPS, node, 0, NULL);
 		break;
 	}
 	sim_node_drain(node);
@@ -283,7 +283,7 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 int
 sim_view(const struct sim_node *node, uint32_t about)
 {
-	const struct swim_member	*member;
+	const struct swim_member *member;
 
 	member = swim_find(node->swim, node->sim->nodes[about].key);
 	return (member == NULL ? 0 : member->state);
@@ -293,12 +293,12 @@ sim_view(const struct sim_node *node, uint32_t about)
 void
 sim_preload(struct sim *sim)
 {
-	struct swim_update	 update = { .type = SWIM_ALIVE };
-	struct swim_action	 action;
-	struct swim_member	*member;
-	struct sim_node		*node;
-	uint32_t		 i, j;
-	size_t			 cursor;
+	struct swim_update update = { .type = SWIM_ALIVE };
+	struct swim_action action;
+	struct swim_member *member;
+	struct sim_node *node;
+	uint32_t i, j;
+	size_t cursor;
 
 	for (i = 0; i < sim->count; i++) {
 		node = &sim->nodes[i];
@@ -313,7 +313,7 @@ sim_preload(struct sim *sim)
 		}
 		cursor = 0;
 		while (node->up &&
-		    (member = swim_walk(node->swim, &cursor)) != NULL)
+		       (member = swim_walk(node->swim, &cursor)) != NULL)
 			swim_queue_drop(node->swim, member);
 		if (node->up)
 			swim_queue_drop(node->swim, node->swim->self);

@@ -15,15 +15,15 @@ static int
 dead_state(int state)
 {
 	return (state == NODE_FAILED || state == NODE_LEFT ||
-	    state == NODE_REVOKED || state == 0);
+		state == NODE_REVOKED || state == 0);
 }
 
 /* Every live node sees exactly the truth. */
 int
 sim_all_alive(struct sim *sim)
 {
-	struct swim_counts	counts;
-	uint32_t		i, j, up = 0;
+	struct swim_counts counts;
+	uint32_t i, j, up = 0;
 
 	for (i = 0; i < sim->count; i++)
 		up += sim->nodes[i].up && !sim->nodes[i].liar;
@@ -40,8 +40,8 @@ sim_all_alive(struct sim *sim)
 		for (j = 0; j < sim->count; j++) {
 			if (i == j || sim->nodes[j].liar)
 				continue;
-			if (sim->nodes[j].up != (sim_view(&sim->nodes[i], j) ==
-			    NODE_ALIVE))
+			if (sim->nodes[j].up !=
+			    (sim_view(&sim->nodes[i], j) == NODE_ALIVE))
 				return (0);
 			if (!sim->nodes[j].up &&
 			    !dead_state(sim_view(&sim->nodes[i], j)))
@@ -54,8 +54,8 @@ sim_all_alive(struct sim *sim)
 void
 sim_start_all(struct sim *sim)
 {
-	double		drop = sim->network.drop;
-	uint32_t	i;
+	double drop = sim->network.drop;
+	uint32_t i;
 
 	sim->network.drop = 0;
 	for (i = 0; i < sim->count; i++)
@@ -78,8 +78,8 @@ seconds(int64_t ns)
 static void
 scenario_join_storm(struct sim *sim)
 {
-	uint32_t	i;
-	int64_t		joined;
+	uint32_t i;
+	int64_t joined;
 
 	sim_node_start(&sim->nodes[0], 0);
 	for (i = 1; i < sim->count; i++) {
@@ -99,7 +99,7 @@ scenario_join_storm(struct sim *sim)
 static void
 scenario_L34_hub(struct sim *sim)
 {
-	uint32_t	i;
+	uint32_t i;
 
 	for (i = 0; i < sim->count; i++)
 		sim_node_start(&sim->nodes[i], 0);
@@ -117,8 +117,8 @@ scenario_L34_hub(struct sim *sim)
 static int
 victim_failed(struct sim *sim)
 {
-	const uint32_t	*victim = sim->hook_arg;
-	uint32_t	 i;
+	const uint32_t *victim = sim->hook_arg;
+	uint32_t i;
 
 	for (i = 0; i < sim->count; i++)
 		if (sim->nodes[i].up &&
@@ -131,9 +131,9 @@ victim_failed(struct sim *sim)
 static void
 scenario_failure_at_loss(struct sim *sim)
 {
-	uint32_t	victim;
-	int64_t		at;
-	double		bound;
+	uint32_t victim;
+	int64_t at;
+	double bound;
 
 	sim->network.drop = 0.05;
 	sim_start_all(sim);
@@ -145,9 +145,9 @@ scenario_failure_at_loss(struct sim *sim)
 	 * and the telling of it. */
 	bound = 5 + 6 * 4 * log10(sim->count) + 5;
 	sim->hook_arg = &victim;
-	SIM_CHECK(sim, sim_run_to(sim, victim_failed,
-	    at + (int64_t)(bound * SECOND)), "not known to all after %.0f s",
-	    bound);
+	SIM_CHECK(sim,
+	    sim_run_to(sim, victim_failed, at + (int64_t)(bound * SECOND)),
+	    "not known to all after %.0f s", bound);
 	sim_figure(sim, "known_to_all_seconds", seconds(sim->now - at));
 	sim_run(sim, sim->now + 30 * SECOND);
 	sim_figure(sim, "false_fail", (double)sim->false_fail);
@@ -160,8 +160,8 @@ scenario_failure_at_loss(struct sim *sim)
 static void
 scenario_L32_mass_restart(struct sim *sim)
 {
-	uint32_t	i;
-	int64_t		at;
+	uint32_t i;
+	int64_t at;
 
 	sim_start_all(sim);
 	for (i = 0; i < sim->count; i += 2)
@@ -182,8 +182,8 @@ scenario_L32_mass_restart(struct sim *sim)
 static void
 scenario_partition_heals(struct sim *sim)
 {
-	uint32_t	i;
-	int64_t		at;
+	uint32_t i;
+	int64_t at;
 
 	sim_start_all(sim);
 	for (i = 0; i < sim->count; i++)
@@ -191,9 +191,11 @@ scenario_partition_heals(struct sim *sim)
 	sim->cut[0][1] = sim->cut[1][0] = 1;
 	sim_run(sim, sim->now + 180 * SECOND);
 	for (i = 0; i < sim->count; i++)
-		SIM_CHECK(sim, sim_view(&sim->nodes[i], (i + 1) %
-		    sim->count) == NODE_FAILED && sim_view(&sim->nodes[i],
-		    (i + 2) % sim->count) == NODE_ALIVE,
+		SIM_CHECK(sim,
+		    sim_view(&sim->nodes[i], (i + 1) % sim->count) ==
+			    NODE_FAILED &&
+			sim_view(&sim->nodes[i], (i + 2) % sim->count) ==
+			    NODE_ALIVE,
 		    "node %u does not see the partition", i);
 	sim->cut[0][1] = sim->cut[1][0] = 0;
 	at = sim->now;
@@ -228,23 +230,23 @@ scenario_asymmetric(struct sim *sim)
 	SIM_CHECK(sim, sim_view(&sim->nodes[5], 6) == NODE_ALIVE,
 	    "a deaf node took another with it");
 	sim->cut[0][1] = sim->cut[2][1] = 0;
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    120 * SECOND), "the deaf node did not come back");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 120 * SECOND),
+	    "the deaf node did not come back");
 	/* Node 1 hears all, but nobody hears it. */
 	sim->cut[1][0] = sim->cut[1][2] = 1;
 	sim_run(sim, sim->now + 180 * SECOND);
 	SIM_CHECK(sim, sim_view(&sim->nodes[5], 1) == NODE_FAILED,
 	    "a mute node is %d", sim_view(&sim->nodes[5], 1));
 	sim->cut[1][0] = sim->cut[1][2] = 0;
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    120 * SECOND), "the mute node did not come back");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 120 * SECOND),
+	    "the mute node did not come back");
 }
 
 static void
-slow_hook(struct sim *sim, struct sim_node *node, uint32_t about, int was,
-    int now)
+slow_hook(
+    struct sim *sim, struct sim_node *node, uint32_t about, int was, int now)
 {
-	uint64_t	*healthy = sim->hook_arg;
+	uint64_t *healthy = sim->hook_arg;
 
 	(void)was;
 	/* The first tenth hangs now and then. */
@@ -258,9 +260,9 @@ slow_hook(struct sim *sim, struct sim_node *node, uint32_t about, int was,
 static void
 scenario_slow_nodes(struct sim *sim)
 {
-	uint64_t	 healthy = 0;
-	struct sim_node	*node;
-	uint32_t	 i, round;
+	uint64_t healthy = 0;
+	struct sim_node *node;
+	uint32_t i, round;
 
 	sim->hook = slow_hook;
 	sim->hook_arg = &healthy;
@@ -269,8 +271,9 @@ scenario_slow_nodes(struct sim *sim)
 	for (round = 0; round < 20; round++) {
 		for (i = 0; i < sim->count / 10; i++) {
 			node = &sim->nodes[i];
-			node->paused_until = sim->now + (int64_t)
-			    (sim_random_unit(&sim->random) * 12 * SECOND);
+			node->paused_until =
+			    sim->now + (int64_t)(sim_random_unit(&sim->random) *
+						 12 * SECOND);
 		}
 		sim_run(sim, sim->now + 15 * SECOND);
 	}
@@ -278,15 +281,15 @@ scenario_slow_nodes(struct sim *sim)
 	sim_figure(sim, "slow_failed", (double)(sim->false_fail - healthy));
 	SIM_CHECK(sim, healthy == 0, "%llu failures of healthy nodes",
 	    (unsigned long long)healthy);
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    120 * SECOND), "not all alive when nobody hangs any more");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 120 * SECOND),
+	    "not all alive when nobody hangs any more");
 }
 
 static void
-leave_hook(struct sim *sim, struct sim_node *node, uint32_t about, int was,
-    int now)
+leave_hook(
+    struct sim *sim, struct sim_node *node, uint32_t about, int was, int now)
 {
-	uint64_t	*failed = sim->hook_arg;
+	uint64_t *failed = sim->hook_arg;
 
 	(void)node;
 	(void)about;
@@ -305,11 +308,11 @@ left_told(struct sim *sim)
 static void
 scenario_leave(struct sim *sim)
 {
-	struct sim_node		*node = &sim->nodes[3];
-	struct swim_update	 old = { .type = SWIM_LEAVE };
-	uint64_t		 failed = 0;
-	uint32_t		 i;
-	int64_t			 at;
+	struct sim_node *node = &sim->nodes[3];
+	struct swim_update old = { .type = SWIM_LEAVE };
+	uint64_t failed = 0;
+	uint32_t i;
+	int64_t at;
 
 	sim->hook = leave_hook;
 	sim->hook_arg = &failed;
@@ -326,16 +329,18 @@ scenario_leave(struct sim *sim)
 	sim_node_stop(node);
 	sim_run(sim, sim->now + 40 * SECOND);
 	for (i = 0; i < sim->count; i++)
-		SIM_CHECK(sim, i == 3 || sim_view(&sim->nodes[i], 3) ==
-		    NODE_LEFT, "node %u has %d instead of left", i,
+		SIM_CHECK(sim,
+		    i == 3 || sim_view(&sim->nodes[i], 3) == NODE_LEFT,
+		    "node %u has %d instead of left", i,
 		    sim_view(&sim->nodes[i], 3));
 	SIM_CHECK(sim, failed == 0, "it was called failed");
 	sim_node_start(node, 0);
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    60 * SECOND), "it did not come back");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 60 * SECOND),
+	    "it did not come back");
 	for (i = 0; i < sim->count; i++)
-		SIM_CHECK(sim, swim_update(sim->nodes[i].swim, &old,
-		    sim->now) == 0, "an old LEAVE counts");
+		SIM_CHECK(sim,
+		    swim_update(sim->nodes[i].swim, &old, sim->now) == 0,
+		    "an old LEAVE counts");
 	swim_statement_free(old.statement);
 	sim_run(sim, sim->now + 30 * SECOND);
 	SIM_CHECK(sim, sim_all_alive(sim), "it did not stay");
@@ -345,21 +350,22 @@ scenario_leave(struct sim *sim)
 static void
 scenario_revoked(struct sim *sim)
 {
-	uint32_t	i;
+	uint32_t i;
 
 	sim_start_all(sim);
 	for (i = 0; i < sim->count; i++)
 		if (i != 3) {
-			swim_revoke(sim->nodes[i].swim, sim->nodes[3].key,
-			    sim->now);
+			swim_revoke(
+			    sim->nodes[i].swim, sim->nodes[3].key, sim->now);
 			sim_node_drain(&sim->nodes[i]);
 		}
 	sim_run(sim, sim->now + 60 * SECOND);
 	sim_node_start(&sim->nodes[3], 0);
 	sim_run(sim, sim->now + 60 * SECOND);
 	for (i = 0; i < sim->count; i++)
-		SIM_CHECK(sim, i == 3 || sim_view(&sim->nodes[i], 3) ==
-		    NODE_REVOKED, "node %u has %d instead of revoked", i,
+		SIM_CHECK(sim,
+		    i == 3 || sim_view(&sim->nodes[i], 3) == NODE_REVOKED,
+		    "node %u has %d instead of revoked", i,
 		    sim_view(&sim->nodes[i], 3));
 }
 

@@ -14,8 +14,8 @@
 void
 scenario_cut_is_cut(struct sim *sim)
 {
-	uint64_t	crossed, cut;
-	uint32_t	i;
+	uint64_t crossed, cut;
+	uint32_t i;
 
 	for (i = 0; i < sim->count; i++)
 		sim->nodes[i].group = i % 2;
@@ -48,23 +48,23 @@ scenario_cut_is_cut(struct sim *sim)
 }
 
 static void
-check_rate(struct sim *sim, const char *what, uint64_t hits, uint64_t of,
-    double rate)
+check_rate(
+    struct sim *sim, const char *what, uint64_t hits, uint64_t of, double rate)
 {
-	double	sigma = sqrt(rate * (1 - rate) * (double)of);
-	double	off = (double)hits - rate * (double)of;
+	double sigma = sqrt(rate * (1 - rate) * (double)of);
+	double off = (double)hits - rate * (double)of;
 
 	SIM_CHECK(sim, of > 5000 && fabs(off) < 4 * sigma + 1,
-	    "%s: %llu of %llu, expected %.4f", what,
-	    (unsigned long long)hits, (unsigned long long)of, rate);
+	    "%s: %llu of %llu, expected %.4f", what, (unsigned long long)hits,
+	    (unsigned long long)of, rate);
 }
 
 /* The network does what it is told: loss, doubles, delay, order. */
 void
 scenario_network_rates(struct sim *sim)
 {
-	uint64_t	passed;
-	double		mean;
+	uint64_t passed;
+	double mean;
 
 	sim->network.drop = 0.1;
 	sim->network.duplicate = 0.05;
@@ -78,21 +78,22 @@ scenario_network_rates(struct sim *sim)
 	    "only %llu were overtaken",
 	    (unsigned long long)sim->counts.overtaken);
 	mean = (double)sim->counts.delay /
-	    (double)(passed + sim->counts.duplicated) / MS;
+	       (double)(passed + sim->counts.duplicated) / MS;
 	/* 30.25 of the links, 2 of jitter, a tenth held for 100. */
 	SIM_CHECK(sim, mean > 35 && mean < 50, "mean delay %.1f ms", mean);
-	SIM_CHECK(sim, sim->counts.delivered + sim->counts.to_down +
-	    sim_flying(sim) == passed + sim->counts.duplicated +
-	    sim->counts.carried, "messages out of nothing, or into it");
+	SIM_CHECK(sim,
+	    sim->counts.delivered + sim->counts.to_down + sim_flying(sim) ==
+		passed + sim->counts.duplicated + sim->counts.carried,
+	    "messages out of nothing, or into it");
 }
 
 /* A short busy run in a world of its own; its trace. */
 static uint64_t
 replay_trace(uint64_t seed, uint32_t nodes)
 {
-	struct sim	sim;
-	uint32_t	i;
-	uint64_t	trace;
+	struct sim sim;
+	uint32_t i;
+	uint64_t trace;
 
 	sim_init(&sim, seed, nodes);
 	sim.apps = 1;
@@ -115,7 +116,7 @@ replay_trace(uint64_t seed, uint32_t nodes)
 void
 scenario_replay(struct sim *sim)
 {
-	uint64_t	one = replay_trace(sim->seed, sim->count);
+	uint64_t one = replay_trace(sim->seed, sim->count);
 
 	sim->trace = one;
 	SIM_CHECK(sim, one == replay_trace(sim->seed, sim->count),
@@ -128,16 +129,16 @@ scenario_replay(struct sim *sim)
 void
 scenario_churn(struct sim *sim)
 {
-	struct sim_node	*node;
-	uint32_t	 round, boot;
+	struct sim_node *node;
+	uint32_t round, boot;
 
 	sim->network.drop = 0.05;
 	sim->network.duplicate = 0.02;
 	sim->network.reorder = 0.05;
 	sim_start_all(sim);
 	for (round = 0; round < 100; round++) {
-		node = &sim->nodes[1 + sim_random(&sim->random) %
-		    (sim->count - 1)];
+		node = &sim->nodes[1 +
+				   sim_random(&sim->random) % (sim->count - 1)];
 		boot = (uint32_t)(sim_random(&sim->random) % sim->count);
 		node->group = (uint32_t)(sim_random(&sim->random) % 2);
 		sim->cut[0][1] = round % 10 == 3;
@@ -164,28 +165,27 @@ scenario_churn(struct sim *sim)
 	for (round = 1; round < sim->count; round++)
 		sim->nodes[round].bootstrap = 0;
 	sim_figure(sim, "false_fail", (double)sim->false_fail);
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    180 * SECOND), "the truth does not come out");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 180 * SECOND),
+	    "the truth does not come out");
 }
 
 /* --- liars --------------------------------------------------------------- */
 
-#define LIARS	3
+#define LIARS 3
 
 static struct sim_message *
 lie_message(struct sim *sim, struct sim_node *liar, uint32_t to, size_t lies)
 {
-	struct sim_message	*message = calloc(1, sizeof(*message));
+	struct sim_message *message = calloc(1, sizeof(*message));
 
-	if (message == NULL ||
-	    (message->updates = calloc(lies, sizeof(*message->updates))) ==
-	    NULL)
+	if (message == NULL || (message->updates = calloc(
+				    lies, sizeof(*message->updates))) == NULL)
 		err(1, "calloc");
 	message->kind = SIM_SWIM;
 	message->from = liar->index;
 	message->to = to;
-	message->swim.type = sim_random(&sim->random) % 8 == 0 ?
-	    SWIM_PUSH_PULL : SWIM_GOSSIP;
+	message->swim.type =
+	    sim_random(&sim->random) % 8 == 0 ? SWIM_PUSH_PULL : SWIM_GOSSIP;
 	message->swim.reply = 1;
 	message->update_count = lies;
 	return (message);
@@ -195,10 +195,10 @@ lie_message(struct sim *sim, struct sim_node *liar, uint32_t to, size_t lies)
 static void
 lie_make(struct sim *sim, struct swim_update *lie, uint32_t dead)
 {
-	static const uint64_t	 absurd[] = { 0, 1, UINT64_C(1) << 40,
-				    SWIM_INCARNATION_MAX, UINT64_MAX };
-	uint64_t		 draw = sim_random(&sim->random), mark = draw;
-	struct sim_node		*about, *accuser;
+	static const uint64_t absurd[] = { 0, 1, UINT64_C(1) << 40,
+		SWIM_INCARNATION_MAX, UINT64_MAX };
+	uint64_t draw = sim_random(&sim->random), mark = draw;
+	struct sim_node *about, *accuser;
 
 	about = &sim->nodes[LIARS + draw % (sim->count - LIARS)];
 	accuser = &sim->nodes[sim_random(&sim->random) % sim->count];
@@ -207,23 +207,23 @@ lie_make(struct sim *sim, struct swim_update *lie, uint32_t dead)
 	memcpy(lie->key, about->key, KEY_SIZE);
 	memcpy(lie->accuser, accuser->key, KEY_SIZE);
 	switch (draw >> 40 & 7) {
-	case 0:		/* a number out of range */
+	case 0: /* a number out of range */
 		lie->incarnation = absurd[(draw >> 48) % 5];
 		break;
-	case 1:		/* another's life or leave, forged */
+	case 1: /* another's life or leave, forged */
 		lie->type = draw >> 33 & 1 ? SWIM_ALIVE : SWIM_LEAVE;
 		lie->incarnation += draw >> 34 & 3;
 		lie->statement = swim_statement_make(about->key, "forged",
 		    lie->incarnation, &mark, sizeof(mark));
 		break;
-	case 2:		/* the dead one's last true word, again */
+	case 2: /* the dead one's last true word, again */
 		lie->type = SWIM_ALIVE;
 		memcpy(lie->key, sim->nodes[dead].key, KEY_SIZE);
 		lie->incarnation = sim->nodes[dead].incarnation;
-		lie->statement = sim_statement(&sim->nodes[dead],
-		    lie->incarnation, SWIM_ALIVE);
+		lie->statement = sim_statement(
+		    &sim->nodes[dead], lie->incarnation, SWIM_ALIVE);
 		break;
-	case 3:		/* nobody at all */
+	case 3: /* nobody at all */
 		lie->key[9] ^= 0x55;
 		break;
 	default:
@@ -238,8 +238,8 @@ lie_make(struct sim *sim, struct swim_update *lie, uint32_t dead)
 void
 scenario_liars(struct sim *sim)
 {
-	struct sim_message	*message;
-	uint32_t		 round, i, k, dead = sim->count - 1;
+	struct sim_message *message;
+	uint32_t round, i, k, dead = sim->count - 1;
 
 	for (i = 0; i < LIARS; i++)
 		sim->nodes[i].liar = 1;
@@ -250,7 +250,8 @@ scenario_liars(struct sim *sim)
 		for (i = 0; i < LIARS; i++) {
 			message = lie_message(sim, &sim->nodes[i],
 			    LIARS + (uint32_t)(sim_random(&sim->random) %
-			    (sim->count - LIARS)), 16);
+					       (sim->count - LIARS)),
+			    16);
 			for (k = 0; k < 16; k++)
 				lie_make(sim, &message->updates[k], dead);
 			sim_send(sim, message);
@@ -265,7 +266,7 @@ scenario_liars(struct sim *sim)
 	SIM_CHECK(sim, sim->false_fail == 0, "%llu were lied to failure",
 	    (unsigned long long)sim->false_fail);
 	for (i = LIARS; i < dead; i++) {
-		size_t	cursor = 0, known = 0;
+		size_t cursor = 0, known = 0;
 
 		while (swim_walk(sim->nodes[i].swim, &cursor) != NULL)
 			known++;
@@ -275,8 +276,8 @@ scenario_liars(struct sim *sim)
 		    "lies keep a dead node in state %d",
 		    sim_view(&sim->nodes[i], dead));
 	}
-	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now +
-	    60 * SECOND), "suspicion outlives the lies");
+	SIM_CHECK(sim, sim_run_to(sim, sim_all_alive, sim->now + 60 * SECOND),
+	    "suspicion outlives the lies");
 }
 
 /* --- apps ---------------------------------------------------------------- */
@@ -285,7 +286,7 @@ scenario_liars(struct sim *sim)
 static int
 apps_agree(struct sim *sim)
 {
-	uint32_t	*where = sim->hook_arg, i, app;
+	uint32_t *where = sim->hook_arg, i, app;
 
 	for (i = 0; i < sim->count; i++) {
 		if (!sim->nodes[i].up)
@@ -300,7 +301,7 @@ apps_agree(struct sim *sim)
 static void
 app_move(struct sim *sim, uint32_t *where, uint32_t app)
 {
-	uint32_t	to = (uint32_t)(sim_random(&sim->random) % sim->count);
+	uint32_t to = (uint32_t)(sim_random(&sim->random) % sim->count);
 
 	if (!sim->nodes[to].up || where[app] == to)
 		return;
@@ -315,7 +316,7 @@ app_move(struct sim *sim, uint32_t *where, uint32_t app)
 void
 scenario_directory(struct sim *sim)
 {
-	uint32_t	*where, app, i, apps = sim->count * 4, down;
+	uint32_t *where, app, i, apps = sim->count * 4, down;
 
 	sim->apps = 1;
 	sim->network.drop = 0.05;
@@ -349,8 +350,9 @@ scenario_directory(struct sim *sim)
 				sim_app_disconnect(&sim->nodes[i], app);
 	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 180 * SECOND),
 	    "directories differ after the moves");
-	sim_figure(sim, "bytes_per_node_second", (double)sim->counts.bytes /
-	    sim->count / ((double)sim->now / SECOND));
+	sim_figure(sim, "bytes_per_node_second",
+	    (double)sim->counts.bytes / sim->count /
+		((double)sim->now / SECOND));
 	down = 7;
 	sim_node_stop(&sim->nodes[down]);
 	for (app = 0; app < apps; app++)
@@ -373,19 +375,19 @@ scenario_directory(struct sim *sim)
 /* --- figures ------------------------------------------------------------- */
 
 struct figures {
-	uint32_t	victim;
-	int64_t		at;
-	int64_t		first_suspect;
-	int64_t		first_fail;
-	int64_t		last_fail;
-	uint32_t	know;
+	uint32_t victim;
+	int64_t at;
+	int64_t first_suspect;
+	int64_t first_fail;
+	int64_t last_fail;
+	uint32_t know;
 };
 
 static void
-figures_hook(struct sim *sim, struct sim_node *node, uint32_t about, int was,
-    int now)
+figures_hook(
+    struct sim *sim, struct sim_node *node, uint32_t about, int was, int now)
 {
-	struct figures	*figures = sim->hook_arg;
+	struct figures *figures = sim->hook_arg;
 
 	(void)node;
 	(void)was;
@@ -404,18 +406,18 @@ figures_hook(struct sim *sim, struct sim_node *node, uint32_t about, int was,
 static int
 figures_done(struct sim *sim)
 {
-	struct figures	*figures = sim->hook_arg;
+	struct figures *figures = sim->hook_arg;
 
 	return (figures->know + 1 >= sim->count);
 }
 
 /* Half a minute in which nothing happens but what the loss makes happen. */
 static void
-figures_quiet(struct sim *sim, double drop, const char *messages,
-    const char *bytes)
+figures_quiet(
+    struct sim *sim, double drop, const char *messages, const char *bytes)
 {
-	uint64_t	sent = sim->counts.sent, before = sim->counts.bytes;
-	double		share = sim->count * 30.0;
+	uint64_t sent = sim->counts.sent, before = sim->counts.bytes;
+	double share = sim->count * 30.0;
 
 	sim->network.drop = drop;
 	sim_run(sim, sim->now + 30 * SECOND);
@@ -428,10 +430,10 @@ figures_quiet(struct sim *sim, double drop, const char *messages,
 void
 scenario_figures(struct sim *sim)
 {
-	struct figures	figures;
-	double		suspect = 0, fail = 0, spread = 0, all = 0, worst = 0;
-	double		n = sim->count;
-	int		i, runs = sim->count >= 5000 ? 3 : 10;
+	struct figures figures;
+	double suspect = 0, fail = 0, spread = 0, all = 0, worst = 0;
+	double n = sim->count;
+	int i, runs = sim->count >= 5000 ? 3 : 10;
 
 	sim->hook = figures_hook;
 	sim->hook_arg = &figures;
@@ -439,24 +441,25 @@ scenario_figures(struct sim *sim)
 	figures.victim = UINT32_MAX;
 	sim_start_all(sim);
 	sim_run(sim, sim->now + 30 * SECOND);
-	figures_quiet(sim, 0, "quiet_messages_node_second",
-	    "quiet_bytes_node_second");
-	figures_quiet(sim, 0.05, "loss_messages_node_second",
-	    "loss_bytes_node_second");
+	figures_quiet(
+	    sim, 0, "quiet_messages_node_second", "quiet_bytes_node_second");
+	figures_quiet(
+	    sim, 0.05, "loss_messages_node_second", "loss_bytes_node_second");
 	for (i = 0; i < runs; i++) {
 		memset(&figures, 0, sizeof(figures));
 		sim_run(sim, sim->now + (int64_t)(sim_random(&sim->random) %
-		    (uint64_t)SECOND));
-		figures.victim = (uint32_t)(1 + sim_random(&sim->random) %
-		    (sim->count - 1));
+						  (uint64_t)SECOND));
+		figures.victim =
+		    (uint32_t)(1 + sim_random(&sim->random) % (sim->count - 1));
 		figures.at = sim->now;
 		sim_node_stop(&sim->nodes[figures.victim]);
-		SIM_CHECK(sim, sim_run_to(sim, figures_done, sim->now +
-		    200 * SECOND), "not known to all");
+		SIM_CHECK(sim,
+		    sim_run_to(sim, figures_done, sim->now + 200 * SECOND),
+		    "not known to all");
 		suspect += (double)figures.first_suspect / SECOND / runs;
 		fail += (double)figures.first_fail / SECOND / runs;
 		spread += (double)(figures.last_fail - figures.first_fail) /
-		    SECOND / runs;
+			  SECOND / runs;
 		all += (double)figures.last_fail / SECOND / runs;
 		if ((double)figures.last_fail / SECOND > worst)
 			worst = (double)figures.last_fail / SECOND;
@@ -471,10 +474,10 @@ scenario_figures(struct sim *sim)
 	sim_figure(sim, "false_suspect", (double)sim->false_suspect);
 	sim_figure(sim, "false_fail", (double)sim->false_fail);
 	sim_figure(sim, "virtual_seconds", (double)sim->now / SECOND);
-	sim_figure(sim, "predicted_first_detection_seconds",
-	    exp(1) / (exp(1) - 1));
-	sim_figure(sim, "predicted_suspicion_min_seconds",
-	    4 * log10(n < 10 ? 10 : n));
+	sim_figure(
+	    sim, "predicted_first_detection_seconds", exp(1) / (exp(1) - 1));
+	sim_figure(
+	    sim, "predicted_suspicion_min_seconds", 4 * log10(n < 10 ? 10 : n));
 	sim_figure(sim, "predicted_suspicion_max_seconds",
 	    24 * log10(n < 10 ? 10 : n));
 }

@@ -20,17 +20,17 @@
 
 #include "regress/sim/sim.h"
 
-#define DEFAULT_SEED	1
+#define DEFAULT_SEED 1
 
 static void
 make_folder(const char *path)
 {
-	char	*copy = strdup(path), *slash;
+	char *copy = strdup(path), *slash;
 
 	if (copy == NULL)
 		err(1, "strdup");
 	for (slash = strchr(copy + 1, '/'); slash != NULL;
-	    slash = strchr(slash + 1, '/')) {
+	     slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(copy, 0755) == -1 && errno != EEXIST)
 			err(1, "%s", copy);
@@ -44,13 +44,15 @@ make_folder(const char *path)
 static void
 artifact_write(const struct sim *sim, const struct sim_scenario *scenario)
 {
-	const char	*build = getenv("BUILD"), *out = getenv("SIM_OUT");
-	char		 folder[512], path[1024];
-	FILE		*file;
-	size_t		 i;
+	const char *build = getenv("BUILD"), *out = getenv("SIM_OUT");
+	char folder[512], path[1024];
+	FILE *file;
+	size_t i;
 
 	(void)snprintf(folder, sizeof(folder), "%s%s",
-	    out != NULL ? out : build != NULL ? build : "build",
+	    out != NULL     ? out
+	    : build != NULL ? build
+			    : "build",
 	    out != NULL ? "" : "/regress/sim/out");
 	make_folder(folder);
 	(void)snprintf(path, sizeof(path), "%s/%s-%u-%llu.json", folder,
@@ -58,13 +60,14 @@ artifact_write(const struct sim *sim, const struct sim_scenario *scenario)
 	file = fopen(path, "w");
 	if (file == NULL)
 		err(1, "%s", path);
-	(void)fprintf(file, "{\n  \"scenario\": \"%s\",\n  \"seed\": %llu,\n"
+	(void)fprintf(file,
+	    "{\n  \"scenario\": \"%s\",\n  \"seed\": %llu,\n"
 	    "  \"nodes\": %u,\n  \"ok\": %s,\n  \"why\": \"%s\",\n"
 	    "  \"trace\": \"%016llx\",\n  \"virtual_seconds\": %.3f,\n"
 	    "  \"events\": %llu,\n  \"sent\": %llu,\n  \"delivered\": %llu,\n"
 	    "  \"dropped\": %llu,\n  \"duplicated\": %llu,\n"
-	    "  \"cut\": %llu,\n  \"bytes\": %llu", scenario->name,
-	    (unsigned long long)sim->seed, sim->count,
+	    "  \"cut\": %llu,\n  \"bytes\": %llu",
+	    scenario->name, (unsigned long long)sim->seed, sim->count,
 	    sim->failed ? "false" : "true", sim->why,
 	    (unsigned long long)sim->trace, (double)sim->now / SECOND,
 	    (unsigned long long)sim->handled,
@@ -75,8 +78,8 @@ artifact_write(const struct sim *sim, const struct sim_scenario *scenario)
 	    (unsigned long long)sim->counts.cut,
 	    (unsigned long long)sim->counts.bytes);
 	for (i = 0; i < sim->figure_count; i++)
-		(void)fprintf(file, ",\n  \"%s\": %.6g",
-		    sim->figures[i].name, sim->figures[i].value);
+		(void)fprintf(file, ",\n  \"%s\": %.6g", sim->figures[i].name,
+		    sim->figures[i].value);
 	(void)fprintf(file, "\n}\n");
 	if (fclose(file) != 0)
 		err(1, "%s", path);
@@ -84,13 +87,12 @@ artifact_write(const struct sim *sim, const struct sim_scenario *scenario)
 
 /* 1 when it went well. */
 static int
-scenario_run(const struct sim_scenario *scenario, uint64_t seed,
-    uint32_t nodes)
+scenario_run(const struct sim_scenario *scenario, uint64_t seed, uint32_t nodes)
 {
-	struct sim	sim;
-	size_t		i;
-	clock_t		start = clock();
-	int		ok;
+	struct sim sim;
+	size_t i;
+	clock_t start = clock();
+	int ok;
 
 	sim_init(&sim, seed, nodes == 0 ? scenario->nodes : nodes);
 	scenario->run(&sim);
@@ -112,7 +114,7 @@ scenario_run(const struct sim_scenario *scenario, uint64_t seed,
 static const struct sim_scenario *
 scenario_find(const char *name)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < sim_scenario_count; i++)
 		if (strcmp(sim_scenarios[i].name, name) == 0)
@@ -124,8 +126,8 @@ scenario_find(const char *name)
 static const char *
 option(int argc, char *argv[], const char *name)
 {
-	size_t	length = strlen(name);
-	int	i;
+	size_t length = strlen(name);
+	int i;
 
 	for (i = 1; i < argc; i++)
 		if (strncmp(argv[i], name, length) == 0 &&
@@ -138,8 +140,8 @@ static uint64_t
 option_number(int argc, char *argv[], const char *name, long long most,
     uint64_t otherwise)
 {
-	const char	*text = option(argc, argv, name), *why;
-	long long	 value;
+	const char *text = option(argc, argv, name), *why;
+	long long value;
 
 	if (text == NULL)
 		return (otherwise);
@@ -152,11 +154,11 @@ option_number(int argc, char *argv[], const char *name, long long most,
 int
 main(int argc, char *argv[])
 {
-	const struct sim_scenario	*scenario;
-	const char			*name;
-	uint64_t			 seed, k;
-	uint32_t			 nodes, passed = 0, failed = 0;
-	size_t				 i;
+	const struct sim_scenario *scenario;
+	const char *name;
+	uint64_t seed, k;
+	uint32_t nodes, passed = 0, failed = 0;
+	size_t i;
 
 	if (argc == 2 && strcmp(argv[1], "list") == 0) {
 		for (i = 0; i < sim_scenario_count; i++)

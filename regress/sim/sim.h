@@ -15,146 +15,146 @@
 #include "mesh/swim.h"
 #include "regress/sim/wire.h"
 
-#define SECOND		INT64_C(1000000000)
-#define MS		INT64_C(1000000)
-#define SIM_WALL	(INT64_C(1800000000) * SECOND)	/* at time 0 */
-#define SIM_GROUPS	4
-#define SIM_FIGURES	32
+#define SECOND      INT64_C(1000000000)
+#define MS          INT64_C(1000000)
+#define SIM_WALL    (INT64_C(1800000000) * SECOND) /* at time 0 */
+#define SIM_GROUPS  4
+#define SIM_FIGURES 32
 
 struct sim;
 struct sim_node;
 
 struct sim_node {
-	uint32_t		 index;
-	uint32_t		 life;
-	int			 up;
-	int			 liar;
-	uint32_t		 group;
-	uint32_t		 bootstrap;
-	uint8_t			 key[KEY_SIZE];
-	uint64_t		 incarnation;
-	int64_t			 tick_at;
-	int64_t			 paused_until;
-	struct sim_random	 random;
-	struct swim		*swim;
-	struct swim_statement	*own;
-	struct directory	 directory;
-	struct rumours		 rumours;
-	struct sim_claim	*apps;
-	uint32_t		 app_count;
-	uint32_t		 app_size;
-	uint32_t		*lost;		/* local apps that moved away */
-	uint32_t		 lost_count;
-	uint32_t		 lost_size;
-	uint64_t		 sync_sequence;
-	uint64_t		 last_sent_at;
-	struct sim		*sim;
+	uint32_t index;
+	uint32_t life;
+	int up;
+	int liar;
+	uint32_t group;
+	uint32_t bootstrap;
+	uint8_t key[KEY_SIZE];
+	uint64_t incarnation;
+	int64_t tick_at;
+	int64_t paused_until;
+	struct sim_random random;
+	struct swim *swim;
+	struct swim_statement *own;
+	struct directory directory;
+	struct rumours rumours;
+	struct sim_claim *apps;
+	uint32_t app_count;
+	uint32_t app_size;
+	uint32_t *lost; /* local apps that moved away */
+	uint32_t lost_count;
+	uint32_t lost_size;
+	uint64_t sync_sequence;
+	uint64_t last_sent_at;
+	struct sim *sim;
 };
 
 /* A node's view of another changed. */
-typedef void (*sim_hook)(struct sim *, struct sim_node *, uint32_t about,
-	    int was, int now);
+typedef void (*sim_hook)(
+    struct sim *, struct sim_node *, uint32_t about, int was, int now);
 
 struct sim {
-	uint64_t		 seed;
-	int64_t			 now;
-	struct sim_random	 random;
-	struct sim_network	 network;
-	struct swim_config	 config;
-	struct sim_node		*nodes;
-	uint32_t		 count;
-	int			 apps;		/* directories are used */
-	uint8_t			 cut[SIM_GROUPS][SIM_GROUPS];
-	struct sim_event	*events;
-	size_t			 event_count;
-	size_t			 event_size;
-	uint64_t		 order;
-	uint64_t		 handled;
-	uint64_t		 trace;		/* hash of all that happened */
-	struct sim_counts	 counts;
-	sim_hook		 hook;
-	void			*hook_arg;
+	uint64_t seed;
+	int64_t now;
+	struct sim_random random;
+	struct sim_network network;
+	struct swim_config config;
+	struct sim_node *nodes;
+	uint32_t count;
+	int apps; /* directories are used */
+	uint8_t cut[SIM_GROUPS][SIM_GROUPS];
+	struct sim_event *events;
+	size_t event_count;
+	size_t event_size;
+	uint64_t order;
+	uint64_t handled;
+	uint64_t trace; /* hash of all that happened */
+	struct sim_counts counts;
+	sim_hook hook;
+	void *hook_arg;
 	/* false failures: of a node that is up, seen by one that is */
-	uint64_t		 false_suspect;
-	uint64_t		 false_fail;
+	uint64_t false_suspect;
+	uint64_t false_fail;
 	/* the run's outcome */
-	int			 failed;
-	char			 why[256];
-	size_t			 figure_count;
+	int failed;
+	char why[256];
+	size_t figure_count;
 	struct {
-		const char	*name;
-		double		 value;
-	}			 figures[SIM_FIGURES];
+		const char *name;
+		double value;
+	} figures[SIM_FIGURES];
 };
 
 /* world.c */
-void	sim_random_seed(struct sim_random *random, uint64_t seed);
+void sim_random_seed(struct sim_random *random, uint64_t seed);
 uint64_t sim_random(struct sim_random *random);
-double	sim_random_unit(struct sim_random *random);	/* [0, 1) */
+double sim_random_unit(struct sim_random *random); /* [0, 1) */
 uint64_t sim_mix(uint64_t a, uint64_t b);
-void	sim_init(struct sim *sim, uint64_t seed, uint32_t nodes);
-void	sim_free(struct sim *sim);
-void	sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
-	    struct sim_node *node, uint64_t number,
-	    struct sim_message *message);
+void sim_init(struct sim *sim, uint64_t seed, uint32_t nodes);
+void sim_free(struct sim *sim);
+void sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
+    struct sim_node *node, uint64_t number, struct sim_message *message);
 /* Takes the message. */
-void	sim_send(struct sim *sim, struct sim_message *message);
-void	sim_message_free(struct sim_message *message);
-uint64_t sim_flying(const struct sim *sim);	/* messages on the way */
-void	sim_run(struct sim *sim, int64_t until);
+void sim_send(struct sim *sim, struct sim_message *message);
+void sim_message_free(struct sim_message *message);
+uint64_t sim_flying(const struct sim *sim); /* messages on the way */
+void sim_run(struct sim *sim, int64_t until);
 /* Run in small steps until done() or until; 1 when it was done. */
-int	sim_run_to(struct sim *sim, int (*done)(struct sim *), int64_t until);
-void	sim_figure(struct sim *sim, const char *name, double value);
-void	sim_fail(struct sim *sim, const char *format, ...)
-	    __attribute__((format(printf, 2, 3)));
-#define SIM_CHECK(sim, condition, ...) do {				\
-	if (!(condition))						\
-		sim_fail((sim), __VA_ARGS__);				\
-} while (0)
+int sim_run_to(struct sim *sim, int (*done)(struct sim *), int64_t until);
+void sim_figure(struct sim *sim, const char *name, double value);
+void sim_fail(struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+#define SIM_CHECK(sim, condition, ...)                                         \
+	do {                                                                   \
+		if (!(condition))                                              \
+			sim_fail((sim), __VA_ARGS__);                          \
+	} while (0)
 
 /* node.c */
 uint32_t sim_index(const uint8_t key[KEY_SIZE]);
-struct swim_statement *sim_statement(struct sim_node *node,
-	    uint64_t incarnation, enum swim_update_type type);
-void	sim_node_start(struct sim_node *node, uint32_t bootstrap);
-void	sim_node_stop(struct sim_node *node);	/* it crashes */
-void	sim_node_leave(struct sim_node *node);
-void	sim_node_event(struct sim_node *node, struct sim_event *event);
-void	sim_node_drain(struct sim_node *node);
+struct swim_statement *sim_statement(
+    struct sim_node *node, uint64_t incarnation, enum swim_update_type type);
+void sim_node_start(struct sim_node *node, uint32_t bootstrap);
+void sim_node_stop(struct sim_node *node); /* it crashes */
+void sim_node_leave(struct sim_node *node);
+void sim_node_event(struct sim_node *node, struct sim_event *event);
+void sim_node_drain(struct sim_node *node);
 /* Everybody knows everybody, and has told it. */
-void	sim_preload(struct sim *sim);
-int	sim_view(const struct sim_node *node, uint32_t about);
+void sim_preload(struct sim *sim);
+int sim_view(const struct sim_node *node, uint32_t about);
 
 /* apps.c */
-void	sim_apps_start(struct sim_node *node);
-void	sim_apps_stop(struct sim_node *node);
-void	sim_apps_tick(struct sim_node *node);
-void	sim_app_connect(struct sim_node *node, uint32_t app);
-void	sim_app_disconnect(struct sim_node *node, uint32_t app);
-void	sim_apps_receive(struct sim_node *node, struct sim_message *message);
-void	sim_apps_attach(struct sim_node *node, struct sim_message *message);
-void	sim_apps_member(struct sim_node *node, uint32_t about, int now);
+void sim_apps_start(struct sim_node *node);
+void sim_apps_stop(struct sim_node *node);
+void sim_apps_tick(struct sim_node *node);
+void sim_app_connect(struct sim_node *node, uint32_t app);
+void sim_app_disconnect(struct sim_node *node, uint32_t app);
+void sim_apps_receive(struct sim_node *node, struct sim_message *message);
+void sim_apps_attach(struct sim_node *node, struct sim_message *message);
+void sim_apps_member(struct sim_node *node, uint32_t about, int now);
 /* The node that app is on, as node sees it; UINT32_MAX none. */
 uint32_t sim_app_where(const struct sim_node *node, uint32_t app);
-void	sim_apps_lost(struct sim_node *node);
+void sim_apps_lost(struct sim_node *node);
 
 /* scenario*.c */
 struct sim_scenario {
-	const char	*name;
-	uint32_t	 nodes;		/* unless told otherwise */
-	uint32_t	 seeds;		/* in a check */
-	void		 (*run)(struct sim *);
+	const char *name;
+	uint32_t nodes; /* unless told otherwise */
+	uint32_t seeds; /* in a check */
+	void (*run)(struct sim *);
 };
 extern const struct sim_scenario sim_scenarios[];
 extern const size_t sim_scenario_count;
-int	sim_all_alive(struct sim *sim);	/* as it truly is, at every node */
-void	sim_start_all(struct sim *sim);	/* preloaded */
-void	scenario_cut_is_cut(struct sim *);
-void	scenario_network_rates(struct sim *);
-void	scenario_replay(struct sim *);
-void	scenario_churn(struct sim *);
-void	scenario_liars(struct sim *);
-void	scenario_directory(struct sim *);
-void	scenario_figures(struct sim *);
+int sim_all_alive(struct sim *sim);  /* as it truly is, at every node */
+void sim_start_all(struct sim *sim); /* preloaded */
+void scenario_cut_is_cut(struct sim *);
+void scenario_network_rates(struct sim *);
+void scenario_replay(struct sim *);
+void scenario_churn(struct sim *);
+void scenario_liars(struct sim *);
+void scenario_directory(struct sim *);
+void scenario_figures(struct sim *);
 
 #endif

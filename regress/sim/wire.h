@@ -11,99 +11,99 @@
 #include "mesh/swim.h"
 
 struct sim_random {
-	uint64_t	state[4];
+	uint64_t state[4];
 };
 
 /* One of the apps that a node has; also as it travels. */
 struct sim_claim {
-	uint32_t	app;
-	uint32_t	departed;
-	int64_t		issued;
-	int64_t		expires;
+	uint32_t app;
+	uint32_t departed;
+	int64_t issued;
+	int64_t expires;
 };
 
 /* A node's AppSync. */
 struct sim_sync {
-	uint32_t		node;
-	uint32_t		full;
-	uint64_t		sequence;
-	uint32_t		count;
-	uint32_t		zero;
-	struct sim_claim	claims[];
+	uint32_t node;
+	uint32_t full;
+	uint64_t sequence;
+	uint32_t count;
+	uint32_t zero;
+	struct sim_claim claims[];
 };
 
 enum sim_kind {
 	SIM_SWIM,
-	SIM_SYNC,	/* a full sync, asked for */
-	SIM_ASK		/* what have you after that sequence? */
+	SIM_SYNC, /* a full sync, asked for */
+	SIM_ASK   /* what have you after that sequence? */
 };
 
 struct sim_blob {
-	struct sim_blob	*next;
-	size_t		 length;
-	uint8_t		 bytes[];
+	struct sim_blob *next;
+	size_t length;
+	uint8_t bytes[];
 };
 
 struct sim_digest {
-	uint32_t	node;
-	uint32_t	zero;
-	uint64_t	sequence;
+	uint32_t node;
+	uint32_t zero;
+	uint64_t sequence;
 };
 
 struct sim_message {
-	enum sim_kind		 kind;
-	uint32_t		 from;
-	uint32_t		 to;
-	struct swim_message	 swim;
-	struct swim_update	*updates;	/* owned, statements held */
-	size_t			 update_count;
-	struct sim_blob		*blobs;		/* sim_sync each */
-	struct sim_digest	*digests;
-	size_t			 digest_count;
+	enum sim_kind kind;
+	uint32_t from;
+	uint32_t to;
+	struct swim_message swim;
+	struct swim_update *updates; /* owned, statements held */
+	size_t update_count;
+	struct sim_blob *blobs; /* sim_sync each */
+	struct sim_digest *digests;
+	size_t digest_count;
 };
 
 enum sim_event_type {
 	SIM_EVENT_MESSAGE,
 	SIM_EVENT_TICK,
-	SIM_EVENT_SIGNED,	/* a descriptor of number is signed */
-	SIM_EVENT_BOOT,		/* contact the bootstrap node again */
-	SIM_EVENT_APPS	/* what the directory needs */
+	SIM_EVENT_SIGNED, /* a descriptor of number is signed */
+	SIM_EVENT_BOOT,   /* contact the bootstrap node again */
+	SIM_EVENT_APPS    /* what the directory needs */
 };
 
 struct sim_event {
-	int64_t			 at;
-	uint64_t		 order;
-	enum sim_event_type	 type;
-	uint32_t		 node;
-	uint32_t		 life;		/* of the node; stale if not */
-	uint64_t		 number;
-	struct sim_message	*message;
+	int64_t at;
+	uint64_t order;
+	enum sim_event_type type;
+	uint32_t node;
+	uint32_t life; /* of the node; stale if not */
+	uint64_t number;
+	struct sim_message *message;
 };
 
 struct sim_network {
-	int64_t	base_min;	/* ns, one way, drawn for each link */
-	int64_t	base_max;
-	int64_t	jitter;		/* ns, mean of an exponential */
-	double	drop;
-	double	duplicate;
-	double	reorder;	/* part that is held back */
-	int64_t	hold;		/* ns, how long at most */
+	int64_t base_min; /* ns, one way, drawn for each link */
+	int64_t base_max;
+	int64_t jitter; /* ns, mean of an exponential */
+	double drop;
+	double duplicate;
+	double reorder; /* part that is held back */
+	int64_t hold;   /* ns, how long at most */
 };
 
 struct sim_counts {
-	uint64_t	sent;
-	uint64_t	delivered;
-	uint64_t	dropped;
-	uint64_t	duplicated;
-	uint64_t	cut;		/* by partitions */
-	uint64_t	crossed;	/* delivered between groups */
-	uint64_t	to_down;
-	uint64_t	bytes;		/* as they would be on the wire */
-	uint64_t	types[SWIM_GOSSIP + 1];
-	uint64_t	forged;		/* statements refused */
-	uint64_t	delay;		/* ns, sum of delivered */
-	uint64_t	overtaken;	/* delivered after a later one */
-	uint64_t	carried;	/* on the way when counting began */
+	uint64_t sent;
+	uint64_t delivered;
+	uint64_t dropped;
+	uint64_t duplicated;
+	uint64_t cut;     /* by partitions */
+	uint64_t crossed; /* delivered between groups */
+	uint64_t to_down;
+	uint64_t bytes; /* as they would be on the wire */
+	uint64_t types[SWIM_GOSSIP + 1];
+	uint64_t forged;    /* statements refused */
+	uint64_t delay;     /* ns, sum of delivered */
+	uint64_t overtaken; /* delivered after a later one */
+	uint64_t carried;   /* on the way when counting began */
 };
 
 #endif

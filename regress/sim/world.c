@@ -8,13 +8,13 @@
 
 #include "regress/sim/sim.h"
 
-#define STEP	(100 * MS)
+#define STEP (100 * MS)
 
 /* splitmix64, https://prng.di.unimi.it/splitmix64.c (public domain). */
 uint64_t
 sim_mix(uint64_t a, uint64_t b)
 {
-	uint64_t	z = a + (b + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t z = a + (b + 1) * UINT64_C(0x9e3779b97f4a7c15);
 
 	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -24,7 +24,7 @@ sim_mix(uint64_t a, uint64_t b)
 void
 sim_random_seed(struct sim_random *random, uint64_t seed)
 {
-	int	i;
+	int i;
 
 	for (i = 0; i < 4; i++)
 		random->state[i] = sim_mix(seed, (uint64_t)i);
@@ -40,8 +40,8 @@ rotate(uint64_t x, int k)
 uint64_t
 sim_random(struct sim_random *random)
 {
-	uint64_t	*s = random->state;
-	uint64_t	 result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
+	uint64_t *s = random->state;
+	uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
 
 	s[2] ^= s[0];
 	s[3] ^= s[1];
@@ -61,8 +61,8 @@ sim_random_unit(struct sim_random *random)
 void
 sim_init(struct sim *sim, uint64_t seed, uint32_t nodes)
 {
-	struct sim_node	*node;
-	uint32_t	 i, k;
+	struct sim_node *node;
+	uint32_t i, k;
 
 	memset(sim, 0, sizeof(*sim));
 	sim->seed = seed;
@@ -91,8 +91,8 @@ sim_init(struct sim *sim, uint64_t seed, uint32_t nodes)
 void
 sim_message_free(struct sim_message *message)
 {
-	struct sim_blob	*blob;
-	size_t		 i;
+	struct sim_blob *blob;
+	size_t i;
 
 	if (message == NULL)
 		return;
@@ -110,7 +110,7 @@ sim_message_free(struct sim_message *message)
 void
 sim_free(struct sim *sim)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < sim->count; i++)
 		sim_node_stop(&sim->nodes[i]);
@@ -132,21 +132,21 @@ void
 sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
     struct sim_node *node, uint64_t number, struct sim_message *message)
 {
-	struct sim_event	event;
-	size_t			place;
+	struct sim_event event;
+	size_t place;
 
 	if (sim->event_count == sim->event_size) {
 		sim->event_size = sim->event_size * 2 + 1024;
-		sim->events = reallocarray(sim->events, sim->event_size,
-		    sizeof(*sim->events));
+		sim->events = reallocarray(
+		    sim->events, sim->event_size, sizeof(*sim->events));
 		if (sim->events == NULL)
 			err(1, "reallocarray");
 	}
-	event = (struct sim_event){ at < sim->now ? sim->now : at,
-	    sim->order++, type, node->index, node->life, number, message };
+	event = (struct sim_event){ at < sim->now ? sim->now : at, sim->order++,
+		type, node->index, node->life, number, message };
 	place = sim->event_count++;
-	while (place > 0 &&
-	    event_before(&event, &sim->events[(place - 1) / 2])) {
+	while (
+	    place > 0 && event_before(&event, &sim->events[(place - 1) / 2])) {
 		sim->events[place] = sim->events[(place - 1) / 2];
 		place = (place - 1) / 2;
 	}
@@ -156,8 +156,8 @@ sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
 static struct sim_event
 event_take(struct sim *sim)
 {
-	struct sim_event	first = sim->events[0], last;
-	size_t			place = 0, child;
+	struct sim_event first = sim->events[0], last;
+	size_t place = 0, child;
 
 	last = sim->events[--sim->event_count];
 	while ((child = 2 * place + 1) < sim->event_count) {
@@ -178,17 +178,17 @@ event_take(struct sim *sim)
 static struct sim_message *
 message_copy(const struct sim_message *message)
 {
-	struct sim_message	*copy = calloc(1, sizeof(*copy));
-	struct sim_blob		*blob, **end;
-	size_t			 i;
+	struct sim_message *copy = calloc(1, sizeof(*copy));
+	struct sim_blob *blob, **end;
+	size_t i;
 
 	if (copy == NULL)
 		err(1, "calloc");
 	*copy = *message;
-	copy->updates = calloc(message->update_count + 1,
-	    sizeof(*copy->updates));
-	copy->digests = calloc(message->digest_count + 1,
-	    sizeof(*copy->digests));
+	copy->updates =
+	    calloc(message->update_count + 1, sizeof(*copy->updates));
+	copy->digests =
+	    calloc(message->digest_count + 1, sizeof(*copy->digests));
 	if (copy->updates == NULL || copy->digests == NULL)
 		err(1, "calloc");
 	if (message->digest_count > 0)
@@ -215,43 +215,45 @@ message_copy(const struct sim_message *message)
 static uint64_t
 message_bytes(const struct sim_message *message)
 {
-	const struct sim_blob	*blob;
-	uint64_t		 bytes = 40 + 40 * message->digest_count;
-	size_t			 i;
+	const struct sim_blob *blob;
+	uint64_t bytes = 40 + 40 * message->digest_count;
+	size_t i;
 
 	for (i = 0; i < message->update_count; i++)
-		bytes += 100 + (message->updates[i].statement != NULL ? 500 :
-		    0);
+		bytes +=
+		    100 + (message->updates[i].statement != NULL ? 500 : 0);
 	for (blob = message->blobs; blob != NULL; blob = blob->next)
-		bytes += 150 + 450 * ((blob->length -
-		    sizeof(struct sim_sync)) / sizeof(struct sim_claim));
+		bytes += 150 + 450 * ((blob->length - sizeof(struct sim_sync)) /
+					 sizeof(struct sim_claim));
 	return (bytes);
 }
 
 static int64_t
 link_delay(struct sim *sim, uint32_t from, uint32_t to)
 {
-	const struct sim_network	*network = &sim->network;
-	uint64_t			 width;
-	int64_t				 delay;
+	const struct sim_network *network = &sim->network;
+	uint64_t width;
+	int64_t delay;
 
 	/* Each link has a base of its own, the same both ways. */
 	width = (uint64_t)(network->base_max - network->base_min) + 1;
-	delay = network->base_min + (int64_t)(sim_mix(sim->seed ^ 0x6c696e6b,
-	    ((uint64_t)(from < to ? from : to) << 32) |
-	    (from < to ? to : from)) % width);
+	delay = network->base_min +
+		(int64_t)(sim_mix(sim->seed ^ 0x6c696e6b,
+			      ((uint64_t)(from < to ? from : to) << 32) |
+				  (from < to ? to : from)) %
+			  width);
 	delay += (int64_t)(-log(1 - sim_random_unit(&sim->random)) *
-	    (double)network->jitter);
+			   (double)network->jitter);
 	if (sim_random_unit(&sim->random) < network->reorder)
 		delay += (int64_t)(sim_random_unit(&sim->random) *
-		    (double)network->hold);
+				   (double)network->hold);
 	return (delay);
 }
 
 static void
 message_post(struct sim *sim, struct sim_message *message)
 {
-	int64_t	delay = link_delay(sim, message->from, message->to);
+	int64_t delay = link_delay(sim, message->from, message->to);
 
 	sim->counts.delay += (uint64_t)delay;
 	sim_event(sim, sim->now + delay, SIM_EVENT_MESSAGE,
@@ -261,8 +263,8 @@ message_post(struct sim *sim, struct sim_message *message)
 void
 sim_send(struct sim *sim, struct sim_message *message)
 {
-	struct sim_node	*from = &sim->nodes[message->from];
-	struct sim_node	*to = &sim->nodes[message->to];
+	struct sim_node *from = &sim->nodes[message->from];
+	struct sim_node *to = &sim->nodes[message->to];
 
 	sim->counts.sent++;
 	sim->counts.bytes += message_bytes(message);
@@ -287,10 +289,10 @@ sim_send(struct sim *sim, struct sim_message *message)
 
 /* A partition also stops what is on the way. */
 static int
-message_arrives(struct sim *sim, struct sim_node *to,
-    const struct sim_event *event)
+message_arrives(
+    struct sim *sim, struct sim_node *to, const struct sim_event *event)
 {
-	struct sim_node	*from = &sim->nodes[event->message->from];
+	struct sim_node *from = &sim->nodes[event->message->from];
 
 	if (sim->cut[from->group][to->group]) {
 		sim->counts.cut++;
@@ -311,19 +313,19 @@ message_arrives(struct sim *sim, struct sim_node *to,
 static void
 trace_event(struct sim *sim, const struct sim_event *event)
 {
-	uint64_t	what = (uint64_t)event->type << 32 | event->node;
+	uint64_t what = (uint64_t)event->type << 32 | event->node;
 
 	if (event->message != NULL)
 		what ^= event->message->swim.sequence ^
-		    (uint64_t)event->message->update_count << 48 ^
-		    (uint64_t)event->message->from << 20;
+			(uint64_t)event->message->update_count << 48 ^
+			(uint64_t)event->message->from << 20;
 	sim->trace = sim_mix(sim->trace ^ (uint64_t)event->at, what);
 }
 
 static void
 event_handle(struct sim *sim, struct sim_event *event)
 {
-	struct sim_node	*node = &sim->nodes[event->node];
+	struct sim_node *node = &sim->nodes[event->node];
 
 	if (node->up && node->paused_until > sim->now) {
 		/* The process hangs: all waits until it goes on. */
@@ -344,8 +346,8 @@ event_handle(struct sim *sim, struct sim_event *event)
 uint64_t
 sim_flying(const struct sim *sim)
 {
-	uint64_t	flying = 0;
-	size_t		i;
+	uint64_t flying = 0;
+	size_t i;
 
 	for (i = 0; i < sim->event_count; i++)
 		flying += sim->events[i].message != NULL;
@@ -355,7 +357,7 @@ sim_flying(const struct sim *sim)
 void
 sim_run(struct sim *sim, int64_t until)
 {
-	struct sim_event	event;
+	struct sim_event event;
 
 	while (sim->event_count > 0 && sim->events[0].at <= until) {
 		event = event_take(sim);
@@ -371,8 +373,7 @@ sim_run_to(struct sim *sim, int (*done)(struct sim *), int64_t until)
 	while (!done(sim)) {
 		if (sim->now >= until)
 			return (0);
-		sim_run(sim, sim->now + STEP < until ? sim->now + STEP :
-		    until);
+		sim_run(sim, sim->now + STEP < until ? sim->now + STEP : until);
 	}
 	return (1);
 }
@@ -390,7 +391,7 @@ sim_figure(struct sim *sim, const char *name, double value)
 void
 sim_fail(struct sim *sim, const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	if (sim->failed++)
 		return;

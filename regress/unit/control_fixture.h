@@ -42,7 +42,7 @@ struct fake {
 	unsigned int asked[IPC_TYPE_COUNT];
 	/* payload received last */
 	uint8_t last[8192] __attribute__((aligned(8)));
-	char secret[64];    /* read from a descriptor */
+	char secret[64]; /* read from a descriptor */
 };
 
 static struct fixture {

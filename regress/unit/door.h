@@ -25,31 +25,31 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
-#define WAIT_NS		(20 * CLOCK_SECOND)
+#define WAIT_NS (20 * CLOCK_SECOND)
 
 static struct {
-	struct event_base	*base;
-	struct ipc		*door;		/* the one under test */
-	struct ipc		*other;		/* honest neighbour */
-	int			 raw;		/* or its descriptor */
-	unsigned int		 seen;		/* SEAL, APP_DOWN, ... */
-	unsigned int		 batches;
-	unsigned int		 uncongested;
-	uint64_t		 next;		/* sequence expected */
-	uint8_t			 tail[70000];
-	size_t			 tail_length;
-	int			 fd;		/* last received */
-	const char		*closed;	/* reason */
-	char			 reason[64];
-	int			 pause_after;
-	int			 call_inside;
-	int			 free_inside;
+	struct event_base *base;
+	struct ipc *door;  /* the one under test */
+	struct ipc *other; /* honest neighbour */
+	int raw;           /* or its descriptor */
+	unsigned int seen; /* SEAL, APP_DOWN, ... */
+	unsigned int batches;
+	unsigned int uncongested;
+	uint64_t next; /* sequence expected */
+	uint8_t tail[70000];
+	size_t tail_length;
+	int fd;             /* last received */
+	const char *closed; /* reason */
+	char reason[64];
+	int pause_after;
+	int call_inside;
+	int free_inside;
 } t;
 
 static inline void
 on_seal(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_seal	*seal = message->payload;
+	const struct ipc_seal *seal = message->payload;
 
 	(void)arg;
 	ck_assert_uint_eq((uintptr_t)message->payload % 8, 0);
@@ -70,8 +70,8 @@ on_seal(void *arg, const struct ipc_message *message)
 static inline void
 on_sign_digest(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_sign_digest	*question = message->payload;
-	struct ipc_signed_digest	 answer = { .length = 1 };
+	const struct ipc_sign_digest *question = message->payload;
+	struct ipc_signed_digest answer = { .length = 1 };
 
 	answer.signature[0] = question->digest[0];
 	ipc_send(*(struct ipc **)arg, IPC_SIGNED_DIGEST, &answer, NULL, 0);
@@ -93,10 +93,10 @@ on_passphrase(void *arg, const struct ipc_message *message)
 static inline void
 on_opened(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_opened		*opened = message->payload;
-	struct ipc_sign_digest		 question = { .length = 32 };
-	struct ipc_signed_digest	 answer;
-	uint64_t			 before = opened->sequence;
+	const struct ipc_opened *opened = message->payload;
+	struct ipc_sign_digest question = { .length = 32 };
+	struct ipc_signed_digest answer;
+	uint64_t before = opened->sequence;
 
 	ck_assert_uint_eq(opened->sequence, t.next);
 	ck_assert_uint_eq(message->tail[0], (uint8_t)t.next);
@@ -107,7 +107,8 @@ on_opened(void *arg, const struct ipc_message *message)
 	t.call_inside--;
 	question.digest[0] = (uint8_t)before;
 	ck_assert_int_eq(ipc_call(*(struct ipc **)arg, IPC_SIGN_DIGEST,
-	    &question, IPC_SIGNED_DIGEST, &answer, 5000), 0);
+			     &question, IPC_SIGNED_DIGEST, &answer, 5000),
+	    0);
 	ck_assert_uint_eq(answer.signature[0], (uint8_t)before);
 	/* The message is still what it was. */
 	ck_assert_uint_eq(opened->sequence, before);
@@ -137,37 +138,32 @@ on_closed(void *arg, const char *reason)
 	t.door = NULL;
 }
 
-static const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
-	[IPC_SEAL] = on_seal,
+static const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = { [IPC_SEAL] = on_seal,
 	[IPC_SIGN_DIGEST] = on_sign_digest,
-	[IPC_PASSPHRASE] = on_passphrase
-};
+	[IPC_PASSPHRASE] = on_passphrase };
 
-static const ipc_handler router_handlers[IPC_TYPE_COUNT] = {
-	[IPC_OPENED] = on_opened
-};
+static const ipc_handler router_handlers[IPC_TYPE_COUNT] = { [IPC_OPENED] =
+								 on_opened };
 
-static const struct ipc_callbacks keyd_callbacks = {
-	keyd_handlers, on_batch, on_uncongested, on_closed
-};
+static const struct ipc_callbacks keyd_callbacks = { keyd_handlers, on_batch,
+	on_uncongested, on_closed };
 
-static const struct ipc_callbacks router_callbacks = {
-	router_handlers, on_batch, on_uncongested, on_closed
-};
+static const struct ipc_callbacks router_callbacks = { router_handlers,
+	on_batch, on_uncongested, on_closed };
 
 /* keyd's door to peer; the other end is raw, blocking. */
 static inline void
 open_raw(enum process peer)
 {
-	int	fds[2];
+	int fds[2];
 
 	memset(&t, 0, sizeof(t));
 	t.fd = -1;
 	t.next = 1;
 	t.base = event_base_new();
 	ck_assert_int_eq(ipc_pair(fds), 0);
-	t.door = ipc_new(t.base, fds[0], PROCESS_KEYD, peer, &keyd_callbacks,
-	    &t.door);
+	t.door = ipc_new(
+	    t.base, fds[0], PROCESS_KEYD, peer, &keyd_callbacks, &t.door);
 	ck_assert_ptr_nonnull(t.door);
 	t.raw = fds[1];
 	ck_assert_int_eq(fcntl(t.raw, F_SETFL, 0), 0);
@@ -198,9 +194,9 @@ close_all(void)
 static inline int
 fd_count(void)
 {
-	struct dirent	*entry;
-	DIR		*dir = opendir("/proc/self/fd");
-	int		 n = 0;
+	struct dirent *entry;
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
 
 	while ((entry = readdir(dir)) != NULL)
 		n += entry->d_name[0] != '.';
@@ -212,7 +208,7 @@ fd_count(void)
 static inline void
 run_until(const unsigned int *counter, unsigned int n)
 {
-	int64_t	end = clock_monotonic() + WAIT_NS;
+	int64_t end = clock_monotonic() + WAIT_NS;
 
 	while (*counter < n && t.closed == NULL) {
 		ck_assert_msg(clock_monotonic() < end, "waited in vain");
@@ -223,7 +219,7 @@ run_until(const unsigned int *counter, unsigned int n)
 static inline void
 run_until_closed(void)
 {
-	unsigned int	never = 0;
+	unsigned int never = 0;
 
 	run_until(&never, 1);
 }
@@ -232,7 +228,7 @@ run_until_closed(void)
 static inline void
 run_now(void)
 {
-	int	i;
+	int i;
 
 	for (i = 0; i < 3; i++)
 		(void)event_base_loop(t.base, EVLOOP_NONBLOCK);
@@ -243,8 +239,8 @@ static inline size_t
 frame(uint8_t *out, enum ipc_type type, size_t payload, size_t tail,
     unsigned int descriptor)
 {
-	struct ipc_header	header;
-	size_t			size;
+	struct ipc_header header;
+	size_t size;
 
 	header.length = (uint32_t)(payload + tail);
 	header.type = (uint16_t)type;
@@ -258,8 +254,8 @@ frame(uint8_t *out, enum ipc_type type, size_t payload, size_t tail,
 static inline size_t
 seal_frame(uint8_t *out, uint64_t sequence, size_t tail)
 {
-	struct ipc_seal	seal;
-	size_t		size = frame(out, IPC_SEAL, sizeof(seal), tail, 0);
+	struct ipc_seal seal;
+	size_t size = frame(out, IPC_SEAL, sizeof(seal), tail, 0);
 
 	memset(&seal, 0, sizeof(seal));
 	seal.sequence = sequence;
@@ -271,19 +267,19 @@ seal_frame(uint8_t *out, uint64_t sequence, size_t tail)
 static inline void
 put(const void *bytes, size_t length)
 {
-	ck_assert_int_eq(send(t.raw, bytes, length, MSG_NOSIGNAL),
-	    (ssize_t)length);
+	ck_assert_int_eq(
+	    send(t.raw, bytes, length, MSG_NOSIGNAL), (ssize_t)length);
 }
 
 /* Send bytes with count descriptors in one control message. */
 static inline void
 put_fds(const void *bytes, size_t length, int count)
 {
-	uint8_t		 control[CMSG_SPACE(64 * sizeof(int))] = { 0 };
-	struct cmsghdr	*cmsg;
-	struct iovec	 iov = { (void *)(uintptr_t)bytes, length };
-	struct msghdr	 msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int		 i, null;
+	uint8_t control[CMSG_SPACE(64 * sizeof(int))] = { 0 };
+	struct cmsghdr *cmsg;
+	struct iovec iov = { (void *)(uintptr_t)bytes, length };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int i, null;
 
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	msg.msg_control = control;

@@ -13,14 +13,22 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef RIG_WITHOUT_CHECK	/* a benchmark: no test runs */
+#ifdef RIG_WITHOUT_CHECK /* a benchmark: no test runs */
 #include <err.h>
-#define ck_assert(x)		do { if (!(x)) errx(1, #x); } while (0)
-#define ck_assert_msg(x, ...)	do { if (!(x)) errx(1, __VA_ARGS__); } while (0)
-#define ck_assert_int_eq(a, b)	ck_assert((a) == (b))
-#define ck_assert_int_gt(a, b)	ck_assert((a) > (b))
-#define ck_assert_uint_ge(a, b)	ck_assert((a) >= (b))
-#define ck_assert_ptr_eq(a, b)	ck_assert((a) == (b))
+#define ck_assert(x)                                                           \
+	do {                                                                   \
+		if (!(x))                                                      \
+			errx(1, #x);                                           \
+	} while (0)
+#define ck_assert_msg(x, ...)                                                  \
+	do {                                                                   \
+		if (!(x))                                                      \
+			errx(1, __VA_ARGS__);                                  \
+	} while (0)
+#define ck_assert_int_eq(a, b)   ck_assert((a) == (b))
+#define ck_assert_int_gt(a, b)   ck_assert((a) > (b))
+#define ck_assert_uint_ge(a, b)  ck_assert((a) >= (b))
+#define ck_assert_ptr_eq(a, b)   ck_assert((a) == (b))
 #define ck_assert_ptr_nonnull(a) ck_assert((a) != NULL)
 #else
 #include <check.h>
@@ -35,24 +43,24 @@
 #include "common/rpc/rpc.h"
 #include "common/util/clock.h"
 
-#define WAIT_LIMIT	(20 * CLOCK_SECOND)
+#define WAIT_LIMIT (20 * CLOCK_SECOND)
 
 /* --- identities ---------------------------------------------------------- */
 
 struct identity {
-	char		*certificate;
-	char		*key;
-	size_t		 certificate_length;
-	size_t		 key_length;
-	EVP_PKEY	*pkey;
-	uint8_t		 spki[32];
+	char *certificate;
+	char *key;
+	size_t certificate_length;
+	size_t key_length;
+	EVP_PKEY *pkey;
+	uint8_t spki[32];
 };
 
 static inline char *
 identity_text(BIO *bio, size_t *length)
 {
-	char	*data, *text;
-	long	 n = BIO_get_mem_data(bio, &data);
+	char *data, *text;
+	long n = BIO_get_mem_data(bio, &data);
 
 	text = malloc((size_t)n + 1);
 	ck_assert_ptr_nonnull(text);
@@ -66,11 +74,11 @@ identity_text(BIO *bio, size_t *length)
 static inline void
 identity_make(struct identity *identity, const char *name)
 {
-	X509_EXTENSION	*san;
-	X509		*x = X509_new();
-	BIO		*bio;
-	uint8_t		*der = NULL;
-	int		 length;
+	X509_EXTENSION *san;
+	X509 *x = X509_new();
+	BIO *bio;
+	uint8_t *der = NULL;
+	int length;
 
 	identity->pkey = EVP_EC_gen("P-256");
 	ck_assert_ptr_nonnull(identity->pkey);
@@ -78,27 +86,28 @@ identity_make(struct identity *identity, const char *name)
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
 	X509_gmtime_adj(X509_getm_notBefore(x), -60);
 	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN",
-	    MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+	    (const unsigned char *)name, -1, -1, 0);
 	X509_set_issuer_name(x, X509_get_subject_name(x));
 	X509_set_pubkey(x, identity->pkey);
-	san = X509V3_EXT_conf_nid(NULL, NULL,
-	    NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+	san = X509V3_EXT_conf_nid(
+	    NULL, NULL, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
 	X509_add_ext(x, san, -1);
 	X509_EXTENSION_free(san);
 	ck_assert_int_gt(X509_sign(x, identity->pkey, EVP_sha256()), 0);
 	bio = BIO_new(BIO_s_mem());
 	PEM_write_bio_X509(bio, x);
-	identity->certificate = identity_text(bio,
-	    &identity->certificate_length);
+	identity->certificate =
+	    identity_text(bio, &identity->certificate_length);
 	bio = BIO_new(BIO_s_mem());
-	PEM_write_bio_PKCS8PrivateKey(bio, identity->pkey, NULL, NULL, 0,
-	    NULL, NULL);
+	PEM_write_bio_PKCS8PrivateKey(
+	    bio, identity->pkey, NULL, NULL, 0, NULL, NULL);
 	identity->key = identity_text(bio, &identity->key_length);
 	length = i2d_PUBKEY(identity->pkey, &der);
 	ck_assert_int_gt(length, 0);
 	ck_assert_int_eq(EVP_Digest(der, (size_t)length, identity->spki, NULL,
-	    EVP_sha256(), NULL), 1);
+			     EVP_sha256(), NULL),
+	    1);
 	OPENSSL_free(der);
 	X509_free(x);
 }
@@ -115,56 +124,56 @@ identity_free(struct identity *identity)
 /* --- the rig ------------------------------------------------------------- */
 
 struct rig {
-	struct event_base	*base;
-	struct event		*alarm;
-	struct rpc_server	*server;
-	struct rpc_tls		*server_tls;
-	struct rpc_tls		*client_tls;
-	struct rpc_limits	 limits;
-	struct identity		 identity;
-	struct rpc_connection	*connection;
-	struct sockaddr_in	 address;
-	int			 connected;
-	int			 failed;
-	int			 closed;
-	int			 draining;
-	int			 server_opened;
-	int			 server_closed;
-	int			 refuse;	/* admission says no */
-	int			 opened;	/* calls at the server */
-	int			 finished;	/* calls at the server */
-	int			 writables;
-	enum rpc_status		 server_status;
-	struct rpc_connection	*peer;		/* at the server, the last */
-	struct rpc_stream	*held;		/* at the server, Hang, Sink */
-	uint64_t		 sunk;		/* messages at Sink */
-	char			 error[256];
+	struct event_base *base;
+	struct event *alarm;
+	struct rpc_server *server;
+	struct rpc_tls *server_tls;
+	struct rpc_tls *client_tls;
+	struct rpc_limits limits;
+	struct identity identity;
+	struct rpc_connection *connection;
+	struct sockaddr_in address;
+	int connected;
+	int failed;
+	int closed;
+	int draining;
+	int server_opened;
+	int server_closed;
+	int refuse;   /* admission says no */
+	int opened;   /* calls at the server */
+	int finished; /* calls at the server */
+	int writables;
+	enum rpc_status server_status;
+	struct rpc_connection *peer; /* at the server, the last */
+	struct rpc_stream *held;     /* at the server, Hang, Sink */
+	uint64_t sunk;               /* messages at Sink */
+	char error[256];
 };
 
 /* One call of a client. */
 struct call {
-	struct rpc_stream	*stream;
-	uint64_t		 messages;
-	uint64_t		 bytes;
-	int			 closed;
-	int			 finished;
-	int			 hoard;		/* do not consume */
-	enum rpc_status		 status;
-	char			 text[256];
-	uint8_t			 last[64];
-	size_t			 last_length;
-	uint64_t		 to_send;	/* pump: messages left */
-	uint64_t		 sent;
-	size_t			 size;		/* of each */
-	int			 in_order;
+	struct rpc_stream *stream;
+	uint64_t messages;
+	uint64_t bytes;
+	int closed;
+	int finished;
+	int hoard; /* do not consume */
+	enum rpc_status status;
+	char text[256];
+	uint8_t last[64];
+	size_t last_length;
+	uint64_t to_send; /* pump: messages left */
+	uint64_t sent;
+	size_t size; /* of each */
+	int in_order;
 };
 
 static inline void
-call_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+call_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	struct call	*call = arg;
-	uint64_t	 number;
+	struct call *call = arg;
+	uint64_t number;
 
 	if (length >= sizeof(number)) {
 		memcpy(&number, message, sizeof(number));
@@ -174,8 +183,8 @@ call_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
 	call->messages++;
 	call->bytes += length;
 	call->last_length = length;
-	memcpy(call->last, message, length < sizeof(call->last) ? length :
-	    sizeof(call->last));
+	memcpy(call->last, message,
+	    length < sizeof(call->last) ? length : sizeof(call->last));
 	if (!call->hoard)
 		rpc_stream_consume(stream, length);
 }
@@ -184,7 +193,7 @@ call_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
 static inline void
 call_pump(struct call *call)
 {
-	uint8_t	*to;
+	uint8_t *to;
 
 	while (call->to_send > 0 && !rpc_stream_congested(call->stream)) {
 		to = rpc_stream_reserve(call->stream, call->size);
@@ -208,39 +217,38 @@ call_writable(struct rpc_stream *stream, void *arg)
 static inline void
 call_finished(struct rpc_stream *stream, void *arg)
 {
-	struct call	*call = arg;
+	struct call *call = arg;
 
 	(void)stream;
 	call->finished = 1;
 }
 
 static inline void
-call_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+call_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
-	struct call	*call = arg;
+	struct call *call = arg;
 
 	ck_assert_ptr_eq(stream, call->stream);
 	ck_assert_int_eq(call->closed, 0);
 	call->closed = 1;
 	call->status = status;
 	call->stream = NULL;
-	(void)snprintf(call->text, sizeof(call->text), "%s",
-	    text == NULL ? "" : text);
+	(void)snprintf(
+	    call->text, sizeof(call->text), "%s", text == NULL ? "" : text);
 }
 
-static const struct rpc_stream_callbacks call_callbacks = {
-	call_message, call_finished, call_writable, call_closed
-};
+static const struct rpc_stream_callbacks call_callbacks = { call_message,
+	call_finished, call_writable, call_closed };
 
 static inline void
-call_start(struct rig *rig, struct call *call, const char *path,
-    int64_t deadline)
+call_start(
+    struct rig *rig, struct call *call, const char *path, int64_t deadline)
 {
 	memset(call, 0, sizeof(*call));
 	call->in_order = 1;
-	call->stream = rpc_call(rig->connection, path, deadline,
-	    &call_callbacks, call);
+	call->stream =
+	    rpc_call(rig->connection, path, deadline, &call_callbacks, call);
 	ck_assert_ptr_nonnull(call->stream);
 }
 
@@ -248,15 +256,15 @@ call_start(struct rig *rig, struct call *call, const char *path,
 
 /* Echo: what could not be sent on at once is not consumed until it can. */
 struct echo {
-	struct rig	*rig;
-	size_t		 owed;
+	struct rig *rig;
+	size_t owed;
 };
 
 static inline enum rpc_status
 echo_opened(struct rpc_stream *stream, void *arg)
 {
-	struct rig	*rig = arg;
-	struct echo	*echo = calloc(1, sizeof(*echo));
+	struct rig *rig = arg;
+	struct echo *echo = calloc(1, sizeof(*echo));
 
 	echo->rig = rig;
 	rig->opened++;
@@ -265,10 +273,10 @@ echo_opened(struct rpc_stream *stream, void *arg)
 }
 
 static inline void
-echo_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+echo_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	struct echo	*echo = arg;
+	struct echo *echo = arg;
 
 	ck_assert_int_eq(rpc_stream_send(stream, message, length), 0);
 	if (rpc_stream_congested(stream))
@@ -280,7 +288,7 @@ echo_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
 static inline void
 echo_writable(struct rpc_stream *stream, void *arg)
 {
-	struct echo	*echo = arg;
+	struct echo *echo = arg;
 
 	echo->rig->writables++;
 	rpc_stream_consume(stream, echo->owed);
@@ -290,17 +298,17 @@ echo_writable(struct rpc_stream *stream, void *arg)
 static inline void
 echo_finished(struct rpc_stream *stream, void *arg)
 {
-	struct echo	*echo = arg;
+	struct echo *echo = arg;
 
 	echo->rig->finished++;
 	rpc_stream_finish(stream, RPC_OK, NULL);
 }
 
 static inline void
-echo_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+echo_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
-	struct echo	*echo = arg;
+	struct echo *echo = arg;
 
 	(void)stream;
 	(void)text;
@@ -310,8 +318,8 @@ echo_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static inline void
-unary_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+unary_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)arg;
 	ck_assert_int_eq(rpc_stream_send(stream, message, length), 0);
@@ -320,13 +328,13 @@ unary_message(struct rpc_stream *stream, const uint8_t *message,
 
 /* Ends with the status that the first byte of the message names. */
 static inline void
-status_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+status_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)arg;
 	ck_assert_uint_ge(length, 1);
-	rpc_stream_finish(stream, (enum rpc_status)message[0],
-	    "caf\xc3\xa9 100%\n");
+	rpc_stream_finish(
+	    stream, (enum rpc_status)message[0], "caf\xc3\xa9 100%\n");
 }
 
 static inline enum rpc_status
@@ -341,7 +349,7 @@ refuse_opened(struct rpc_stream *stream, void *arg)
 static inline enum rpc_status
 sink_opened(struct rpc_stream *stream, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	rig->opened++;
 	rig->held = stream;
@@ -350,10 +358,10 @@ sink_opened(struct rpc_stream *stream, void *arg)
 }
 
 static inline void
-sink_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
-    void *arg)
+sink_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	(void)stream;
 	(void)message;
@@ -362,10 +370,10 @@ sink_message(struct rpc_stream *stream, const uint8_t *message, size_t length,
 }
 
 static inline void
-sink_closed(struct rpc_stream *stream, enum rpc_status status,
-    const char *text, void *arg)
+sink_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
+    void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	(void)text;
 	rig->opened--;
@@ -386,14 +394,14 @@ static const struct rpc_method rig_methods[] = {
 	{ "/test.Echo/Sink", 0, sink_opened,
 	    { sink_message, NULL, NULL, sink_closed } },
 };
-#define RIG_METHODS	(sizeof(rig_methods) / sizeof(*rig_methods))
+#define RIG_METHODS (sizeof(rig_methods) / sizeof(*rig_methods))
 
 /* --- set up, wait, tear down --------------------------------------------- */
 
 static inline int
 rig_server_opened(struct rpc_connection *connection, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	if (rig->refuse)
 		return (-1);
@@ -405,7 +413,7 @@ rig_server_opened(struct rpc_connection *connection, void *arg)
 static inline void
 rig_server_closed(struct rpc_connection *connection, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	rig->server_closed++;
 	if (rig->peer == connection)
@@ -419,7 +427,7 @@ static const struct rpc_server_callbacks rig_server_callbacks = {
 static inline void
 rig_connected(struct rpc_connection *connection, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	ck_assert_ptr_eq(connection, rig->connection);
 	rig->connected++;
@@ -428,7 +436,7 @@ rig_connected(struct rpc_connection *connection, void *arg)
 static inline void
 rig_failed(struct rpc_connection *connection, const char *error, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	(void)connection;
 	rig->failed++;
@@ -439,7 +447,7 @@ rig_failed(struct rpc_connection *connection, const char *error, void *arg)
 static inline void
 rig_draining(struct rpc_connection *connection, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	(void)connection;
 	rig->draining++;
@@ -448,16 +456,15 @@ rig_draining(struct rpc_connection *connection, void *arg)
 static inline void
 rig_closed(struct rpc_connection *connection, void *arg)
 {
-	struct rig	*rig = arg;
+	struct rig *rig = arg;
 
 	rig->closed++;
 	if (rig->connection == connection)
 		rig->connection = NULL;
 }
 
-static const struct rpc_client_callbacks rig_client_callbacks = {
-	rig_connected, rig_failed, rig_draining, rig_closed
-};
+static const struct rpc_client_callbacks rig_client_callbacks = { rig_connected,
+	rig_failed, rig_draining, rig_closed };
 
 static inline void
 rig_alarm(evutil_socket_t fd, short what, void *arg)
@@ -468,20 +475,21 @@ rig_alarm(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Turn the loop until condition holds; fail when it never does. */
-#define WAIT(rig, condition) do {					\
-	int64_t	wait_end = clock_monotonic() + WAIT_LIMIT;		\
-	while (!(condition)) {						\
-		ck_assert_msg(clock_monotonic() < wait_end,		\
-		    "never: %s", #condition);				\
-		event_base_loop((rig)->base, EVLOOP_ONCE);		\
-	}								\
-} while (0)
+#define WAIT(rig, condition)                                                   \
+	do {                                                                   \
+		int64_t wait_end = clock_monotonic() + WAIT_LIMIT;             \
+		while (!(condition)) {                                         \
+			ck_assert_msg(clock_monotonic() < wait_end,            \
+			    "never: %s", #condition);                          \
+			event_base_loop((rig)->base, EVLOOP_ONCE);             \
+		}                                                              \
+	} while (0)
 
 /* Let everything that can happen without new input happen. */
 static inline void
 rig_settle(struct rig *rig)
 {
-	int	i;
+	int i;
 
 	for (i = 0; i < 50; i++)
 		event_base_loop(rig->base, EVLOOP_ONCE);
@@ -490,17 +498,18 @@ rig_settle(struct rig *rig)
 static inline int
 rig_socket(struct rig *rig)
 {
-	socklen_t	length = sizeof(rig->address);
-	int		fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t length = sizeof(rig->address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	memset(&rig->address, 0, sizeof(rig->address));
 	rig->address.sin_family = AF_INET;
 	rig->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&rig->address,
-	    sizeof(rig->address)), 0);
+	ck_assert_int_eq(
+	    bind(fd, (struct sockaddr *)&rig->address, sizeof(rig->address)),
+	    0);
 	ck_assert_int_eq(listen(fd, 128), 0);
-	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&rig->address,
-	    &length), 0);
+	ck_assert_int_eq(
+	    getsockname(fd, (struct sockaddr *)&rig->address, &length), 0);
 	return (fd);
 }
 
@@ -517,7 +526,7 @@ rig_options(const struct identity *identity, struct rpc_tls_options *options)
 static inline void
 rig_base(struct rig *rig)
 {
-	struct timeval	tick = { 0, 1000 };
+	struct timeval tick = { 0, 1000 };
 
 	memset(rig, 0, sizeof(*rig));
 	rig->base = event_base_new();
@@ -540,8 +549,8 @@ rig_serve(struct rig *rig)
 static inline void
 rig_connect(struct rig *rig)
 {
-	rig->connection = rpc_connect(rig->base, rig->client_tls,
-	    &rig->limits, (struct sockaddr *)&rig->address, "localhost",
+	rig->connection = rpc_connect(rig->base, rig->client_tls, &rig->limits,
+	    (struct sockaddr *)&rig->address, "localhost",
 	    &rig_client_callbacks, rig);
 	ck_assert_ptr_nonnull(rig->connection);
 }
@@ -549,8 +558,8 @@ rig_connect(struct rig *rig)
 static inline void
 rig_tls(struct rig *rig)
 {
-	struct rpc_tls_options	options;
-	char			error[128] = "";
+	struct rpc_tls_options options;
+	char error[128] = "";
 
 	rig_options(&rig->identity, &options);
 	rig->server_tls = rpc_tls_server(&options, error, sizeof(error));

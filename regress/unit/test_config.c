@@ -15,10 +15,10 @@
 #include "common/util/log.h"
 #include "control/config_parse.h"
 
-#define FOLDER	"regress/unit/config/"
+#define FOLDER "regress/unit/config/"
 
-static struct config_file	file;
-static char			errors[16384];
+static struct config_file file;
+static char errors[16384];
 
 static void
 report(void *arg, const char *message)
@@ -39,12 +39,11 @@ load(const char *path)
 static int
 load_text(const char *text)
 {
-	char	path[] = "/tmp/hermes-test-config.XXXXXX";
-	int	fd = mkstemp(path), result;
+	char path[] = "/tmp/hermes-test-config.XXXXXX";
+	int fd = mkstemp(path), result;
 
 	ck_assert_int_ne(fd, -1);
-	ck_assert_int_eq(write(fd, text, strlen(text)),
-	    (ssize_t)strlen(text));
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	(void)close(fd);
 	result = load(path);
 	(void)unlink(path);
@@ -54,7 +53,7 @@ load_text(const char *text)
 static char *
 print(void)
 {
-	struct buffer	out;
+	struct buffer out;
 
 	buffer_init(&out);
 	ck_assert_int_eq(config_print(&file.config, &out), 0);
@@ -65,9 +64,9 @@ print(void)
 static char *
 contents(const char *path)
 {
-	struct buffer	 out;
-	FILE		*stream = fopen(path, "re");
-	size_t		 n;
+	struct buffer out;
+	FILE *stream = fopen(path, "re");
+	size_t n;
 
 	ck_assert_msg(stream != NULL, "%s is missing", path);
 	buffer_init(&out);
@@ -84,7 +83,7 @@ contents(const char *path)
 static void
 compare(const char *path, const char *text)
 {
-	char	 golden[256], *expected;
+	char golden[256], *expected;
 
 	(void)snprintf(golden, sizeof(golden), "%.*s.out",
 	    (int)(strlen(path) - strlen(".conf")), path);
@@ -95,10 +94,10 @@ compare(const char *path, const char *text)
 
 START_TEST(test_golden_good)
 {
-	struct config	first;
-	char		*text;
-	glob_t		found;
-	size_t		i;
+	struct config first;
+	char *text;
+	glob_t found;
+	size_t i;
 
 	ck_assert_int_eq(glob(FOLDER "good-*.conf", 0, NULL, &found), 0);
 	ck_assert_uint_ge(found.gl_pathc, 3);
@@ -118,8 +117,8 @@ END_TEST
 
 START_TEST(test_golden_bad)
 {
-	glob_t	found;
-	size_t	i;
+	glob_t found;
+	size_t i;
 
 	ck_assert_int_eq(glob(FOLDER "bad-*.conf", 0, NULL, &found), 0);
 	ck_assert_uint_ge(found.gl_pathc, 5);
@@ -129,8 +128,8 @@ START_TEST(test_golden_bad)
 	}
 	globfree(&found);
 	ck_assert_int_eq(load("/nonexistent/x.conf"), -1);
-	ck_assert_str_eq(errors,
-	    "/nonexistent/x.conf: No such file or directory\n");
+	ck_assert_str_eq(
+	    errors, "/nonexistent/x.conf: No such file or directory\n");
 }
 END_TEST
 
@@ -138,19 +137,19 @@ END_TEST
 static void
 statement(const struct knob *knob, const char *value, char *out, size_t size)
 {
-	const char	*percent = strchr(knob->pattern, '%');
+	const char *percent = strchr(knob->pattern, '%');
 
-	(void)snprintf(out, size, "node \"a\"\n%s%s%.*s%s%s\n%s",
-	    knob->block, knob->block[0] == '\0' ? "" : " {\n",
-	    (int)(percent - knob->pattern), knob->pattern, value,
-	    percent + 1, knob->block[0] == '\0' ? "" : "}\n");
+	(void)snprintf(out, size, "node \"a\"\n%s%s%.*s%s%s\n%s", knob->block,
+	    knob->block[0] == '\0' ? "" : " {\n",
+	    (int)(percent - knob->pattern), knob->pattern, value, percent + 1,
+	    knob->block[0] == '\0' ? "" : "}\n");
 }
 
 static uint64_t
 loaded(const struct knob *knob)
 {
-	uint32_t	small;
-	uint64_t	value;
+	uint32_t small;
+	uint64_t value;
 
 	memcpy(&value, (const uint8_t *)&file.config + knob->offset,
 	    sizeof(value));
@@ -162,17 +161,18 @@ loaded(const struct knob *knob)
 static void
 number_text(const struct knob *knob, uint64_t value, char *out, size_t size)
 {
-	(void)snprintf(out, size, "%" PRIu64 "%s", knob->type == KNOB_TIME ?
-	    value / 1000000 : value, knob->type == KNOB_TIME ? "ms" : "");
+	(void)snprintf(out, size, "%" PRIu64 "%s",
+	    knob->type == KNOB_TIME ? value / 1000000 : value,
+	    knob->type == KNOB_TIME ? "ms" : "");
 }
 
 /* L44: every knob is read, has an effect, has bounds that hold. */
 START_TEST(test_L44_every_number)
 {
-	const struct knob	*knob;
-	char			 text[512], number[64];
-	uint64_t		 step;
-	size_t			 i, seen = 0;
+	const struct knob *knob;
+	char text[512], number[64];
+	uint64_t step;
+	size_t i, seen = 0;
 
 	for (i = 0; i < config_knob_count; i++) {
 		knob = &config_knobs[i];
@@ -221,22 +221,22 @@ END_TEST
 
 START_TEST(test_L44_every_word)
 {
-	const struct knob	*knob;
-	const char		*choice;
-	char			 text[1024], word[600];
-	uint64_t		 index;
-	size_t			 i;
+	const struct knob *knob;
+	const char *choice;
+	char text[1024], word[600];
+	uint64_t index;
+	size_t i;
 
 	for (i = 0; i < config_knob_count; i++) {
 		knob = &config_knobs[i];
 		if (knob->type == KNOB_CHOICE) {
 			for (index = 0, choice = knob->text; *choice != '\0';
-			    index++) {
+			     index++) {
 				(void)snprintf(word, sizeof(word), "%.*s",
 				    (int)strcspn(choice, " "), choice);
 				statement(knob, word, text, sizeof(text));
-				ck_assert_msg(load_text(text) == 0, "%s",
-				    errors);
+				ck_assert_msg(
+				    load_text(text) == 0, "%s", errors);
 				ck_assert_uint_eq(loaded(knob), index);
 				choice += strcspn(choice, " ");
 				choice += strspn(choice, " ");
@@ -246,8 +246,9 @@ START_TEST(test_L44_every_word)
 		} else if (knob->type == KNOB_PATH) {
 			statement(knob, "\"/a/b c\"", text, sizeof(text));
 			ck_assert_msg(load_text(text) == 0, "%s", errors);
-			ck_assert_str_eq((const char *)&file.config +
-			    knob->offset, "/a/b c");
+			ck_assert_str_eq(
+			    (const char *)&file.config + knob->offset,
+			    "/a/b c");
 			word[0] = '/';
 			memset(word + 1, 'x', sizeof(word) - 2);
 			word[300] = '\0';
@@ -265,10 +266,10 @@ START_TEST(test_units)
 	ck_assert_int_eq(load_text("node a\nrekey { window 250ms }\n"), 0);
 	ck_assert_int_eq(file.config.rekey.window, INT64_C(250000000));
 	ck_assert_int_eq(load_text("node a\nkeystore { chat idle 2d }\n"), 0);
-	ck_assert_int_eq(file.config.keystore.chat_idle,
-	    INT64_C(172800000000000));
-	ck_assert_int_eq(load_text("node a\nkeystore { argon2 memory 1G }\n"),
-	    0);
+	ck_assert_int_eq(
+	    file.config.keystore.chat_idle, INT64_C(172800000000000));
+	ck_assert_int_eq(
+	    load_text("node a\nkeystore { argon2 memory 1G }\n"), 0);
 	ck_assert_uint_eq(file.config.keystore.argon2_memory, 1 << 30);
 	ck_assert_int_eq(load_text("node a\nrekey { window 5 }\n"), -1);
 	ck_assert_int_eq(load_text("node a\nrekey { window 5K }\n"), -1);
@@ -278,41 +279,44 @@ END_TEST
 
 START_TEST(test_listen_names)
 {
-	struct config_listener	*slot = file.config.listen[LISTEN_APP];
+	struct config_listener *slot = file.config.listen[LISTEN_APP];
 
 	ck_assert_int_eq(load_text("node a\n"
-	    "listen app on localhost port 5\n"), 0);
+				   "listen app on localhost port 5\n"),
+	    0);
 	ck_assert_str_eq(slot[0].name, "localhost");
 	ck_assert_uint_eq(config_listen_port(&slot[0]), 5);
 	ck_assert_int_eq(file.listen[LISTEN_APP][0].line, 2);
-	ck_assert_int_eq(load_text("node a\n"
-	    "listen app on no-such-host.invalid port 5\n"), -1);
+	ck_assert_int_eq(
+	    load_text("node a\n"
+		      "listen app on no-such-host.invalid port 5\n"),
+	    -1);
 	ck_assert_int_eq(load_text("node a\n"), 0);
 	ck_assert_uint_eq(config_listen_port(&slot[0]), 7443);
-	ck_assert_uint_eq(config_listen_port(
-	    &file.config.listen[LISTEN_MESH][0]), 7444);
-	ck_assert_uint_eq(config_listen_port(
-	    &file.config.listen[LISTEN_ADMIN][0]), 8080);
-	ck_assert_uint_eq(file.config.listen[LISTEN_ADMIN][1].address_length,
-	    0);
+	ck_assert_uint_eq(
+	    config_listen_port(&file.config.listen[LISTEN_MESH][0]), 7444);
+	ck_assert_uint_eq(
+	    config_listen_port(&file.config.listen[LISTEN_ADMIN][0]), 8080);
+	ck_assert_uint_eq(
+	    file.config.listen[LISTEN_ADMIN][1].address_length, 0);
 }
 END_TEST
 
 /* Whatever bytes are in the file: errors, no crash. */
 START_TEST(test_noise)
 {
-	static const char	alphabet[] = "ab{}=,;#\"\\$ \n\t019node";
-	char			text[400];
-	unsigned int		seed = 1;
-	size_t			round, i, length;
+	static const char alphabet[] = "ab{}=,;#\"\\$ \n\t019node";
+	char text[400];
+	unsigned int seed = 1;
+	size_t round, i, length;
 
 	for (round = 0; round < 3000; round++) {
 		length = (size_t)rand_r(&seed) % (sizeof(text) - 1);
 		for (i = 0; i < length; i++)
-			text[i] = round % 3 == 0 ?
-			    (char)(rand_r(&seed) % 255 + 1) :
-			    alphabet[(size_t)rand_r(&seed) %
-			    (sizeof(alphabet) - 1)];
+			text[i] = round % 3 == 0
+				      ? (char)(rand_r(&seed) % 255 + 1)
+				      : alphabet[(size_t)rand_r(&seed) %
+						 (sizeof(alphabet) - 1)];
 		text[length] = '\0';
 		(void)load_text(text);
 	}
@@ -322,18 +326,17 @@ END_TEST
 START_TEST(test_sample)
 {
 	ck_assert_msg(load("etc/hermesd.conf.sample") == 0, "%s", errors);
-	ck_assert_int_eq(strncmp(file.config.keystore.path, "/var/lib/", 9),
-	    0);
+	ck_assert_int_eq(strncmp(file.config.keystore.path, "/var/lib/", 9), 0);
 }
 END_TEST
 
 int
 main(void)
 {
-	Suite	*suite = suite_create("config");
-	TCase	*tc = tcase_create("config");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("config");
+	TCase *tc = tcase_create("config");
+	SRunner *runner;
+	int failed;
 
 	log_init("test_config", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);

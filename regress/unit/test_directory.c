@@ -14,20 +14,20 @@
 #include "mesh/directory.h"
 #include "mesh/rumour.h"
 
-#define SECOND	INT64_C(1000000000)
-#define WALL	(INT64_C(1800000000) * SECOND)
-#define HOUR	(3600 * SECOND)
-#define SESSION	"0123456789abcdef0123456789abcdef"
+#define SECOND  INT64_C(1000000000)
+#define WALL    (INT64_C(1800000000) * SECOND)
+#define HOUR    (3600 * SECOND)
+#define SESSION "0123456789abcdef0123456789abcdef"
 
-static struct directory	 directory;
-static int		 changes, last_was, last_now;
+static struct directory directory;
+static int changes, last_was, last_now;
 
 static const uint8_t *
 key_of(uint32_t i)
 {
-	static uint8_t	keys[8][KEY_SIZE];
-	static int	turn;
-	uint8_t		*key = keys[turn++ % 8];
+	static uint8_t keys[8][KEY_SIZE];
+	static int turn;
+	uint8_t *key = keys[turn++ % 8];
 
 	memset(key, 0, KEY_SIZE);
 	key[0] = (uint8_t)i;
@@ -44,8 +44,8 @@ index_of(const uint8_t *key)
 }
 
 static void
-on_changed(void *arg, const uint8_t *app, const uint8_t *was,
-    const uint8_t *now)
+on_changed(
+    void *arg, const uint8_t *app, const uint8_t *was, const uint8_t *now)
 {
 	ck_assert_ptr_eq(arg, &changes);
 	ck_assert_ptr_nonnull(app);
@@ -59,8 +59,8 @@ static enum directory_verdict
 sync_one(uint32_t node, uint64_t sequence, int full, uint32_t app,
     int64_t issued, int departed)
 {
-	struct attestation	attestation = { .kind = ATTESTATION_V2 };
-	struct directory_claim	claim = { .attestation = &attestation };
+	struct attestation attestation = { .kind = ATTESTATION_V2 };
+	struct directory_claim claim = { .attestation = &attestation };
 
 	memcpy(attestation.app_key, key_of(app), KEY_SIZE);
 	attestation.issued_at = WALL + issued;
@@ -69,14 +69,14 @@ sync_one(uint32_t node, uint64_t sequence, int full, uint32_t app,
 	claim.session_id = SESSION;
 	claim.sequence = sequence;
 	claim.departed = departed;
-	return (directory_sync(&directory, key_of(node), sequence, full,
-	    &claim, 1, WALL));
+	return (directory_sync(
+	    &directory, key_of(node), sequence, full, &claim, 1, WALL));
 }
 
 static int
 where(uint32_t app)
 {
-	const struct directory_app	*found;
+	const struct directory_app *found;
 
 	found = directory_find(&directory, key_of(app), WALL);
 	return (found == NULL ? -1 : index_of(found->node->key));
@@ -126,13 +126,13 @@ END_TEST
 
 START_TEST(missed)
 {
-	const struct directory_node	*node;
+	const struct directory_node *node;
 
 	ck_assert_ptr_null(directory_behind(&directory, NULL));
 	ck_assert_int_eq(sync_one(1, 1, 0, 1, 0, 0), DIRECTORY_APPLIED);
 	ck_assert_int_eq(sync_one(1, 4, 0, 1, 0, 0), DIRECTORY_GAP);
 	ck_assert_int_eq(sync_one(2, 7, 0, 1, 0, 0), DIRECTORY_GAP);
-	directory_missed(&directory, key_of(1), 1);	/* no news */
+	directory_missed(&directory, key_of(1), 1); /* no news */
 	node = directory_behind(&directory, NULL);
 	ck_assert_int_eq(index_of(node->key), 1);
 	node = directory_behind(&directory, node);
@@ -180,7 +180,7 @@ START_TEST(L36_moves)
 	ck_assert_int_eq(sync_one(1, 4, 1, 8, 5, 0), DIRECTORY_APPLIED);
 	ck_assert_int_eq(changes, 4);
 	ck_assert_int_eq(sync_one(1, 5, 0, 8, 6, 0), DIRECTORY_APPLIED);
-	ck_assert_int_eq(changes, 5);	/* connected anew */
+	ck_assert_int_eq(changes, 5); /* connected anew */
 	ck_assert_int_eq(last_was, 1);
 	ck_assert_int_eq(last_now, 1);
 }
@@ -210,15 +210,15 @@ START_TEST(nodes_go)
 	ck_assert_int_eq(where(3), 2);
 	ck_assert_int_eq(changes, 5);
 	/* It is back: a delta will not do, the same full one does. */
-	ck_assert_uint_eq(directory_digest(directory_node(&directory,
-	    key_of(1))), 0);
+	ck_assert_uint_eq(
+	    directory_digest(directory_node(&directory, key_of(1))), 0);
 	ck_assert_int_eq(directory_compare(&directory, key_of(1), 2), 1);
 	ck_assert_int_eq(sync_one(1, 3, 0, 1, 0, 0), DIRECTORY_GAP);
 	ck_assert_int_eq(sync_one(1, 1, 1, 1, 0, 0), DIRECTORY_STALE);
 	ck_assert_int_eq(sync_one(1, 2, 1, 1, 0, 0), DIRECTORY_APPLIED);
 	ck_assert_int_eq(where(1), 1);
-	ck_assert_uint_eq(directory_digest(directory_node(&directory,
-	    key_of(1))), 2);
+	ck_assert_uint_eq(
+	    directory_digest(directory_node(&directory, key_of(1))), 2);
 	ck_assert_int_eq(directory_compare(&directory, key_of(1), 2), 0);
 	ck_assert_int_eq(directory_compare(&directory, key_of(1), 1), -1);
 	ck_assert_int_eq(directory_compare(&directory, key_of(1), 3), 1);
@@ -232,29 +232,29 @@ END_TEST
 
 START_TEST(expiry)
 {
-	uint32_t	i;
+	uint32_t i;
 
-	for (i = 0; i < 10; i++)	/* app i: until i s after an hour */
-		ck_assert_int_eq(sync_one(1, i + 1, 0, i, i * SECOND, 0),
-		    DIRECTORY_APPLIED);
+	for (i = 0; i < 10; i++) /* app i: until i s after an hour */
+		ck_assert_int_eq(
+		    sync_one(1, i + 1, 0, i, i * SECOND, 0), DIRECTORY_APPLIED);
 	/* Skew: a minute more. */
-	ck_assert_ptr_nonnull(directory_find(&directory, key_of(4),
-	    WALL + HOUR + 63 * SECOND));
-	ck_assert_ptr_null(directory_find(&directory, key_of(4),
-	    WALL + HOUR + 64 * SECOND));
+	ck_assert_ptr_nonnull(
+	    directory_find(&directory, key_of(4), WALL + HOUR + 63 * SECOND));
+	ck_assert_ptr_null(
+	    directory_find(&directory, key_of(4), WALL + HOUR + 64 * SECOND));
 	ck_assert_uint_eq(directory_expire(&directory, WALL, 100), 0);
 	ck_assert_uint_eq(directory.apps.count, 10);
 	/* In pieces of three, five apps (0 to 4) are found. */
 	for (i = 0; i < 4; i++)
-		(void)directory_expire(&directory,
-		    WALL + HOUR + 64 * SECOND, 3);
+		(void)directory_expire(
+		    &directory, WALL + HOUR + 64 * SECOND, 3);
 	ck_assert_uint_eq(directory.apps.count, 5);
 	ck_assert_int_eq(where(4), -1);
 	ck_assert_int_eq(where(5), 1);
 	ck_assert_int_eq(changes, 15);
 	/* One that has expired is not taken, and holds nobody's place. */
-	ck_assert_int_eq(sync_one(1, 11, 0, 11, -2 * HOUR, 0),
-	    DIRECTORY_APPLIED);
+	ck_assert_int_eq(
+	    sync_one(1, 11, 0, 11, -2 * HOUR, 0), DIRECTORY_APPLIED);
 	ck_assert_int_eq(where(11), -1);
 	ck_assert_uint_eq(directory.refused, 1);
 }
@@ -263,26 +263,26 @@ END_TEST
 /* L27 */
 START_TEST(L27_limits)
 {
-	struct attestation	*attestations;
-	struct directory_claim	*claims;
-	uint32_t		 i, node;
+	struct attestation *attestations;
+	struct directory_claim *claims;
+	uint32_t i, node;
 
 	attestations = calloc(150, sizeof(*attestations));
 	claims = calloc(150, sizeof(*claims));
 	ck_assert(attestations != NULL && claims != NULL);
 	for (node = 0; node < 11; node++) {
 		for (i = 0; i < 150; i++) {
-			memcpy(attestations[i].app_key,
-			    key_of(node * 150 + i), KEY_SIZE);
+			memcpy(attestations[i].app_key, key_of(node * 150 + i),
+			    KEY_SIZE);
 			attestations[i].expires_at = WALL + HOUR;
 			claims[i].attestation = &attestations[i];
 			claims[i].session_id = SESSION;
 		}
-		ck_assert_int_eq(directory_sync(&directory, key_of(node), 1,
-		    1, claims, 150, WALL), node < 10 ? DIRECTORY_APPLIED :
-		    DIRECTORY_FULL);
-		ck_assert_uint_eq(directory.apps.count, node < 10 ?
-		    (node + 1) * 100 : 1000);
+		ck_assert_int_eq(directory_sync(&directory, key_of(node), 1, 1,
+				     claims, 150, WALL),
+		    node < 10 ? DIRECTORY_APPLIED : DIRECTORY_FULL);
+		ck_assert_uint_eq(
+		    directory.apps.count, node < 10 ? (node + 1) * 100 : 1000);
 	}
 	ck_assert_uint_eq(directory.refused, 500);
 	/* An app may not move to a node that has its fill. */
@@ -303,7 +303,7 @@ heap_used(const struct directory *of)
 {
 #ifdef __SANITIZE_ADDRESS__
 	return (of->apps.count * (sizeof(struct directory_app) + 16) +
-	    of->apps.size * 2 * sizeof(void *));
+		of->apps.size * 2 * sizeof(void *));
 #else
 	(void)of;
 	return (mallinfo2().uordblks + mallinfo2().hblkhd);
@@ -313,11 +313,11 @@ heap_used(const struct directory *of)
 /* What an app costs beside its attestation, at its most. */
 START_TEST(memory)
 {
-	struct directory	large;
-	struct attestation	attestation = { .kind = ATTESTATION_V2 };
-	struct directory_claim	claim = { .attestation = &attestation };
-	size_t			before, cost, most = 0;
-	uint32_t		i;
+	struct directory large;
+	struct attestation attestation = { .kind = ATTESTATION_V2 };
+	struct directory_claim claim = { .attestation = &attestation };
+	size_t before, cost, most = 0;
+	uint32_t i;
 
 	directory_init(&large, 1000000, 1000000, 10, on_changed, &changes);
 	attestation.expires_at = WALL + HOUR;
@@ -326,11 +326,12 @@ START_TEST(memory)
 	for (i = 0; i < 200000; i++) {
 		memcpy(attestation.app_key, key_of(i), KEY_SIZE);
 		ck_assert_int_eq(directory_sync(&large, key_of(1), i + 1, 0,
-		    &claim, 1, WALL), DIRECTORY_APPLIED);
+				     &claim, 1, WALL),
+		    DIRECTORY_APPLIED);
 		if (i < 1000 || i % 64 != 0)
 			continue;
 		cost = (heap_used(&large) - before) / (i + 1) -
-		    sizeof(attestation);
+		       sizeof(attestation);
 		if (cost > most)
 			most = cost;
 	}
@@ -341,9 +342,9 @@ END_TEST
 
 /* --- rumours ------------------------------------------------------------- */
 
-static struct rumours	rumours;
-static int		told[512];
-static size_t		told_bytes;
+static struct rumours rumours;
+static int told[512];
+static size_t told_bytes;
 
 static void
 emit(void *arg, const struct rumour *rumour)
@@ -356,7 +357,7 @@ emit(void *arg, const struct rumour *rumour)
 static int
 add(uint32_t node, int number, size_t length, int fresh)
 {
-	static uint8_t	bytes[4096];
+	static uint8_t bytes[4096];
 
 	bytes[0] = (uint8_t)number;
 	bytes[1] = (uint8_t)(number >> 8);
@@ -365,7 +366,7 @@ add(uint32_t node, int number, size_t length, int fresh)
 
 START_TEST(rumours_told)
 {
-	int	i, rounds;
+	int i, rounds;
 
 	rumours_init(&rumours, 100, 100000);
 	memset(told, 0, sizeof(told));
@@ -373,10 +374,10 @@ START_TEST(rumours_told)
 		ck_assert_int_eq(add(1, i, 100, 0), 0);
 	for (rounds = 0; rumours.count > 0 && rounds < 1000; rounds++) {
 		told_bytes = 0;
-		ck_assert_uint_le(rumours_tell(&rumours, 5, 300, 3, emit,
-		    told), 3);
+		ck_assert_uint_le(
+		    rumours_tell(&rumours, 5, 300, 3, emit, told), 3);
 		ck_assert_uint_le(told_bytes, 300);
-		if (rounds == 3)	/* the new one goes first */
+		if (rounds == 3) /* the new one goes first */
 			ck_assert_int_eq(add(1, 77, 100, 0), 0);
 		if (rounds == 4)
 			ck_assert_int_eq(told[77], 1);
@@ -392,7 +393,7 @@ END_TEST
 /* L33: bounded in number and bytes; a large one gets out all the same. */
 START_TEST(L33_rumours)
 {
-	int	i;
+	int i;
 
 	rumours_init(&rumours, 50, 10000);
 	memset(told, 0, sizeof(told));
@@ -405,7 +406,7 @@ START_TEST(L33_rumours)
 		ck_assert_int_eq(add(2, 300, 4000, 0), 0);
 	ck_assert_uint_le(rumours.bytes, 10000);
 	ck_assert_uint_eq(rumours_tell(&rumours, 5, 300, 3, emit, told), 1);
-	ck_assert_int_eq(add(2, 1, 4000, 1), 0);	/* fresh */
+	ck_assert_int_eq(add(2, 1, 4000, 1), 0); /* fresh */
 	ck_assert_uint_eq(rumours.count, 1);
 	rumours_drop(&rumours, key_of(1));
 	ck_assert_uint_eq(rumours.count, 1);
@@ -423,10 +424,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("directory");
-	TCase	*tcase = tcase_create("directory");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("directory");
+	TCase *tcase = tcase_create("directory");
+	SRunner *runner;
+	int failed;
 
 	if (sodium_init() == -1)
 		return (1);

@@ -7,8 +7,8 @@
 
 START_TEST(test_short_and_long)
 {
-	static uint8_t	bytes[100000];
-	size_t		size, tails[] = { 0, 1, 7, 8, 9, 255, 65536 }, i;
+	static uint8_t bytes[100000];
+	size_t size, tails[] = { 0, 1, 7, 8, 9, 255, 65536 }, i;
 
 	open_raw(PROCESS_ROUTER);
 	for (i = 0; i < 7; i++) {
@@ -26,8 +26,8 @@ END_TEST
 
 START_TEST(test_split_at_every_byte)
 {
-	uint8_t	bytes[1024];
-	size_t	size, at;
+	uint8_t bytes[1024];
+	size_t size, at;
 
 	open_raw(PROCESS_ROUTER);
 	size = seal_frame(bytes, 1, 21);
@@ -53,9 +53,9 @@ END_TEST
 
 START_TEST(test_merged)
 {
-	uint8_t	bytes[8192];
-	size_t	size = 0;
-	int	i;
+	uint8_t bytes[8192];
+	size_t size = 0;
+	int i;
 
 	open_raw(PROCESS_ROUTER);
 	for (i = 1; i <= 20; i++)
@@ -69,8 +69,8 @@ END_TEST
 
 START_TEST(test_longest)
 {
-	struct ipc_seal	 seal = { .sequence = 1 };
-	uint8_t		*to;
+	struct ipc_seal seal = { .sequence = 1 };
+	uint8_t *to;
 
 	open_pair();
 	to = ipc_send_tail(t.other, IPC_SEAL, &seal, IPC_TAIL_PAYLOAD);
@@ -87,9 +87,9 @@ END_TEST
 
 START_TEST(test_descriptors_pass)
 {
-	struct ipc_request	request = { 0, 0 };
-	char			text[8];
-	int			before = fd_count(), fds[2], door[2], i;
+	struct ipc_request request = { 0, 0 };
+	char text[8];
+	int before = fd_count(), fds[2], door[2], i;
 
 	open_raw(PROCESS_CONTROL);
 	t.other = ipc_new(t.base, t.raw, PROCESS_CONTROL, PROCESS_KEYD,
@@ -127,8 +127,8 @@ END_TEST
 /* Descriptors that were queued or received but never handled are closed. */
 START_TEST(test_descriptors_do_not_leak)
 {
-	struct ipc_request	request = { 0, 0 };
-	int			before = fd_count();
+	struct ipc_request request = { 0, 0 };
+	int before = fd_count();
 
 	open_raw(PROCESS_CONTROL);
 	t.other = ipc_new(t.base, t.raw, PROCESS_CONTROL, PROCESS_KEYD,
@@ -151,9 +151,9 @@ END_TEST
 
 START_TEST(test_many_batched)
 {
-	struct ipc_seal	seal = { .sequence = 0 };
-	uint8_t		tail[100] = { 7 };
-	int		i;
+	struct ipc_seal seal = { .sequence = 0 };
+	uint8_t tail[100] = { 7 };
+	int i;
 
 	open_pair();
 	for (i = 1; i <= 100000; i++) {
@@ -171,9 +171,9 @@ END_TEST
 
 START_TEST(test_one_write_a_turn)
 {
-	struct ipc_seal	seal = { .sequence = 1 };
-	uint8_t		bytes[4096];
-	int		fds[2];
+	struct ipc_seal seal = { .sequence = 1 };
+	uint8_t bytes[4096];
+	int fds[2];
 
 	/* Nothing is written while the turn lasts. */
 	open_raw(PROCESS_ROUTER);
@@ -195,7 +195,7 @@ END_TEST
 
 START_TEST(test_cork)
 {
-	struct ipc_seal	seal = { .sequence = 1 };
+	struct ipc_seal seal = { .sequence = 1 };
 
 	open_pair();
 	ipc_cork(t.other, 1);
@@ -218,7 +218,7 @@ END_TEST
 /* A flush that does not fit goes on later, and no further. */
 START_TEST(test_cork_with_a_full_socket)
 {
-	struct ipc_seal	seal = { .sequence = 1 };
+	struct ipc_seal seal = { .sequence = 1 };
 
 	open_pair();
 	ipc_cork(t.other, 1);
@@ -237,8 +237,8 @@ END_TEST
 
 START_TEST(test_pause)
 {
-	struct ipc_seal	seal = { .sequence = 0 };
-	int		i;
+	struct ipc_seal seal = { .sequence = 0 };
+	int i;
 
 	open_pair();
 	t.pause_after = 3;
@@ -257,8 +257,8 @@ END_TEST
 
 START_TEST(test_marks)
 {
-	struct ipc_seal	seal = { .sequence = 0 };
-	static uint8_t	tail[65536];
+	struct ipc_seal seal = { .sequence = 0 };
+	static uint8_t tail[65536];
 
 	open_pair();
 	ipc_pause(t.door, 1);
@@ -281,13 +281,13 @@ END_TEST
 
 START_TEST(test_closed_after_last_message)
 {
-	uint8_t	bytes[4096];
-	size_t	size;
+	uint8_t bytes[4096];
+	size_t size;
 
 	open_raw(PROCESS_ROUTER);
 	size = seal_frame(bytes, 1, 10);
 	put(bytes, size);
-	put(bytes, size / 2);		/* died in the middle of the next */
+	put(bytes, size / 2); /* died in the middle of the next */
 	(void)close(t.raw);
 	run_until_closed();
 	ck_assert_ptr_eq(t.closed, ipc_reason_closed);
@@ -300,9 +300,9 @@ END_TEST
 /* A neighbour that died while we write: its last words still count. */
 START_TEST(test_write_to_the_dead)
 {
-	struct ipc_signed_digest	answer = { 0 };
-	uint8_t				bytes[4096];
-	int				i;
+	struct ipc_signed_digest answer = { 0 };
+	uint8_t bytes[4096];
+	int i;
 
 	open_raw(PROCESS_ROUTER);
 	put(bytes, seal_frame(bytes, 1, 10));
@@ -330,9 +330,9 @@ END_TEST
 
 START_TEST(test_free_in_handler)
 {
-	uint8_t	bytes[4096];
-	size_t	size;
-	int	before = fd_count();
+	uint8_t bytes[4096];
+	size_t size;
+	int before = fd_count();
 
 	open_raw(PROCESS_ROUTER);
 	t.free_inside = 1;
@@ -355,13 +355,13 @@ END_TEST
 static pid_t
 keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
 {
-	struct ipc_signed_digest	answer;
-	struct ipc_opened		opened;
-	struct ipc_sign_digest		question;
-	uint8_t				bytes[4096];
-	uint64_t			sequence = 1;
-	pid_t				pid = fork();
-	int				fd, i, stay = answers > 0;
+	struct ipc_signed_digest answer;
+	struct ipc_opened opened;
+	struct ipc_sign_digest question;
+	uint8_t bytes[4096];
+	uint64_t sequence = 1;
+	pid_t pid = fork();
+	int fd, i, stay = answers > 0;
 
 	ck_assert_int_ne(pid, -1);
 	if (pid != 0)
@@ -369,8 +369,9 @@ keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
 	(void)close(fds[0]);
 	fd = t.raw = fds[1];
 	while (answers-- > 0) {
-		if (recv(fd, bytes, sizeof(struct ipc_header) +
-		    sizeof(question), MSG_WAITALL) <= 0)
+		if (recv(fd, bytes,
+			sizeof(struct ipc_header) + sizeof(question),
+			MSG_WAITALL) <= 0)
 			_exit(1);
 		memcpy(&question, bytes + sizeof(struct ipc_header),
 		    sizeof(question));
@@ -400,8 +401,8 @@ keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
 static pid_t
 open_router(int opened_before, int delay_ms, int answers)
 {
-	pid_t	pid;
-	int	fds[2];
+	pid_t pid;
+	int fds[2];
 
 	memset(&t, 0, sizeof(t));
 	t.fd = -1;
@@ -420,23 +421,23 @@ open_router(int opened_before, int delay_ms, int answers)
 static int
 ask(uint8_t what, int timeout_ms)
 {
-	struct ipc_sign_digest		question = { .length = 32 };
-	struct ipc_signed_digest	answer;
+	struct ipc_sign_digest question = { .length = 32 };
+	struct ipc_signed_digest answer;
 
 	question.digest[0] = what;
 	if (ipc_call(t.door, IPC_SIGN_DIGEST, &question, IPC_SIGNED_DIGEST,
-	    &answer, timeout_ms) == -1)
+		&answer, timeout_ms) == -1)
 		return (-1);
 	return (answer.signature[0]);
 }
 
 START_TEST(test_call)
 {
-	pid_t	pid = open_router(5, 0, 3);
+	pid_t pid = open_router(5, 0, 3);
 
 	ck_assert_int_eq(ask(11, 5000), 11);
 	ck_assert_int_eq(ask(22, 5000), 22);
-	ck_assert_uint_eq(t.seen, 0);	/* in nobody's handler yet */
+	ck_assert_uint_eq(t.seen, 0); /* in nobody's handler yet */
 	run_until(&t.seen, 10);
 	ck_assert_int_eq(ask(33, 5000), 33);
 	run_until(&t.seen, 15);
@@ -448,7 +449,7 @@ END_TEST
 
 START_TEST(test_call_inside_a_handler)
 {
-	pid_t	pid = open_router(4, 0, 13);
+	pid_t pid = open_router(4, 0, 13);
 
 	ck_assert_int_eq(ask(200, 5000), 200);
 	/* Each of the first 12 messages asks again and brings 4 more. */
@@ -464,7 +465,7 @@ END_TEST
 /* An answer that comes too late is not taken for the next one. */
 START_TEST(test_call_late_answer)
 {
-	pid_t	pid = open_router(0, 300, 2);
+	pid_t pid = open_router(0, 300, 2);
 
 	ck_assert_int_eq(ask(1, 20), -1);
 	ck_assert_int_eq(errno, ETIMEDOUT);
@@ -489,7 +490,7 @@ END_TEST
 
 START_TEST(test_call_dead_neighbour)
 {
-	pid_t	pid = open_router(0, 0, 0);
+	pid_t pid = open_router(0, 0, 0);
 
 	ck_assert_int_eq(ask(1, 10000), -1);
 	ck_assert_int_eq(errno, EPIPE);
@@ -503,7 +504,7 @@ END_TEST
 /* Our own bugs end the process. */
 START_TEST(test_misuse_not_ours)
 {
-	struct ipc_seal	seal = { .sequence = 1 };
+	struct ipc_seal seal = { .sequence = 1 };
 
 	open_pair();
 	ipc_send(t.door, IPC_SEAL, &seal, NULL, 0);
@@ -512,7 +513,7 @@ END_TEST
 
 START_TEST(test_misuse_tail)
 {
-	struct ipc_sign_digest	question = { .length = 32 };
+	struct ipc_sign_digest question = { .length = 32 };
 
 	open_pair();
 	ipc_send(t.other, IPC_SIGN_DIGEST, &question, "x", 1);
@@ -521,7 +522,7 @@ END_TEST
 
 START_TEST(test_misuse_descriptor)
 {
-	struct ipc_sign_digest	question = { .length = 32 };
+	struct ipc_sign_digest question = { .length = 32 };
 
 	open_pair();
 	ipc_send_fd(t.other, IPC_SIGN_DIGEST, &question, dup(0));
@@ -530,7 +531,7 @@ END_TEST
 
 START_TEST(test_names)
 {
-	int	type;
+	int type;
 
 	ck_assert_str_eq(process_name(PROCESS_KEYD), "keyd");
 	ck_assert_str_eq(process_name((enum process)3), "unknown");
@@ -539,18 +540,17 @@ START_TEST(test_names)
 	ck_assert_uint_eq(ipc_payload_size(IPC_SEAL), sizeof(struct ipc_seal));
 	ck_assert_uint_eq(ipc_payload_size(IPC_TYPE_COUNT), 0);
 	for (type = 1; type < IPC_TYPE_COUNT; type++)
-		ck_assert_uint_eq(ipc_payload_size((enum ipc_type)type) % 8,
-		    0);
+		ck_assert_uint_eq(ipc_payload_size((enum ipc_type)type) % 8, 0);
 }
 END_TEST
 
 int
 main(void)
 {
-	Suite	*suite = suite_create("ipc");
-	TCase	*tc = tcase_create("door");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("ipc");
+	TCase *tc = tcase_create("door");
+	SRunner *runner;
+	int failed;
 
 	log_init("test_ipc", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);

@@ -13,35 +13,28 @@
 START_TEST(test_L23_sender_that_lies)
 {
 	static const struct {
-		enum process	peer;
-		enum ipc_type	type;
-	} lies[] = {
-		{ PROCESS_ROUTER, IPC_OPEN },
+		enum process peer;
+		enum ipc_type type;
+	} lies[] = { { PROCESS_ROUTER, IPC_OPEN },
 		{ PROCESS_ROUTER, IPC_SETUP_IN },
 		{ PROCESS_ROUTER, IPC_MEMBERSHIP },
 		{ PROCESS_ROUTER, IPC_PASSPHRASE },
-		{ PROCESS_ROUTER, IPC_ERASE },
-		{ PROCESS_ROUTER, IPC_SHUTDOWN },
-		{ PROCESS_ROUTER, IPC_CONFIG },
-		{ PROCESS_MESH, IPC_SEAL },
+		{ PROCESS_ROUTER, IPC_ERASE }, { PROCESS_ROUTER, IPC_SHUTDOWN },
+		{ PROCESS_ROUTER, IPC_CONFIG }, { PROCESS_MESH, IPC_SEAL },
 		{ PROCESS_MESH, IPC_CHAT_START },
-		{ PROCESS_MESH, IPC_CHALLENGE },
-		{ PROCESS_MESH, IPC_DOOR },
+		{ PROCESS_MESH, IPC_CHALLENGE }, { PROCESS_MESH, IPC_DOOR },
 		{ PROCESS_CONTROL, IPC_SEAL },
 		{ PROCESS_CONTROL, IPC_SIGN_DIGEST },
-		{ PROCESS_CONTROL, IPC_GO },
-		{ PROCESS_PARENT, IPC_SEAL },
-		{ PROCESS_PARENT, IPC_MESH_CREATE }
-	};
-	uint8_t	bytes[65536];
-	size_t	size, i;
+		{ PROCESS_CONTROL, IPC_GO }, { PROCESS_PARENT, IPC_SEAL },
+		{ PROCESS_PARENT, IPC_MESH_CREATE } };
+	uint8_t bytes[65536];
+	size_t size, i;
 
 	for (i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
 		open_raw(lies[i].peer);
 		size = frame(bytes, lies[i].type,
 		    ipc_payload_size(lies[i].type), 0,
-		    lies[i].type == IPC_PASSPHRASE ||
-		    lies[i].type == IPC_DOOR);
+		    lies[i].type == IPC_PASSPHRASE || lies[i].type == IPC_DOOR);
 		ck_assert_uint_le(size, sizeof(bytes));
 		put(bytes, size);
 		expect_broken("not its message to send");
@@ -60,17 +53,16 @@ END_TEST
 START_TEST(test_table_is_kept)
 {
 	static const enum process peers[] = { PROCESS_PARENT, PROCESS_ROUTER,
-	    PROCESS_MESH, PROCESS_CONTROL };
+		PROCESS_MESH, PROCESS_CONTROL };
 	static const struct {
-		unsigned int	from, to;
+		unsigned int from, to;
 	} rows[IPC_TYPE_COUNT] = {
-#define IPC_MESSAGE(name, from, to, type, tail, fd)			\
-		[IPC_##name] = { from, to },
+#define IPC_MESSAGE(name, from, to, type, tail, fd) [IPC_##name] = { from, to },
 #include "common/ipc/messages.def"
 #undef IPC_MESSAGE
 	};
-	uint8_t	bytes[65536];
-	size_t	i, type, size;
+	uint8_t bytes[65536];
+	size_t i, type, size;
 
 	for (i = 0; i < 4; i++) {
 		for (type = 1; type < IPC_TYPE_COUNT; type++) {
@@ -81,9 +73,10 @@ START_TEST(test_table_is_kept)
 			size = frame(bytes, (enum ipc_type)type,
 			    ipc_payload_size((enum ipc_type)type), 0, 0);
 			put(bytes, size);
-			expect_broken(rows[type].from &
-			    (unsigned int)peers[i] ? "message for another "
-			    "process" : "not its message to send");
+			expect_broken(rows[type].from & (unsigned int)peers[i]
+					  ? "message for another "
+					    "process"
+					  : "not its message to send");
 			close_all();
 		}
 	}
@@ -92,8 +85,8 @@ END_TEST
 
 START_TEST(test_wrong_receiver)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
+	uint8_t bytes[8192];
+	size_t size;
 
 	open_raw(PROCESS_ROUTER);
 	size = frame(bytes, IPC_FIND, sizeof(struct ipc_find), 0, 0);
@@ -105,9 +98,9 @@ END_TEST
 
 START_TEST(test_unknown_type)
 {
-	static const uint16_t	types[] = { 0, IPC_TYPE_COUNT, 999, 65535 };
-	uint8_t			bytes[64];
-	size_t			i, size;
+	static const uint16_t types[] = { 0, IPC_TYPE_COUNT, 999, 65535 };
+	uint8_t bytes[64];
+	size_t i, size;
 
 	for (i = 0; i < 4; i++) {
 		open_raw(PROCESS_ROUTER);
@@ -121,8 +114,8 @@ END_TEST
 
 START_TEST(test_unhandled)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
+	uint8_t bytes[8192];
+	size_t size;
 
 	open_raw(PROCESS_ROUTER);
 	size = frame(bytes, IPC_CHALLENGE, sizeof(struct ipc_challenge), 0, 0);
@@ -134,12 +127,12 @@ END_TEST
 
 START_TEST(test_length_off_by_one)
 {
-	static const size_t	exact = sizeof(struct ipc_sign_digest);
-	static const size_t	seal = sizeof(struct ipc_seal);
-	struct ipc_header	header;
-	uint8_t			bytes[8192];
-	size_t			size;
-	int			d;
+	static const size_t exact = sizeof(struct ipc_sign_digest);
+	static const size_t seal = sizeof(struct ipc_seal);
+	struct ipc_header header;
+	uint8_t bytes[8192];
+	size_t size;
+	int d;
 
 	for (d = -1; d <= 1; d += 2) {
 		open_raw(PROCESS_ROUTER);
@@ -171,8 +164,8 @@ END_TEST
 
 START_TEST(test_padding_must_be_zero)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
+	uint8_t bytes[8192];
+	size_t size;
 
 	open_raw(PROCESS_ROUTER);
 	size = seal_frame(bytes, 1, 3);
@@ -185,8 +178,8 @@ END_TEST
 
 START_TEST(test_descriptor_flag_must_fit)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
+	uint8_t bytes[8192];
+	size_t size;
 
 	open_raw(PROCESS_CONTROL);
 	size = frame(bytes, IPC_PASSPHRASE, sizeof(struct ipc_request), 0, 0);
@@ -209,8 +202,8 @@ END_TEST
 
 START_TEST(test_missing_descriptor)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
+	uint8_t bytes[8192];
+	size_t size;
 
 	open_raw(PROCESS_CONTROL);
 	size = frame(bytes, IPC_PASSPHRASE, sizeof(struct ipc_request), 0, 1);
@@ -227,9 +220,9 @@ END_TEST
 
 START_TEST(test_surplus_descriptor)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
-	int	before = fd_count();
+	uint8_t bytes[8192];
+	size_t size;
+	int before = fd_count();
 
 	open_raw(PROCESS_ROUTER);
 	size = seal_frame(bytes, 1, 100);
@@ -255,9 +248,9 @@ END_TEST
 
 START_TEST(test_descriptor_flood)
 {
-	uint8_t	bytes[8192];
-	size_t	size;
-	int	before = fd_count(), i;
+	uint8_t bytes[8192];
+	size_t size;
+	int before = fd_count(), i;
 
 	size = frame(bytes, IPC_PASSPHRASE, sizeof(struct ipc_request), 0, 1);
 	for (i = 2; i <= 64; i = i < 32 ? i + 1 : i + 16) {
@@ -279,9 +272,9 @@ END_TEST
 
 START_TEST(test_no_room_for_descriptor)
 {
-	struct rlimit	limit, none;
-	uint8_t		bytes[8192];
-	size_t		size;
+	struct rlimit limit, none;
+	uint8_t bytes[8192];
+	size_t size;
 
 	/* The table of descriptors is full: truncated, so the door closes. */
 	open_raw(PROCESS_CONTROL);
@@ -301,10 +294,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("ipc_hostile");
-	TCase	*tc = tcase_create("door");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("ipc_hostile");
+	TCase *tc = tcase_create("door");
+	SRunner *runner;
+	int failed;
 
 	log_init("test_ipc_hostile", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);

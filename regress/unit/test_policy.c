@@ -180,8 +180,8 @@ START_TEST(a_first_offer_stays_near_the_floor)
 	uint32_t expected;
 
 	ck_assert_int_eq(policy_first(1, 0, 0, &expected), CODE_NONE);
-	ck_assert_int_eq(policy_first(POLICY_RESET_STEP, 0, 0, &expected),
-	    CODE_NONE);
+	ck_assert_int_eq(
+	    policy_first(POLICY_RESET_STEP, 0, 0, &expected), CODE_NONE);
 	ck_assert_int_eq(policy_first(POLICY_RESET_STEP + 1, 0, 0, &expected),
 	    CODE_INVALID_FRAME);
 	ck_assert_int_eq(policy_first(3, 0, 3, &expected), CODE_REPLAYED_KEY);

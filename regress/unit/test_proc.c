@@ -27,29 +27,28 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
-#define WAIT_NS		(20 * CLOCK_SECOND)
+#define WAIT_NS (20 * CLOCK_SECOND)
 
 static struct {
-	struct event_base	*base;
-	struct ipc		*door;		/* the parent's to the child */
-	pid_t			 pid;
-	int			 said;		/* the child's pipe */
-	char			 text[8192];
-	size_t			 length;
-	unsigned int		 ready;
-	unsigned int		 shut;
-	uint64_t		 broken;	/* accused */
-	int			 closed;
+	struct event_base *base;
+	struct ipc *door; /* the parent's to the child */
+	pid_t pid;
+	int said; /* the child's pipe */
+	char text[8192];
+	size_t length;
+	unsigned int ready;
+	unsigned int shut;
+	uint64_t broken; /* accused */
+	int closed;
 } t;
 
 /* --- the child ----------------------------------------------------------- */
 
-static int	say_fd = -1;
+static int say_fd = -1;
 
-static void __attribute__((format(printf, 1, 2)))
-say(const char *format, ...)
+static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 {
-	va_list	ap;
+	va_list ap;
 
 	va_start(ap, format);
 	(void)vdprintf(say_fd, format, ap);
@@ -60,8 +59,8 @@ static void
 child_configured(const struct config *config, int reload)
 {
 	/* No ck_ in the child: check(3)'s own file is closed there. */
-	say("configured %s %d;", config == proc_config() ?
-	    config->node_id : "?", reload);
+	say("configured %s %d;",
+	    config == proc_config() ? config->node_id : "?", reload);
 }
 
 static void
@@ -99,7 +98,7 @@ child_tls_file(int fd)
 static void
 child_go(void)
 {
-	struct rlimit	core;
+	struct rlimit core;
 
 	(void)getrlimit(RLIMIT_CORE, &core);
 	say("go dumpable=%d core=%d nnp=%d held=%d;",
@@ -124,14 +123,13 @@ child_wipe(void)
 static void
 child_on_presence(void *arg, const struct ipc_message *message)
 {
-	struct proc_door	*door = arg;
+	struct proc_door *door = arg;
 
 	(void)message;
 	say("presence;");
 	proc_broken(door->peer, "test");
 	/* The door can still be named, and takes what nobody will read. */
-	ipc_send(door->ipc, IPC_APP_DOWN, &(struct ipc_app){ { 0 } }, NULL,
-	    0);
+	ipc_send(door->ipc, IPC_APP_DOWN, &(struct ipc_app){ { 0 } }, NULL, 0);
 	say("after %d;", proc_ipc(PROCESS_MESH) == NULL);
 }
 
@@ -149,8 +147,7 @@ static const ipc_handler child_handlers[IPC_TYPE_COUNT] = {
 	[IPC_CHAT_RECORDS_END] = child_on_records_end
 };
 
-static const struct proc_hooks child_hooks = {
-	.handlers = child_handlers,
+static const struct proc_hooks child_hooks = { .handlers = child_handlers,
 	.configured = child_configured,
 	.listener = child_listener,
 	.listeners_close = child_listeners_close,
@@ -159,13 +156,12 @@ static const struct proc_hooks child_hooks = {
 	.door_down = child_door_down,
 	.go = child_go,
 	.shutdown = child_shutdown,
-	.wipe = child_wipe
-};
+	.wipe = child_wipe };
 
 static void __attribute__((noreturn))
 child_run(enum process self, int door, int said, int keep_root)
 {
-	const char	*what;
+	const char *what;
 
 	say_fd = fcntl(said, F_DUPFD_CLOEXEC, 100);
 	(void)dup2(door, PROC_PARENT_FD);
@@ -212,18 +208,15 @@ on_closed(void *arg, const char *reason)
 }
 
 static const ipc_handler parent_side[IPC_TYPE_COUNT] = {
-	[IPC_READY] = on_ready,
-	[IPC_SHUT] = on_shut,
-	[IPC_BROKEN] = on_broken
+	[IPC_READY] = on_ready, [IPC_SHUT] = on_shut, [IPC_BROKEN] = on_broken
 };
 
 static void
 start_as(enum process self, int keep_root)
 {
-	static const struct ipc_callbacks callbacks = {
-		parent_side, NULL, NULL, on_closed
-	};
-	int	doors[2], said[2];
+	static const struct ipc_callbacks callbacks = { parent_side, NULL, NULL,
+		on_closed };
+	int doors[2], said[2];
 
 	memset(&t, 0, sizeof(t));
 	ck_assert_int_eq(ipc_pair(doors), 0);
@@ -237,14 +230,14 @@ start_as(enum process self, int keep_root)
 	t.said = said[0];
 	ck_assert_int_eq(fcntl(t.said, F_SETFL, O_NONBLOCK), 0);
 	t.base = event_base_new();
-	t.door = ipc_new(t.base, doors[0], PROCESS_PARENT, self, &callbacks,
-	    NULL);
+	t.door =
+	    ipc_new(t.base, doors[0], PROCESS_PARENT, self, &callbacks, NULL);
 }
 
 static void
 turn(void)
 {
-	ssize_t	n;
+	ssize_t n;
 
 	(void)event_base_loop(t.base, EVLOOP_NONBLOCK);
 	n = read(t.said, t.text + t.length, sizeof(t.text) - t.length - 1);
@@ -256,7 +249,7 @@ turn(void)
 static void
 until_said(const char *words)
 {
-	int64_t	end = clock_monotonic() + WAIT_NS;
+	int64_t end = clock_monotonic() + WAIT_NS;
 
 	while (turn(), strstr(t.text, words) == NULL) {
 		ck_assert_msg(clock_monotonic() < end, "no \"%s\" in \"%s\"",
@@ -268,7 +261,7 @@ until_said(const char *words)
 static void
 until_set(const unsigned int *counter)
 {
-	int64_t	end = clock_monotonic() + WAIT_NS;
+	int64_t end = clock_monotonic() + WAIT_NS;
 
 	while (turn(), *counter == 0) {
 		ck_assert_msg(clock_monotonic() < end, "waited in vain");
@@ -280,8 +273,8 @@ until_set(const unsigned int *counter)
 static int
 finish(void)
 {
-	int64_t	end = clock_monotonic() + WAIT_NS;
-	int	status;
+	int64_t end = clock_monotonic() + WAIT_NS;
+	int status;
 
 	while (waitpid(t.pid, &status, WNOHANG) == 0) {
 		ck_assert_msg(clock_monotonic() < end, "it does not exit");
@@ -299,7 +292,7 @@ finish(void)
 static void
 send_config(const char *node)
 {
-	static struct config	config;
+	static struct config config;
 
 	memset(&config, 0, sizeof(config));
 	config.log_level = LOG_LEVEL_ERROR;
@@ -311,8 +304,8 @@ send_config(const char *node)
 static int
 send_door(enum process peer)
 {
-	struct ipc_door	door = { .peer = (uint64_t)peer };
-	int		fds[2];
+	struct ipc_door door = { .peer = (uint64_t)peer };
+	int fds[2];
 
 	ck_assert_int_eq(ipc_pair(fds), 0);
 	ipc_send_fd(t.door, IPC_DOOR, &door, fds[1]);
@@ -322,7 +315,7 @@ send_door(enum process peer)
 static void
 send_empty(enum ipc_type type)
 {
-	struct ipc_empty	empty = { 0 };
+	struct ipc_empty empty = { 0 };
 
 	ipc_send(t.door, type, &empty, NULL, 0);
 }
@@ -338,12 +331,10 @@ start(enum process self)
 static void
 put_zeros(int fd, enum ipc_type type)
 {
-	uint8_t			bytes[16384] = { 0 };
-	struct ipc_header	header = {
-		.length = (uint32_t)ipc_payload_size(type),
-		.type = (uint16_t)type
-	};
-	size_t			size;
+	uint8_t bytes[16384] = { 0 };
+	struct ipc_header header = { .length = (uint32_t)ipc_payload_size(type),
+		.type = (uint16_t)type };
+	size_t size;
 
 	memcpy(bytes, &header, sizeof(header));
 	size = sizeof(header) + ((header.length + 7) & ~(size_t)7);
@@ -354,9 +345,9 @@ put_zeros(int fd, enum ipc_type type)
 
 START_TEST(test_start_reload_shutdown)
 {
-	struct ipc_listener	listener = { LISTEN_APP, 3 };
-	struct ipc_shutdown	order = { .grace = 12345 };
-	int			keyd;
+	struct ipc_listener listener = { LISTEN_APP, 3 };
+	struct ipc_shutdown order = { .grace = 12345 };
+	int keyd;
 
 	start(PROCESS_ROUTER);
 	keyd = send_door(PROCESS_KEYD);
@@ -365,7 +356,8 @@ START_TEST(test_start_reload_shutdown)
 	send_empty(IPC_GO);
 	until_set(&t.ready);
 	until_said("go dumpable=0 core=0 nnp=1 held=0;");
-	ck_assert_str_eq(t.text, "configured a 0;up keyd 1;listener 0 3 1;"
+	ck_assert_str_eq(t.text,
+	    "configured a 0;up keyd 1;listener 0 3 1;"
 	    "tls_file 1;go dumpable=0 core=0 nnp=1 held=0;");
 	send_config("b");
 	send_empty(IPC_LISTENERS_CLOSE);
@@ -380,9 +372,9 @@ END_TEST
 
 START_TEST(test_signals_are_the_parents)
 {
-	static const int	numbers[] = { SIGTERM, SIGINT, SIGHUP,
-		SIGPIPE, SIGUSR1, SIGUSR2 };
-	size_t			i;
+	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE,
+		SIGUSR1, SIGUSR2 };
+	size_t i;
 
 	start(PROCESS_ROUTER);
 	send_empty(IPC_GO);
@@ -410,7 +402,7 @@ END_TEST
 
 START_TEST(test_keyd_dies)
 {
-	int	keyd;
+	int keyd;
 
 	start(PROCESS_MESH);
 	keyd = send_door(PROCESS_KEYD);
@@ -434,7 +426,7 @@ END_TEST
 
 START_TEST(test_neighbour_comes_again)
 {
-	int	mesh, again;
+	int mesh, again;
 
 	start(PROCESS_ROUTER);
 	mesh = send_door(PROCESS_MESH);
@@ -458,12 +450,12 @@ END_TEST
 /* The neighbour breaks the table: the parent hears of it. */
 START_TEST(test_neighbour_breaks_the_table)
 {
-	int	mesh;
+	int mesh;
 
 	start(PROCESS_ROUTER);
 	mesh = send_door(PROCESS_MESH);
 	until_said("up mesh 1;");
-	put_zeros(mesh, IPC_OPENED);	/* keyd's to send */
+	put_zeros(mesh, IPC_OPENED); /* keyd's to send */
 	until_said("down mesh 1;");
 	while (t.broken == 0)
 		turn();
@@ -478,8 +470,8 @@ END_TEST
 /* What it sends is well formed and wrong: a handler finds out. */
 START_TEST(test_proc_broken)
 {
-	char	byte;
-	int	mesh;
+	char byte;
+	int mesh;
 
 	start(PROCESS_ROUTER);
 	mesh = send_door(PROCESS_MESH);
@@ -505,12 +497,12 @@ END_TEST
 
 START_TEST(test_keyd_breaks_the_table)
 {
-	int	keyd;
+	int keyd;
 
 	start(PROCESS_ROUTER);
 	keyd = send_door(PROCESS_KEYD);
 	until_said("up keyd 1;");
-	put_zeros(keyd, IPC_FOUND);	/* mesh's to send */
+	put_zeros(keyd, IPC_FOUND); /* mesh's to send */
 	ck_assert_int_eq(finish(), 1);
 	ck_assert_uint_eq(t.broken, PROCESS_KEYD);
 	(void)close(keyd);
@@ -519,7 +511,7 @@ END_TEST
 
 START_TEST(test_fatal_wipes)
 {
-	int	keyd;
+	int keyd;
 
 	start(PROCESS_ROUTER);
 	keyd = send_door(PROCESS_KEYD);
@@ -534,7 +526,7 @@ END_TEST
 
 START_TEST(test_order_is_kept)
 {
-	int	keyd;
+	int keyd;
 
 	/* A door before the configuration is a bug of the parent. */
 	start_as(PROCESS_ROUTER, 0);
@@ -561,10 +553,10 @@ END_TEST
 
 START_TEST(test_drop)
 {
-	const char	*what;
-	gid_t		 groups[8];
-	int		 status;
-	pid_t		 pid = fork();
+	const char *what;
+	gid_t groups[8];
+	int status;
+	pid_t pid = fork();
 
 	if (pid == 0) {
 		if (geteuid() != 0)
@@ -587,10 +579,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("proc");
-	TCase	*tc = tcase_create("child");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("proc");
+	TCase *tc = tcase_create("child");
+	SRunner *runner;
+	int failed;
 
 	log_init("test_proc", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);

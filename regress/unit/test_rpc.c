@@ -4,8 +4,8 @@
 
 START_TEST(test_unary)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -26,8 +26,8 @@ END_TEST
 
 START_TEST(test_unary_cardinality)
 {
-	struct rig	rig;
-	struct call	none, two;
+	struct rig rig;
+	struct call none, two;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -47,9 +47,9 @@ END_TEST
 
 START_TEST(test_statuses)
 {
-	struct rig	rig;
-	struct call	call;
-	uint8_t		status;
+	struct rig rig;
+	struct call call;
+	uint8_t status;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -73,8 +73,8 @@ END_TEST
 
 START_TEST(test_stream_many)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -93,11 +93,11 @@ END_TEST
 
 START_TEST(test_stream_sizes)
 {
-	static const size_t	sizes[] = { 8, 9, 16379, 16384, 65536,
-				    262144, 1048576, 4194304 };
-	struct rig		rig;
-	struct call		call;
-	size_t			i;
+	static const size_t sizes[] = { 8, 9, 16379, 16384, 65536, 262144,
+		1048576, 4194304 };
+	struct rig rig;
+	struct call call;
+	size_t i;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -118,9 +118,9 @@ END_TEST
 
 START_TEST(test_empty_message)
 {
-	struct rig	rig;
-	struct call	call;
-	int		i;
+	struct rig rig;
+	struct call call;
+	int i;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -138,9 +138,9 @@ END_TEST
 /* Who does not consume stalls its own call only, and bounds our memory. */
 START_TEST(test_flow_control)
 {
-	struct rig	rig;
-	struct call	stalled, call;
-	uint64_t	stuck;
+	struct rig rig;
+	struct call stalled, call;
+	uint64_t stuck;
 
 	rig_base(&rig);
 	rig.limits.stream_window = 64 * 1024;
@@ -178,8 +178,8 @@ END_TEST
 /* A client that does not consume stops the server's echo, not more. */
 START_TEST(test_flow_control_client)
 {
-	struct rig	rig;
-	struct call	stalled, call;
+	struct rig rig;
+	struct call stalled, call;
 
 	rig_base(&rig);
 	rig.limits.stream_window = 64 * 1024;
@@ -211,8 +211,8 @@ END_TEST
 
 START_TEST(test_too_large)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig.limits.max_message = 1000;
@@ -236,8 +236,8 @@ END_TEST
 
 START_TEST(test_deadline)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -246,7 +246,7 @@ START_TEST(test_deadline)
 	WAIT(&rig, call.closed && rig.opened == 0);
 	ck_assert_int_eq(call.status, RPC_DEADLINE_EXCEEDED);
 	ck_assert(rig.server_status == RPC_DEADLINE_EXCEEDED ||
-	    rig.server_status == RPC_CANCELLED);
+		  rig.server_status == RPC_CANCELLED);
 	/* One that ends in time is not disturbed. */
 	call_start(&rig, &call, "/test.Echo/Unary", 5 * CLOCK_SECOND);
 	ck_assert_int_eq(rpc_stream_send(call.stream, "x", 1), 0);
@@ -259,8 +259,8 @@ END_TEST
 
 START_TEST(test_cancel_client)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -285,8 +285,8 @@ END_TEST
 
 START_TEST(test_cancel_server)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -309,8 +309,8 @@ END_TEST
 /* A drain lets calls end, takes no more, and closes. */
 START_TEST(test_drain_server)
 {
-	struct rig	rig;
-	struct call	call, late;
+	struct rig rig;
+	struct call call, late;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -318,8 +318,8 @@ START_TEST(test_drain_server)
 	WAIT(&rig, rig.opened == 1);
 	rpc_server_drain(rig.server);
 	WAIT(&rig, rig.draining == 1);
-	ck_assert_ptr_null(rpc_call(rig.connection, "/test.Echo/Unary", 0,
-	    &call_callbacks, &late));
+	ck_assert_ptr_null(rpc_call(
+	    rig.connection, "/test.Echo/Unary", 0, &call_callbacks, &late));
 	rig_settle(&rig);
 	ck_assert_int_eq(rig.closed, 0);
 	call.to_send = 1000;
@@ -339,8 +339,8 @@ END_TEST
 
 START_TEST(test_drain_client)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -358,8 +358,8 @@ END_TEST
 
 START_TEST(test_connection_lost)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -378,8 +378,8 @@ END_TEST
 
 START_TEST(test_pause)
 {
-	struct rig	rig;
-	struct call	call;
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -407,8 +407,8 @@ END_TEST
 
 /* --- freeing from inside callbacks --------------------------------------- */
 
-static struct rig	*killer;
-static int		 killer_way;
+static struct rig *killer;
+static int killer_way;
 
 static void
 killer_strike(struct rpc_stream *stream)
@@ -432,8 +432,8 @@ killer_strike(struct rpc_stream *stream)
 }
 
 static void
-killer_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+killer_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)message;
 	(void)arg;
@@ -459,9 +459,9 @@ static const struct rpc_method killer_methods[] = {
 
 START_TEST(test_free_inside)
 {
-	struct rig	rig;
-	struct call	calls[4];
-	int		i;
+	struct rig rig;
+	struct call calls[4];
+	int i;
 
 	killer_way = _i;
 	killer = &rig;
@@ -487,8 +487,8 @@ END_TEST
 
 /* The client's callbacks tear down everything of the client. */
 static void
-suicide_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+suicide_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)message;
 	(void)length;
@@ -499,17 +499,16 @@ suicide_message(struct rpc_stream *stream, const uint8_t *message,
 
 START_TEST(test_close_inside_client)
 {
-	static const struct rpc_stream_callbacks	callbacks = {
-		suicide_message, NULL, NULL, call_closed
-	};
-	struct rig	rig;
-	struct call	call;
+	static const struct rpc_stream_callbacks callbacks = { suicide_message,
+		NULL, NULL, call_closed };
+	struct rig rig;
+	struct call call;
 
 	rig_base(&rig);
 	rig_up(&rig);
 	memset(&call, 0, sizeof(call));
-	call.stream = rpc_call(rig.connection, "/test.Echo/Stream", 0,
-	    &callbacks, &call);
+	call.stream =
+	    rpc_call(rig.connection, "/test.Echo/Stream", 0, &callbacks, &call);
 	ck_assert_ptr_nonnull(call.stream);
 	call.to_send = 1000;
 	call.size = 256;
@@ -522,17 +521,17 @@ END_TEST
 /* More calls than the server allows are refused here, not there. */
 START_TEST(test_max_streams)
 {
-	struct rig	rig;
-	struct call	calls[4], more;
-	int		i;
+	struct rig rig;
+	struct call calls[4], more;
+	int i;
 
 	rig_base(&rig);
 	rig.limits.max_streams = 4;
 	rig_up(&rig);
 	for (i = 0; i < 4; i++)
 		call_start(&rig, &calls[i], "/test.Echo/Sink", 0);
-	ck_assert_ptr_null(rpc_call(rig.connection, "/test.Echo/Sink", 0,
-	    &call_callbacks, &more));
+	ck_assert_ptr_null(rpc_call(
+	    rig.connection, "/test.Echo/Sink", 0, &call_callbacks, &more));
 	WAIT(&rig, rig.opened == 4);
 	rpc_stream_cancel(calls[2].stream);
 	WAIT(&rig, rig.opened == 3 && calls[2].closed);
@@ -547,7 +546,7 @@ END_TEST
 
 START_TEST(test_idle)
 {
-	struct rig	rig;
+	struct rig rig;
 
 	rig_base(&rig);
 	rig.limits.idle_timeout = 100 * CLOCK_MS;
@@ -565,8 +564,8 @@ END_TEST
 static Suite *
 rpc_suite(void)
 {
-	Suite	*suite = suite_create("rpc");
-	TCase	*tc = tcase_create("calls");
+	Suite *suite = suite_create("rpc");
+	TCase *tc = tcase_create("calls");
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_unary);
@@ -596,8 +595,8 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner	*runner = srunner_create(rpc_suite());
-	int	 failed;
+	SRunner *runner = srunner_create(rpc_suite());
+	int failed;
 
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

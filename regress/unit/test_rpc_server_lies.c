@@ -3,24 +3,24 @@
 #include "common/rpc/internal.h"
 #include "regress/unit/rpc_fixture.h"
 
-#define HEADERS	1
-#define DATA	0
+#define HEADERS 1
+#define DATA    0
 
 /* A server that says what the test tells it. */
 struct liar {
-	struct rpc_transport	 transport;
-	struct rpc_tls		*tls;
-	struct rig		 rig;
-	uint64_t		 read;
-	uint64_t		 written;
-	int			 listening;
-	int			 up;
+	struct rpc_transport transport;
+	struct rpc_tls *tls;
+	struct rig rig;
+	uint64_t read;
+	uint64_t written;
+	int listening;
+	int up;
 };
 
 static void
 liar_up(struct liar *liar)
 {
-	struct rig	*rig = &liar->rig;
+	struct rig *rig = &liar->rig;
 
 	memset(liar, 0, sizeof(*liar));
 	rig_base(rig);
@@ -32,8 +32,9 @@ liar_up(struct liar *liar)
 	liar->transport.bytes_read = &liar->read;
 	liar->transport.bytes_written = &liar->written;
 	rig_connect(rig);
-	ck_assert_int_eq(rpc_transport_open(&liar->transport,
-	    rig->server_tls, accept(liar->listening, NULL, NULL), NULL), 0);
+	ck_assert_int_eq(rpc_transport_open(&liar->transport, rig->server_tls,
+			     accept(liar->listening, NULL, NULL), NULL),
+	    0);
 	evutil_make_socket_nonblocking(liar->transport.fd);
 	while (!liar->up) {
 		rpc_transport_begin(&liar->transport);
@@ -47,8 +48,8 @@ liar_up(struct liar *liar)
 static void
 liar_say(struct liar *liar, const void *bytes, size_t length)
 {
-	ck_assert_int_eq(rpc_transport_write(&liar->transport, bytes,
-	    length), 0);
+	ck_assert_int_eq(
+	    rpc_transport_write(&liar->transport, bytes, length), 0);
 	rpc_transport_flush(&liar->transport);
 }
 
@@ -56,7 +57,7 @@ static void
 liar_frame(struct liar *liar, uint8_t type, uint8_t flags, uint8_t stream,
     const void *payload, size_t length)
 {
-	uint8_t	frame[9 + 16384];
+	uint8_t frame[9 + 16384];
 
 	memset(frame, 0, 9);
 	frame[1] = (uint8_t)(length >> 8);
@@ -86,35 +87,50 @@ liar_down(struct liar *liar)
 }
 
 /* HPACK: ":status 200" and friends; literals without indexing. */
-#define OK_200		"\x88"
-#define STATUS(x)	"\x08\x03" x
-#define GRPC_TYPE	"\x0f\x10\x10" "application/grpc"
-#define HTML_TYPE	"\x0f\x10\x09" "text/html"
-#define GRPC_OK		"\x10\x0bgrpc-status\x01" "0"
-#define GRPC_99		"\x10\x0bgrpc-status\x02" "99"
-#define GRPC_ABORTED	"\x10\x0bgrpc-status\x02" "10"
-#define GRPC_TEXT	"\x10\x0cgrpc-message\x07" "a%zz%41"
+#define OK_200    "\x88"
+#define STATUS(x) "\x08\x03" x
+#define GRPC_TYPE                                                              \
+	"\x0f\x10\x10"                                                         \
+	"application/grpc"
+#define HTML_TYPE                                                              \
+	"\x0f\x10\x09"                                                         \
+	"text/html"
+#define GRPC_OK                                                                \
+	"\x10\x0bgrpc-status\x01"                                              \
+	"0"
+#define GRPC_99                                                                \
+	"\x10\x0bgrpc-status\x02"                                              \
+	"99"
+#define GRPC_ABORTED                                                           \
+	"\x10\x0bgrpc-status\x02"                                              \
+	"10"
+#define GRPC_TEXT                                                              \
+	"\x10\x0cgrpc-message\x07"                                             \
+	"a%zz%41"
 
 struct said {
-	uint8_t		 type;
-	uint8_t		 flags;
-	const char	*payload;
-	size_t		 length;
+	uint8_t type;
+	uint8_t flags;
+	const char *payload;
+	size_t length;
 };
 
-#define SAY(type, flags, payload) \
-	{ type, flags, payload, sizeof(payload) - 1 }
+#define SAY(type, flags, payload)                                              \
+	{                                                                      \
+		type, flags, payload, sizeof(payload) - 1                      \
+	}
 
 /* What a server says on stream 1, and what that means to the caller. */
 static const struct {
-	struct said	said[4];
-	enum rpc_status	status;
-	uint64_t	messages;
-	const char	*text;
+	struct said said[4];
+	enum rpc_status status;
+	uint64_t messages;
+	const char *text;
 } lies[] = {
 	/* The truth, to begin with. */
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 0, "\0\0\0\0\2hi"),
-	    SAY(HEADERS, 5, GRPC_OK) }, RPC_OK, 1, NULL },
+	      SAY(HEADERS, 5, GRPC_OK) },
+	    RPC_OK, 1, NULL },
 	{ { SAY(HEADERS, 5, OK_200 GRPC_TYPE GRPC_ABORTED GRPC_TEXT) },
 	    RPC_ABORTED, 0, "a%zzA" },
 	/* Proxies. */
@@ -127,17 +143,17 @@ static const struct {
 	{ { SAY(HEADERS, 4, OK_200 HTML_TYPE), SAY(DATA, 0, "<html>") },
 	    RPC_UNKNOWN, 0, NULL },
 	/* An interim answer is none. */
-	{ { SAY(HEADERS, 4, STATUS("103")),
-	    SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(HEADERS, 5, GRPC_OK) },
+	{ { SAY(HEADERS, 4, STATUS("103")), SAY(HEADERS, 4, OK_200 GRPC_TYPE),
+	      SAY(HEADERS, 5, GRPC_OK) },
 	    RPC_OK, 0, NULL },
 	/* Broken. */
-	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 1, "") },
-	    RPC_UNKNOWN, 0, NULL },
+	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 1, "") }, RPC_UNKNOWN,
+	    0, NULL },
 	{ { SAY(HEADERS, 5, OK_200 GRPC_TYPE) }, RPC_UNKNOWN, 0, NULL },
-	{ { SAY(HEADERS, 5, OK_200 GRPC_TYPE GRPC_99) }, RPC_UNKNOWN, 0,
-	    NULL },
+	{ { SAY(HEADERS, 5, OK_200 GRPC_TYPE GRPC_99) }, RPC_UNKNOWN, 0, NULL },
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 0, "\0\0\0\0\3hi"),
-	    SAY(HEADERS, 5, GRPC_OK) }, RPC_INTERNAL, 0, NULL },
+	      SAY(HEADERS, 5, GRPC_OK) },
+	    RPC_INTERNAL, 0, NULL },
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 0, "\1\0\0\0\2hi") },
 	    RPC_INTERNAL, 0, NULL },
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 0, "\7\0\0\0\2hi") },
@@ -145,7 +161,7 @@ static const struct {
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(DATA, 0, "\0\0\0\4\0hi") },
 	    RPC_RESOURCE_EXHAUSTED, 0, NULL },
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE),
-	    SAY(DATA, 0, "\0\377\377\377\377hi") },
+	      SAY(DATA, 0, "\0\377\377\377\377hi") },
 	    RPC_RESOURCE_EXHAUSTED, 0, NULL },
 	/* RST_STREAM. */
 	{ { SAY(3, 0, "\0\0\0\7") }, RPC_UNAVAILABLE, 0, NULL },
@@ -156,22 +172,21 @@ static const struct {
 	{ { SAY(HEADERS, 4, OK_200 GRPC_TYPE), SAY(3, 0, "\0\0\0\0") },
 	    RPC_INTERNAL, 0, NULL },
 };
-#define LIES	((int)(sizeof(lies) / sizeof(*lies)))
+#define LIES ((int)(sizeof(lies) / sizeof(*lies)))
 
 START_TEST(test_lies)
 {
-	struct liar	liar;
-	struct call	call;
-	size_t		i;
+	struct liar liar;
+	struct call call;
+	size_t i;
 
 	liar_connect(&liar);
 	call_start(&liar.rig, &call, "/test.Echo/Stream", 0);
 	ck_assert_int_eq(rpc_stream_send(call.stream, "hi", 2), 0);
 	rig_settle(&liar.rig);
 	for (i = 0; i < 4 && lies[_i].said[i].payload != NULL; i++)
-		liar_frame(&liar, lies[_i].said[i].type,
-		    lies[_i].said[i].flags, 1, lies[_i].said[i].payload,
-		    lies[_i].said[i].length);
+		liar_frame(&liar, lies[_i].said[i].type, lies[_i].said[i].flags,
+		    1, lies[_i].said[i].payload, lies[_i].said[i].length);
 	WAIT(&liar.rig, call.closed);
 	ck_assert_int_eq(call.status, lies[_i].status);
 	ck_assert_uint_eq(call.messages, lies[_i].messages);
@@ -186,8 +201,8 @@ END_TEST
 
 START_TEST(test_goaway)
 {
-	struct liar	liar;
-	struct call	call;
+	struct liar liar;
+	struct call call;
 
 	liar_connect(&liar);
 	call_start(&liar.rig, &call, "/test.Echo/Stream", 0);
@@ -203,7 +218,7 @@ END_TEST
 
 START_TEST(test_garbage)
 {
-	struct liar	liar;
+	struct liar liar;
 
 	liar_up(&liar);
 	liar_say(&liar, "HTTP/1.1 200 OK\r\n\r\n", 19);
@@ -214,8 +229,8 @@ END_TEST
 
 START_TEST(test_hang_up)
 {
-	struct liar	liar;
-	struct call	call;
+	struct liar liar;
+	struct call call;
 
 	liar_connect(&liar);
 	call_start(&liar.rig, &call, "/test.Echo/Stream", 0);
@@ -229,7 +244,7 @@ END_TEST
 
 START_TEST(test_silence)
 {
-	struct liar	liar;
+	struct liar liar;
 
 	liar_up(&liar);
 	rpc_connection_close(liar.rig.connection);
@@ -239,8 +254,10 @@ START_TEST(test_silence)
 	liar.rig.failed = 0;
 	rig_connect(&liar.rig);
 	liar.up = 0;
-	ck_assert_int_eq(rpc_transport_open(&liar.transport,
-	    liar.rig.server_tls, accept(liar.listening, NULL, NULL), NULL), 0);
+	ck_assert_int_eq(
+	    rpc_transport_open(&liar.transport, liar.rig.server_tls,
+		accept(liar.listening, NULL, NULL), NULL),
+	    0);
 	evutil_make_socket_nonblocking(liar.transport.fd);
 	while (!liar.up) {
 		rpc_transport_begin(&liar.transport);
@@ -260,14 +277,14 @@ END_TEST
 /* Many fields, small on the wire. */
 START_TEST(test_header_flood)
 {
-	struct liar	liar;
-	struct call	call;
-	char		block[8000];
+	struct liar liar;
+	struct call call;
+	char block[8000];
 
 	liar_connect(&liar);
 	call_start(&liar.rig, &call, "/test.Echo/Stream", 0);
 	rig_settle(&liar.rig);
-	memset(block, 0x90, sizeof(block));	/* accept-encoding */
+	memset(block, 0x90, sizeof(block)); /* accept-encoding */
 	memcpy(block, OK_200, 1);
 	liar_frame(&liar, HEADERS, 4, 1, block, sizeof(block));
 	WAIT(&liar.rig, call.closed);
@@ -279,8 +296,8 @@ END_TEST
 static Suite *
 rpc_suite(void)
 {
-	Suite	*suite = suite_create("rpc_server_lies");
-	TCase	*tc = tcase_create("client");
+	Suite *suite = suite_create("rpc_server_lies");
+	TCase *tc = tcase_create("client");
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_lies, 0, LIES);
@@ -296,8 +313,8 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner	*runner = srunner_create(rpc_suite());
-	int	 failed;
+	SRunner *runner = srunner_create(rpc_suite());
+	int failed;
 
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

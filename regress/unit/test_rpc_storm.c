@@ -6,20 +6,20 @@
 
 #include "regress/unit/rpc_fixture.h"
 
-#define CLIENTS	6
-#define CALLS	8
-#define BEGIN	500	/* calls a storm */
+#define CLIENTS 6
+#define CALLS   8
+#define BEGIN   500 /* calls a storm */
 
 struct client {
-	struct rig		*rig;
-	struct rpc_connection	*connection;
-	struct call		 calls[CALLS];
-	int			 connected;
-	int			 paused;
+	struct rig *rig;
+	struct rpc_connection *connection;
+	struct call calls[CALLS];
+	int connected;
+	int paused;
 };
 
-static uint64_t		seed;
-static uint64_t		begun, ended;
+static uint64_t seed;
+static uint64_t begun, ended;
 
 static unsigned
 storm_random(unsigned below)
@@ -32,7 +32,7 @@ static void
 storm_closed(struct rpc_stream *stream, enum rpc_status status,
     const char *text, void *arg)
 {
-	struct call	*call = arg;
+	struct call *call = arg;
 
 	(void)status;
 	(void)text;
@@ -42,8 +42,8 @@ storm_closed(struct rpc_stream *stream, enum rpc_status status,
 }
 
 static void
-storm_message(struct rpc_stream *stream, const uint8_t *message,
-    size_t length, void *arg)
+storm_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	(void)message;
 	(void)arg;
@@ -58,7 +58,7 @@ storm_message(struct rpc_stream *stream, const uint8_t *message,
 static void
 storm_writable(struct rpc_stream *stream, void *arg)
 {
-	struct call	*call = arg;
+	struct call *call = arg;
 
 	if (storm_random(50) == 0)
 		rpc_stream_cancel(stream);
@@ -66,14 +66,13 @@ storm_writable(struct rpc_stream *stream, void *arg)
 		call_pump(call);
 }
 
-static const struct rpc_stream_callbacks storm_callbacks = {
-	storm_message, NULL, storm_writable, storm_closed
-};
+static const struct rpc_stream_callbacks storm_callbacks = { storm_message,
+	NULL, storm_writable, storm_closed };
 
 static void
 storm_connected(struct rpc_connection *connection, void *arg)
 {
-	struct client	*client = arg;
+	struct client *client = arg;
 
 	ck_assert_ptr_eq(connection, client->connection);
 	client->connected = 1;
@@ -82,8 +81,8 @@ storm_connected(struct rpc_connection *connection, void *arg)
 static void
 storm_gone(struct rpc_connection *connection, void *arg)
 {
-	struct client	*client = arg;
-	int		 i;
+	struct client *client = arg;
+	int i;
 
 	ck_assert_ptr_eq(connection, client->connection);
 	for (i = 0; i < CALLS; i++)
@@ -107,16 +106,15 @@ static const struct rpc_client_callbacks storm_client_callbacks = {
 static void
 storm_call(struct client *client, struct call *call)
 {
-	static const char *const	paths[] = {
-		"/test.Echo/Stream", "/test.Echo/Stream", "/test.Echo/Unary",
-		"/test.Echo/Sink", "/test.Echo/Refuse", "/test.Echo/Nothing",
-		"/test.Echo/Status"
-	};
+	static const char *const paths[] = { "/test.Echo/Stream",
+		"/test.Echo/Stream", "/test.Echo/Unary", "/test.Echo/Sink",
+		"/test.Echo/Refuse", "/test.Echo/Nothing",
+		"/test.Echo/Status" };
 
 	memset(call, 0, sizeof(*call));
-	call->stream = rpc_call(client->connection,
-	    paths[storm_random(7)], storm_random(3) == 0 ?
-	    storm_random(50) * CLOCK_MS : 0, &storm_callbacks, call);
+	call->stream = rpc_call(client->connection, paths[storm_random(7)],
+	    storm_random(3) == 0 ? storm_random(50) * CLOCK_MS : 0,
+	    &storm_callbacks, call);
 	if (call->stream == NULL)
 		return;
 	begun++;
@@ -143,12 +141,12 @@ storm_server(struct rig *rig)
 static void
 storm_step(struct rig *rig, struct client *client)
 {
-	struct call	*call = &client->calls[storm_random(CALLS)];
+	struct call *call = &client->calls[storm_random(CALLS)];
 
 	if (client->connection == NULL) {
 		client->connection = rpc_connect(rig->base, rig->client_tls,
-		    &rig->limits, (struct sockaddr *)&rig->address,
-		    "localhost", &storm_client_callbacks, client);
+		    &rig->limits, (struct sockaddr *)&rig->address, "localhost",
+		    &storm_client_callbacks, client);
 		return;
 	}
 	switch (storm_random(40)) {
@@ -200,10 +198,10 @@ storm_step(struct rig *rig, struct client *client)
 
 START_TEST(test_storm)
 {
-	struct rig	rig;
-	struct client	clients[CLIENTS];
-	int64_t		end = clock_monotonic() + 60 * CLOCK_SECOND;
-	int		i, turns;
+	struct rig rig;
+	struct client clients[CLIENTS];
+	int64_t end = clock_monotonic() + 60 * CLOCK_SECOND;
+	int i, turns;
 
 	seed = (uint64_t)_i * 7919 + 1;
 	begun = ended = 0;
@@ -236,8 +234,8 @@ END_TEST
 static Suite *
 rpc_suite(void)
 {
-	Suite	*suite = suite_create("rpc_storm");
-	TCase	*tc = tcase_create("storm");
+	Suite *suite = suite_create("rpc_storm");
+	TCase *tc = tcase_create("storm");
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_storm, 0, 6);
@@ -248,8 +246,8 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner	*runner = srunner_create(rpc_suite());
-	int	 failed;
+	SRunner *runner = srunner_create(rpc_suite());
+	int failed;
 
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

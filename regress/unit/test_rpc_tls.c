@@ -4,25 +4,26 @@
 #include "regress/unit/rpc_fixture.h"
 
 struct signer {
-	EVP_PKEY	*key;
-	int		 count;
-	int		 broken;
+	EVP_PKEY *key;
+	int count;
+	int broken;
 };
 
 static int
 test_sign(void *arg, const uint8_t *digest, size_t digest_length,
     uint8_t *signature, size_t *signature_length)
 {
-	struct signer	*signer = arg;
-	EVP_PKEY_CTX	*context;
-	int		 rv = -1;
+	struct signer *signer = arg;
+	EVP_PKEY_CTX *context;
+	int rv = -1;
 
 	signer->count++;
 	if (signer->broken)
 		return (-1);
 	context = EVP_PKEY_CTX_new(signer->key, NULL);
-	if (EVP_PKEY_sign_init(context) == 1 && EVP_PKEY_sign(context,
-	    signature, signature_length, digest, digest_length) == 1)
+	if (EVP_PKEY_sign_init(context) == 1 &&
+	    EVP_PKEY_sign(context, signature, signature_length, digest,
+		digest_length) == 1)
 		rv = 0;
 	EVP_PKEY_CTX_free(context);
 	return (rv);
@@ -32,9 +33,9 @@ static struct rpc_tls *
 test_tls(const struct identity *identity, enum rpc_verify verify, int server,
     int with_key)
 {
-	struct rpc_tls_options	 options;
-	struct rpc_tls		*tls;
-	char			 error[128] = "";
+	struct rpc_tls_options options;
+	struct rpc_tls *tls;
+	char error[128] = "";
 
 	memset(&options, 0, sizeof(options));
 	if (identity != NULL)
@@ -42,8 +43,8 @@ test_tls(const struct identity *identity, enum rpc_verify verify, int server,
 	if (!with_key)
 		options.key_pem = NULL;
 	options.verify = verify;
-	tls = server ? rpc_tls_server(&options, error, sizeof(error)) :
-	    rpc_tls_client(&options, error, sizeof(error));
+	tls = server ? rpc_tls_server(&options, error, sizeof(error))
+		     : rpc_tls_client(&options, error, sizeof(error));
 	ck_assert_msg(tls != NULL, "%s", error);
 	return (tls);
 }
@@ -51,7 +52,7 @@ test_tls(const struct identity *identity, enum rpc_verify verify, int server,
 static void
 test_echo(struct rig *rig)
 {
-	struct call	call;
+	struct call call;
 
 	call_start(rig, &call, "/test.Echo/Unary", 0);
 	ck_assert_int_eq(rpc_stream_send(call.stream, "hello", 5), 0);
@@ -64,7 +65,7 @@ test_echo(struct rig *rig)
 static struct rpc_counters
 test_counters(const struct rig *rig)
 {
-	struct rpc_counters	counters;
+	struct rpc_counters counters;
 
 	rpc_server_counters(rig->server, &counters);
 	return (counters);
@@ -73,9 +74,9 @@ test_counters(const struct rig *rig)
 /* The key is elsewhere, on the server's side. */
 START_TEST(test_signer_server)
 {
-	struct rig	rig;
-	struct signer	signer;
-	uint8_t		spki[32];
+	struct rig rig;
+	struct signer signer;
+	uint8_t spki[32];
 
 	memset(&signer, 0, sizeof(signer));
 	rig_base(&rig);
@@ -99,9 +100,9 @@ END_TEST
 /* A signer that fails or lies ends the handshake and nothing else. */
 START_TEST(test_signer_fails)
 {
-	struct rig		rig;
-	struct identity		other;
-	struct signer		signer;
+	struct rig rig;
+	struct identity other;
+	struct signer signer;
 
 	memset(&signer, 0, sizeof(signer));
 	rig_base(&rig);
@@ -130,13 +131,13 @@ END_TEST
 /* Mutual TLS: any self-signed certificate passes, each side sees the key. */
 START_TEST(test_mutual)
 {
-	struct rig	rig;
-	struct identity	client;
-	struct signer	signer;
-	uint8_t		spki[32];
-	const uint8_t	*der;
-	size_t		length;
-	X509		*x;
+	struct rig rig;
+	struct identity client;
+	struct signer signer;
+	uint8_t spki[32];
+	const uint8_t *der;
+	size_t length;
+	X509 *x;
 
 	memset(&signer, 0, sizeof(signer));
 	rig_base(&rig);
@@ -144,8 +145,8 @@ START_TEST(test_mutual)
 	/* Once the server's key is elsewhere, once the client's. */
 	signer.key = _i == 0 ? rig.identity.pkey : client.pkey;
 	rpc_tls_set_signer(test_sign, &signer);
-	rig.server_tls = test_tls(&rig.identity, RPC_VERIFY_PEER_LATER, 1,
-	    _i == 1);
+	rig.server_tls =
+	    test_tls(&rig.identity, RPC_VERIFY_PEER_LATER, 1, _i == 1);
 	rig.client_tls = test_tls(&client, RPC_VERIFY_PEER_LATER, 0, _i == 0);
 	rig_serve(&rig);
 	rig_connect(&rig);
@@ -170,7 +171,7 @@ END_TEST
 /* Without a certificate there is no mutual TLS. */
 START_TEST(test_mutual_without)
 {
-	struct rig	rig;
+	struct rig rig;
 
 	rig_base(&rig);
 	rig.server_tls = test_tls(&rig.identity, RPC_VERIFY_PEER_LATER, 1, 1);
@@ -187,9 +188,9 @@ END_TEST
 /* A certificate of another key than the one it signs with. */
 START_TEST(test_mutual_stolen_certificate)
 {
-	struct rig		rig;
-	struct identity		client, victim;
-	struct signer		signer;
+	struct rig rig;
+	struct identity client, victim;
+	struct signer signer;
 
 	memset(&signer, 0, sizeof(signer));
 	rig_base(&rig);
@@ -212,10 +213,10 @@ END_TEST
 
 START_TEST(test_verify_ca)
 {
-	struct rig		rig;
-	struct identity		other;
-	struct rpc_tls_options	options;
-	char			error[128];
+	struct rig rig;
+	struct identity other;
+	struct rpc_tls_options options;
+	char error[128];
 
 	rig_base(&rig);
 	identity_make(&other, "localhost");
@@ -223,14 +224,15 @@ START_TEST(test_verify_ca)
 	rig_serve(&rig);
 	memset(&options, 0, sizeof(options));
 	options.verify = RPC_VERIFY_CA;
-	options.ca_pem = _i == 1 ? other.certificate :
-	    rig.identity.certificate;
+	options.ca_pem = _i == 1 ? other.certificate : rig.identity.certificate;
 	options.ca_length = strlen(options.ca_pem);
 	rig.client_tls = rpc_tls_client(&options, error, sizeof(error));
 	ck_assert_ptr_nonnull(rig.client_tls);
 	rig.connection = rpc_connect(rig.base, rig.client_tls, &rig.limits,
 	    (struct sockaddr *)&rig.address,
-	    _i == 2 ? "elsewhere" : _i == 3 ? "127.0.0.1" : "localhost",
+	    _i == 2   ? "elsewhere"
+	    : _i == 3 ? "127.0.0.1"
+		      : "localhost",
 	    &rig_client_callbacks, &rig);
 	WAIT(&rig, rig.connected || rig.failed);
 	ck_assert_int_eq(rig.connected, _i == 0 || _i == 3);
@@ -243,9 +245,9 @@ END_TEST
 
 START_TEST(test_options)
 {
-	struct identity		identity;
-	struct rpc_tls_options	options;
-	char			error[128];
+	struct identity identity;
+	struct rpc_tls_options options;
+	char error[128];
 
 	identity_make(&identity, "x");
 	memset(&options, 0, sizeof(options));
@@ -270,7 +272,7 @@ END_TEST
 
 START_TEST(test_refused)
 {
-	struct rig	rig;
+	struct rig rig;
 
 	rig_base(&rig);
 	rig.refuse = 1;
@@ -288,18 +290,19 @@ END_TEST
 static int
 test_dial(struct rig *rig)
 {
-	int	fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&rig->address,
-	    sizeof(rig->address)), 0);
+	ck_assert_int_eq(
+	    connect(fd, (struct sockaddr *)&rig->address, sizeof(rig->address)),
+	    0);
 	return (fd);
 }
 
 /* By address, by unfinished handshakes, in all. */
 START_TEST(test_connection_limits)
 {
-	struct rig	rig;
-	int		fds[6], i;
+	struct rig rig;
+	int fds[6], i;
 
 	rig_base(&rig);
 	if (_i == 0)
@@ -329,8 +332,8 @@ END_TEST
 /* Those who say nothing, or nothing more after TLS, go. */
 START_TEST(test_handshake_timeout)
 {
-	struct rig	rig;
-	int		fd;
+	struct rig rig;
+	int fd;
 
 	rig_base(&rig);
 	rig.limits.handshake_timeout = 100 * CLOCK_MS;
@@ -347,8 +350,8 @@ END_TEST
 
 START_TEST(test_no_listener)
 {
-	struct rig	rig;
-	int		fd;
+	struct rig rig;
+	int fd;
 
 	rig_base(&rig);
 	rig_tls(&rig);
@@ -365,7 +368,7 @@ END_TEST
 /* A socket that somebody else has connected. */
 START_TEST(test_connect_fd)
 {
-	struct rig	rig;
+	struct rig rig;
 
 	rig_base(&rig);
 	rig_tls(&rig);
@@ -374,10 +377,9 @@ START_TEST(test_connect_fd)
 	    test_dial(&rig), "localhost", &rig_client_callbacks, &rig);
 	ck_assert_ptr_nonnull(rig.connection);
 	WAIT(&rig, rig.connected);
-	ck_assert_ptr_nonnull(strstr(rpc_connection_name(rig.connection),
-	    "127.0.0.1 port "));
-	ck_assert_int_eq(rpc_connection_address(rig.peer)->sa_family,
-	    AF_INET);
+	ck_assert_ptr_nonnull(
+	    strstr(rpc_connection_name(rig.connection), "127.0.0.1 port "));
+	ck_assert_int_eq(rpc_connection_address(rig.peer)->sa_family, AF_INET);
 	test_echo(&rig);
 	rig_down(&rig);
 }
@@ -386,9 +388,9 @@ END_TEST
 /* Freed in the middle of everything, from outside. */
 START_TEST(test_free_early)
 {
-	struct rig	rig;
-	struct call	call;
-	int		i;
+	struct rig rig;
+	struct call call;
+	int i;
 
 	rig_base(&rig);
 	rig_tls(&rig);
@@ -414,11 +416,11 @@ END_TEST
 /* New settings for new connections, the old ones live on. */
 START_TEST(test_set_tls)
 {
-	struct rig	rig;
-	struct identity	renewed;
-	struct rpc_tls	*old;
-	struct rpc_connection	*first;
-	uint8_t		spki[32];
+	struct rig rig;
+	struct identity renewed;
+	struct rpc_tls *old;
+	struct rpc_connection *first;
+	uint8_t spki[32];
 
 	rig_base(&rig);
 	rig_up(&rig);
@@ -444,8 +446,8 @@ END_TEST
 static Suite *
 rpc_suite(void)
 {
-	Suite	*suite = suite_create("rpc_tls");
-	TCase	*tc = tcase_create("tls");
+	Suite *suite = suite_create("rpc_tls");
+	TCase *tc = tcase_create("tls");
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_signer_server);
@@ -469,8 +471,8 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner	*runner = srunner_create(rpc_suite());
-	int	 failed;
+	SRunner *runner = srunner_create(rpc_suite());
+	int failed;
 
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

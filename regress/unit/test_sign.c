@@ -22,20 +22,20 @@
 #include "common/sign/ticket.h"
 #include "common/util/hex.h"
 
-#define NOW	INT64_C(1800000000000000000)
-#define SECOND	INT64_C(1000000000)
-#define HOUR	(INT64_C(3600) * SECOND)
+#define NOW    INT64_C(1800000000000000000)
+#define SECOND INT64_C(1000000000)
+#define HOUR   (INT64_C(3600) * SECOND)
 
 struct key {
-	uint8_t	public[KEY_SIZE];
-	uint8_t	secret[crypto_sign_SECRETKEYBYTES];
+	uint8_t public[KEY_SIZE];
+	uint8_t secret[crypto_sign_SECRETKEYBYTES];
 };
 
 static struct key
 key_of(const char *name)
 {
-	struct key	key;
-	uint8_t		seed[crypto_hash_sha256_BYTES];
+	struct key key;
+	uint8_t seed[crypto_hash_sha256_BYTES];
 
 	(void)crypto_hash_sha256(seed, (const uint8_t *)name, strlen(name));
 	(void)crypto_sign_seed_keypair(key.public, key.secret, seed);
@@ -46,14 +46,13 @@ static void
 sign(uint8_t signature[SIGNATURE_SIZE], const uint8_t *bytes, size_t length,
     const struct key *key)
 {
-	(void)crypto_sign_detached(signature, NULL, bytes, length,
-	    key->secret);
+	(void)crypto_sign_detached(signature, NULL, bytes, length, key->secret);
 }
 
 static void
 assert_hex(const uint8_t *bytes, size_t length, const char *expected)
 {
-	char	text[1024];
+	char text[1024];
 
 	ck_assert_uint_lt(2 * length, sizeof(text));
 	hex_encode(text, bytes, length);
@@ -64,8 +63,8 @@ assert_hex(const uint8_t *bytes, size_t length, const char *expected)
 
 START_TEST(encode_layout)
 {
-	uint8_t		out[32];
-	struct encoder	encoder = { out, sizeof(out), 0, 0 };
+	uint8_t out[32];
+	struct encoder encoder = { out, sizeof(out), 0, 0 };
 
 	encode_u8(&encoder, 0xab);
 	encode_u32(&encoder, 0x01020304);
@@ -74,20 +73,21 @@ START_TEST(encode_layout)
 	encode_text(&encoder, "x");
 	ck_assert_int_eq(encoder.failed, 0);
 	assert_hex(out, encoder.length,
-	    "ab010203041112131415161718000000026869" "78");
+	    "ab010203041112131415161718000000026869"
+	    "78");
 }
 END_TEST
 
 START_TEST(encode_overrun)
 {
-	uint8_t		out[8] = { 0 };
-	struct encoder	encoder = { out, 7, 0, 0 };
+	uint8_t out[8] = { 0 };
+	struct encoder encoder = { out, 7, 0, 0 };
 
 	encode_u32(&encoder, 1);
-	encode_u32(&encoder, 2);	/* one too many */
+	encode_u32(&encoder, 2); /* one too many */
 	ck_assert_int_eq(encoder.failed, 1);
 	ck_assert_uint_eq(encoder.length, 4);
-	encode_u8(&encoder, 3);		/* stays failed */
+	encode_u8(&encoder, 3); /* stays failed */
 	ck_assert_uint_eq(encoder.length, 4);
 	ck_assert_uint_eq(out[4], 0);
 }
@@ -95,17 +95,17 @@ END_TEST
 
 START_TEST(decode_strict)
 {
-	const uint8_t	bytes[] = "\0\0\0\2hi";
-	const uint8_t	nul[] = "\0\0\0\2h\0";
-	struct decoder	decoder = { bytes, 6, 0 };
-	char		text[3];
+	const uint8_t bytes[] = "\0\0\0\2hi";
+	const uint8_t nul[] = "\0\0\0\2h\0";
+	struct decoder decoder = { bytes, 6, 0 };
+	char text[3];
 
 	decode_lp_text(&decoder, text, sizeof(text));
 	ck_assert_str_eq(text, "hi");
 	ck_assert_int_eq(decode_done(&decoder), 0);
 
 	decoder = (struct decoder){ bytes, 6, 0 };
-	decode_lp_text(&decoder, text, 2);	/* no room for the NUL */
+	decode_lp_text(&decoder, text, 2); /* no room for the NUL */
 	ck_assert_int_eq(decode_done(&decoder), -1);
 
 	decoder = (struct decoder){ nul, 6, 0 };
@@ -116,7 +116,7 @@ START_TEST(decode_strict)
 	decoder = (struct decoder){ bytes, 3, 0 };
 	ck_assert_uint_eq(decode_u64(&decoder), 0);
 	ck_assert_int_eq(decoder.failed, 1);
-	ck_assert_uint_eq(decode_u8(&decoder), 0);	/* stays failed */
+	ck_assert_uint_eq(decode_u8(&decoder), 0); /* stays failed */
 	ck_assert_int_eq(decode_done(&decoder), -1);
 }
 END_TEST
@@ -125,7 +125,7 @@ END_TEST
 
 START_TEST(node_ids)
 {
-	char	longest[64];
+	char longest[64];
 
 	memset(longest, 'a', sizeof(longest));
 	ck_assert(node_id_valid("a", 1));
@@ -143,45 +143,61 @@ END_TEST
 START_TEST(chat_ids)
 {
 	static const struct {
-		const char	*text;
-		size_t		 length;
-		int		 valid;
+		const char *text;
+		size_t length;
+		int valid;
 	} cases[] = {
-		{ "x", 1, 1 }, { "", 0, 0 }, { "a b", 3, 1 },
-		{ "a\tb", 3, 0 }, { "a\0b", 3, 0 }, { "a\x7f", 2, 0 },
-		{ "\xc3\xa4", 2, 1 }, { "\xe2\x82\xac", 3, 1 },
+		{ "x", 1, 1 },
+		{ "", 0, 0 },
+		{ "a b", 3, 1 },
+		{ "a\tb", 3, 0 },
+		{ "a\0b", 3, 0 },
+		{ "a\x7f", 2, 0 },
+		{ "\xc3\xa4", 2, 1 },
+		{ "\xe2\x82\xac", 3, 1 },
 		{ "\xf0\x9f\x99\x82", 4, 1 },
-		{ "\xf4\x8f\xbf\xbf", 4, 1 },		/* U+10FFFF */
-		{ "\xf4\x90\x80\x80", 4, 0 },		/* one more */
+		{ "\xf4\x8f\xbf\xbf", 4, 1 }, /* U+10FFFF */
+		{ "\xf4\x90\x80\x80", 4, 0 }, /* one more */
 		{ "\xf5\x80\x80\x80", 4, 0 },
-		{ "\xc3", 1, 0 }, { "\xe2\x82", 2, 0 }, { "\x80", 1, 0 },
-		{ "\xc0\xaf", 2, 0 }, { "\xc1\xbf", 2, 0 },	/* overlong */
-		{ "\xe0\x80\xaf", 3, 0 }, { "\xe0\x9f\xbf", 3, 0 },
-		{ "\xf0\x80\x80\xaf", 4, 0 }, { "\xf0\x8f\xbf\xbf", 4, 0 },
-		{ "\xed\xa0\x80", 3, 0 }, { "\xed\xbf\xbf", 3, 0 },
-		{ "\xed\x9f\xbf", 3, 1 }, { "\xee\x80\x80", 3, 1 },
-		{ "\xc2\x80", 2, 0 }, { "\xc2\x9f", 2, 0 },	/* C1 */
-		{ "\xc2\xa0", 2, 1 }, { "a\xc3(", 3, 0 }, { "\xff", 1, 0 },
+		{ "\xc3", 1, 0 },
+		{ "\xe2\x82", 2, 0 },
+		{ "\x80", 1, 0 },
+		{ "\xc0\xaf", 2, 0 },
+		{ "\xc1\xbf", 2, 0 }, /* overlong */
+		{ "\xe0\x80\xaf", 3, 0 },
+		{ "\xe0\x9f\xbf", 3, 0 },
+		{ "\xf0\x80\x80\xaf", 4, 0 },
+		{ "\xf0\x8f\xbf\xbf", 4, 0 },
+		{ "\xed\xa0\x80", 3, 0 },
+		{ "\xed\xbf\xbf", 3, 0 },
+		{ "\xed\x9f\xbf", 3, 1 },
+		{ "\xee\x80\x80", 3, 1 },
+		{ "\xc2\x80", 2, 0 },
+		{ "\xc2\x9f", 2, 0 }, /* C1 */
+		{ "\xc2\xa0", 2, 1 },
+		{ "a\xc3(", 3, 0 },
+		{ "\xff", 1, 0 },
 	};
-	char	text[129];
-	size_t	i;
+	char text[129];
+	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		ck_assert_msg(chat_id_valid(cases[i].text, cases[i].length) ==
-		    cases[i].valid, "case %zu", i);
+				  cases[i].valid,
+		    "case %zu", i);
 	memset(text, 'a', sizeof(text));
 	ck_assert(chat_id_valid(text, 128));
 	ck_assert(!chat_id_valid(text, 129));
-	memcpy(text + 126, "\xe2\x82\xac", 3);	/* cut inside a character */
+	memcpy(text + 126, "\xe2\x82\xac", 3); /* cut inside a character */
 	ck_assert(!chat_id_valid(text, 128));
 }
 END_TEST
 
 START_TEST(chat_keys)
 {
-	struct key	a = key_of("a"), b = key_of("b");
-	struct chat_key	of_a, of_b, other;
-	int		a_low = memcmp(a.public, b.public, KEY_SIZE) < 0;
+	struct key a = key_of("a"), b = key_of("b");
+	struct chat_key of_a, of_b, other;
+	int a_low = memcmp(a.public, b.public, KEY_SIZE) < 0;
 
 	ck_assert_int_eq(chat_key_make(&of_a, "c", a.public, b.public), 0);
 	ck_assert_int_eq(chat_key_make(&of_b, "c", b.public, a.public), 0);
@@ -200,9 +216,9 @@ END_TEST
 static struct attestation
 attestation_of(const struct key *app, const struct key *node)
 {
-	struct attestation	attestation;
-	uint8_t			bytes[ATTESTATION_SIGNED_MAX];
-	size_t			length;
+	struct attestation attestation;
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
+	size_t length;
 
 	memset(&attestation, 0, sizeof(attestation));
 	attestation.kind = ATTESTATION_V2;
@@ -221,14 +237,17 @@ attestation_of(const struct key *app, const struct key *node)
 
 START_TEST(attestation_metadata)
 {
-	struct metadata_pair	pairs[] = {
-		{ "b", 1, "2", 1 }, { "ab", 2, "1", 1 }, { "a", 1, "", 0 },
+	struct metadata_pair pairs[] = {
+		{ "b", 1, "2", 1 },
+		{ "ab", 2, "1", 1 },
+		{ "a", 1, "", 0 },
 	};
-	struct metadata_pair	shifted[] = { { "a", 1, "ab1b2", 5 } };
-	static const uint8_t	canonical[] = "\0\0\0\1a\0\0\0\0"
-				    "\0\0\0\2ab\0\0\0\0011\0\0\0\1b\0\0\0\0012";
-	uint8_t			hash[KEY_SIZE], expected[KEY_SIZE];
-	uint8_t			v1[64];
+	struct metadata_pair shifted[] = { { "a", 1, "ab1b2", 5 } };
+	static const uint8_t canonical[] =
+	    "\0\0\0\1a\0\0\0\0"
+	    "\0\0\0\2ab\0\0\0\0011\0\0\0\1b\0\0\0\0012";
+	uint8_t hash[KEY_SIZE], expected[KEY_SIZE];
+	uint8_t v1[64];
 
 	metadata_hash(hash, pairs, 3);
 	(void)crypto_hash_sha256(expected, canonical, sizeof(canonical) - 1);
@@ -236,13 +255,14 @@ START_TEST(attestation_metadata)
 	metadata_hash(hash, shifted, 1);
 	ck_assert_mem_ne(hash, expected, KEY_SIZE);
 	metadata_hash(hash, NULL, 0);
-	assert_hex(hash, KEY_SIZE, "e3b0c44298fc1c149afbf4c8996fb924"
+	assert_hex(hash, KEY_SIZE,
+	    "e3b0c44298fc1c149afbf4c8996fb924"
 	    "27ae41e4649b934ca495991b7852b855");
 
 	pairs[0] = (struct metadata_pair){ "b", 1, "2", 1 };
 	pairs[1] = (struct metadata_pair){ "a", 1, "1", 1 };
-	ck_assert_uint_eq(attestation_v1_bytes(v1, sizeof(v1), "node", pairs,
-	    2), 8);
+	ck_assert_uint_eq(
+	    attestation_v1_bytes(v1, sizeof(v1), "node", pairs, 2), 8);
 	ck_assert_mem_eq(v1, "nodea1b2", 8);
 	ck_assert_uint_eq(attestation_v1_bytes(v1, 7, "node", pairs, 2), 0);
 }
@@ -250,35 +270,37 @@ END_TEST
 
 START_TEST(attestation_times)
 {
-	struct key		app = key_of("app"), node = key_of("node");
-	struct attestation	a = attestation_of(&app, &node);
-	uint8_t			bytes[ATTESTATION_SIGNED_MAX];
+	struct key app = key_of("app"), node = key_of("node");
+	struct attestation a = attestation_of(&app, &node);
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
 	static const struct {
-		int64_t	issued;
-		int64_t	expires;
-		int	good;
+		int64_t issued;
+		int64_t expires;
+		int good;
 	} cases[] = {
 		{ 0, HOUR, 1 },
-		{ 60 * SECOND, HOUR, 1 },		/* skew */
+		{ 60 * SECOND, HOUR, 1 }, /* skew */
 		{ 60 * SECOND + 1, HOUR, 0 },
 		{ -HOUR, -60 * SECOND, 1 },
 		{ -HOUR, -60 * SECOND - 1, 0 },
 		{ 0, 24 * HOUR, 1 },
 		{ 0, 24 * HOUR + 1, 0 },
-		{ 5, 5, 0 }, { 5, 4, 0 },
+		{ 5, 5, 0 },
+		{ 5, 4, 0 },
 		{ INT64_MIN, INT64_MAX - NOW, 0 },
 	};
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		a.issued_at = (int64_t)((uint64_t)NOW +
-		    (uint64_t)cases[i].issued);
+		a.issued_at =
+		    (int64_t)((uint64_t)NOW + (uint64_t)cases[i].issued);
 		a.expires_at = NOW + cases[i].expires;
 		sign(a.signature, bytes, attestation_signed_bytes(&a, bytes),
 		    &app);
 		errno = 0;
-		ck_assert_msg(attestation_verify(&a, NOW) ==
-		    (cases[i].good ? 0 : -1), "case %zu", i);
+		ck_assert_msg(
+		    attestation_verify(&a, NOW) == (cases[i].good ? 0 : -1),
+		    "case %zu", i);
 		ck_assert_int_eq(errno, cases[i].good ? 0 : ETIME);
 	}
 }
@@ -286,62 +308,62 @@ END_TEST
 
 START_TEST(attestation_forms)
 {
-	struct key		app = key_of("app"), node = key_of("node");
-	struct attestation	a = attestation_of(&app, &node), b;
-	uint8_t			bytes[ATTESTATION_ENCODED + 1];
-	size_t			i;
+	struct key app = key_of("app"), node = key_of("node");
+	struct attestation a = attestation_of(&app, &node), b;
+	uint8_t bytes[ATTESTATION_ENCODED + 1];
+	size_t i;
 
 	memset(bytes, 0, sizeof(bytes));
 	attestation_encode(&a, bytes);
-	ck_assert_int_eq(attestation_decode(&b, bytes, ATTESTATION_ENCODED),
-	    0);
+	ck_assert_int_eq(attestation_decode(&b, bytes, ATTESTATION_ENCODED), 0);
 	ck_assert_mem_eq(&a, &b, sizeof(a));
 	ck_assert_int_eq(attestation_verify(&b, NOW), 0);
 	for (i = 0; i < ATTESTATION_ENCODED; i++)
 		ck_assert_int_eq(attestation_decode(&b, bytes, i), -1);
 	ck_assert_int_eq(attestation_decode(&b, bytes, sizeof(bytes)), -1);
 	ck_assert_int_eq(errno, EINVAL);
-	for (i = 0; i < ATTESTATION_ENCODED; i++) {	/* any bit of it */
+	for (i = 0; i < ATTESTATION_ENCODED; i++) { /* any bit of it */
 		bytes[i] ^= 1;
-		ck_assert(i == 0 ||
+		ck_assert(
+		    i == 0 ||
 		    attestation_decode(&b, bytes, ATTESTATION_ENCODED) == -1 ||
 		    attestation_verify(&b, NOW) == -1);
 		bytes[i] ^= 1;
 	}
 	bytes[0] = 3;
-	ck_assert_int_eq(attestation_decode(&b, bytes, ATTESTATION_ENCODED),
-	    -1);
+	ck_assert_int_eq(
+	    attestation_decode(&b, bytes, ATTESTATION_ENCODED), -1);
 	bytes[0] = 2;
-	bytes[97 + 40] = 'x';	/* after the NUL of node_id */
-	ck_assert_int_eq(attestation_decode(&b, bytes, ATTESTATION_ENCODED),
-	    -1);
+	bytes[97 + 40] = 'x'; /* after the NUL of node_id */
+	ck_assert_int_eq(
+	    attestation_decode(&b, bytes, ATTESTATION_ENCODED), -1);
 }
 END_TEST
 
 /* L06: a Connect bound to node, nonce, key and time cannot be replayed. */
 START_TEST(L06_connect_replay)
 {
-	struct key		app = key_of("app"), node = key_of("node");
-	struct key		other = key_of("other");
-	struct attestation	a = attestation_of(&app, &node), b = a;
+	struct key app = key_of("app"), node = key_of("node");
+	struct key other = key_of("other");
+	struct attestation a = attestation_of(&app, &node), b = a;
 
 	ck_assert_int_eq(attestation_verify(&a, NOW), 0);
-	memcpy(b.node_key, other.public, KEY_SIZE);	/* another node */
+	memcpy(b.node_key, other.public, KEY_SIZE); /* another node */
 	ck_assert_int_eq(attestation_verify(&b, NOW), -1);
 	ck_assert_int_eq(errno, EACCES);
 	b = a;
-	b.nonce[0] ^= 1;				/* another stream */
+	b.nonce[0] ^= 1; /* another stream */
 	ck_assert_int_eq(attestation_verify(&b, NOW), -1);
 	b = a;
-	memcpy(b.app_key, other.public, KEY_SIZE);	/* another app */
+	memcpy(b.app_key, other.public, KEY_SIZE); /* another app */
 	ck_assert_int_eq(attestation_verify(&b, NOW), -1);
 	b = a;
-	b.expires_at += HOUR;				/* for longer */
+	b.expires_at += HOUR; /* for longer */
 	ck_assert_int_eq(attestation_verify(&b, NOW), -1);
 	ck_assert_int_eq(attestation_verify(&a, NOW + 2 * HOUR), -1);
-	ck_assert_int_eq(errno, ETIME);			/* later */
+	ck_assert_int_eq(errno, ETIME); /* later */
 	b = a;
-	memset(b.node_id, 'a', sizeof(b.node_id));	/* no NUL */
+	memset(b.node_id, 'a', sizeof(b.node_id)); /* no NUL */
 	ck_assert_int_eq(attestation_verify(&b, NOW), -1);
 	ck_assert_int_eq(errno, EINVAL);
 }
@@ -350,10 +372,10 @@ END_TEST
 /* L06: the node proves itself with a nonce and under a domain of its own. */
 START_TEST(L06_challenge)
 {
-	uint8_t	nonce[KEY_SIZE] = { 1 }, spki[KEY_SIZE] = { 2 };
-	uint8_t	out[CHALLENGE_SIGNED_MAX], expected[CHALLENGE_SIGNED_MAX];
-	struct encoder	encoder = { expected, sizeof(expected), 0, 0 };
-	size_t	length;
+	uint8_t nonce[KEY_SIZE] = { 1 }, spki[KEY_SIZE] = { 2 };
+	uint8_t out[CHALLENGE_SIGNED_MAX], expected[CHALLENGE_SIGNED_MAX];
+	struct encoder encoder = { expected, sizeof(expected), 0, 0 };
+	size_t length;
 
 	length = challenge_signed_bytes(nonce, "n", "", spki, out);
 	encode_text(&encoder, "hermes-challenge-v2");
@@ -371,8 +393,8 @@ END_TEST
 static struct certificate
 certificate_of(const struct key *authority, const struct key *node)
 {
-	struct certificate	certificate;
-	uint8_t			bytes[CERTIFICATE_SIGNED_MAX];
+	struct certificate certificate;
+	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
 
 	memset(&certificate, 0, sizeof(certificate));
 	mesh_id_make(certificate.mesh_id, authority->public);
@@ -387,14 +409,13 @@ certificate_of(const struct key *authority, const struct key *node)
 
 START_TEST(certificates)
 {
-	struct key		mesh = key_of("mesh"), node = key_of("node");
-	struct certificate	a = certificate_of(&mesh, &node), b;
-	uint8_t			bytes[CERTIFICATE_ENCODED + 1] = { 0 };
-	size_t			i;
+	struct key mesh = key_of("mesh"), node = key_of("node");
+	struct certificate a = certificate_of(&mesh, &node), b;
+	uint8_t bytes[CERTIFICATE_ENCODED + 1] = { 0 };
+	size_t i;
 
 	certificate_encode(&a, bytes);
-	ck_assert_int_eq(certificate_decode(&b, bytes, CERTIFICATE_ENCODED),
-	    0);
+	ck_assert_int_eq(certificate_decode(&b, bytes, CERTIFICATE_ENCODED), 0);
 	ck_assert_mem_eq(&a, &b, sizeof(a));
 	ck_assert_int_eq(certificate_verify(&b, mesh.public, NOW), 0);
 	ck_assert_int_eq(certificate_verify(&b, node.public, NOW), -1);
@@ -420,10 +441,10 @@ END_TEST
 static int
 add_extension(X509 *x509, const uint8_t *bytes, size_t length)
 {
-	ASN1_OCTET_STRING	*value = ASN1_OCTET_STRING_new();
-	ASN1_OBJECT		*object = OBJ_txt2obj(BINDING_OID, 1);
-	X509_EXTENSION		*extension;
-	int			 ok;
+	ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+	ASN1_OBJECT *object = OBJ_txt2obj(BINDING_OID, 1);
+	X509_EXTENSION *extension;
+	int ok;
 
 	ck_assert_int_eq(ASN1_OCTET_STRING_set(value, bytes, (int)length), 1);
 	extension = X509_EXTENSION_create_by_OBJ(NULL, object, 0, value);
@@ -439,8 +460,8 @@ static size_t
 x509_make(EVP_PKEY *key, const uint8_t *value, size_t length, int copies,
     uint8_t **der)
 {
-	X509	*x509 = X509_new();
-	int	 size;
+	X509 *x509 = X509_new();
+	int size;
 
 	(void)X509_set_version(x509, 2);
 	(void)ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
@@ -460,8 +481,8 @@ x509_make(EVP_PKEY *key, const uint8_t *value, size_t length, int copies,
 static void
 key_spki(EVP_PKEY *key, uint8_t hash[KEY_SIZE])
 {
-	uint8_t	*der = NULL;
-	int	 length = i2d_PUBKEY(key, &der);
+	uint8_t *der = NULL;
+	int length = i2d_PUBKEY(key, &der);
 
 	ck_assert_int_gt(length, 0);
 	(void)crypto_hash_sha256(hash, der, (size_t)length);
@@ -471,9 +492,9 @@ key_spki(EVP_PKEY *key, uint8_t hash[KEY_SIZE])
 static struct binding
 binding_of(const struct key *node, const uint8_t spki[KEY_SIZE])
 {
-	struct binding	binding;
-	struct key	mesh = key_of("mesh");
-	uint8_t		bytes[BINDING_SIGNED_MAX];
+	struct binding binding;
+	struct key mesh = key_of("mesh");
+	uint8_t bytes[BINDING_SIGNED_MAX];
 
 	memset(&binding, 0, sizeof(binding));
 	(void)strcpy(binding.node_id, "node-1");
@@ -487,12 +508,12 @@ binding_of(const struct key *node, const uint8_t spki[KEY_SIZE])
 
 START_TEST(bindings)
 {
-	struct key	node = key_of("node");
-	uint8_t		spki[KEY_SIZE] = { 9 };
-	struct binding	a = binding_of(&node, spki), b;
-	uint8_t		bytes[BINDING_ENCODED_MAX + 1] = { 0 };
-	size_t		length, i;
-	int		has;
+	struct key node = key_of("node");
+	uint8_t spki[KEY_SIZE] = { 9 };
+	struct binding a = binding_of(&node, spki), b;
+	uint8_t bytes[BINDING_ENCODED_MAX + 1] = { 0 };
+	size_t length, i;
+	int has;
 
 	for (has = 0; has < 2; has++) {
 		if ((a.has_certificate = (uint32_t)has) == 0)
@@ -507,20 +528,20 @@ START_TEST(bindings)
 			ck_assert_int_eq(binding_decode(&b, bytes, i), -1);
 		ck_assert_int_eq(binding_decode(&b, bytes, length + 1), -1);
 	}
-	bytes[10 + 32 + 64] = 2;	/* has_certificate */
+	bytes[10 + 32 + 64] = 2; /* has_certificate */
 	ck_assert_int_eq(binding_decode(&b, bytes, length), -1);
 }
 END_TEST
 
 START_TEST(binding_x509)
 {
-	EVP_PKEY	*key = EVP_EC_gen("P-256");
-	EVP_PKEY	*thief = EVP_EC_gen("P-256");
-	struct key	 node = key_of("node");
-	struct binding	 a, b;
-	uint8_t		 spki[KEY_SIZE], read[KEY_SIZE], *der;
-	uint8_t		 bytes[BINDING_ENCODED_MAX];
-	size_t		 length, i;
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	EVP_PKEY *thief = EVP_EC_gen("P-256");
+	struct key node = key_of("node");
+	struct binding a, b;
+	uint8_t spki[KEY_SIZE], read[KEY_SIZE], *der;
+	uint8_t bytes[BINDING_ENCODED_MAX];
+	size_t length, i;
 
 	key_spki(key, spki);
 	a = binding_of(&node, spki);
@@ -564,9 +585,9 @@ END_TEST
 static struct ticket
 ticket_of(const struct key *authority, uint32_t endpoints)
 {
-	struct ticket	ticket;
-	uint8_t		bytes[TICKET_ENCODED_MAX];
-	uint32_t	i;
+	struct ticket ticket;
+	uint8_t bytes[TICKET_ENCODED_MAX];
+	uint32_t i;
 
 	memset(&ticket, 0, sizeof(ticket));
 	mesh_id_make(ticket.mesh_id, authority->public);
@@ -586,10 +607,10 @@ ticket_of(const struct key *authority, uint32_t endpoints)
 
 START_TEST(tickets)
 {
-	struct key	mesh = key_of("mesh"), other = key_of("other");
-	struct ticket	a = ticket_of(&mesh, TICKET_ENDPOINTS), b;
-	uint8_t		bytes[TICKET_ENCODED_MAX + 1] = { 0 };
-	size_t		length, i;
+	struct key mesh = key_of("mesh"), other = key_of("other");
+	struct ticket a = ticket_of(&mesh, TICKET_ENDPOINTS), b;
+	uint8_t bytes[TICKET_ENCODED_MAX + 1] = { 0 };
+	size_t length, i;
 
 	length = ticket_encode(&a, bytes);
 	ck_assert_uint_eq(length, 92 + 16 * 163 + 64);
@@ -599,7 +620,7 @@ START_TEST(tickets)
 	for (i = 0; i < length; i++)
 		ck_assert_int_eq(ticket_decode(&b, bytes, i), -1);
 	ck_assert_int_eq(ticket_decode(&b, bytes, length + 1), -1);
-	bytes[91] = 17;		/* endpoint_count */
+	bytes[91] = 17; /* endpoint_count */
 	ck_assert_int_eq(ticket_decode(&b, bytes, length), -1);
 
 	ck_assert_int_eq(ticket_verify(&a, NOW + HOUR), -1);
@@ -620,11 +641,11 @@ END_TEST
 
 START_TEST(ticket_texts)
 {
-	struct key	mesh = key_of("mesh");
-	char		text[TICKET_TEXT_MAX + 8], padded[TICKET_TEXT_MAX + 16];
-	struct ticket	a, b;
-	uint32_t	n;
-	size_t		i, length;
+	struct key mesh = key_of("mesh");
+	char text[TICKET_TEXT_MAX + 8], padded[TICKET_TEXT_MAX + 16];
+	struct ticket a, b;
+	uint32_t n;
+	size_t i, length;
 
 	for (n = 1; n <= TICKET_ENDPOINTS; n++) {
 		a = ticket_of(&mesh, n);
@@ -645,15 +666,15 @@ START_TEST(ticket_texts)
 	for (i = 0; i < length; i++) {
 		char kept = text[i];
 
-		text[i] = '\0';			/* cut */
+		text[i] = '\0'; /* cut */
 		ck_assert_int_eq(ticket_from_text(&b, text), -1);
 		ck_assert_int_eq(errno, EINVAL);
-		text[i] = i % 2 ? '1' : ' ';	/* no digit */
+		text[i] = i % 2 ? '1' : ' '; /* no digit */
 		ck_assert(kept == text[i] || (i == 0 && text[i] == ' ') ||
-		    ticket_from_text(&b, text) == -1);
+			  ticket_from_text(&b, text) == -1);
 		text[i] = kept;
 	}
-	(void)strcpy(text + length, "a");	/* one digit more */
+	(void)strcpy(text + length, "a"); /* one digit more */
 	ck_assert_int_eq(ticket_from_text(&b, text), -1);
 	ck_assert_int_eq(ticket_from_text(&b, ""), -1);
 	ck_assert_int_eq(ticket_from_text(&b, "hermes1"), -1);
@@ -665,9 +686,9 @@ END_TEST
 static struct offer
 offer_of(const struct key *node, enum chat_side side)
 {
-	struct offer	offer;
-	struct key	other = key_of("other");
-	uint8_t		bytes[OFFER_SIGNED];
+	struct offer offer;
+	struct key other = key_of("other");
+	uint8_t bytes[OFFER_SIGNED];
 
 	memset(&offer, 0, sizeof(offer));
 	memset(offer.handle, 1, KEY_SIZE);
@@ -689,11 +710,11 @@ offer_of(const struct key *node, enum chat_side side)
 
 START_TEST(offers)
 {
-	struct key	node = key_of("node");
-	struct offer	a, b;
-	uint8_t		bytes[OFFER_ENCODED + 1] = { 0 };
-	size_t		i;
-	int		side;
+	struct key node = key_of("node");
+	struct offer a, b;
+	uint8_t bytes[OFFER_ENCODED + 1] = { 0 };
+	size_t i;
+	int side;
 
 	for (side = CHAT_LO; side <= CHAT_HI; side++) {
 		a = offer_of(&node, (enum chat_side)side);
@@ -724,7 +745,7 @@ START_TEST(offers)
 	ck_assert_int_eq(offer_verify(&b), -1);
 	ck_assert_int_eq(errno, EINVAL);
 	b = a;
-	b.side = CHAT_LO;	/* signed by the other side's node */
+	b.side = CHAT_LO; /* signed by the other side's node */
 	ck_assert_int_eq(offer_verify(&b), -1);
 	ck_assert_int_eq(errno, EACCES);
 }
@@ -733,12 +754,12 @@ END_TEST
 /* A signature of one kind is none of another. */
 START_TEST(statements)
 {
-	struct key	node = key_of("node"), other = key_of("other");
-	uint8_t		digest[KEY_SIZE] = { 1 }, wrong[KEY_SIZE] = { 2 };
-	uint8_t		bytes[STATEMENT_SIGNED_MAX];
-	uint8_t		signature[SIGNATURE_SIZE];
-	size_t		length;
-	int		kind, as;
+	struct key node = key_of("node"), other = key_of("other");
+	uint8_t digest[KEY_SIZE] = { 1 }, wrong[KEY_SIZE] = { 2 };
+	uint8_t bytes[STATEMENT_SIGNED_MAX];
+	uint8_t signature[SIGNATURE_SIZE];
+	size_t length;
+	int kind, as;
 
 	for (kind = STATEMENT_DESCRIPTOR; kind < STATEMENT_KINDS; kind++) {
 		length = statement_signed_bytes((enum statement_kind)kind,
@@ -746,67 +767,78 @@ START_TEST(statements)
 		ck_assert_uint_gt(length, 0);
 		sign(signature, bytes, length, &node);
 		for (as = 0; as <= STATEMENT_KINDS; as++)
-			ck_assert_int_eq(statement_verify(
-			    (enum statement_kind)as, "node-1", node.public, 3,
-			    digest, signature, node.public),
+			ck_assert_int_eq(
+			    statement_verify((enum statement_kind)as, "node-1",
+				node.public, 3, digest, signature, node.public),
 			    as == kind ? 0 : -1);
-		ck_assert_int_eq(statement_verify((enum statement_kind)kind,
-		    "node-1", node.public, 4, digest, signature, node.public),
+		ck_assert_int_eq(
+		    statement_verify((enum statement_kind)kind, "node-1",
+			node.public, 4, digest, signature, node.public),
 		    -1);
-		ck_assert_int_eq(statement_verify((enum statement_kind)kind,
-		    "node-2", node.public, 3, digest, signature, node.public),
+		ck_assert_int_eq(
+		    statement_verify((enum statement_kind)kind, "node-2",
+			node.public, 3, digest, signature, node.public),
 		    -1);
-		ck_assert_int_eq(statement_verify((enum statement_kind)kind,
-		    "node-1", node.public, 3, wrong, signature, node.public),
+		ck_assert_int_eq(
+		    statement_verify((enum statement_kind)kind, "node-1",
+			node.public, 3, wrong, signature, node.public),
 		    -1);
-		ck_assert_int_eq(statement_verify((enum statement_kind)kind,
-		    "node-1", node.public, 3, digest, signature,
-		    other.public), -1);
+		ck_assert_int_eq(
+		    statement_verify((enum statement_kind)kind, "node-1",
+			node.public, 3, digest, signature, other.public),
+		    -1);
 		ck_assert_int_eq(errno, EACCES);
 	}
 	ck_assert_uint_eq(statement_signed_bytes(STATEMENT_KINDS, "n",
-	    node.public, 0, digest, bytes), 0);
+			      node.public, 0, digest, bytes),
+	    0);
 }
 END_TEST
 
 START_TEST(start_chat_vector)
 {
-	struct key	sender = key_of("mockapp-sender");
-	struct key	receiver = key_of("mockapp-receiver");
-	uint8_t		private[32], public[KEY_SIZE], hash[KEY_SIZE];
-	char		source[65], target[65];
-	uint8_t		out[512];
+	struct key sender = key_of("mockapp-sender");
+	struct key receiver = key_of("mockapp-receiver");
+	uint8_t private[32], public[KEY_SIZE], hash[KEY_SIZE];
+	char source[65], target[65];
+	uint8_t out[512];
 	struct start_chat_fields fields = {
-		.chat_id = "integration-chat", .source_app_id = source,
-		.target_app_id = target, .public_key = public,
+		.chat_id = "integration-chat",
+		.source_app_id = source,
+		.target_app_id = target,
+		.public_key = public,
 	};
-	size_t		length, i;
+	size_t length, i;
 
-	assert_hex(sender.public, KEY_SIZE, "274d94e1e82c4d4803beae1e5da8f154"
+	assert_hex(sender.public, KEY_SIZE,
+	    "274d94e1e82c4d4803beae1e5da8f154"
 	    "9e43a3564fb00ea1fec3ed11fa41fb25");
-	assert_hex(receiver.public, KEY_SIZE, "1a070f07ee938ec8865cb5e38da1ce"
+	assert_hex(receiver.public, KEY_SIZE,
+	    "1a070f07ee938ec8865cb5e38da1ce"
 	    "515511d4ff4059b6ba5cc5030d06f42272");
 	memset(private, 0x11, sizeof(private));
 	ck_assert_int_eq(crypto_scalarmult_base(public, private), 0);
-	assert_hex(public, KEY_SIZE, "7b4e909bbe7ffe44c465a220037d608e"
+	assert_hex(public, KEY_SIZE,
+	    "7b4e909bbe7ffe44c465a220037d608e"
 	    "e35897d31ef972f07f74892cb0f73f13");
 	hex_encode(source, sender.public, KEY_SIZE);
 	hex_encode(target, receiver.public, KEY_SIZE);
 	length = start_chat_signed_bytes(&fields, out, sizeof(out));
 	ck_assert_uint_eq(length, 206);
 	(void)crypto_hash_sha256(hash, out, length);
-	assert_hex(hash, KEY_SIZE, "93b21d4b98e47e7205add94997321ff1"
+	assert_hex(hash, KEY_SIZE,
+	    "93b21d4b98e47e7205add94997321ff1"
 	    "b18d92234c5e96ba6bf079b390227f4b");
 	for (i = 0; i < 206; i++)
 		ck_assert_uint_eq(start_chat_signed_bytes(&fields, out, i), 0);
 	ck_assert_uint_eq(start_chat_signed_bytes(&fields, out, 206), 206);
-	fields.version = 1;		/* the same as 0 */
+	fields.version = 1; /* the same as 0 */
 	fields.info = (const uint8_t *)"hermes-chat-session";
 	fields.info_length = 19;
 	length = start_chat_signed_bytes(&fields, out, sizeof(out));
 	(void)crypto_hash_sha256(public, out, length);
 	ck_assert_uint_eq(length, 206);
-	fields.rekey = 5;		/* any true is 01 */
+	fields.rekey = 5; /* any true is 01 */
 	fields.salt = (const uint8_t *)"salt";
 	fields.salt_length = 4;
 	length = start_chat_signed_bytes(&fields, out, sizeof(out));
@@ -818,10 +850,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("sign");
-	TCase	*tcase = tcase_create("sign");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("sign");
+	TCase *tcase = tcase_create("sign");
+	SRunner *runner;
+	int failed;
 
 	if (sodium_init() == -1)
 		return (1);

@@ -13,26 +13,26 @@
 
 #include "mesh/swim.h"
 
-#define SECOND	INT64_C(1000000000)
-#define MS	INT64_C(1000000)
+#define SECOND INT64_C(1000000000)
+#define MS     INT64_C(1000000)
 
-static struct swim		*swim;
-static struct swim_config	 config;
-static int64_t			 now;
-static uint64_t			 randomness;
+static struct swim *swim;
+static struct swim_config config;
+static int64_t now;
+static uint64_t randomness;
 
 /* What the last drain brought. */
-static struct swim_action	 sent[4096];
-static struct swim_update	 told[4096];	/* first update of each */
-static size_t			 sent_count;
-static uint64_t			 refute;
-static int			 changes, last_was, last_now;
-static size_t			 largest, most_updates;
+static struct swim_action sent[4096];
+static struct swim_update told[4096]; /* first update of each */
+static size_t sent_count;
+static uint64_t refute;
+static int changes, last_was, last_now;
+static size_t largest, most_updates;
 
 static uint64_t
 next_random(void *arg)
 {
-	uint64_t	*state = arg;
+	uint64_t *state = arg;
 
 	*state = *state * UINT64_C(6364136223846793005) + 1442695040888963407;
 	return (*state >> 16 ^ *state << 40);
@@ -41,9 +41,9 @@ next_random(void *arg)
 static const uint8_t *
 key_of(int i)
 {
-	static uint8_t	keys[8][KEY_SIZE];
-	static int	turn;
-	uint8_t		*key = keys[turn++ % 8];
+	static uint8_t keys[8][KEY_SIZE];
+	static int turn;
+	uint8_t *key = keys[turn++ % 8];
 
 	memset(key, 0, KEY_SIZE);
 	key[0] = (uint8_t)i;
@@ -61,17 +61,17 @@ index_of(const uint8_t *key)
 static struct swim_statement *
 statement(int i, uint64_t incarnation, size_t length)
 {
-	static uint8_t	bytes[SWIM_STATEMENT_MAX];
+	static uint8_t bytes[SWIM_STATEMENT_MAX];
 
-	return (swim_statement_make(key_of(i), "node", incarnation, bytes,
-	    length));
+	return (
+	    swim_statement_make(key_of(i), "node", incarnation, bytes, length));
 }
 
 static void
 drain(void)
 {
-	struct swim_action	action;
-	size_t			i, bytes;
+	struct swim_action action;
+	size_t i, bytes;
 
 	sent_count = 0;
 	refute = 0;
@@ -106,7 +106,7 @@ drain(void)
 static const struct swim_action *
 sent_of(enum swim_message_type type)
 {
-	size_t	i;
+	size_t i;
 
 	for (i = 0; i < sent_count; i++)
 		if (sent[i].message.type == type)
@@ -117,7 +117,7 @@ sent_of(enum swim_message_type type)
 static size_t
 count_of(enum swim_message_type type)
 {
-	size_t	i, count = 0;
+	size_t i, count = 0;
 
 	for (i = 0; i < sent_count; i++)
 		count += sent[i].message.type == type;
@@ -128,8 +128,8 @@ static int
 update_full(enum swim_update_type type, int i, uint64_t incarnation,
     int accuser, size_t length)
 {
-	struct swim_update	update = { .type = type };
-	int			result;
+	struct swim_update update = { .type = type };
+	int result;
 
 	memcpy(update.key, key_of(i), KEY_SIZE);
 	memcpy(update.accuser, key_of(accuser), KEY_SIZE);
@@ -152,7 +152,7 @@ update(enum swim_update_type type, int i, uint64_t incarnation, int accuser)
 static void
 receive(int from, enum swim_message_type type, uint64_t sequence, int target)
 {
-	struct swim_message	message = { .type = type };
+	struct swim_message message = { .type = type };
 
 	message.sequence = sequence;
 	memcpy(message.target, key_of(target), KEY_SIZE);
@@ -163,7 +163,7 @@ receive(int from, enum swim_message_type type, uint64_t sequence, int target)
 static int
 state_of(int i)
 {
-	const struct swim_member	*member = swim_find(swim, key_of(i));
+	const struct swim_member *member = swim_find(swim, key_of(i));
 
 	return (member == NULL ? 0 : member->state);
 }
@@ -172,8 +172,8 @@ state_of(int i)
 static void
 start(int others)
 {
-	struct swim_statement	*own = statement(0, 1, 100);
-	int			 i;
+	struct swim_statement *own = statement(0, 1, 100);
+	int i;
 
 	now = 1000 * SECOND;
 	randomness = 1;
@@ -219,8 +219,8 @@ run_until(int64_t until, enum swim_message_type stop)
 static void
 run_answered(int64_t until)
 {
-	struct swim_action	ping;
-	size_t			i, count;
+	struct swim_action ping;
+	size_t i, count;
 
 	while (swim_deadline(swim) <= until) {
 		if (swim_deadline(swim) > now)
@@ -244,7 +244,7 @@ run_answered(int64_t until)
 
 START_TEST(statements)
 {
-	struct swim_statement	*a = statement(1, 5, 10);
+	struct swim_statement *a = statement(1, 5, 10);
 
 	ck_assert_ptr_nonnull(a);
 	ck_assert_ptr_eq(swim_statement_hold(a), a);
@@ -258,23 +258,21 @@ START_TEST(statements)
 	ck_assert_ptr_null(statement(1, UINT64_MAX, 10));
 	ck_assert_ptr_null(swim_statement_make(key_of(1), "Node", 1, "", 0));
 	ck_assert_ptr_null(swim_statement_make(key_of(1), "", 1, "", 0));
-	ck_assert_ptr_null(swim_statement_make(key_of(1), "a", 1, "",
-	    SWIM_STATEMENT_MAX + 1));
+	ck_assert_ptr_null(
+	    swim_statement_make(key_of(1), "a", 1, "", SWIM_STATEMENT_MAX + 1));
 }
 END_TEST
 
 START_TEST(configs)
 {
-	struct swim_statement	*own = statement(0, 1, 1);
+	struct swim_statement *own = statement(0, 1, 1);
 
 	config.probe_timeout = config.probe_interval;
-	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness,
-	    0));
+	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness, 0));
 	ck_assert_int_eq(errno, EINVAL);
 	swim_config_default(&config);
 	config.indirect = 9;
-	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness,
-	    0));
+	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness, 0));
 	swim_statement_free(own);
 }
 END_TEST
@@ -283,9 +281,9 @@ END_TEST
 
 START_TEST(probe_acked)
 {
-	const struct swim_action	*ping;
-	struct swim_counts		 counts;
-	uint64_t			 sequence;
+	const struct swim_action *ping;
+	struct swim_counts counts;
+	uint64_t sequence;
 
 	start(1);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -308,9 +306,9 @@ END_TEST
 /* No ack: three others are asked; none gets one: suspicion. */
 START_TEST(probe_fails)
 {
-	struct swim_counts	counts;
-	uint64_t		sequence;
-	int			target, i, relays[3];
+	struct swim_counts counts;
+	uint64_t sequence;
+	int target, i, relays[3];
 
 	start(10);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -324,7 +322,7 @@ START_TEST(probe_fails)
 		ck_assert_int_eq(index_of(sent[i].message.target), target);
 	}
 	ck_assert(relays[0] != relays[1] && relays[1] != relays[2] &&
-	    relays[0] != relays[2]);
+		  relays[0] != relays[2]);
 	now += 400 * MS;
 	for (i = 0; i < 3; i++)
 		receive(relays[i], SWIM_NACK, sequence, target);
@@ -332,15 +330,15 @@ START_TEST(probe_fails)
 	ck_assert_int_eq(state_of(target), NODE_SUSPECT);
 	swim_count(swim, &counts);
 	ck_assert_uint_eq(counts.probes_failed, 1);
-	ck_assert_uint_eq(counts.health, 0);	/* all nacks: not our fault */
+	ck_assert_uint_eq(counts.health, 0); /* all nacks: not our fault */
 }
 END_TEST
 
 /* Without nacks it may be we who are slow: times are stretched. */
 START_TEST(probe_health)
 {
-	struct swim_counts	counts;
-	int64_t			at;
+	struct swim_counts counts;
+	int64_t at;
 
 	start(10);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -358,8 +356,8 @@ END_TEST
 
 START_TEST(probe_indirect_ack)
 {
-	uint64_t	sequence;
-	int		target, relay;
+	uint64_t sequence;
+	int target, relay;
 
 	start(10);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -376,8 +374,8 @@ END_TEST
 /* Acks of nodes that were not asked, or to another probe, are none. */
 START_TEST(probe_foreign_ack)
 {
-	uint64_t	sequence;
-	int		target, i;
+	uint64_t sequence;
+	int target, i;
 
 	start(10);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -397,7 +395,7 @@ END_TEST
 /* In n periods each of n members is probed once. */
 START_TEST(probe_round)
 {
-	int	probes[21] = { 0 }, i, target;
+	int probes[21] = { 0 }, i, target;
 
 	start(20);
 	for (i = 0; i < 40; i++) {
@@ -416,10 +414,10 @@ END_TEST
 /* When a round is just over, members that go leave the rest in place. */
 START_TEST(probe_round_end)
 {
-	static const int		 first_and_last[5] = { 0, 4, 1, 3, 2 };
-	const struct swim_member	*member;
-	int				 order[5], seen[6], i, target;
-	size_t				 cursor;
+	static const int first_and_last[5] = { 0, 4, 1, 3, 2 };
+	const struct swim_member *member;
+	int order[5], seen[6], i, target;
+	size_t cursor;
 
 	start(5);
 	for (i = 0; i < 5; i++) {
@@ -429,8 +427,8 @@ START_TEST(probe_round_end)
 		    target);
 	}
 	for (i = 0; i < 5; i++) {
-		ck_assert_int_eq(update(SWIM_LEAVE,
-		    order[first_and_last[i]], 1, 0), 1);
+		ck_assert_int_eq(
+		    update(SWIM_LEAVE, order[first_and_last[i]], 1, 0), 1);
 		drain();
 		memset(seen, 0, sizeof(seen));
 		for (cursor = 0; (member = swim_walk(swim, &cursor)) != NULL;)
@@ -443,8 +441,8 @@ END_TEST
 
 START_TEST(relays)
 {
-	const struct swim_action	*action;
-	uint64_t			 sequence;
+	const struct swim_action *action;
+	uint64_t sequence;
 
 	start(5);
 	receive(1, SWIM_PING_REQ, 77, 2);
@@ -453,7 +451,7 @@ START_TEST(relays)
 	ck_assert_int_eq(index_of(action->node), 2);
 	sequence = action->message.sequence;
 	ck_assert_uint_ne(sequence, 77);
-	receive(3, SWIM_ACK, sequence, 2);	/* not the one pinged */
+	receive(3, SWIM_ACK, sequence, 2); /* not the one pinged */
 	ck_assert_ptr_null(sent_of(SWIM_ACK));
 	receive(2, SWIM_ACK, sequence, 2);
 	action = sent_of(SWIM_ACK);
@@ -461,23 +459,23 @@ START_TEST(relays)
 	ck_assert_int_eq(index_of(action->node), 1);
 	ck_assert_uint_eq(action->message.sequence, 77);
 	ck_assert_int_eq(index_of(action->message.target), 2);
-	receive(2, SWIM_ACK, sequence, 2);	/* once only */
+	receive(2, SWIM_ACK, sequence, 2); /* once only */
 	ck_assert_ptr_null(sent_of(SWIM_ACK));
 
 	receive(1, SWIM_PING_REQ, 78, 2);
 	sequence = sent_of(SWIM_PING)->message.sequence;
 	run_until(now + 450 * MS, SWIM_NACK);
 	ck_assert_uint_eq(sent_of(SWIM_NACK)->message.sequence, 78);
-	receive(2, SWIM_ACK, sequence, 2);	/* late is better than never */
+	receive(2, SWIM_ACK, sequence, 2); /* late is better than never */
 	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 78);
 
-	receive(1, SWIM_PING_REQ, 79, 42);	/* whom we do not know */
+	receive(1, SWIM_PING_REQ, 79, 42); /* whom we do not know */
 	ck_assert_ptr_nonnull(sent_of(SWIM_NACK));
-	receive(1, SWIM_PING_REQ, 80, 0);	/* ourselves */
+	receive(1, SWIM_PING_REQ, 80, 0); /* ourselves */
 	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 80);
 	receive(1, SWIM_PING, 81, 0);
 	ck_assert_uint_eq(sent_of(SWIM_ACK)->message.sequence, 81);
-	receive(1, SWIM_PING, 82, 3);		/* somebody else */
+	receive(1, SWIM_PING, 82, 3); /* somebody else */
 	ck_assert_ptr_null(sent_of(SWIM_ACK));
 }
 END_TEST
@@ -485,7 +483,7 @@ END_TEST
 /* A flood of requests is bounded and answered with nacks. */
 START_TEST(relay_flood)
 {
-	int	i, pings = 0, nacks = 0;
+	int i, pings = 0, nacks = 0;
 
 	start(5);
 	for (i = 0; i < 1000; i++) {
@@ -502,7 +500,7 @@ END_TEST
 
 START_TEST(suspicion_times)
 {
-	int64_t	at;
+	int64_t at;
 
 	/* 9 others: log10 of 10 is 1, so 4 s to 24 s. */
 	start(9);
@@ -515,11 +513,11 @@ START_TEST(suspicion_times)
 
 	at = now;
 	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 2), 1);
-	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 2), 0);	/* the same */
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 2), 0); /* the same */
 	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 4), 1);
 	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 5), 1);
 	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 6), 1);
-	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 7), 0);	/* enough */
+	ck_assert_int_eq(update(SWIM_SUSPECT, 3, 1, 7), 0); /* enough */
 	run_answered(at + 3900 * MS);
 	ck_assert_int_eq(state_of(3), NODE_SUSPECT);
 	run_answered(at + 4100 * MS);
@@ -530,7 +528,7 @@ END_TEST
 /* L18: a FAIL from anybody is a suspicion like another; time to refute. */
 START_TEST(L18_fail_is_hearsay)
 {
-	int64_t	at;
+	int64_t at;
 
 	start(9);
 	at = now;
@@ -541,7 +539,7 @@ START_TEST(L18_fail_is_hearsay)
 	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
 	run_answered(at + 3900 * MS);
 	ck_assert_int_eq(state_of(1), NODE_SUSPECT);
-	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 1);	/* refuted */
+	ck_assert_int_eq(update(SWIM_ALIVE, 1, 2, 0), 1); /* refuted */
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
 	run_answered(at + 60 * SECOND);
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
@@ -573,8 +571,8 @@ END_TEST
 /* L35: what is said of an unknown node adds nothing. */
 START_TEST(L35_unknown)
 {
-	struct swim_update	fail = { .type = SWIM_FAIL };
-	size_t			cursor = 0;
+	struct swim_update fail = { .type = SWIM_FAIL };
+	size_t cursor = 0;
 
 	start(2);
 	ck_assert_int_eq(update(SWIM_SUSPECT, 9, 1, 1), 0);
@@ -595,11 +593,10 @@ END_TEST
 /* L31: only the node itself raises its incarnation, and in bounds. */
 START_TEST(L31_incarnations)
 {
-	static const uint64_t	absurd[] = { 0, 2, 1000,
-				    SWIM_INCARNATION_MAX,
-				    SWIM_INCARNATION_MAX + 1, UINT64_MAX };
-	struct swim_update	forged = { .type = SWIM_ALIVE };
-	size_t			i;
+	static const uint64_t absurd[] = { 0, 2, 1000, SWIM_INCARNATION_MAX,
+		SWIM_INCARNATION_MAX + 1, UINT64_MAX };
+	struct swim_update forged = { .type = SWIM_ALIVE };
+	size_t i;
 
 	start(9);
 	for (i = 0; i < sizeof(absurd) / sizeof(absurd[0]); i++) {
@@ -657,7 +654,7 @@ START_TEST(L32_rejoin)
 	ck_assert_int_eq(state_of(1), NODE_LEFT);
 	ck_assert_int_eq(update(SWIM_ALIVE, 1, 3, 0), 1);
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
-	ck_assert_int_eq(update(SWIM_LEAVE, 1, 2, 0), 0);	/* old */
+	ck_assert_int_eq(update(SWIM_LEAVE, 1, 2, 0), 0); /* old */
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
 	/* A LEAVE of a life we did not know of. */
 	ck_assert_int_eq(update(SWIM_LEAVE, 1, 9, 0), 1);
@@ -685,14 +682,14 @@ END_TEST
 
 START_TEST(refutation)
 {
-	struct swim_statement	*own;
-	int			 i;
+	struct swim_statement *own;
+	int i;
 
 	start(9);
 	ck_assert_int_eq(update(SWIM_SUSPECT, 0, 1, 2), 1);
 	receive(2, SWIM_GOSSIP, 0, 0);
 	ck_assert_uint_eq(refute, 2);
-	for (i = 0; i < 100; i++)	/* signed once */
+	for (i = 0; i < 100; i++) /* signed once */
 		(void)update(SWIM_FAIL, 0, 1, 3);
 	drain();
 	ck_assert_uint_eq(refute, 0);
@@ -706,7 +703,7 @@ START_TEST(refutation)
 	own = statement(0, 2, 100);
 	ck_assert_int_eq(swim_own(swim, own, now), 0);
 	swim_statement_free(own);
-	drain();	/* straight to whom it came from */
+	drain(); /* straight to whom it came from */
 	ck_assert_ptr_nonnull(sent_of(SWIM_GOSSIP));
 	ck_assert_int_eq(index_of(sent_of(SWIM_GOSSIP)->node), 2);
 	ck_assert_int_eq(told[0].type, SWIM_ALIVE);
@@ -754,7 +751,7 @@ START_TEST(corrected)
 	ck_assert_int_eq(told[0].type, SWIM_ALIVE);
 	ck_assert_int_eq(index_of(told[0].key), 1);
 	ck_assert_uint_eq(told[0].incarnation, 2);
-	receive(2, SWIM_GOSSIP, 0, 0);	/* once */
+	receive(2, SWIM_GOSSIP, 0, 0); /* once */
 	ck_assert_uint_eq(sent_count, 0);
 }
 END_TEST
@@ -762,8 +759,8 @@ END_TEST
 /* A suspicion is told again before it ends. */
 START_TEST(reminder)
 {
-	int	i, late = 0;
-	size_t	k;
+	int i, late = 0;
+	size_t k;
 
 	start(9);
 	run_answered(now + 10 * SECOND);
@@ -784,7 +781,7 @@ END_TEST
 START_TEST(buddy)
 {
 	start(3);
-	run_answered(now + 10 * SECOND);	/* the queue is empty */
+	run_answered(now + 10 * SECOND); /* the queue is empty */
 	(void)update(SWIM_SUSPECT, 1, 1, 2);
 	(void)update(SWIM_ALIVE, 8, 1, 0);
 	receive(1, SWIM_PING, 5, 0);
@@ -806,21 +803,21 @@ END_TEST
 
 START_TEST(told_often_enough)
 {
-	int	i, tells = 0;
+	int i, tells = 0;
 
 	start(50);
 	run_answered(now + 60 * SECOND);
 	ck_assert_int_eq(update(SWIM_ALIVE, 60, 1, 0), 1);
 	for (i = 0; i < 200; i++) {
-		size_t	k;
+		size_t k;
 
 		now += 200 * MS;
 		swim_tick(swim, now);
 		drain();
 		for (k = 0; k < sent_count; k++)
 			tells += sent[k].message.type != SWIM_PUSH_PULL &&
-			    sent[k].update_count > 0 &&
-			    index_of(told[k].key) == 60;
+				 sent[k].update_count > 0 &&
+				 index_of(told[k].key) == 60;
 	}
 	/* 4 x log10(53) = 6.9 */
 	ck_assert_int_eq((int)swim_retransmits(swim), 7);
@@ -831,14 +828,14 @@ END_TEST
 /* L33: the queue is bounded and the largest updates leave it. */
 START_TEST(L33_queue)
 {
-	struct swim_counts	counts;
-	int			i;
+	struct swim_counts counts;
+	int i;
 
 	config.queue = 16;
 	start(3);
 	for (i = 100; i < 400; i++)
-		ck_assert_int_eq(update_full(SWIM_ALIVE, i, 1, 0,
-		    SWIM_STATEMENT_MAX), 1);
+		ck_assert_int_eq(
+		    update_full(SWIM_ALIVE, i, 1, 0, SWIM_STATEMENT_MAX), 1);
 	swim_count(swim, &counts);
 	ck_assert_uint_le(counts.queued, 16);
 	ck_assert_uint_ge(counts.dropped, 300 - 16);
@@ -853,8 +850,8 @@ END_TEST
 
 START_TEST(sync_in_parts)
 {
-	size_t	i, updates = 0;
-	int	seen[301] = { 0 };
+	size_t i, updates = 0;
+	int seen[301] = { 0 };
 
 	start(300);
 	swim_contact(swim, key_of(5), now);
@@ -869,21 +866,21 @@ START_TEST(sync_in_parts)
 		seen[index_of(told[i].key)]++;
 	}
 	ck_assert_uint_eq(updates, 301);
-	ck_assert_int_eq(seen[0], 1);	/* this node first */
+	ck_assert_int_eq(seen[0], 1); /* this node first */
 }
 END_TEST
 
 START_TEST(sync_answers)
 {
-	struct swim_message	request = { .type = SWIM_PUSH_PULL };
-	int			i, answers = 0;
+	struct swim_message request = { .type = SWIM_PUSH_PULL };
+	int i, answers = 0;
 
 	start(3);
 	for (i = 0; i < 1000; i++) {
 		swim_receive(swim, key_of(1), &request, now);
 		drain();
 		answers += sent_of(SWIM_PUSH_PULL) != NULL &&
-		    sent_of(SWIM_PUSH_PULL)->message.reply;
+			   sent_of(SWIM_PUSH_PULL)->message.reply;
 	}
 	ck_assert_int_eq(answers, 32);
 	now += SECOND;
@@ -908,7 +905,7 @@ START_TEST(stranger)
 	ck_assert_ptr_nonnull(sent_of(SWIM_ACK));
 	ck_assert_ptr_nonnull(sent_of(SWIM_PUSH_PULL));
 	ck_assert_int_eq(index_of(sent_of(SWIM_PUSH_PULL)->node), 77);
-	receive(78, SWIM_PING, 9, 0);	/* not for each of a flood */
+	receive(78, SWIM_PING, 9, 0); /* not for each of a flood */
 	ck_assert_ptr_null(sent_of(SWIM_PUSH_PULL));
 	ck_assert_int_eq(state_of(77), 0);
 }
@@ -916,10 +913,10 @@ END_TEST
 
 START_TEST(along_connections)
 {
-	int	i, along = 0, all = 0;
+	int i, along = 0, all = 0;
 
 	start(200);
-	run_until(now + 200 * SECOND, 0);	/* the queue is empty */
+	run_until(now + 200 * SECOND, 0); /* the queue is empty */
 	for (i = 1; i <= 200; i++)
 		(void)update(SWIM_ALIVE, i, 2, 0);
 	for (i = 1; i <= 20; i++)
@@ -929,7 +926,7 @@ START_TEST(along_connections)
 	swim_connected(swim, key_of(999), 1);
 	drain();
 	for (i = 0; i < 200; i++) {
-		size_t	k;
+		size_t k;
 
 		now += 200 * MS;
 		swim_want_gossip(swim, 1, now);
@@ -968,7 +965,7 @@ END_TEST
 
 START_TEST(leaving)
 {
-	int	i;
+	int i;
 
 	start(20);
 	run_answered(now + 60 * SECOND);
@@ -985,7 +982,7 @@ START_TEST(leaving)
 	}
 	ck_assert_int_eq(swim_left(swim), 1);
 	ck_assert_int_lt(i, 10);
-	(void)update(SWIM_FAIL, 0, 1, 3);	/* so what */
+	(void)update(SWIM_FAIL, 0, 1, 3); /* so what */
 	drain();
 	ck_assert_uint_eq(refute, 0);
 	receive(1, SWIM_PING, 4, 0);
@@ -995,7 +992,7 @@ END_TEST
 
 START_TEST(alone)
 {
-	struct swim_counts	counts;
+	struct swim_counts counts;
 
 	start(0);
 	ck_assert_ptr_null(swim_random(swim));
@@ -1014,7 +1011,7 @@ END_TEST
 /* L27: no more members than allowed; those that are gone make room. */
 START_TEST(L27_members)
 {
-	struct swim_counts	counts;
+	struct swim_counts counts;
 
 	config.members = 10;
 	start(10);
@@ -1052,8 +1049,8 @@ END_TEST
 /* One that failed is asked again, now and then. */
 START_TEST(reconnects)
 {
-	size_t	i;
-	int	asked = 0, rounds;
+	size_t i;
+	int asked = 0, rounds;
 
 	start(3);
 	(void)update(SWIM_FAIL, 1, 1, 2);
@@ -1064,7 +1061,8 @@ START_TEST(reconnects)
 		swim_tick(swim, now);
 		drain();
 		for (i = 0; i < sent_count; i++)
-			asked += sent[i].message.type == SWIM_PUSH_PULL &&
+			asked +=
+			    sent[i].message.type == SWIM_PUSH_PULL &&
 			    state_of(index_of(sent[i].node)) == NODE_FAILED;
 	}
 	ck_assert_int_ge(asked, 3);
@@ -1075,14 +1073,14 @@ END_TEST
 /* Thousands of random events: the arrays, heap and lists stay whole. */
 START_TEST(random_events)
 {
-	struct swim_counts	counts;
-	struct swim_member	*member;
-	uint64_t		 draw, state = 7;
-	uint32_t		 states[NODE_REVOKED + 1];
-	uintptr_t		 mark = 0;
-	uint64_t		 connections;
-	size_t			 cursor;
-	int			 i, k;
+	struct swim_counts counts;
+	struct swim_member *member;
+	uint64_t draw, state = 7;
+	uint32_t states[NODE_REVOKED + 1];
+	uintptr_t mark = 0;
+	uint64_t connections;
+	size_t cursor;
+	int i, k;
 
 	config.members = 40;
 	config.forget_after = 20 * SECOND;
@@ -1093,20 +1091,28 @@ START_TEST(random_events)
 		member = swim_find(swim, key_of(k));
 		now += (int64_t)(draw >> 20 & 0x1ffffff);
 		switch (draw >> 8 & 15) {
-		case 0: case 1: case 2: case 3:
-			(void)update_full(SWIM_ALIVE, k, member == NULL ? 1 :
-			    member->alive->incarnation + (draw >> 12 & 3), 0,
-			    0);
+		case 0:
+		case 1:
+		case 2:
+		case 3:
+			(void)update_full(SWIM_ALIVE, k,
+			    member == NULL
+				? 1
+				: member->alive->incarnation + (draw >> 12 & 3),
+			    0, 0);
 			break;
 		case 4:
 			if (member != NULL)
 				(void)update_full(SWIM_LEAVE, k,
 				    member->alive->incarnation, 0, 0);
 			break;
-		case 5: case 6: case 7:
+		case 5:
+		case 6:
+		case 7:
 			if (member != NULL)
-				(void)update(draw >> 12 & 1 ? SWIM_SUSPECT :
-				    SWIM_FAIL, k, member->alive->incarnation,
+				(void)update(
+				    draw >> 12 & 1 ? SWIM_SUSPECT : SWIM_FAIL,
+				    k, member->alive->incarnation,
 				    (int)(draw >> 13 & 31));
 			break;
 		case 8:
@@ -1116,8 +1122,8 @@ START_TEST(random_events)
 			receive(k, SWIM_PUSH_PULL, 0, 0);
 			break;
 		case 10:
-			receive(k, SWIM_PING_REQ, draw, 1 + (int)(draw >> 16 &
-			    63));
+			receive(
+			    k, SWIM_PING_REQ, draw, 1 + (int)(draw >> 16 & 63));
 			break;
 		default:
 			swim_tick(swim, now);
@@ -1132,17 +1138,17 @@ START_TEST(random_events)
 		for (cursor = 0; (member = swim_walk(swim, &cursor)) != NULL;) {
 			states[member->state]++;
 			ck_assert_ptr_ne(member->user, (void *)mark);
-			member->user = (void *)mark;	/* once each */
+			member->user = (void *)mark; /* once each */
 			ck_assert_uint_le(member->connection, 40);
 			ck_assert(member->connection == 0 ||
-			    (connections >> member->connection & 1) == 0);
+				  (connections >> member->connection & 1) == 0);
 			connections |= UINT64_C(1) << member->connection;
-			ck_assert_ptr_eq(swim_find(swim, member->alive->key),
-			    member);
+			ck_assert_ptr_eq(
+			    swim_find(swim, member->alive->key), member);
 			ck_assert((member->suspicion != NULL) ==
-			    (member->state == NODE_SUSPECT));
+				  (member->state == NODE_SUSPECT));
 			ck_assert((member->leave != NULL) ==
-			    (member->state == NODE_LEFT));
+				  (member->state == NODE_LEFT));
 		}
 		swim_count(swim, &counts);
 		ck_assert_mem_eq(states, counts.states, sizeof(states));
@@ -1156,10 +1162,10 @@ END_TEST
 int
 main(void)
 {
-	Suite	*suite = suite_create("swim");
-	TCase	*tcase = tcase_create("swim");
-	SRunner	*runner;
-	int	 failed;
+	Suite *suite = suite_create("swim");
+	TCase *tcase = tcase_create("swim");
+	SRunner *runner;
+	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
