@@ -325,6 +325,11 @@ pair_start_node(struct pair *pair, int index)
 	    store_unlock(node->store, "pass", 4, crypto_pwhash_OPSLIMIT_MIN,
 		crypto_pwhash_MEMLIMIT_MIN),
 	    STORE_OK);
+	/* As keyd's identity is: a store that was used is never empty. */
+	ck_assert_int_eq(store_put(node->store, STORE_NODE, "node", 4,
+			     &node->generation, sizeof(node->generation)),
+	    0);
+	ck_assert_int_eq(store_commit(node->store, 1), 0);
 	node->chats = chats_new(&io, node->store, &node->config, node->key,
 	    ++node->generation, pair->now);
 	ck_assert_ptr_nonnull(node->chats);
