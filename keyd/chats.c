@@ -335,6 +335,15 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		if (memcmp(chat->peer_node, teardown->node, KEY_SIZE) != 0 ||
 		    teardown->version < top)
 			return;
+		if (chat->version == 0 && teardown->version > top &&
+		    teardown->version - top < POLICY_RESET_STEP) {
+			/* Not the end of this one: the peer remembers a chat
+			 * of that name which we do not. Begin above it. */
+			chat_offer(chats, chat, teardown->version + 1, 0,
+			    CAUSE_NONE, NULL);
+			chat_send_pending(chats, chat);
+			return;
+		}
 		if (teardown->version - top <= POLICY_RESET_STEP)
 			top = teardown->version;
 		chat_finish(chats, chat, top, status_here(teardown->status), 0);

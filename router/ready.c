@@ -369,6 +369,11 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
 		return;
 	}
+	/* The peer remembers a chat of that name: it says so to keyd, too,
+	 * which begins above it or ends this one. */
+	if (!from_keyd && word == CODE_REPLAYED_KEY && side->ask != NULL &&
+	    side->ask->kind == ASK_FIRST)
+		return;
 	if (side->ask != NULL && side->ask->sent)
 		ready_refuse_ask(side, code, from_keyd);
 	else if (side->app->session != NULL && code_ends_chat(word))

@@ -327,6 +327,7 @@ def test_by_resume(mesh, talk):
     assert not talk.row(1)["resumed"]
     before = talk.row(1)
     counts = [Rekeys(mesh[0]), None]
+    talk.a.close()  # or her node would begin at once
     mesh[1].sigkill()
     mesh[1].start()
     row = talk.row(1)
@@ -334,11 +335,10 @@ def test_by_resume(mesh, talk):
     for same in ("key_version", "send_count", "recv_count", "rekeys",
                  "last_ratchet_at"):
         assert row[same] == before[same]
-    app = resume(mesh, talk, 1)
-    ack = app.wait_ready(talk.chat)
-    assert ack.resumed and ack.key_version == 2
-    assert (ack.next_send_sequence, ack.next_receive_sequence) == (4, 4)
-    talk.rekeyed(talk.a, 2)
+    for app in [resume(mesh, talk, place) for place in (0, 1)]:
+        ack = app.wait_ready(talk.chat)
+        assert ack.resumed and ack.key_version == 2
+        assert (ack.next_send_sequence, ack.next_receive_sequence) == (4, 4)
     talk.reach(2)
     assert counts[0]("applied", "resume") == 1
     assert mesh[1].metrics()[
