@@ -44,9 +44,7 @@ fuzz: deps
 .PHONY: fuzz fuzz-bin fuzz-replay
 
 # A real keyd among liars; run.sh runs it with the daemon as it is built.
-HOSTILE_OBJ :=	$(FUZZ_DIR)/hostile.o $(call obj,$(filter-out \
-		regress/house/sweep.c regress/house/power.c \
-		regress/house/churn.c regress/house/calls.c \
-		regress/house/crash_at.c,$(wildcard regress/house/*.c)))
+HOSTILE_OBJ :=	$(FUZZ_DIR)/hostile.o $(call obj,$(wildcard \
+		regress/house/house*.c regress/house/watch.c))
 $(FUZZ_DIR)/hostile: $(HOSTILE_OBJ) $(BUILD)/libdaemon.a $(BUILD)/libcommon.a
 	$(LINK) $^ $(LDLIBS)

@@ -153,8 +153,8 @@ signs_with_node(const uint8_t *bytes, size_t length)
 {
 	const char *text = (const char *)bytes;
 
-#define DOMAIN(name) (length > sizeof(name) && strncmp(text, name,            \
-    sizeof(name) - 1) == 0)
+#define DOMAIN(name)                                                           \
+	(length > sizeof(name) && strncmp(text, name, sizeof(name) - 1) == 0)
 	if (DOMAIN("hermes-challenge-v2"))
 		return (FROM(ROUTER, CHALLENGE));
 	if (DOMAIN("hermes-offer-v1"))
@@ -179,8 +179,8 @@ signs_with_authority(const uint8_t *bytes, size_t length)
 	const char *text = (const char *)bytes;
 
 	if (DOMAIN("hermes-member-v1"))
-		return (own_time() || FROM(MESH, REDEEM) ||
-			FROM(MESH, RENEW) || FROM(CONTROL, MESH_CREATE) ||
+		return (own_time() || FROM(MESH, REDEEM) || FROM(MESH, RENEW) ||
+			FROM(CONTROL, MESH_CREATE) ||
 			FROM(CONTROL, PASSPHRASE));
 	if (DOMAIN("hermes-ticket-v1"))
 		return (FROM(CONTROL, TICKET_MAKE));
@@ -227,8 +227,8 @@ __wrap_tls_sign_digest(const uint8_t key[P256_SIZE],
 		FUZZ_CHECK(key == keyd.identity.secrets->tls_mesh);
 	else
 		FUZZ_CHECK(key == (keyd.own_key != NULL
-				       ? keyd.own_key
-				       : keyd.identity.secrets->tls_app));
+					  ? keyd.own_key
+					  : keyd.identity.secrets->tls_app));
 	__real_tls_sign_digest(key, digest, out);
 	FUZZ_CHECK(out->length <= sizeof(out->signature));
 }
@@ -309,8 +309,7 @@ secrets_absent(
 	size_t i;
 
 	for (i = 0; i < secrets->count; i++) {
-		found = find_quietly(
-		    bytes, length, secrets->keys[i], KEY_SIZE);
+		found = find_quietly(bytes, length, secrets->keys[i], KEY_SIZE);
 		if (found == NULL)
 			continue;
 		memcpy(&header, bytes, sizeof(header));
@@ -409,8 +408,8 @@ on_message(void *arg, const struct ipc_message *message)
 	struct chat_key key;
 
 	FUZZ_CHECK((uintptr_t)message->payload % 8 == 0);
-	FUZZ_CHECK((ipc_rows[message->type].from &
-		       (unsigned int)from->peer) != 0);
+	FUZZ_CHECK(
+	    (ipc_rows[message->type].from & (unsigned int)from->peer) != 0);
 	/* Handlers must not need the message afterwards. */
 	memset(&key, 0, sizeof(key));
 	if (ipc_rows[message->type].size >= sizeof(key))
@@ -474,8 +473,7 @@ said_to_router(enum ipc_type type, const void *payload, const uint8_t *tail,
 		return;
 	route = house_find(payload);
 	if (type == IPC_OPENED)
-		truth_opened(
-		    &opened->key, opened->sequence, tail, tail_length);
+		truth_opened(&opened->key, opened->sequence, tail, tail_length);
 	if (type == IPC_CHAT_ENDED)
 		attempts_forget(payload);
 	if (route == NULL)
@@ -523,17 +521,16 @@ said(enum house_door door, enum ipc_type type, const void *payload,
 		memcpy(&house_revocation, payload, sizeof(house_revocation));
 		break;
 	case IPC_REDEEMED:
-		FUZZ_CHECK(keyd.identity.authority ||
-			   redeemed->result != REDEEM_OK);
+		FUZZ_CHECK(
+		    keyd.identity.authority || redeemed->result != REDEEM_OK);
 		if (redeemed->result != REDEEM_OK)
 			break;
 		house_redeemed = *redeemed;
 		FUZZ_CHECK(certificate_verify(&redeemed->certificate,
-			       keyd.identity.authority_key,
-			       0) == 0);
+			       keyd.identity.authority_key, 0) == 0);
 		/* Nobody else is certified under our name. */
-		FUZZ_CHECK(strcmp(redeemed->certificate.node_id,
-			       HOUSE_NAME) != 0);
+		FUZZ_CHECK(
+		    strcmp(redeemed->certificate.node_id, HOUSE_NAME) != 0);
 		break;
 	default:
 		if (door == DOOR_ROUTER)
@@ -565,8 +562,8 @@ said_frames(enum house_door index, struct door *door)
 		FUZZ_CHECK((bytes = malloc(size)) != NULL);
 		memcpy(bytes, buffer_bytes(&door->said), size);
 		buffer_consume(&door->said, size);
-		said(index, (enum ipc_type)header.type,
-		    bytes + sizeof(header), bytes + sizeof(header) + row->size,
+		said(index, (enum ipc_type)header.type, bytes + sizeof(header),
+		    bytes + sizeof(header) + row->size,
 		    header.length - row->size);
 		free(bytes);
 	}
@@ -591,11 +588,9 @@ listen_to(enum house_door index, const struct secrets *before,
 		secrets_absent(before, room, (size_t)n);
 		secrets_absent(after, room, (size_t)n);
 		/* Payload goes to the router and nowhere else. */
-		FUZZ_CHECK(index == DOOR_ROUTER ||
-			   find_quietly(room, (size_t)n,
-			       NODE_MARKER, 8) == NULL);
-		FUZZ_CHECK(
-		    buffer_append(&door->said, room, (size_t)n) == 0);
+		FUZZ_CHECK(index == DOOR_ROUTER || find_quietly(room, (size_t)n,
+						       NODE_MARKER, 8) == NULL);
+		FUZZ_CHECK(buffer_append(&door->said, room, (size_t)n) == 0);
 		said_frames(index, door);
 	}
 	return (heard);
@@ -615,8 +610,7 @@ settle(const struct secrets *before)
 		after.count = heard = 0;
 		secrets_collect(&after);
 		for (i = 0; i < DOOR_COUNT; i++)
-			heard += listen_to(
-			    (enum house_door)i, before, &after);
+			heard += listen_to((enum house_door)i, before, &after);
 		idle = heard > 0 ? 0 : idle + 1;
 	}
 }
@@ -683,8 +677,8 @@ shadow_read(enum house_door index, struct door *door)
 	const uint8_t *at;
 	size_t size, i;
 
-	while (!door->broken &&
-	       buffer_length(&door->shadow) >= sizeof(header)) {
+	while (
+	    !door->broken && buffer_length(&door->shadow) >= sizeof(header)) {
 		at = buffer_bytes(&door->shadow);
 		memcpy(&header, at, sizeof(header));
 		door->broken = 1;
@@ -783,8 +777,7 @@ house_write(enum house_door door, const void *bytes, size_t length)
 }
 
 void
-house_write_fd(
-    enum house_door door, const void *bytes, size_t length, int fd)
+house_write_fd(enum house_door door, const void *bytes, size_t length, int fd)
 {
 	/* Whether it is the end depends on where the frames lie. */
 	house.doors[door].unsure = 1;
@@ -876,9 +869,9 @@ house_passphrase(int fd)
 	static struct secrets before;
 	struct proc_door parent = { .peer = PROCESS_PARENT };
 	struct ipc_request request = { 0 };
-	struct ipc_message message = { .type = IPC_PASSPHRASE,
-		.payload = &request,
-		.fd = fd };
+	struct ipc_message message = {
+		.type = IPC_PASSPHRASE, .payload = &request, .fd = fd
+	};
 
 	parent_begin(&before);
 	house.from = PROCESS_PARENT;

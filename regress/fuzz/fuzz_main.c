@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <err.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,26 +26,25 @@ static uint8_t room[INPUT_MAX];
 static void
 run_file(const char *path)
 {
-	FILE *file = fopen(path, "r");
+	/* Not fopen(3), which a target may have made its own. */
+	int status, fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd == -1 ? -1 : read(fd, room, sizeof(room));
 	uint8_t *exact;
-	size_t length;
 	pid_t pid;
-	int status;
 
-	if (file == NULL)
+	if (length == -1)
 		err(1, "%s", path);
-	length = fread(room, 1, sizeof(room), file);
-	(void)fclose(file);
+	(void)close(fd);
 	(void)fflush(NULL);
 	if ((pid = fork()) == -1)
 		err(1, "fork");
 	if (pid == 0) {
 		(void)alarm(SECONDS);
-		/* Of its exact size, so that a read beyond it is seen. */
-		if ((exact = malloc(length > 0 ? length : 1)) == NULL)
+		/* At the end of its memory, so that a read beyond is seen. */
+		if ((exact = malloc((size_t)length + 1)) == NULL)
 			_exit(1);
-		memcpy(exact, room, length);
-		(void)LLVMFuzzerTestOneInput(exact, length);
+		memcpy(exact + 1, room, (size_t)length);
+		(void)LLVMFuzzerTestOneInput(exact + 1, (size_t)length);
 		free(exact);
 		_exit(0);
 	}

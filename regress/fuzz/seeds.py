@@ -31,6 +31,9 @@ for target, count, longest in (("keyd", 24, 700), ("chats", 16, 500),
         put(target, "seed%02d" % i,
             bytes([i]) + chance.randbytes(chance.randrange(40, longest)))
 
+# The largest payload a router may send: sealed it is too large for a door.
+put("keyd", "largest-seal", bytes([1, 19, 0, 5, 0, 0, 1]))
+
 
 # Doors: frames of every type, length and descriptor as they come.
 def ipc_frame(kind, length, descriptor, fill):
