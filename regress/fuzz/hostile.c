@@ -456,6 +456,39 @@ lie_large(struct lie *lie)
 	free(frame);
 }
 
+/* A passphrase that never comes: the pipe stays open and empty. */
+static void
+lie_passphrase(struct lie *lie)
+{
+	union {
+		struct cmsghdr header;
+		uint8_t bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .bytes = { 0 } };
+	size_t length;
+	uint8_t *frame = frame_new(IPC_PASSPHRASE, 0, &length);
+	struct iovec iov = { frame, length };
+	struct msghdr msg = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+	int fds[2];
+
+	((struct ipc_header *)(void *)frame)->descriptor = 1;
+	if (pipe(fds) == -1)
+		err(1, "pipe");
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fds[0], sizeof(int));
+	if (sendmsg(lie->fd, &msg, MSG_NOSIGNAL) != (ssize_t)length)
+		err(1, "sendmsg");
+	lie_probe(&t.lies[0]);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	free(frame);
+}
+
 /* --- the rounds --------------------------------------------------------- */
 
 static void
@@ -484,6 +517,8 @@ one_round(unsigned int n)
 		lie_break(lie);
 	if (n == 3)
 		lie_large(&t.lies[0]);
+	if (n == 4)
+		lie_passphrase(&t.lies[2]);
 	if (n == 5 || n == 6 || n == 7)
 		lie_flood(&t.lies[n - 5]);
 	for (i = 0; i < 3 && t.failure == NULL; i++)
