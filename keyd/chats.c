@@ -338,7 +338,13 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		if (chat->version == 0 && teardown->version > top &&
 		    teardown->version - top < POLICY_RESET_STEP) {
 			/* Not the end of this one: the peer remembers a chat
-			 * of that name which we do not. Begin above it. */
+			 * of that name which we do not. Begin above it, but
+			 * not whenever and as high as it likes. */
+			if (teardown->version >= UINT32_MAX - 1 ||
+			    throttle_attempt(&chat->recovery_throttle,
+				chats->config->rekey.limit,
+				chats->config->rekey.window, chats->now) != 0)
+				return;
 			chat_offer(chats, chat, teardown->version + 1, 0,
 			    CAUSE_NONE, NULL);
 			chat_send_pending(chats, chat);

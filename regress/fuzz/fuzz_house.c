@@ -54,6 +54,7 @@ static struct {
 	enum ipc_type type;
 	size_t budget; /* bytes it may still say */
 	unsigned int answers[IPC_TYPE_COUNT];
+	unsigned int offers; /* signed */
 } house;
 
 static const enum process processes[DOOR_COUNT] = { PROCESS_ROUTER,
@@ -157,11 +158,13 @@ signs_with_node(const uint8_t *bytes, size_t length)
 	(length > sizeof(name) && strncmp(text, name, sizeof(name) - 1) == 0)
 	if (DOMAIN("hermes-challenge-v2"))
 		return (FROM(ROUTER, CHALLENGE));
+	house.offers += DOMAIN("hermes-offer-v1");
 	if (DOMAIN("hermes-offer-v1"))
 		return (length == OFFER_SIGNED &&
 			(own_time() || FROM(ROUTER, CHAT_START) ||
 			    FROM(ROUTER, SEAL) || FROM(MESH, SETUP_IN) ||
-			    FROM(MESH, OPEN) || FROM(CONTROL, REKEY)));
+			    FROM(MESH, OPEN) || FROM(MESH, TEARDOWN_IN) ||
+			    FROM(CONTROL, REKEY)));
 	if (DOMAIN("hermes-tls-v1"))
 		return (own_time() || FROM(MESH, MEMBERSHIP) ||
 			FROM(CONTROL, MESH_CREATE) ||
@@ -325,7 +328,7 @@ secrets_absent(
 /* When a chat had an attempt; a chat that ended begins anew. */
 static struct {
 	struct chat_key key;
-	int recovery;
+	int recovery; /* 0: rekey; 1: recovery; 2: begun above a peer's */
 	int64_t at;
 	int counted;
 } attempts[ATTEMPTS];
@@ -418,7 +421,11 @@ on_message(void *arg, const struct ipc_message *message)
 	house.type = message->type;
 	/* And news, once somebody wants them. */
 	house.budget += budget_for(message) + 4 * sizeof(struct ipc_event);
+	house.offers = 0;
 	house.hooks->handlers[message->type](arg, message);
+	/* A peer's word that is not signed makes us sign now and then only. */
+	if (FROM(MESH, TEARDOWN_IN) && house.offers > 0)
+		attempts_count(&key, 2);
 	if (FROM(ROUTER, CHAT_START) &&
 	    metrics[METRIC_REKEYS_ATTEMPT_APP].value != rekeys)
 		attempts_count(&key, 0);
