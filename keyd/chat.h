@@ -18,6 +18,8 @@
 #define WAITING_MAX      4096               /* offers that wait for an app */
 #define WAITING_APP_MAX  64                 /* of them for one app */
 #define WAITING_TAILS    (16 * 1024 * 1024) /* bytes of StartChats kept */
+#define ENDED_MAX        1024
+#define ENDED_LIFETIME   (300 * INT64_C(1000000000))
 #define WAITING_LIFETIME (600 * INT64_C(1000000000))
 
 /* What must be written of a chat. */
@@ -92,6 +94,12 @@ struct waiting {
 	size_t tail_length;
 };
 
+/* The end of a chat that the peer was told, or should have been. */
+struct ended {
+	struct ipc_teardown teardown;
+	int64_t at; /* 0: none */
+};
+
 struct chats {
 	struct chats_io io;
 	struct store *store;
@@ -106,7 +114,9 @@ struct chats {
 	size_t waiting_tails;    /* bytes */
 	struct chat *dirty;      /* first to write */
 	struct chat *dirty_last;
-	int64_t purge_at; /* of tombstones, next */
+	int64_t purge_at;    /* of tombstones, next */
+	struct ended *ended; /* ENDED_MAX of late, a ring */
+	size_t ended_next;
 	uint8_t *scratch; /* opened payload */
 	size_t scratch_size;
 };

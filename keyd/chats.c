@@ -31,6 +31,10 @@ chats_new(const struct chats_io *io, struct store *store,
 	memcpy(chats->node_key, node_key, KEY_SIZE);
 	chats->generation = generation;
 	chats->now = now;
+	if ((chats->ended = calloc(ENDED_MAX, sizeof(*chats->ended))) == NULL) {
+		free(chats);
+		return (NULL);
+	}
 	table_init(&chats->table, sizeof(struct chat_key));
 	table_init(&chats->tombstones, KEY_SIZE);
 	table_init(&chats->waiting, sizeof(struct chat_key));
@@ -69,6 +73,7 @@ chats_free(struct chats *chats)
 	if (chats->scratch != NULL)
 		sodium_memzero(chats->scratch, chats->scratch_size);
 	free(chats->scratch);
+	free(chats->ended);
 	free(chats);
 }
 
@@ -201,8 +206,27 @@ chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
 		return;
 	teardown.status = (uint32_t)status;
 	teardown.version = chat->floor;
+	chats->ended[chats->ended_next].teardown = teardown;
+	chats->ended[chats->ended_next].at = chats->now;
+	chats->ended_next = (chats->ended_next + 1) % ENDED_MAX;
 	chats->io.send(
 	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &teardown, NULL, 0);
+}
+
+void
+chats_report_ended(struct chats *chats)
+{
+	const struct ended *ended;
+	size_t i;
+
+	/* Told twice does no harm: a chat that has the name since then has a
+	 * higher version. */
+	for (i = 0; i < ENDED_MAX; i++) {
+		ended = &chats->ended[(chats->ended_next + i) % ENDED_MAX];
+		if (ended->at != 0 && chats->now - ended->at < ENDED_LIFETIME)
+			chats->io.send(chats->io.arg, PROCESS_MESH,
+			    IPC_TEARDOWN_OUT, &ended->teardown, NULL, 0);
+	}
 }
 
 /* --- tombstones --------------------------------------------------------- */

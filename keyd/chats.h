@@ -66,6 +66,10 @@ void chats_open(struct chats *chats, const struct ipc_sealed *sealed,
 /* A new router: tell it every chat and every offer that waits for an app. */
 void chats_report(struct chats *chats);
 
+/* A new mesh: tell it of chats that ended of late, for the last one may have
+ * died before it told their peers. */
+void chats_report_ended(struct chats *chats);
+
 /* Operators. Rekey one chat (key) or all (NULL): how many were begun. */
 size_t chats_rekey(struct chats *chats, const struct chat_key *key);
 void chats_show(struct chats *chats, uint64_t id); /* ROW_RATCHETs */

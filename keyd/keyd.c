@@ -307,6 +307,10 @@ on_door_up(enum process peer, struct ipc *ipc)
 	}
 	unlock_tell(peer);
 	unlock_tell_more(peer);
+	if (peer == PROCESS_MESH && keyd.chats != NULL) {
+		chats_set_now(keyd.chats, clock_wall());
+		chats_report_ended(keyd.chats);
+	}
 	keyd_commit();
 }
 

@@ -340,9 +340,9 @@ def test_force_replaces_everything(pair):
         assert alpha.metric("hermes_store_key_rotations_total") > rotations
         # Who joined since finds it again.
         wait_alive(later, 2)
-    assert alpha.stop() == 0
-    alpha.start()
-    assert summary(alpha)["node_key"] == key
+        assert alpha.stop() == 0
+        alpha.start()
+        assert summary(alpha)["node_key"] == key
 
 
 def test_a_backup_shows_nothing(pair):

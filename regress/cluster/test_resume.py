@@ -62,11 +62,13 @@ class Round:
         self.places = places
         pick = self.random
         self.interval, self.count = pick.choice(
-            [("0", 3000), ("0.001", 800), ("0.003", 400)])
+            [("0", 12000), ("0.001", 800), ("0.003", 400)])
         self.whats = [pick.choice(PROCESSES + NODES)]
         if pick.random() < 0.4:
             self.whats.append(pick.choice(PROCESSES))
-        self.whens = sorted(pick.randrange(1, self.count * 3 // 4)
+        # While there is much to come: who is told of an end, and when, is
+        # another question.
+        self.whens = sorted(pick.randrange(1, min(1500, self.count // 2))
                             for _ in self.whats)
         # Which apps sleep over it, and who wakes up first.
         self.asleep = [i for i in (0, 1) if pick.random() < 0.4]
@@ -265,6 +267,27 @@ def test_L42_one_stays_away_while_the_other_sends(mesh, dies, first):
         app.leave()
     for node in mesh.nodes:
         assert [e for e, n in epochs(node).items() if n > 1] == []
+
+
+def test_an_end_is_told_though_the_mesh_process_dies(mesh):
+    """It hangs when the chat is deleted, and dies before it has told the
+    peer; the app that deleted the chat is gone, too."""
+    chat = "end"
+    anna, bert = (App(mesh, i, chat).connect() for i in (0, 1))
+    meet(anna.session, bert.session)
+    anna.session.start(chat, bert.identity)
+    bert.session.start(chat, anna.identity)
+    for app in (anna, bert):
+        app.session.wait_ready(chat)
+    os.kill(mesh[0].pids()["mesh"], signal.SIGSTOP)
+    anna.session.delete(chat)
+    assert anna.session.deleted(chat) == "deleted"
+    anna.leave()
+    mesh[0].kill_process("mesh")
+    assert bert.session.deleted(chat, timeout=60) == "deleted_by_peer"
+    for i in (0, 1):
+        assert version(mesh[i], chat) is None
+    bert.leave()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
