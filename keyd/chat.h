@@ -223,6 +223,10 @@ void chat_send_error(struct chats *chats, const struct chat_key *key,
  */
 int chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above);
 
+/* Count a recovery, whichever end began it. 0, or -1: one too many, the chat
+ * is gone and both are told. */
+int chat_recovery_count(struct chats *chats, struct chat *chat);
+
 /* Count a rekey's result; base is METRIC_REKEYS_..._APP. */
 void chat_count_rekey(int base, uint32_t cause);
 

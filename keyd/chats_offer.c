@@ -259,10 +259,35 @@ chat_send_error(struct chats *chats, const struct chat_key *key,
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ERROR, &error, NULL, 0);
 }
 
+/* Too many recoveries, or no version left: the chat ends for both. */
+static int
+recovery_failed(struct chats *chats, struct chat *chat)
+{
+	char handle[HEX_SHORT_SIZE];
+
+	metric_add(METRIC_RATCHET_RECOVERIES_THROTTLED, 1);
+	metric_add(METRIC_RATCHET_RECOVERIES_FAILED, 1);
+	log_warn("ratchet_desync", "handle=%s side=%d version=%u",
+	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
+	    chat->version);
+	chat_finish(chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
+	return (-1);
+}
+
+int
+chat_recovery_count(struct chats *chats, struct chat *chat)
+{
+	const struct config_rekey *rekey = &chats->config->rekey;
+
+	if (throttle_attempt(&chat->recovery_throttle, rekey->limit,
+		rekey->window, chats->now) != 0)
+		return (recovery_failed(chats, chat));
+	return (0);
+}
+
 int
 chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above)
 {
-	const struct config_rekey *rekey = &chats->config->rekey;
 	struct policy_chat state;
 	uint32_t version;
 	char handle[HEX_SHORT_SIZE];
@@ -276,17 +301,10 @@ chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above)
 		return (0);
 	version = reset_above != 0 ? policy_reset_version(&state, reset_above)
 				   : chat->version + 1;
-	if (throttle_attempt(&chat->recovery_throttle, rekey->limit,
-		rekey->window, chats->now) != 0 ||
-	    version == 0) {
-		metric_add(METRIC_RATCHET_RECOVERIES_THROTTLED, 1);
-		metric_add(METRIC_RATCHET_RECOVERIES_FAILED, 1);
-		log_warn("ratchet_desync", "handle=%s side=%d version=%u",
-		    hex_short(handle, chat->key.handle, KEY_SIZE),
-		    chat->key.side, chat->version);
-		chat_finish(chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
+	if (version == 0)
+		return (recovery_failed(chats, chat));
+	if (chat_recovery_count(chats, chat) == -1)
 		return (-1);
-	}
 	metric_add(METRIC_RATCHET_RECOVERIES_ATTEMPT, 1);
 	log_warn("ratchet_recovery", "handle=%s side=%d version=%u reset=%d",
 	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,

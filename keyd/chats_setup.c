@@ -363,6 +363,21 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	return (policy_judge(&state, &judged));
 }
 
+/* A reset that the peer began is a recovery as one of ours; the one we have
+ * under way was counted, and an app that moves there and back is none. */
+static void
+setup_reset(struct arriving *a, struct chat *chat)
+{
+	int ours =
+	    chat->pending.version != 0 && chat->pending_cause == CAUSE_RECOVERY;
+
+	if (chat->version != 0 && !a->setup->answer && !ours &&
+	    a->setup->cause == CAUSE_RECOVERY &&
+	    chat_recovery_count(a->chats, chat) == -1)
+		return;
+	setup_derive(a, chat);
+}
+
 static void
 setup_existing(struct arriving *a, struct chat *chat)
 {
@@ -371,8 +386,10 @@ setup_existing(struct arriving *a, struct chat *chat)
 
 	switch (setup_judge(a, chat)) {
 	case POLICY_NEXT:
-	case POLICY_RESET:
 		setup_derive(a, chat);
+		break;
+	case POLICY_RESET:
+		setup_reset(a, chat);
 		break;
 	case POLICY_REPEAT:
 		setup_repeat(a, chat);

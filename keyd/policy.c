@@ -135,8 +135,14 @@ policy_judge(const struct policy_chat *chat, const struct policy_offer *offer)
 		return (POLICY_STALE);
 	if (w > top && w - top > POLICY_RESET_STEP)
 		return (POLICY_JUMP);
-	if (offer->reset)
-		return (chat->pending > w ? POLICY_WAIT : POLICY_RESET);
+	if (offer->reset) {
+		if (chat->pending > w)
+			return (POLICY_WAIT);
+		/* Answers an offer we lost: the peer's half of that key is
+		 * used up. */
+		return (offer->answer && chat->pending != w ? POLICY_BEHIND
+							    : POLICY_RESET);
+	}
 	return (policy_judge_next(chat, offer));
 }
 

@@ -65,6 +65,8 @@ static const struct judged {
 	{ { 5, 0, 0 }, 7, RESET, POLICY_RESET },
 	{ { 5, 7, 1 }, 7, RESET, POLICY_RESET },
 	{ { 5, 6, 0 }, 7, RESET, POLICY_RESET },
+	{ { 5, 6, 0 }, 7, RESET | ANSWER, POLICY_BEHIND },
+	{ { 5, 7, 1 }, 7, RESET | ANSWER, POLICY_RESET },
 	{ { 5, 8, 1 }, 7, RESET, POLICY_WAIT },
 	{ { 5, 8, 1 }, 6, LINKED, POLICY_WAIT },
 	/* Too far, with a reset or without (L10). */
