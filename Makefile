@@ -130,23 +130,15 @@ $(FIELD)/clock.so: regress/cluster/clock.c
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
 
-# A house around a real keyd: the sweep of crashes.
-HOUSE :=	$(BUILD)/regress/house
-$(HOUSE)/%: $(HOUSE)/%.o $(HOUSE)/house.o $(BUILD)/libdaemon.a \
-    $(BUILD)/libcommon.a
-	$(LINK) $^ $(LDLIBS)
-$(HOUSE)/crash_at.so: regress/house/crash_at.c
-	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
-	    -o $@ $< -ldl
-
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform $(wildcard regress/cluster/test_*.py) regress/fuzz/run.sh regress/keyscan
+		regress/conform $(wildcard regress/cluster/test_*.py) regress/fuzz/run.sh regress/keyscan \
+		regress/house/run.sh
 
 # Packages first, then everything else in a make that can see them.
 check: deps
 	$(MAKE) -j2 all unit-bin $(CLUSTER_BIN) $(if $(SIM),$(BUILD)/regress/sim/sim)
 	$(MAKE) keyscan-build
+	$(MAKE) -j2 house-bin
 	$(MAKE) fuzz-replay
 	BUILD=$(BUILD) sh regress/run.sh $(SUITES)
 
@@ -230,3 +222,4 @@ clean:
 include regress/keyscan/keyscan.mk
 
 include regress/fuzz/fuzz.mk
+include regress/house/house.mk

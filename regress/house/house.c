@@ -1,12 +1,6 @@
 /* Tests only. A house around a real keyd; see house.h. */
 
-#include <sys/types.h>
-#include <sys/wait.h>
-
 #include <err.h>
-#include <fcntl.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,21 +9,32 @@
 #include <event2/event.h>
 #include <sodium.h>
 
-#include "common/proc/privileges.h"
-#include "common/proc/proc.h"
 #include "common/util/clock.h"
+#include "common/util/metrics.h"
 #include "regress/house/house.h"
+#include "regress/house/watch.h"
 
-#define HOUSE_PATIENCE	(30 * CLOCK_SECOND)
+static void
+on_nothing(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	if (message->fd != -1)
+		(void)close(message->fd);
+}
 
 void
 house_init(struct house *house, struct event_base *base, const char *program,
     const char *node_id, const char *path, const char *passphrase,
     const char *app_seed)
 {
-	struct config	*config = &house->config;
-	uint8_t		 seed[crypto_sign_SEEDBYTES];
+	struct config *config = &house->config;
+	uint8_t seed[crypto_sign_SEEDBYTES];
+	size_t i;
 
+	/* What no test looks at is taken and forgotten. */
+	for (i = 0; i < IPC_TYPE_COUNT; i++)
+		if (house_handlers[i] == NULL)
+			house_handlers[i] = on_nothing;
 	memset(house, 0, sizeof(*house));
 	house->base = base;
 	house->program = program;
@@ -38,19 +43,19 @@ house_init(struct house *house, struct event_base *base, const char *program,
 	config_default(config);
 	config->keystore.argon2_ops = 1;
 	config->keystore.argon2_memory = 8 * 1024 * 1024;
-	(void)snprintf(config->node_id, sizeof(config->node_id), "%s",
-	    node_id);
-	(void)snprintf(config->keystore.path, sizeof(config->keystore.path),
-	    "%s", path);
+	(void)snprintf(config->node_id, sizeof(config->node_id), "%s", node_id);
+	(void)snprintf(
+	    config->keystore.path, sizeof(config->keystore.path), "%s", path);
 	(void)snprintf(config->advertise_mesh, sizeof(config->advertise_mesh),
 	    "127.0.0.1:1");
-	(void)crypto_generichash(seed, sizeof(seed),
-	    (const uint8_t *)app_seed, strlen(app_seed), NULL, 0);
-	(void)crypto_sign_seed_keypair(house->app_key, house->app_secret,
-	    seed);
+	(void)crypto_generichash(seed, sizeof(seed), (const uint8_t *)app_seed,
+	    strlen(app_seed), NULL, 0);
+	(void)crypto_sign_seed_keypair(house->app_key, house->app_secret, seed);
 	house->chats = calloc(HOUSE_CHATS, sizeof(*house->chats));
-	if (house->chats == NULL)
+	house->metrics = calloc(METRIC_COUNT, sizeof(*house->metrics));
+	if (house->chats == NULL || house->metrics == NULL)
 		err(1, "house");
+	table_init(&house->chat_table, sizeof(struct chat_key));
 }
 
 void
@@ -63,27 +68,23 @@ house_link(struct house *a, struct house *b)
 struct house_chat *
 house_chat_find(struct house *house, const struct chat_key *key)
 {
-	size_t	i, n = house->chat_count;
+	return (table_get(&house->chat_table, key));
+}
 
-	/* Chats are used in runs: the one asked for last is near. */
-	static size_t	near;
+struct house_chat *
+house_chat_other(struct house *house, const struct house_chat *chat)
+{
+	struct chat_key key = chat->key;
 
-	for (i = 0; i < n; i++) {
-		struct house_chat *chat = &house->chats[(near + i) % n];
-
-		if (memcmp(&chat->key, key, sizeof(*key)) == 0) {
-			near = (near + i) % n;
-			return (chat);
-		}
-	}
-	return (NULL);
+	key.side ^= 1;
+	return (house_chat_find(house->peer, &key));
 }
 
 static struct house_chat *
-house_chat_add(struct house *house, const struct chat_key *key,
-    const char *chat_id)
+house_chat_add(
+    struct house *house, const struct chat_key *key, const char *chat_id)
 {
-	struct house_chat	*chat = house_chat_find(house, key);
+	struct house_chat *chat = house_chat_find(house, key);
 
 	if (chat != NULL)
 		return (chat);
@@ -92,14 +93,16 @@ house_chat_add(struct house *house, const struct chat_key *key,
 	chat = &house->chats[house->chat_count++];
 	chat->key = *key;
 	(void)snprintf(chat->chat_id, sizeof(chat->chat_id), "%s", chat_id);
+	if (table_put(&house->chat_table, &chat->key, chat) == -1)
+		err(1, "house");
 	return (chat);
 }
 
 void
 house_attest(const struct house *house, struct attestation *out)
 {
-	uint8_t	bytes[ATTESTATION_SIGNED_MAX];
-	size_t	length;
+	uint8_t bytes[ATTESTATION_SIGNED_MAX];
+	size_t length;
 
 	memset(out, 0, sizeof(*out));
 	out->kind = ATTESTATION_V2;
@@ -110,8 +113,8 @@ house_attest(const struct house *house, struct attestation *out)
 	out->issued_at = clock_wall();
 	out->expires_at = out->issued_at + 3600 * CLOCK_SECOND;
 	length = attestation_signed_bytes(out, bytes);
-	(void)crypto_sign_detached(out->signature, NULL, bytes, length,
-	    house->app_secret);
+	(void)crypto_sign_detached(
+	    out->signature, NULL, bytes, length, house->app_secret);
 }
 
 /* --- the router's part --------------------------------------------------- */
@@ -120,7 +123,7 @@ static void
 send_start(struct house *house, struct house_chat *chat, uint32_t version,
     uint32_t flags)
 {
-	struct ipc_chat_start	start;
+	struct ipc_chat_start start;
 
 	memset(&start, 0, sizeof(start));
 	start.key = chat->key;
@@ -135,14 +138,14 @@ send_start(struct house *house, struct house_chat *chat, uint32_t version,
 }
 
 struct house_chat *
-house_chat_start(struct house *house, const char *chat_id, uint32_t version,
-    uint32_t flags)
+house_chat_start(
+    struct house *house, const char *chat_id, uint32_t version, uint32_t flags)
 {
-	struct house_chat	*chat;
-	struct chat_key		 key;
+	struct house_chat *chat;
+	struct chat_key key;
 
-	if (chat_key_make(&key, chat_id, house->app_key,
-	    house->peer->app_key) == -1)
+	if (chat_key_make(
+		&key, chat_id, house->app_key, house->peer->app_key) == -1)
 		err(1, "house: %s", chat_id);
 	chat = house_chat_add(house, &key, chat_id);
 	send_start(house, chat, version, flags);
@@ -153,7 +156,7 @@ static void
 send_seal(struct house *house, struct house_chat *chat, uint64_t sequence,
     const void *payload, size_t length)
 {
-	struct ipc_seal	seal = { .key = chat->key, .sequence = sequence };
+	struct ipc_seal seal = { .key = chat->key, .sequence = sequence };
 
 	ipc_send(house->router, IPC_SEAL, &seal, payload, length);
 }
@@ -172,16 +175,41 @@ house_retry(struct house *house, struct house_chat *chat, uint64_t sequence,
 	send_seal(house, chat, sequence, payload, length);
 }
 
+void
+house_chat_end(
+    struct house *house, struct house_chat *chat, enum hermes_status status)
+{
+	struct ipc_chat_end end = { .key = chat->key, .status = status };
+
+	ipc_send(house->router, IPC_CHAT_END, &end, NULL, 0);
+}
+
+void
+house_payload(const struct house *house, const struct house_chat *chat,
+    uint64_t sequence, uint8_t out[HOUSE_PAYLOAD])
+{
+	crypto_generichash_state state;
+
+	(void)crypto_generichash_init(
+	    &state, house->app_key, KEY_SIZE, HOUSE_PAYLOAD);
+	(void)crypto_generichash_update(&state, chat->key.handle, KEY_SIZE);
+	(void)crypto_generichash_update(
+	    &state, (const uint8_t *)&sequence, sizeof(sequence));
+	(void)crypto_generichash_final(&state, out, HOUSE_PAYLOAD);
+}
+
 static void
 on_record(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_chat_record	*record = message->payload;
-	struct house			*house = arg;
-	struct house_chat		*chat;
+	const struct ipc_chat_record *record = message->payload;
+	struct house *house = arg;
+	struct house_chat *chat;
 
 	chat = house_chat_add(house, &record->key, record->chat_id);
 	chat->version = record->version;
-	chat->ready = 0;
+	chat->accepted = record->accepted;
+	chat->acked = record->acked;
+	chat->delivered = record->delivered;
 	house->records++;
 }
 
@@ -195,67 +223,128 @@ on_records_end(void *arg, const struct ipc_message *message)
 static void
 on_offer(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_chat_offer	*offer = message->payload;
-	struct house			*house = arg;
-	struct house_chat		*chat;
+	const struct ipc_chat_offer *offer = message->payload;
+	struct house *house = arg;
+	struct house_chat *chat;
 
 	chat = house_chat_add(house, &offer->key, offer->chat_id);
 	chat->ended = 0;
 	send_start(house, chat, 0, CHAT_AUTO);
 }
 
+/* As the router does it (router/chat.c, core_ready()). */
 static void
 on_ready(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_chat_ready	*ready = message->payload;
-	struct house_chat		*chat;
+	const struct ipc_chat_ready *ready = message->payload;
+	struct house *house = arg;
+	struct house_chat *chat;
 
-	chat = house_chat_find(arg, &ready->key);
+	chat = house_chat_find(house, &ready->key);
 	if (chat == NULL)
 		errx(1, "house: ready for an unknown chat");
-	if (ready->first)
-		chat->accepted = chat->acked = chat->delivered = 0;
+	house->readies++;
 	chat->version = ready->version;
 	chat->ready++;
-	if (ready->resumed) {
-		if (ready->peer_delivered > chat->acked)
-			chat->acked = ready->peer_delivered;
-		if (ready->peer_acked > chat->delivered)
-			chat->delivered = ready->peer_acked;
+	chat->resets += ready->reset;
+	if (!ready->resumed && !ready->first)
+		return;
+	if (ready->first && !chat->synced) {
+		chat->accepted = chat->acked = chat->delivered = 0;
+		if (!ready->reset)
+			chat->seen = 0;
 	}
+	if (ready->peer_delivered > chat->acked)
+		chat->acked = ready->peer_delivered;
+	/* What the peer has not got is said again. */
+	chat->accepted = chat->acked;
+	if (ready->peer_acked > chat->delivered)
+		chat->delivered = ready->peer_acked;
+	chat->synced = 1;
 }
 
 static void
 on_error(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_chat_code	*code = message->payload;
-	struct house_chat		*chat;
+	const struct ipc_chat_code *code = message->payload;
+	struct house_chat *chat;
 
 	chat = house_chat_find(arg, &code->key);
-	if (chat != NULL)
+	if (chat != NULL) {
 		chat->code = code->code;
+		chat->expected = code->expected;
+	}
 }
 
 static void
 on_ended(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_chat_end	*end = message->payload;
-	struct house_chat		*chat;
+	const struct ipc_chat_end *end = message->payload;
+	struct house *house = arg;
+	struct house_chat *chat;
 
-	chat = house_chat_find(arg, &end->key);
+	house->ended++;
+	chat = house_chat_find(house, &end->key);
 	if (chat != NULL) {
 		chat->ended = (uint32_t)end->status;
-		chat->version = 0;
+		chat->version = chat->synced = 0;
+		chat->accepted = chat->acked = chat->delivered = 0;
+		chat->seen = 0;
+	}
+}
+
+/* The app is given a message. */
+static void
+app_take(struct house *house, struct house_chat *chat, uint64_t sequence,
+    const struct ipc_message *message)
+{
+	uint8_t said[HOUSE_PAYLOAD];
+
+	if (sequence <= chat->seen)
+		chat->twice++;
+	else
+		chat->seen = sequence;
+	house_payload(house->peer, chat, sequence, said);
+	if (message->tail_length != sizeof(said) ||
+	    memcmp(message->tail, said, sizeof(said)) != 0)
+		chat->wrong++;
+}
+
+static void
+progress_due(struct house *house, struct house_chat *chat)
+{
+	if (chat->progress)
+		return;
+	chat->progress = 1;
+	chat->progress_next = house->progress;
+	house->progress = chat;
+}
+
+void
+house_progress(struct house *house)
+{
+	struct ipc_chat_progress progress;
+	struct house_chat *chat;
+
+	while ((chat = house->progress) != NULL) {
+		house->progress = chat->progress_next;
+		chat->progress = 0;
+		memset(&progress, 0, sizeof(progress));
+		progress.key = chat->key;
+		progress.delivered = chat->delivered;
+		progress.acked = chat->acked;
+		if (house->router != NULL)
+			ipc_send(house->router, IPC_CHAT_PROGRESS, &progress,
+			    NULL, 0);
 	}
 }
 
 static void
 on_opened(void *arg, const struct ipc_message *message)
 {
-	const struct ipc_opened		*opened = message->payload;
-	struct ipc_chat_progress	 progress;
-	struct house			*house = arg;
-	struct house_chat		*chat, *other;
+	const struct ipc_opened *opened = message->payload;
+	struct house *house = arg;
+	struct house_chat *chat, *other;
 
 	chat = house_chat_find(house, &opened->key);
 	if (chat == NULL)
@@ -270,19 +359,15 @@ on_opened(void *arg, const struct ipc_message *message)
 		return;
 	}
 	chat->delivered = opened->sequence;
-	memset(&progress, 0, sizeof(progress));
-	progress.key = chat->key;
-	progress.delivered = chat->delivered;
-	progress.acked = chat->acked;
-	ipc_send(house->router, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+	app_take(house, chat, opened->sequence, message);
+	progress_due(house, chat);
 	/* The acknowledgement goes between the two meshes and routers. */
 	if (!house->cut && !house->peer->cut) {
-		struct chat_key	key = chat->key;
-
-		key.side ^= 1;
-		other = house_chat_find(house->peer, &key);
-		if (other != NULL && other->acked < chat->delivered)
+		other = house_chat_other(house, chat);
+		if (other != NULL && other->acked < chat->delivered) {
 			other->acked = chat->delivered;
+			progress_due(house->peer, other);
+		}
 	}
 }
 
@@ -297,9 +382,11 @@ no_wire(const struct house *house)
 static void
 on_setup(void *arg, const struct ipc_message *message)
 {
-	struct house		*house = arg;
-	struct ipc_setup	 setup;
+	struct house *house = arg;
+	struct ipc_setup setup;
 
+	memcpy(&house->setup, message->payload, sizeof(house->setup));
+	house->setups++;
 	if (no_wire(house))
 		return;
 	memcpy(&setup, message->payload, sizeof(setup));
@@ -313,8 +400,8 @@ on_setup(void *arg, const struct ipc_message *message)
 static void
 on_teardown(void *arg, const struct ipc_message *message)
 {
-	struct house		*house = arg;
-	struct ipc_teardown	 teardown;
+	struct house *house = arg;
+	struct ipc_teardown teardown;
 
 	if (no_wire(house))
 		return;
@@ -327,13 +414,14 @@ on_teardown(void *arg, const struct ipc_message *message)
 static void
 on_sealed(void *arg, const struct ipc_message *message)
 {
-	struct house		*house = arg;
-	struct ipc_sealed	 sealed;
+	struct house *house = arg;
+	struct ipc_sealed sealed;
 
 	house->sealed++;
 	house->bytes_sealed += message->tail_length;
-	if (house->watch_sealed != NULL)
-		house->watch_sealed(house, message->payload);
+	if (house->watch != NULL)
+		watch_sealed(house->watch, house, message->payload,
+		    message->tail, message->tail_length);
 	if (no_wire(house))
 		return;
 	memcpy(&sealed, message->payload, sizeof(sealed));
@@ -347,7 +435,7 @@ on_sealed(void *arg, const struct ipc_message *message)
 static void
 on_identity(void *arg, const struct ipc_message *message)
 {
-	struct house	*house = arg;
+	struct house *house = arg;
 
 	memcpy(&house->identity, message->payload, sizeof(house->identity));
 }
@@ -355,9 +443,61 @@ on_identity(void *arg, const struct ipc_message *message)
 static void
 on_result(void *arg, const struct ipc_message *message)
 {
-	struct house	*house = arg;
+	struct house *house = arg;
 
 	memcpy(&house->result, message->payload, sizeof(house->result));
+}
+
+static void
+on_ticket(void *arg, const struct ipc_message *message)
+{
+	struct house *house = arg;
+
+	memcpy(&house->ticket, message->payload, sizeof(house->ticket));
+}
+
+static void
+on_redeemed(void *arg, const struct ipc_message *message)
+{
+	struct house *house = arg;
+
+	memcpy(&house->redeemed, message->payload, sizeof(house->redeemed));
+}
+
+static void
+on_statement(void *arg, const struct ipc_message *message)
+{
+	struct house *house = arg;
+
+	memcpy(&house->statement, message->payload, sizeof(house->statement));
+}
+
+static void
+on_refused(void *arg, const struct ipc_message *message)
+{
+	struct house *house = arg;
+
+	memcpy(&house->refused, message->payload, sizeof(house->refused));
+	house->refusals++;
+}
+
+static void
+on_digest(void *arg, const struct ipc_message *message)
+{
+	(void)message;
+	((struct house *)arg)->signed_digests++;
+}
+
+static void
+on_metrics(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	struct house *house = arg;
+
+	memset(house->metrics, 0, METRIC_COUNT * sizeof(*house->metrics));
+	if (metrics_merge(
+		house->metrics, message->tail, message->tail_length) == 0)
+		house->metrics_id = request->id;
 }
 
 static void
@@ -381,26 +521,13 @@ on_shut(void *arg, const struct ipc_message *message)
 	((struct house *)arg)->shut = 1;
 }
 
-static void
-on_nothing(void *arg, const struct ipc_message *message)
-{
-	(void)arg;
-	if (message->fd != -1)
-		(void)close(message->fd);
-}
-
-static const ipc_handler handlers[IPC_TYPE_COUNT] = {
+ipc_handler house_handlers[IPC_TYPE_COUNT] = {
 	[IPC_READY] = on_up,
 	[IPC_SHUT] = on_shut,
-	[IPC_BROKEN] = on_nothing,
 	[IPC_IDENTITY] = on_identity,
-	[IPC_TLS_CERTIFICATE] = on_nothing,
-	[IPC_SIGNED_DIGEST] = on_nothing,
-	[IPC_CHALLENGE_SIGNED] = on_nothing,
-	[IPC_STATEMENT_SIGNED] = on_nothing,
-	[IPC_REDEEMED] = on_nothing,
-	[IPC_PEER] = on_nothing,
-	[IPC_REVOCATION] = on_nothing,
+	[IPC_SIGNED_DIGEST] = on_digest,
+	[IPC_STATEMENT_SIGNED] = on_statement,
+	[IPC_REDEEMED] = on_redeemed,
 	[IPC_CHAT_RECORD] = on_record,
 	[IPC_CHAT_RECORDS_END] = on_records_end,
 	[IPC_CHAT_OFFER] = on_offer,
@@ -409,239 +536,12 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = {
 	[IPC_CHAT_ENDED] = on_ended,
 	[IPC_OPENED] = on_opened,
 	[IPC_SETUP_OUT] = on_setup,
-	[IPC_SETUP_REFUSED] = on_nothing,
+	[IPC_SETUP_REFUSED] = on_refused,
 	[IPC_TEARDOWN_OUT] = on_teardown,
 	[IPC_SEALED] = on_sealed,
 	[IPC_ROW_RATCHET] = on_row,
 	[IPC_SHOW_END] = on_result,
-	[IPC_METRICS] = on_nothing,
-	[IPC_TICKET] = on_nothing,
+	[IPC_METRICS] = on_metrics,
+	[IPC_TICKET] = on_ticket,
 	[IPC_RESULT] = on_result,
 };
-
-static void
-on_closed(void *arg, const char *reason)
-{
-	struct ipc	**door = arg;
-
-	(void)reason;
-	*door = NULL;
-}
-
-/* The door's arg is the house; the close callback finds the door by it. */
-static void
-on_parent_closed(void *arg, const char *reason)
-{
-	on_closed(&((struct house *)arg)->parent, reason);
-}
-
-static void
-on_router_closed(void *arg, const char *reason)
-{
-	on_closed(&((struct house *)arg)->router, reason);
-}
-
-static void
-on_mesh_closed(void *arg, const char *reason)
-{
-	on_closed(&((struct house *)arg)->mesh, reason);
-}
-
-static void
-on_control_closed(void *arg, const char *reason)
-{
-	on_closed(&((struct house *)arg)->control, reason);
-}
-
-static const struct {
-	enum process	 process;
-	size_t		 door;
-	void		(*closed)(void *, const char *);
-} doors[] = {
-	{ PROCESS_ROUTER, offsetof(struct house, router), on_router_closed },
-	{ PROCESS_MESH, offsetof(struct house, mesh), on_mesh_closed },
-	{ PROCESS_CONTROL, offsetof(struct house, control),
-	    on_control_closed },
-};
-
-static struct ipc *
-open_door(struct house *house, int fd, enum process self,
-    void (*closed)(void *, const char *))
-{
-	struct ipc_callbacks	 callbacks = { .handlers = handlers,
-	    .closed = closed };
-	struct ipc		*ipc;
-
-	ipc = ipc_new(house->base, fd, self, PROCESS_KEYD, &callbacks, house);
-	if (ipc == NULL)
-		err(1, "house: door");
-	return (ipc);
-}
-
-static void
-exec_keyd(struct house *house, int fd)
-{
-	char *const	 none[] = { NULL };
-	char *const	*environment = house->environment;
-	const struct passwd *user;
-	const char	*what;
-	char		*argv[5];
-	int		 keep;
-
-	/* As root, what the parent does: a user of its own, no capability. */
-	if (geteuid() == 0 && ((user = getpwnam("_hermes_keyd")) == NULL ||
-	    chown(house->config.keystore.path, user->pw_uid, user->pw_gid) ==
-	    -1 || privileges_drop(user->pw_uid, user->pw_gid, &what) == -1))
-		_exit(126);
-
-	argv[0] = (char *)house->program;
-	argv[1] = (char *)"-d";
-	argv[2] = (char *)"-P";
-	argv[3] = (char *)"keyd";
-	argv[4] = NULL;
-	if ((keep = fcntl(fd, F_DUPFD, 10)) == -1 ||
-	    dup2(keep, PROC_PARENT_FD) == -1)
-		_exit(127);
-	(void)close(keep);
-	(void)execve(house->program, argv,
-	    environment == NULL ? none : environment);
-	_exit(127);
-}
-
-static int
-passphrase_fd(const char *passphrase)
-{
-	int	fds[2];
-	size_t	length = strlen(passphrase);
-
-	if (pipe2(fds, O_CLOEXEC) == -1 ||
-	    write(fds[1], passphrase, length) != (ssize_t)length)
-		err(1, "house: passphrase");
-	(void)close(fds[1]);
-	return (fds[0]);
-}
-
-/* One turn of the event loop, of half a second at most. */
-static void
-turn(struct house *house)
-{
-	struct timeval	most = { 0, 500000 };
-
-	(void)event_base_loopexit(house->base, &most);
-	(void)event_base_loop(house->base, EVLOOP_ONCE);
-}
-
-int
-house_start(struct house *house)
-{
-	struct ipc_request	request = { 0 };
-	struct ipc_empty	empty = { 0 };
-	struct ipc_door		door;
-	struct ipc		**slot;
-	int64_t			deadline = clock_monotonic() + HOUSE_PATIENCE;
-	size_t			i;
-	int			fds[2];
-
-	if (ipc_pair(fds) == -1)
-		err(1, "house: pair");
-	house->ready = house->shut = house->records_end = 0;
-	house->records = 0;
-	memset(&house->identity, 0, sizeof(house->identity));
-	if ((house->pid = fork()) == -1)
-		err(1, "house: fork");
-	if (house->pid == 0)
-		exec_keyd(house, fds[1]);
-	(void)close(fds[1]);
-	house->parent = open_door(house, fds[0], PROCESS_PARENT,
-	    on_parent_closed);
-	ipc_send(house->parent, IPC_CONFIG, &house->config, NULL, 0);
-	for (i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
-		if (ipc_pair(fds) == -1)
-			err(1, "house: pair");
-		slot = (struct ipc **)(void *)((char *)house + doors[i].door);
-		*slot = open_door(house, fds[0], doors[i].process,
-		    doors[i].closed);
-		door.peer = doors[i].process;
-		ipc_send_fd(house->parent, IPC_DOOR, &door, fds[1]);
-	}
-	ipc_send_fd(house->parent, IPC_PASSPHRASE, &request,
-	    passphrase_fd(house->passphrase));
-	ipc_send(house->parent, IPC_GO, &empty, NULL, 0);
-	while (!house->records_end || !house->identity.unlocked) {
-		turn(house);
-		if (house->parent == NULL || clock_monotonic() > deadline) {
-			house_kill(house);
-			return (-1);
-		}
-	}
-	return (0);
-}
-
-static void
-house_doors_close(struct house *house)
-{
-	ipc_free(house->parent);
-	ipc_free(house->router);
-	ipc_free(house->mesh);
-	ipc_free(house->control);
-	house->parent = house->router = house->mesh = house->control = NULL;
-}
-
-void
-house_kill(struct house *house)
-{
-	if (house->pid > 0) {
-		(void)kill(house->pid, SIGKILL);
-		(void)waitpid(house->pid, &house->status, 0);
-		house->pid = 0;
-	}
-	house_doors_close(house);
-}
-
-int
-house_stop(struct house *house)
-{
-	struct ipc_shutdown	shutdown = { .grace = CLOCK_SECOND };
-
-	ipc_send(house->parent, IPC_SHUTDOWN, &shutdown, NULL, 0);
-	while (house->parent != NULL)
-		turn(house);
-	(void)waitpid(house->pid, &house->status, 0);
-	house->pid = 0;
-	house_doors_close(house);
-	return (WIFEXITED(house->status) ? WEXITSTATUS(house->status) : -1);
-}
-
-int
-house_wait(struct house *house, const uint64_t *flag, uint64_t value)
-{
-	int64_t	deadline = clock_monotonic() + HOUSE_PATIENCE;
-
-	while (*flag < value) {
-		turn(house);
-		if (house->parent == NULL || clock_monotonic() > deadline)
-			return (-1);
-	}
-	return (0);
-}
-
-int
-house_wait32(struct house *house, const uint32_t *flag, uint32_t value)
-{
-	int64_t	deadline = clock_monotonic() + HOUSE_PATIENCE;
-
-	while (*flag < value) {
-		turn(house);
-		if (house->parent == NULL || clock_monotonic() > deadline)
-			return (-1);
-	}
-	return (0);
-}
-
-void
-house_free(struct house *house)
-{
-	house_kill(house);
-	free(house->chats);
-	house->chats = NULL;
-}
