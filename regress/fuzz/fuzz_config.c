@@ -16,6 +16,7 @@
 
 static const uint8_t *text;
 static size_t text_length;
+static int loading; /* else fopen(3) is what it always is */
 
 FILE *__wrap_fopen(const char *path, const char *mode);
 
@@ -55,6 +56,17 @@ report(void *arg, const char *message)
 	++*(unsigned int *)arg;
 }
 
+static int
+load(struct config_file *file, unsigned int *errors)
+{
+	int result;
+
+	loading = 1;
+	result = config_load("/fuzz.conf", file, report, errors);
+	loading = 0;
+	return (result);
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -75,7 +87,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return (0);
 	text = data;
 	text_length = size;
-	if (config_load("/fuzz.conf", &file, report, &errors) == -1) {
+	if (load(&file, &errors) == -1) {
 		FUZZ_CHECK(errors > 0);
 		return (0);
 	}
@@ -84,7 +96,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(config_print(&file.config, &printed) == 0);
 	text = buffer_bytes(&printed);
 	text_length = buffer_length(&printed);
-	FUZZ_CHECK(config_load("/fuzz.conf", &again, report, &errors) == 0);
+	FUZZ_CHECK(load(&again, &errors) == 0);
 	FUZZ_CHECK(
 	    memcmp(&file.config, &again.config, sizeof(file.config)) == 0);
 	buffer_free(&printed);
