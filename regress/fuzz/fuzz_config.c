@@ -23,6 +23,8 @@ FILE *__wrap_fopen(const char *path, const char *mode);
 FILE *
 __wrap_fopen(const char *path, const char *mode)
 {
+	if (!loading)
+		return (__real_fopen(path, mode));
 	if (strcmp(path, "/fuzz.conf") != 0) {
 		errno = ENOENT;
 		return (NULL);
