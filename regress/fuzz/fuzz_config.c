@@ -18,6 +18,7 @@ static const uint8_t *text;
 static size_t text_length;
 static int loading; /* else fopen(3) is what it always is */
 
+FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);
 
 FILE *
