@@ -48,6 +48,7 @@ struct pages {
 static struct {
 	struct pages *first;
 	struct pages *of[DESCRIPTORS];
+	char made_in[PATH_SIZE]; /* folder of a file made; "" synced */
 } open_files;
 
 static int
@@ -218,6 +219,36 @@ pages_close(struct pages *pages)
 	free(pages);
 }
 
+/* Berkeley DB syncs files that it makes, but never their names. */
+static void
+made(const char *path)
+{
+	char *slash;
+
+	if (strlcpy(open_files.made_in, path, PATH_SIZE) >= PATH_SIZE ||
+	    (slash = strrchr(open_files.made_in, '/')) == NULL)
+		(void)strlcpy(open_files.made_in, ".", PATH_SIZE);
+	else
+		*slash = '\0';
+}
+
+static int
+made_sync(void)
+{
+	int fd, result;
+
+	if (open_files.made_in[0] == '\0')
+		return (0);
+	fd = open(open_files.made_in, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd == -1)
+		return (-1);
+	result = fsync(fd);
+	(void)close(fd);
+	if (result == 0)
+		open_files.made_in[0] = '\0';
+	return (result);
+}
+
 static int
 is_database(const char *path)
 {
@@ -238,6 +269,8 @@ hook_open(const char *path, int flags, ...)
 	mode = (mode_t)va_arg(ap, int);
 	va_end(ap);
 	fd = open(path, flags, mode);
+	if (fd != -1 && (flags & O_CREAT))
+		made(path);
 	if (fd == -1 || !is_database(path))
 		return (fd);
 	if (fd >= DESCRIPTORS || (pages = pages_open(path)) == NULL) {
@@ -328,7 +361,9 @@ hook_fsync(int fd)
 {
 	struct pages *pages = pages_of(fd);
 
-	return (pages == NULL ? fdatasync(fd) : pages_flush(pages, fd));
+	if ((pages == NULL ? fdatasync(fd) : pages_flush(pages, fd)) == -1)
+		return (-1);
+	return (made_sync());
 }
 
 static int

@@ -30,8 +30,9 @@
 #define STORE_PLAIN_MAX (2 + STORE_RECORD_MAX)
 #define STORE_FILE      PAGES_DATABASE
 #define STORE_MARK      "kept" /* this file: there have been records */
-#define CACHE_SIZE      (16 * 1024 * 1024)
+#define CACHE_SIZE      (64 * 1024 * 1024) /* what 100,000 chats change */
 #define LOG_FILE_SIZE   (4 * 1024 * 1024)
+#define CHECKPOINT_SIZE (32 * 1024 * 1024) /* of logs between them */
 
 struct store {
 	int folder;
@@ -597,5 +598,5 @@ store_checkpoint(struct store *store)
 	if (!store->broken)
 		(void)store_check(store, "checkpoint",
 		    store->env->txn_checkpoint(
-			store->env, LOG_FILE_SIZE / 1024, 0, 0));
+			store->env, CHECKPOINT_SIZE / 1024, 0, 0));
 }
