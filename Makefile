@@ -148,7 +148,7 @@ demo: deps
 
 bench: deps
 	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench \
-	    $(BUILD)/regress/bench/hermes_bench
+	    $(BUILD)/regress/bench/hermes_bench house-bin
 	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON))
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer. The

@@ -17,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 import hermes_node  # noqa: E402
+import keyd_bench  # noqa: E402
 import nats  # noqa: E402
 
 UNLIMITED = "limits {\n\tmessages per second 0\n\tstarts per minute 100000\n}\n"
@@ -85,6 +86,7 @@ def main():
         row(rows, f"set up {chats} chat{'s' if chats > 1 else ''}",
             chats / ours["set_up_s"], "1/s", "", None, None)
         shares.append((label, ours["cpu_us"]))
+    keyd_bench.rows(row, rows, BUILD)
     print(f"{'work':<50} {'figure':>12} {'unit':<5} {'ratio':>7} {'aim':>6}")
     for r in rows:
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"

@@ -96,6 +96,7 @@ exec_keyd(struct house *house, int fd)
 		 0600)) != -1)
 		(void)dup2(log, STDERR_FILENO);
 	/* As root, what the parent does: a user of its own, no capability. */
+	privileges_limits();
 	if (geteuid() == 0 &&
 	    ((user = getpwnam("_hermes_keyd")) == NULL ||
 		chown(house->config.keystore.path, user->pw_uid,

@@ -12,7 +12,7 @@
 #define SECTOR  512
 #define FILES   256
 #define NAMES   64
-#define PENDING 8192
+#define PENDING 65536
 
 struct file {
 	uint8_t *bytes; /* what is on disk */

@@ -4,8 +4,9 @@
  * file and name, out of order. After that everything that had left keyd must
  * be so, and the chat goes on with the other end, which kept everything.
  *
- *	power HERMESD CALLS.so FOLDER COUNT [SEED [FIRST]]
+ *	power HERMESD CALLS.so FOLDER COUNT [SEED [FIRST [MESSAGES]]]
  *
+ * With some thousand MESSAGES, said one by one, the log fills several files.
  * First a test of the test: that a write that was not synced is lost, that
  * one that was synced is not, and that the journal misses no call of keyd.
  * The last line is "N passed, N failed".
@@ -278,7 +279,7 @@ main(int argc, char **argv)
 		return (careless(argv[2]));
 	if (argc < 5 || sodium_init() == -1) {
 		fprintf(stderr, "usage: power HERMESD CALLS.so FOLDER COUNT "
-				"[SEED [FIRST]]\n");
+				"[SEED [FIRST [MESSAGES]]]\n");
 		return (2);
 	}
 	count = strtoul(argv[4], NULL, 10);
@@ -288,6 +289,10 @@ main(int argc, char **argv)
 	life_init(&life, argv[1], argv[2], argv[3]);
 	(void)snprintf(image_folder, sizeof(image_folder), "%s/image", argv[3]);
 	life_folder(image_folder);
+	if (argc > 7) {
+		life.messages = (unsigned)strtoul(argv[7], NULL, 10);
+		life.burst = 1;
+	}
 	srandom(seed);
 	test_loss(argv[0]);
 	test_whole();

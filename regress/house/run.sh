@@ -40,7 +40,9 @@ esac
 run sweep calls
 run sweep instants 60 ${HOUSE_SEED:-}
 run power 200 ${HOUSE_SEED:-}
+run power 12 ${HOUSE_SEED:-$(date +%s)} 1 9000
 run churn 200 ${HOUSE_SEED:-}
 run rollback
+run bench check
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
