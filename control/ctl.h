@@ -98,6 +98,10 @@ void ctl_disconnect(struct ctl *ctl);
 /* "hermesctl: " and a line on standard error. */
 void ctl_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* From now on keep the last complaint in text[size] instead, borrowed; with
+ * NULL show them again. What the daemon refused is then not printed either. */
+void ctl_warn_keep(char *text, size_t size);
+
 /* --- passphrases (ctl_passphrase.c) -------------------------------------- */
 
 /*
@@ -158,6 +162,7 @@ int ctl_erase(struct ctl *ctl, int argc, char *argv[]);
 int ctl_unlock(struct ctl *ctl, int argc, char *argv[]);
 int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
 int ctl_monitor(struct ctl *ctl, int argc, char *argv[]); /* ctl_monitor.c */
+int ctl_top(struct ctl *ctl, int argc, char *argv[]);     /* ctl_top.c */
 int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
 int ctl_backup(struct ctl *ctl, int argc, char *argv[]); /* ctl_backup.c */
 int ctl_restore(struct ctl *ctl, int argc, char *argv[]);

@@ -14,6 +14,18 @@
 #include "common/util/clock.h"
 #include "control/ctl.h"
 
+static struct {
+	char *text; /* where complaints go, or NULL: standard error */
+	size_t size;
+} kept;
+
+void
+ctl_warn_keep(char *text, size_t size)
+{
+	kept.text = text;
+	kept.size = size;
+}
+
 void
 ctl_warn(const char *format, ...)
 {
@@ -25,6 +37,10 @@ ctl_warn(const char *format, ...)
 		line[0] = '\0';
 	va_end(ap);
 	ctl_clean(line);
+	if (kept.text != NULL) {
+		(void)strlcpy(kept.text, line, kept.size);
+		return;
+	}
 	(void)fprintf(stderr, "hermesctl: %s\n", line);
 }
 
@@ -194,7 +210,7 @@ ctl_complain(const struct ctl *ctl, const json_t *last)
 	error = json_string_value(json_object_get(last, "error"));
 	message = json_string_value(json_object_get(last, "message"));
 	missing = json_object_get(last, "missing");
-	if (ctl->json)
+	if (ctl->json && kept.text == NULL)
 		ctl_print_json(last);
 	ctl_warn("%s", message != NULL ? message : "failed");
 	for (i = 0; (process = json_array_get(missing, i)) != NULL; i++)

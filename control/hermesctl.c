@@ -46,6 +46,7 @@ static const struct ctl_word words[] = {
 	{ "stop", "", ctl_stop, NULL },
 	{ "ticket", "[--ttl 1h] [--uses N] | list | revoke ID", ctl_ticket,
 	    ticket_words },
+	{ "top", "[--interval 1s] [--count N]", ctl_top, NULL },
 	{ "unlock", "", ctl_unlock, NULL },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -345,14 +345,39 @@ report_processes(const struct ask_answer *answer)
 	return (array);
 }
 
-/* Messages of both directions and roads. */
+/* The sum of neighbouring series, first and last too. */
 static json_int_t
-report_messages(const struct metric_value *values)
+report_sum(
+    const struct metric_value *values, enum metric first, enum metric last)
 {
-	return ((json_int_t)(values[METRIC_MESSAGES_IN_LOCAL].value +
-			     values[METRIC_MESSAGES_IN_MESH].value +
-			     values[METRIC_MESSAGES_OUT_LOCAL].value +
-			     values[METRIC_MESSAGES_OUT_MESH].value));
+	json_int_t sum = 0;
+	size_t i;
+
+	for (i = first; i <= last; i++)
+		sum += (json_int_t)values[i].value;
+	return (sum);
+}
+
+/* What the node has done since its processes started. */
+static json_t *
+report_work(const struct metric_value *values)
+{
+	json_int_t in, out;
+
+	in = report_sum(
+	    values, METRIC_MESSAGES_IN_LOCAL, METRIC_MESSAGES_IN_MESH);
+	out = report_sum(
+	    values, METRIC_MESSAGES_OUT_LOCAL, METRIC_MESSAGES_OUT_MESH);
+	return (json_pack("{s:I s:I s:I s:I s:I s:I s:I}", "messages", in + out,
+	    "messages_sent", out, "messages_received", in, "message_bytes",
+	    (json_int_t)values[METRIC_MESSAGE_BYTES].value, "rekeys",
+	    report_sum(values, METRIC_REKEYS_APPLIED_APP,
+		METRIC_REKEYS_APPLIED_RECOVERY),
+	    "errors",
+	    report_sum(values, METRIC_ROUTER_ERRORS_INVALID_FRAME,
+		METRIC_ROUTER_ERRORS_BACKPRESSURE),
+	    "disk_used_percent",
+	    (json_int_t)values[METRIC_STORE_DISK_USED].value));
 }
 
 json_t *
@@ -360,11 +385,12 @@ report_summary(const struct ask_answer *answer)
 {
 	const struct ipc_identity *me = &control.identity;
 	const struct metric_value *values = answer->metrics;
+	json_t *summary, *work;
 
 	if (values == NULL)
 		return (NULL);
-	return (json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
-			  "s:I s:I s:I s:I s:I s:I s:I}",
+	summary = json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
+			    "s:I s:I s:I s:I s:I s:I}",
 	    "version", HERMES_VERSION, "node_id",
 	    report_text(control.config.node_id, NODE_ID_SIZE, 1), "node_key",
 	    me->unlocked ? report_id(me->node_key, KEY_SIZE, 1) : json_null(),
@@ -377,12 +403,15 @@ report_summary(const struct ask_answer *answer)
 	    me->in_mesh ? report_time(me->certificate.not_after) : json_null(),
 	    "up_since", report_time(control.states[PROCESS_KEYD].since),
 	    "sessions", (json_int_t)values[METRIC_SESSIONS_ACTIVE].value,
-	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value, "messages",
-	    report_messages(values), "apps",
+	    "chats", (json_int_t)values[METRIC_CHATS_ACTIVE].value, "apps",
 	    (json_int_t)values[METRIC_MESH_APPS].value, "nodes_alive",
 	    (json_int_t)values[METRIC_MESH_NODES_ALIVE].value, "nodes_suspect",
 	    (json_int_t)values[METRIC_MESH_NODES_SUSPECT].value, "nodes_failed",
-	    (json_int_t)values[METRIC_MESH_NODES_FAILED].value));
+	    (json_int_t)values[METRIC_MESH_NODES_FAILED].value);
+	work = report_work(values);
+	(void)json_object_update(summary, work);
+	json_decref(work);
+	return (summary);
 }
 
 int
