@@ -138,6 +138,7 @@ parent_run(const char *path, const char *program, int foreground, int verbose)
 		fatal("event_base", "error=memory");
 	metric_set(METRIC_BUILD_INFO, 1);
 	parent_signals(parent);
+	parent_watch_init(parent);
 	parent_start(parent);
 	(void)event_base_dispatch(parent->base);
 	log_error("event_base", "error=\"the loop ended\"");

@@ -32,7 +32,11 @@ struct child {
 	pid_t pid;       /* 0: not running */
 	struct ipc *ipc; /* NULL: not running or closed */
 	int ready;
-	int shut; /* it said SHUT: it ends by itself */
+	int shut;                     /* it said SHUT: it ends by itself */
+	uint64_t pinged;              /* the last question */
+	uint64_t answered;            /* the last one answered */
+	int silent;                   /* it did not in time: logged */
+	enum ipc_condition condition; /* as it last said */
 	uint64_t restarts;
 	int64_t since;                 /* wall clock, of the last change */
 	int64_t started;               /* monotonic */
@@ -62,7 +66,11 @@ struct parent {
 	struct child children[PARENT_CHILDREN];
 	struct event *signals[4];
 	struct event *stop_timer;
-	int all_ready; /* were once */
+	struct event *watch; /* asks the children */
+	int64_t watch_every; /* ns */
+	int watchdog;        /* the service manager wants to be fed */
+	char refused[PARENT_ERROR_SIZE]; /* by the last reload; "" */
+	int all_ready;                   /* were once */
 	int stopping;
 	size_t stop_at; /* in the order of stopping */
 	int status;     /* to exit with */
@@ -163,7 +171,26 @@ void parent_stopped(struct parent *parent, struct child *child, int clean);
 /* Kill all children, collect them, exit with status. */
 void parent_end(struct parent *parent, int status) __attribute__((noreturn));
 
-/* Tell the service manager, if there is one: "READY=1". */
-void parent_notify(const char *state);
+/* --- parent_watch.c ------------------------------------------------------ */
+
+/* Before the children start: is there a service manager, how often does it
+ * want to be fed. */
+void parent_watch_init(struct parent *parent);
+
+/* All children serve for the first time: from now on they are asked. */
+void parent_watch_start(struct parent *parent);
+
+/* A child is new or gone. */
+void parent_watch_reset(struct parent *parent, struct child *child);
+
+/* The answer of a child; a handler, arg struct child. */
+void parent_on_pong(void *arg, const struct ipc_message *message);
+
+/*
+ * Tell the service manager, if there is one: assignments of sd_notify(3),
+ * "READY=1", "" for none, and with them, on a line of its own, how the node
+ * is.
+ */
+void parent_notify(struct parent *parent, const char *state);
 
 #endif

@@ -239,6 +239,7 @@ child_start(struct parent *parent, struct child *child)
 		parent_end(parent, 1);
 	}
 	child->ready = child->shut = 0;
+	parent_watch_reset(parent, child);
 	child->since = clock_wall();
 	child->started = clock_monotonic();
 	log_debug("process_started", "process=%s pid=%d",
@@ -453,6 +454,7 @@ child_died(struct parent *parent, struct child *child, int status)
 	child->ipc = NULL;
 	child->pid = 0;
 	child->ready = 0;
+	parent_watch_reset(parent, child);
 	child->since = clock_wall();
 	parent_state(parent, child);
 	if (parent->stopping) {

@@ -11,6 +11,7 @@
 
 #include "common/proc/proc.h"
 #include "common/util/buffer.h"
+#include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "control/parent.h"
@@ -24,6 +25,8 @@ parent_on_ready(void *arg, const struct ipc_message *message)
 
 	(void)message;
 	child->ready = 1;
+	if (parent->all_ready)
+		parent_notify(parent, "");
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		ready += parent->children[i].ready != 0;
 	if (ready < PARENT_CHILDREN || parent->all_ready)
@@ -31,7 +34,7 @@ parent_on_ready(void *arg, const struct ipc_message *message)
 	parent->all_ready = 1;
 	log_info("ready", "node=%s version=%s", parent->config.node_id,
 	    HERMES_VERSION);
-	parent_notify("READY=1");
+	parent_watch_start(parent);
 }
 
 static void
@@ -111,6 +114,7 @@ const ipc_handler parent_handlers[IPC_TYPE_COUNT] = { [IPC_READY] =
 							  parent_on_ready,
 	[IPC_BROKEN] = parent_on_broken,
 	[IPC_SHUT] = parent_on_shut,
+	[IPC_PONG] = parent_on_pong,
 	[IPC_STOP] = parent_on_stop,
 	[IPC_RELOAD] = parent_on_reload,
 	[IPC_METRICS_GET] = parent_on_metrics_get };
@@ -185,18 +189,14 @@ parent_reload_swap(struct parent *parent, const struct config_file *next,
 	}
 }
 
-int
-parent_reload(struct parent *parent, char *line, size_t size)
+static int
+parent_reload_file(struct parent *parent, char *line, size_t size)
 {
 	struct parent_error error = { "" };
 	static struct config_file next;
 	int fds[LISTEN_KINDS][CONFIG_LISTENERS];
 	int certificate = -1, key = -1;
 
-	if (parent->stopping) {
-		(void)strlcpy(line, "the node is stopping", size);
-		return (-1);
-	}
 	if (config_load(parent->path, &next, parent_report, &error) == 0) {
 		parent_reload_check(parent, &next, &error);
 		/* The credential of the start stays what it was. */
@@ -228,4 +228,27 @@ refused:
 				    "on\"");
 	(void)strlcpy(line, error.first, size);
 	return (-1);
+}
+
+int
+parent_reload(struct parent *parent, char *line, size_t size)
+{
+	char reloading[64];
+	int result;
+
+	if (parent->stopping) {
+		(void)strlcpy(line, "the node is stopping", size);
+		return (-1);
+	}
+	(void)snprintf(reloading, sizeof(reloading),
+	    "RELOADING=1\nMONOTONIC_USEC=%lld",
+	    (long long)(clock_monotonic() / 1000));
+	parent_notify(parent, reloading);
+	result = parent_reload_file(parent, line, size);
+	parent->refused[0] = '\0';
+	if (result == -1)
+		(void)strlcpy(parent->refused, line, sizeof(parent->refused));
+	/* Whoever starts meanwhile says READY when it is. */
+	parent_notify(parent, parent->all_ready ? "READY=1" : "");
+	return (result);
 }

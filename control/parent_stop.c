@@ -1,14 +1,11 @@
 /*
  * Parent of hermesd. The end of the node: in order, each child given its
- * time, or all at once; and what the service manager hears.
+ * time, or all at once.
  */
 
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,38 +23,11 @@ static const size_t order[PARENT_CHILDREN] = { CHILD_ROUTER, CHILD_MESH,
 	CHILD_KEYD, CHILD_CONTROL };
 
 void
-parent_notify(const char *state)
-{
-	struct sockaddr_un address;
-	const char *path = getenv("NOTIFY_SOCKET");
-	size_t length;
-	int fd;
-
-	if (path == NULL || (path[0] != '/' && path[0] != '@'))
-		return;
-	memset(&address, 0, sizeof(address));
-	address.sun_family = AF_UNIX;
-	length = strlcpy(address.sun_path, path, sizeof(address.sun_path));
-	if (length >= sizeof(address.sun_path))
-		return;
-	if (path[0] == '@')
-		address.sun_path[0] = '\0';
-	if ((fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) == -1)
-		return;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-		(struct sockaddr *)&address,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) ==
-	    -1)
-		log_warn("notify", "error=\"%s\"", strerror(errno));
-	(void)close(fd);
-}
-
-void
 parent_end(struct parent *parent, int status)
 {
 	size_t i;
 
-	parent_notify("STOPPING=1");
+	parent_notify(parent, "STOPPING=1");
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		parent_kill(&parent->children[i]);
 	for (i = 0; i < PARENT_CHILDREN; i++)
@@ -126,7 +96,7 @@ parent_stop(struct parent *parent, int status)
 	parent->stopping = 1;
 	parent->status = status;
 	metric_set(METRIC_DRAINING, 1);
-	parent_notify("STOPPING=1");
+	parent_notify(parent, "STOPPING=1");
 	log_info("stopping", "status=%d", status);
 	for (i = 0; i < PARENT_CHILDREN; i++)
 		(void)event_del(parent->children[i].timer);

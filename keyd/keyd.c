@@ -314,6 +314,14 @@ on_door_up(enum process peer, struct ipc *ipc)
 	keyd_commit();
 }
 
+static enum ipc_condition
+on_condition(void)
+{
+	if (keyd.chats == NULL)
+		return (CONDITION_LOCKED);
+	return (keyd.failing_since != 0 ? CONDITION_STORE : CONDITION_SERVES);
+}
+
 static void
 on_door_down(enum process peer)
 {
@@ -370,6 +378,7 @@ keyd_main(void)
 		.door_up = on_door_up,
 		.door_down = on_door_down,
 		.go = on_go,
+		.condition = on_condition,
 		.shutdown = on_shutdown,
 		.wipe = secret_wipe_all,
 	};

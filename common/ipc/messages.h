@@ -27,7 +27,15 @@ struct ipc_empty {
 /* A question that control numbers and gets back with the answer. */
 struct ipc_request {
 	uint64_t id;
-	uint64_t value; /* METRICS, SHOW_END: entries */
+	uint64_t value; /* METRICS, SHOW_END: entries; PONG: ipc_condition */
+};
+
+/* How a child that answers the parent is. */
+enum ipc_condition {
+	CONDITION_SERVES,
+	CONDITION_LOCKED, /* keyd: no passphrase yet */
+	CONDITION_STORE,  /* keyd: the store cannot be written */
+	CONDITION_COUNT
 };
 
 /* --- start and stop ------------------------------------------------------ */

@@ -302,6 +302,19 @@ proc_on_go(void *arg, const struct ipc_message *message)
 	ipc_send(door->ipc, IPC_READY, &empty, NULL, 0);
 }
 
+/* A process that hangs does not come by here: its silence is the answer. */
+static void
+proc_on_ping(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *ping = message->payload;
+	struct ipc_request pong = { .id = ping->id, .value = CONDITION_SERVES };
+	struct proc_door *door = arg;
+
+	if (proc.hooks->condition != NULL)
+		pong.value = (uint64_t)proc.hooks->condition();
+	ipc_send(door->ipc, IPC_PONG, &pong, NULL, 0);
+}
+
 static void
 proc_on_shutdown(void *arg, const struct ipc_message *message)
 {
@@ -340,6 +353,7 @@ proc_prepare(void)
 		[IPC_LISTENERS_CLOSE] = proc_on_listeners_close,
 		[IPC_TLS_FILE] = proc_on_tls_file,
 		[IPC_GO] = proc_on_go,
+		[IPC_PING] = proc_on_ping,
 		[IPC_SHUTDOWN] = proc_on_shutdown };
 	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE,
 		SIGUSR1, SIGUSR2 };

@@ -39,6 +39,8 @@ struct proc_hooks {
 	void (*door_down)(enum process peer);
 	/* Everything is here: start serving. READY is sent for it. */
 	void (*go)(void);
+	/* Answers the parent's ping; NULL: it serves. */
+	enum ipc_condition (*condition)(void);
 	/* Stop in order within grace ns, then call proc_done(). */
 	void (*shutdown)(int64_t grace);
 	/* Last act before any exit, also fatal(): wipe secrets. */

@@ -268,26 +268,6 @@ def test_stop_while_a_child_is_being_started_again(node):
     assert ended(node) == 0
 
 
-def test_service_manager_is_told():
-    folder = pathlib.Path(subprocess.run(
-        ["mktemp", "-d"], capture_output=True, text=True,
-        check=True).stdout.strip())
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listener.bind(str(folder / "notify"))
-    listener.settimeout(60)
-    try:
-        with Node("house", environment={
-                "NOTIFY_SOCKET": str(folder / "notify")}) as node:
-            assert listener.recv(100) == b"READY=1"
-            node.process.terminate()
-            assert listener.recv(100) == b"STOPPING=1"
-            assert ended(node) == 0
-    finally:
-        listener.close()
-        (folder / "notify").unlink()
-        folder.rmdir()
-
-
 # --- what a start refuses --------------------------------------------------
 
 def line_of(node, text):

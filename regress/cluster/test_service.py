@@ -1,0 +1,124 @@
+"""hermesd under a service manager: what it says on NOTIFY_SOCKET, that the
+watchdog is fed only while every process answers; and what is installed for
+systemd: unit, users, folders."""
+
+import os
+import signal
+
+import pytest
+
+from hermes_node import Node
+from notify import Manager
+
+CHILDREN = ("router", "keyd", "mesh", "control")
+WATCHDOG = 0.4  # seconds; asked four times as often
+
+
+@pytest.fixture(scope="module")
+def fed():
+    """A node that is watched, and its manager."""
+    with Manager(WATCHDOG) as manager, \
+            Node("house", environment=manager.environment) as node:
+        yield node, manager
+
+
+def test_ready_status_and_stopping():
+    """In this order: it starts, it serves, it stops. Nobody is fed who did
+    not ask for it."""
+    with Manager() as manager, \
+            Node("house", environment=manager.environment) as node:
+        assert manager.hear() == {"STATUS": "house starts"}
+        assert manager.hear() == {"READY": "1", "STATUS": "house serves"}
+        node.process.terminate()
+        heard = manager.until(STOPPING="1")
+        assert heard[-1]["STATUS"] == "house stops"
+        assert not any("WATCHDOG" in one for one in heard)
+        assert node.process.wait(60) == 0
+
+
+def test_fed_while_all_answer(fed):
+    _, manager = fed
+    for _ in range(5):
+        manager.until(WATCHDOG="1")
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_not_fed_while_a_process_hangs(fed, name):
+    """SIGSTOP: the process lives, holds its doors open and does nothing. The
+    parent goes on, as its reload shows, but feeds no more; SIGCONT, and it
+    does again."""
+    node, manager = fed
+    pid = node.pids()[name]
+    manager.until(WATCHDOG="1")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        manager.until(STATUS=f"{name} does not answer")
+        for _ in range(2):
+            os.kill(node.process.pid, signal.SIGHUP)
+            for one in manager.until(READY="1"):
+                assert "WATCHDOG" not in one
+        assert manager.hear(2 * WATCHDOG) is None
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    heard = manager.until(WATCHDOG="1")
+    assert any("house serves" in one.get("STATUS", "") for one in heard)
+    assert node.pids()[name] == pid
+    assert f"process_silent process={name}" in node.log()
+    assert f"process_answers process={name}" in node.log()
+
+
+def test_fed_again_when_a_dead_process_was_started_again(fed):
+    node, manager = fed
+    manager.until(WATCHDOG="1")
+    os.kill(node.pids()["mesh"], signal.SIGKILL)
+    manager.until(STATUS="mesh died")
+    heard = manager.until(STATUS="house serves")
+    assert not any("WATCHDOG" in one for one in heard)
+    manager.until(WATCHDOG="1")
+
+
+def test_watchdog_of_another_process_is_not_ours():
+    with Manager(WATCHDOG) as manager, \
+            Node("house", environment={**manager.environment,
+                                       "WATCHDOG_PID": "1"}) as node:
+        manager.until(READY="1")
+        os.kill(node.process.pid, signal.SIGTERM)
+        assert not any("WATCHDOG" in one for one in
+                       manager.until(STOPPING="1"))
+
+
+def test_reload_is_told(fed):
+    """RELOADING=1 with its time, then READY=1; a file that is refused shows
+    in the status until one is taken."""
+    node, manager = fed
+    good = node.config.read_text()
+    try:
+        node.config.write_text(good + "no such word\n")
+        os.kill(node.process.pid, signal.SIGHUP)
+        reloading = manager.until(RELOADING="1")[-1]
+        assert int(reloading["MONOTONIC_USEC"]) > 0
+        line = len(good.splitlines()) + 1
+        assert f"configuration refused: {node.config}:{line}: " in \
+            manager.until(READY="1")[-1]["STATUS"]
+        manager.until(WATCHDOG="1")
+    finally:
+        node.config.write_text(good)
+    assert node.ctl("reload")["ok"]
+    manager.until(RELOADING="1")
+    assert manager.until(READY="1")[-1]["STATUS"] == "house serves"
+
+
+def test_locked_is_told():
+    with Manager(WATCHDOG) as manager:
+        node = Node("house", environment=manager.environment)
+        try:
+            passphrase = (node.config.parent / "passphrase").read_text()
+            node.config.write_text("".join(
+                line + "\n" for line in node.config.read_text().splitlines()
+                if "passphrase file" not in line))
+            node.spawn()
+            manager.until(STATUS="house is locked: hermesctl unlock")
+            node.ctl("unlock", stdin=passphrase)
+            manager.until(STATUS="house serves")
+        finally:
+            node.destroy()
