@@ -179,6 +179,8 @@ lint: deps
 # --- installation ---------------------------------------------------------
 MANDIR ?=	$(PREFIX)/share/man
 MAN :=		$(wildcard man/*.[0-9])
+BASHCOMPDIR ?=	$(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?=	$(PREFIX)/share/zsh/site-functions
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin \
@@ -194,6 +196,10 @@ install: all
 	install -m 644 etc/hermesd.conf.sample etc/hermesd.service \
 	    etc/hermes.sysusers etc/hermes.tmpfiles \
 	    $(DESTDIR)$(PREFIX)/share/hermes/examples
+	install -d $(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR)
+	install -m 644 etc/completion/hermesctl.bash \
+	    $(DESTDIR)$(BASHCOMPDIR)/hermesctl
+	install -m 644 etc/completion/_hermesctl $(DESTDIR)$(ZSHCOMPDIR)
 	for page in $(MAN); do \
 		section=$${page##*.}; \
 		install -d $(DESTDIR)$(MANDIR)/man$$section; \
@@ -205,6 +211,8 @@ uninstall:
 	    $(DESTDIR)$(PREFIX)/sbin/hermesctl $(DESTDIR)$(PREFIX)/bin/hermes \
 	    $(DESTDIR)$(PREFIX)/lib/libhermes.a \
 	    $(DESTDIR)$(PREFIX)/include/hermes.h
+	rm -f $(DESTDIR)$(BASHCOMPDIR)/hermesctl \
+	    $(DESTDIR)$(ZSHCOMPDIR)/_hermesctl
 	rm -rf $(DESTDIR)$(PREFIX)/share/hermes
 	for page in $(MAN); do \
 		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \

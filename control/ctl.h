@@ -148,6 +148,7 @@ void ctl_print_json(const json_t *value);
 
 /* --- commands ------------------------------------------------------------ */
 
+extern const struct ctl_word ctl_commands[];   /* ctl_commands.c */
 extern const struct ctl_word ctl_show_words[]; /* ctl_show.c */
 int ctl_show(struct ctl *ctl, int argc, char *argv[]);
 int ctl_show_tickets(struct ctl *ctl, int argc, char *argv[]);
@@ -164,7 +165,8 @@ int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
 int ctl_monitor(struct ctl *ctl, int argc, char *argv[]); /* ctl_monitor.c */
 int ctl_top(struct ctl *ctl, int argc, char *argv[]);     /* ctl_top.c */
 int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
-int ctl_backup(struct ctl *ctl, int argc, char *argv[]); /* ctl_backup.c */
+int ctl_complete(struct ctl *ctl, int argc, char *argv[]); /* ctl_complete.c */
+int ctl_backup(struct ctl *ctl, int argc, char *argv[]);   /* ctl_backup.c */
 int ctl_restore(struct ctl *ctl, int argc, char *argv[]);
 int ctl_rekey(struct ctl *ctl, int argc, char *argv[]); /* ctl_rekey.c */
 int ctl_init(struct ctl *ctl, int argc, char *argv[]);  /* ctl_init.c */

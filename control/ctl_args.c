@@ -20,6 +20,24 @@ ctl_option_find(const struct ctl_option *options, const char *arg)
 	return (NULL);
 }
 
+/* Complain about arg and list what it may be. */
+static void
+ctl_option_error(const struct ctl_option *options,
+    const struct ctl_option *common, const char *arg)
+{
+	char list[256] = "";
+
+	for (; options->name != NULL; options++) {
+		(void)strlcat(list, " ", sizeof(list));
+		(void)strlcat(list, options->name, sizeof(list));
+	}
+	for (; common->name != NULL; common++) {
+		(void)strlcat(list, " ", sizeof(list));
+		(void)strlcat(list, common->name, sizeof(list));
+	}
+	ctl_warn("%s: unknown option; known are:%s", arg, list);
+}
+
 /* Take the option at argv[*i], and its value. 0, or -1 after a complaint. */
 static int
 ctl_option_take(struct ctl *ctl, const struct ctl_option *options, int argc,
@@ -37,8 +55,12 @@ ctl_option_take(struct ctl *ctl, const struct ctl_option *options, int argc,
 
 	if ((option = ctl_option_find(common, arg)) == NULL)
 		option = ctl_option_find(options, arg);
-	if (option == NULL || (equal != NULL && option->value == NULL)) {
-		ctl_warn("%s: unknown option", arg);
+	if (option == NULL) {
+		ctl_option_error(options, common, arg);
+		return (-1);
+	}
+	if (equal != NULL && option->value == NULL) {
+		ctl_warn("%s: it takes no value", arg);
 		return (-1);
 	}
 	if (option->flag != NULL)

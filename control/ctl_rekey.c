@@ -131,7 +131,8 @@ rekey_request(int count, char *argv[])
 		return (json_pack(
 		    "{s:s s:s}", "command", "rekey", "chat", argv[1]));
 	if (count == 2) {
-		ctl_warn("%s: neither chat nor app", argv[0]);
+		ctl_warn("%s: unknown; before %s may be chat or app", argv[0],
+		    argv[1]);
 		return (NULL);
 	}
 	if (strcmp(argv[0], "all") == 0)

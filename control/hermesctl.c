@@ -1,7 +1,6 @@
 /*
  * hermesctl(8): the operator's program. It runs with the rights of who calls
- * it; the daemon decides by uid what it may do. Here: the global options and
- * the table of commands.
+ * it; the daemon decides by uid what it may do. Here: the global options.
  */
 
 #include <signal.h>
@@ -11,52 +10,12 @@
 
 #include "control/ctl.h"
 
-static const struct ctl_word mesh_words[] = {
-	{ "create", "", ctl_mesh_create, NULL },
-	{ "revoke", "NODE", ctl_mesh_revoke, NULL },
-	{ NULL, NULL, NULL, NULL },
-};
-
-static const struct ctl_word ticket_words[] = {
-	{ "list", "", ctl_show_tickets, NULL },
-	{ "revoke", "ID", ctl_ticket_revoke, NULL },
-	{ NULL, NULL, NULL, NULL },
-};
-
-static const struct ctl_word words[] = {
-	{ "backup", "FILE [--force]", ctl_backup, NULL },
-	{ "drain", "", ctl_stop, NULL },
-	{ "erase", "--now", ctl_erase, NULL },
-	{ "init",
-	    "[-n node] [-d dir] [-l addr:port] [-m addr:port] "
-	    "[-a addr:port]",
-	    ctl_init, NULL },
-	{ "join", "TICKET | -", ctl_join, NULL },
-	{ "mesh", "create | revoke NODE", NULL, mesh_words },
-	{ "monitor", "", ctl_monitor, NULL },
-	{ "rekey", "CHAT | app APP | all [--wait] | tls", ctl_rekey, NULL },
-	{ "reload", "", ctl_reload, NULL },
-	{ "restore", "FILE [--force]", ctl_restore, NULL },
-	{ "show",
-	    "[apps | certificate | chats | metrics | nodes | "
-	    "ratchets |\n      sessions | summary | tickets | tielines] "
-	    "[--full]",
-	    ctl_show, ctl_show_words },
-	{ "status", "", ctl_status, NULL },
-	{ "stop", "", ctl_stop, NULL },
-	{ "ticket", "[--ttl 1h] [--uses N] | list | revoke ID", ctl_ticket,
-	    ticket_words },
-	{ "top", "[--interval 1s] [--count N]", ctl_top, NULL },
-	{ "unlock", "", ctl_unlock, NULL },
-	{ NULL, NULL, NULL, NULL },
-};
-
 static int
 usage(void)
 {
 	(void)fprintf(stderr, "usage: hermesctl [-j] [-s socket] "
 			      "[-t seconds] command [argument ...]\n");
-	(void)ctl_word_error(words, "", stderr);
+	(void)ctl_word_error(ctl_commands, "", stderr);
 	return (CTL_USAGE);
 }
 
@@ -67,9 +26,9 @@ run(struct ctl *ctl, int argc, char *argv[])
 	const struct ctl_word *word, *second;
 	size_t matches;
 
-	word = ctl_word_find(words, argv[0], &matches);
+	word = ctl_word_find(ctl_commands, argv[0], &matches);
 	if (word == NULL)
-		return (ctl_word_error(words, argv[0], stderr));
+		return (ctl_word_error(ctl_commands, argv[0], stderr));
 	argc--;
 	argv++;
 	if (word->next != NULL && argc > 0 && argv[0][0] != '-') {

@@ -113,8 +113,22 @@ def test_words_may_be_shortened(mesh, short, long):
 def test_wrong_words_list_what_is_possible(mesh, words, listed):
     run = mesh[0].ctl_run(*words.split())
     assert run.returncode == USAGE
+    assert words == "mesh" or f" {words.split()[-1]}: " in run.stderr
     assert listed <= {line.split()[0] for line in run.stderr.splitlines()
                       if line.startswith("  ")}
+
+
+@pytest.mark.parametrize("words,word,listed", [
+    ("ticket --tt 1h", "--tt", ["--ttl", "--uses", "--full", "--json"]),
+    ("rekey all --what", "--what", ["--wait"]),
+    ("init -x", "-x", ["-n", "-d", "-l", "-m", "-a"]),
+    ("rekey chats one", "chats", ["chat", "app"]),
+    ("-y show", "-- 'y'", ["-j", "-s", "-t"]),
+])
+def test_wrong_options_list_what_is_possible(mesh, words, word, listed):
+    run = mesh[0].ctl_run(*words.split())
+    assert run.returncode == USAGE
+    assert word in run.stderr and all(one in run.stderr for one in listed)
 
 
 @pytest.mark.parametrize("words", [
