@@ -58,8 +58,7 @@ config_set_place(
 	return (&parser->set[i]);
 }
 
-/* An endpoint "host:port" or "[v6]:port", or "". */
-static int
+int
 config_endpoint_valid(const char *text)
 {
 	const char *colon = strrchr(text, ':');
@@ -242,7 +241,8 @@ config_print(const struct config *config, struct buffer *out)
 	    config_value_quote(config->node_id, out) == -1 ||
 	    config_put(out, "\n") == -1 ||
 	    config_print_listeners(config, out) == -1 ||
-	    config_print_certificate(config, out) == -1)
+	    config_print_certificate(config, out) == -1 ||
+	    config_print_peers(config, out) == -1)
 		return (-1);
 	for (i = 0; i < config_knob_count; i++) {
 		knob = &config_knobs[i];

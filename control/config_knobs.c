@@ -73,6 +73,7 @@ const struct knob config_knobs[] = { OTHER("", "node %", 0, config_set_node),
 	TEXT("", "advertise app %", KNOB_TEXT, advertise_app, ""),
 	TEXT("", "advertise mesh %", KNOB_TEXT, advertise_mesh, ""),
 	OTHER("", "certificate % key %", 0, config_set_certificate),
+	OTHER("", "peer % address % key %", 0, config_set_peer),
 	CHOICE("", "app compat %", app_compat_v1, 0, "off v1"),
 	CHOICE("", "admin apps %", admin_apps, 0, "no yes"),
 	CHOICE("", "admin ids %", admin_full_ids, 0, "short full"),
@@ -231,7 +232,7 @@ config_set_certificate(struct config_parser *parser, const struct knob *knob,
  */
 static size_t
 config_match(const struct config_words *words, size_t at, const char *pattern,
-    const struct config_word *values[2], size_t *same)
+    const struct config_word *values[CONFIG_VALUES], size_t *same)
 {
 	const struct config_word *word;
 	size_t n, length, value = 0;
@@ -276,7 +277,7 @@ static void
 config_unknown(
     struct config_parser *parser, const char *block, size_t at, size_t most)
 {
-	const struct config_word *values[2], *word;
+	const struct config_word *values[CONFIG_VALUES], *word;
 	char known[384] = "", usage[96];
 	size_t i, same, length;
 
@@ -330,7 +331,8 @@ config_apply(struct config_parser *parser, size_t knob_index, size_t at,
 	char usage[96], text[CONFIG_PATH_SIZE + 16];
 
 	config_usage(knob, usage, sizeof(usage));
-	if (knob->set != config_set_listen && set->line != 0) {
+	if (knob->set != config_set_listen && knob->set != config_set_peer &&
+	    set->line != 0) {
 		config_error(parser, line, "\"%s\" was set already, at %s",
 		    usage, config_place_text(text, set));
 		return;
@@ -348,7 +350,8 @@ config_apply(struct config_parser *parser, size_t knob_index, size_t at,
 void
 config_statements(struct config_parser *parser, const char *block)
 {
-	const struct config_word *values[2], *best_values[2];
+	const struct config_word *values[CONFIG_VALUES];
+	const struct config_word *best_values[CONFIG_VALUES];
 	size_t at, i, taken, same, best, best_taken;
 	size_t most;
 

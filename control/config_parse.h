@@ -13,9 +13,10 @@
 
 #include "control/config.h"
 
-#define CONFIG_WORDS 64 /* in one run of statements */
-#define CONFIG_DEPTH 8  /* of includes */
-#define CONFIG_KNOBS 64 /* at most */
+#define CONFIG_WORDS  64 /* in one run of statements */
+#define CONFIG_DEPTH  8  /* of includes */
+#define CONFIG_KNOBS  64 /* at most */
+#define CONFIG_VALUES 3  /* of one knob */
 
 struct buffer;
 
@@ -151,6 +152,18 @@ int config_listen_default(
 int config_listen_control(struct config_parser *parser);
 /* The port of a listener's address. */
 uint16_t config_listen_port(const struct config_listener *listener);
+
+/* --- config_peer.c ------------------------------------------------------- */
+
+int config_set_peer(struct config_parser *parser, const struct knob *knob,
+    const struct config_word *const *values);
+/* Append the peers, a statement each. 0, or -1 with errno. */
+int config_print_peers(const struct config *config, struct buffer *out);
+
+/* --- config.c ------------------------------------------------------------ */
+
+/* 1 when text is "host:port" or "[v6]:port", or empty. */
+int config_endpoint_valid(const char *text);
 
 /* --- parse.y ------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@
 #define CONFIG_LISTENERS 8 /* of each kind */
 #define CONFIG_PATH_SIZE 256
 #define CONFIG_NAME_SIZE 128
+#define CONFIG_PEERS     64 /* nodes that need no ticket */
 
 enum listener_kind {
 	LISTEN_APP,     /* AppRouter, gRPC over TLS: router */
@@ -69,6 +70,13 @@ struct config_keystore {
 	int64_t chat_idle;      /* ns after which a chat expires */
 };
 
+/* Another node of a fixed installation, as the operator knows it. */
+struct config_peer {
+	char node_id[NODE_ID_SIZE];
+	char endpoint[ENDPOINT_SIZE]; /* "host:port" */
+	uint8_t node_key[KEY_SIZE];   /* its identity */
+};
+
 struct config {
 	char node_id[NODE_ID_SIZE];
 	struct config_listener listen[LISTEN_KINDS][CONFIG_LISTENERS];
@@ -85,7 +93,8 @@ struct config {
 	uint32_t admin_full_ids;
 	uint32_t log_level;       /* enum log_level */
 	uint32_t own_certificate; /* operator's, for apps */
-	uint32_t zero;
+	uint32_t peer_count;
+	struct config_peer peers[CONFIG_PEERS];
 	char control_socket[CONFIG_PATH_SIZE];
 	char certificate[CONFIG_PATH_SIZE];
 	char certificate_key[CONFIG_PATH_SIZE];
