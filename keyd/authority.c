@@ -315,7 +315,8 @@ authority_expire(struct store *store, int64_t now)
 
 /* Whether a name and a key may go together, by what was issued before. */
 struct name_search {
-	const struct ipc_redeem *redeem;
+	const char *node_id;
+	const uint8_t *node_key;
 	enum redeem_result result;
 	int found;
 	struct name_record record; /* of that name */
@@ -335,15 +336,16 @@ search_name(void *arg, const uint8_t *name, size_t name_length,
 		errno = EINVAL;
 		return (-1);
 	}
-	same_name = strcmp(record.node_id, search->redeem->node_id) == 0;
-	same_key =
-	    memcmp(record.node_key, search->redeem->node_key, KEY_SIZE) == 0;
+	same_name = strcmp(record.node_id, search->node_id) == 0;
+	same_key = memcmp(record.node_key, search->node_key, KEY_SIZE) == 0;
 	if (same_name) {
 		search->found = 1;
 		search->record = record;
 	}
 	if (same_key && record.revoked_at != 0)
 		search->result = REDEEM_REVOKED;
+	else if (same_name && record.revoked_at != 0)
+		return (0); /* a dead node's: free for the one in its place */
 	else if (same_name != same_key && search->result == REDEEM_OK)
 		search->result = REDEEM_NAME_TAKEN;
 	return (0);
@@ -354,16 +356,60 @@ static enum redeem_result
 name_allowed(const struct identity *identity, struct store *store,
     struct name_search *search)
 {
-	const struct ipc_redeem *redeem = search->redeem;
-
 	/* Our own name and key were never issued: they are ours. */
-	if (strcmp(redeem->node_id, identity->node_id) == 0 ||
-	    memcmp(redeem->node_key, identity->node_key, KEY_SIZE) == 0)
+	if (strcmp(search->node_id, identity->node_id) == 0 ||
+	    memcmp(search->node_key, identity->node_key, KEY_SIZE) == 0)
 		return (REDEEM_NAME_TAKEN);
+	/* Revoked, and its name has gone to another since. */
+	switch (revoked_find(store, search->node_key)) {
+	case 1:
+		return (REDEEM_REVOKED);
+	case -1:
+		return (0);
+	}
 	search->result = REDEEM_OK;
 	if (store_walk(store, STORE_NAME, search_name, search) == -1)
 		return (0);
 	return (search->result);
+}
+
+static void sign_revocation(const struct identity *, const struct name_record *,
+    struct ipc_revocation *);
+
+/*
+ * Certify name and key, which are allowed to go together, in the transaction
+ * that the caller began; ticket: hash of its secret, or NULL. The revoked
+ * holder that the name had before is remembered by its key. 0 or -1: aborted.
+ */
+static int
+certify(struct identity *identity, struct store *store,
+    const struct name_search *search, const uint8_t *ticket, int64_t not_after,
+    struct certificate *certificate)
+{
+	struct name_record record = { .serial = 0 };
+	struct ipc_revocation revocation;
+
+	if (search->found && search->record.revoked_at != 0) {
+		sign_revocation(identity, &search->record, &revocation);
+		if (revoked_put(store, &revocation) == -1)
+			goto fail;
+	}
+	identity_issue(identity, certificate, search->node_id, search->node_key,
+	    not_after);
+	(void)strlcpy(record.node_id, search->node_id, NODE_ID_SIZE);
+	memcpy(record.node_key, search->node_key, KEY_SIZE);
+	if (ticket != NULL)
+		memcpy(record.ticket, ticket, KEY_SIZE);
+	record.serial = certificate->serial;
+	if (put_name(store, &record) == -1 ||
+	    finish(store, identity_put_counters(identity, store)) == -1)
+		goto fail;
+	log_info("node_certified", "node=%s serial=%llu", search->node_id,
+	    (unsigned long long)certificate->serial);
+	return (0);
+fail:
+	store_abort(store);
+	return (-1);
 }
 
 void
@@ -371,12 +417,10 @@ authority_redeem(struct identity *identity, struct store *store,
     const struct ipc_redeem *redeem, int64_t now, int64_t lifetime,
     struct ipc_redeemed *out)
 {
-	struct name_search search = { .redeem = redeem };
-	struct name_record *record = &search.record;
+	struct name_search search = { .node_id = redeem->node_id,
+		.node_key = redeem->node_key };
 	struct ticket_record ticket;
-	struct certificate certificate;
 	uint8_t hash[KEY_SIZE];
-	int again;
 
 	out->id = redeem->id;
 	out->result = REDEEM_NOT_AUTHORITY;
@@ -395,30 +439,59 @@ authority_redeem(struct identity *identity, struct store *store,
 		return;
 	}
 	/* The answer to the same use got lost: the use counts once. */
-	again = search.found && memcmp(record->ticket, hash, KEY_SIZE) == 0;
-	if (!again && ticket.uses == 0) {
+	if (!search.found ||
+	    memcmp(search.record.node_key, redeem->node_key, KEY_SIZE) != 0 ||
+	    memcmp(search.record.ticket, hash, KEY_SIZE) != 0) {
 		out->result = REDEEM_UNKNOWN;
-		return;
-	}
-	if (!again)
+		if (ticket.uses == 0)
+			return;
 		ticket.uses--;
-	identity_issue(identity, &certificate, redeem->node_id,
-	    redeem->node_key, now + lifetime);
-	memset(record, 0, sizeof(*record));
-	(void)strlcpy(record->node_id, redeem->node_id, NODE_ID_SIZE);
-	memcpy(record->node_key, redeem->node_key, KEY_SIZE);
-	memcpy(record->ticket, hash, KEY_SIZE);
-	record->serial = certificate.serial;
-	if (put_ticket(store, hash, &ticket) == -1 ||
-	    put_name(store, record) == -1 ||
-	    finish(store, identity_put_counters(identity, store)) == -1) {
+	}
+	out->result = REDEEM_OK;
+	if (put_ticket(store, hash, &ticket) == -1) {
 		store_abort(store);
 		out->result = REDEEM_UNKNOWN;
+	} else if (certify(identity, store, &search, hash, now + lifetime,
+		       &out->certificate) == -1)
+		out->result = REDEEM_UNKNOWN;
+}
+
+/* Does the operator's configuration name this node and its key? */
+static int
+is_listed(const struct config *config, const char *node_id,
+    const uint8_t node_key[KEY_SIZE])
+{
+	size_t i;
+
+	for (i = 0; i < config->peer_count && i < CONFIG_PEERS; i++)
+		if (strcmp(config->peers[i].node_id, node_id) == 0 &&
+		    memcmp(config->peers[i].node_key, node_key, KEY_SIZE) == 0)
+			return (1);
+	return (0);
+}
+
+void
+authority_admit(struct identity *identity, struct store *store,
+    const struct ipc_admit *admit, const struct config *config, int64_t now,
+    struct ipc_redeemed *out)
+{
+	struct name_search search = { .node_id = admit->node_id,
+		.node_key = admit->node_key };
+
+	out->id = admit->id;
+	out->result = REDEEM_NOT_AUTHORITY;
+	if (!identity->authority)
 		return;
-	}
-	out->certificate = certificate;
-	log_info("node_certified", "node=%s serial=%llu", redeem->node_id,
-	    (unsigned long long)certificate.serial);
+	out->result = REDEEM_UNKNOWN;
+	if (memchr(admit->node_id, '\0', NODE_ID_SIZE) == NULL ||
+	    !is_listed(config, admit->node_id, admit->node_key))
+		return;
+	out->result = name_allowed(identity, store, &search);
+	if (out->result == 0 ||
+	    (out->result == REDEEM_OK && certify(identity, store, &search, NULL,
+					     now + config->membership_lifetime,
+					     &out->certificate) == -1))
+		out->result = REDEEM_UNKNOWN;
 }
 
 void

@@ -35,12 +35,19 @@ void authority_redeem(struct identity *identity, struct store *store,
     const struct ipc_redeem *redeem, int64_t now, int64_t lifetime,
     struct ipc_redeemed *out);
 
+/* Certify a node that a peer line of the configuration names, with its key.
+ * It may ask again and gets another certificate. */
+void authority_admit(struct identity *identity, struct store *store,
+    const struct ipc_admit *admit, const struct config *config, int64_t now,
+    struct ipc_redeemed *out);
+
 /* Certify a member anew that shows a certificate of ours, in time. */
 void authority_renew(struct identity *identity, struct store *store,
     const struct ipc_renew *renew, int64_t now, int64_t lifetime,
     struct ipc_redeemed *out);
 
-/* Revoke a node by name. 0, or -1 with errno EPERM, ENOENT (no such name),
+/* Revoke a node by name; its key stays out for good, its name is free for
+ * another key. 0, or -1 with errno EPERM, ENOENT (no such name),
  * EINVAL (this node itself) or the store's. */
 int authority_revoke(struct identity *identity, struct store *store,
     const char *node_id, int64_t now, struct ipc_revocation *revocation);
@@ -53,10 +60,13 @@ int authority_revocations(struct identity *identity, struct store *store,
 void authority_expire(struct store *store, int64_t now);
 
 /*
- * Revocations that other nodes told of, on every node but the authority,
- * which has its own. save: 1 when it is new, 0, or -1 with errno EACCES (not
- * our authority's word) or the store's.
+ * Revocations by key: on every node those that other nodes told of, on the
+ * authority those whose name another node has now. save: 1 when it is new, 0,
+ * or -1 with errno EACCES (not our authority's word) or the store's. put:
+ * unchecked, in the caller's transaction; 0 or -1. find: 1, 0 or -1.
  */
+int revoked_put(struct store *store, const struct ipc_revocation *revocation);
+int revoked_find(struct store *store, const uint8_t node_key[KEY_SIZE]);
 int revoked_save(const struct identity *identity, struct store *store,
     const struct ipc_revocation *revocation);
 int revoked_walk(struct store *store,

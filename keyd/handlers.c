@@ -420,6 +420,19 @@ handle_redeem(void *arg, const struct ipc_message *message)
 }
 
 static void
+handle_admit(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_admit *admit = message->payload;
+	struct ipc_redeemed answer = { .id = admit->id,
+		.result = REDEEM_NOT_AUTHORITY };
+
+	if (keyd.chats != NULL)
+		authority_admit(&keyd.identity, keyd.store, admit,
+		    proc_config(), clock_wall(), &answer);
+	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+}
+
+static void
 handle_renew(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_renew *renew = message->payload;
@@ -525,6 +538,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_CHALLENGE] = handle_challenge,
 	[IPC_STATEMENT] = handle_statement,
 	[IPC_REDEEM] = handle_redeem,
+	[IPC_ADMIT] = handle_admit,
 	[IPC_RENEW] = handle_renew,
 	[IPC_MEMBERSHIP] = handle_membership,
 	[IPC_PEER_SAVE] = handle_peer_save,

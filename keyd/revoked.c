@@ -35,26 +35,39 @@ revoked_verify(
 }
 
 int
-revoked_save(const struct identity *identity, struct store *store,
-    const struct ipc_revocation *revocation)
+revoked_put(struct store *store, const struct ipc_revocation *revocation)
 {
 	uint8_t bytes[REVOKED_SIZE];
 	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
-	size_t length;
 
-	if (revoked_verify(identity, revocation) == -1)
-		return (-1);
-	if (store_get(store, STORE_REVOKED, revocation->node_key, KEY_SIZE,
-		bytes, sizeof(bytes), &length) == 1)
-		return (0);
 	encode_bytes(&e, revocation->node_id, NODE_ID_SIZE);
 	encode_bytes(&e, revocation->node_key, KEY_SIZE);
 	encode_u64(&e, revocation->serial);
 	encode_u64(&e, (uint64_t)revocation->revoked_at);
 	encode_bytes(&e, revocation->signature, SIGNATURE_SIZE);
-	if (store_put(store, STORE_REVOKED, revocation->node_key, KEY_SIZE,
-		bytes, e.length) == 0 &&
-	    store_commit(store, 1) == 0)
+	return (store_put(store, STORE_REVOKED, revocation->node_key, KEY_SIZE,
+	    bytes, e.length));
+}
+
+int
+revoked_find(struct store *store, const uint8_t node_key[KEY_SIZE])
+{
+	uint8_t bytes[REVOKED_SIZE];
+	size_t length;
+
+	return (store_get(store, STORE_REVOKED, node_key, KEY_SIZE, bytes,
+	    sizeof(bytes), &length));
+}
+
+int
+revoked_save(const struct identity *identity, struct store *store,
+    const struct ipc_revocation *revocation)
+{
+	if (revoked_verify(identity, revocation) == -1)
+		return (-1);
+	if (revoked_find(store, revocation->node_key) == 1)
+		return (0);
+	if (revoked_put(store, revocation) == 0 && store_commit(store, 1) == 0)
 		return (1);
 	store_abort(store);
 	return (-1);

@@ -153,6 +153,14 @@ enum redeem_result {
 	REDEEM_REVOKED
 };
 
+/* A node without a ticket proved that name and key; keyd of the authority
+ * certifies them if a peer line names both. Answered by REDEEMED. */
+struct ipc_admit {
+	uint64_t id;
+	char node_id[NODE_ID_SIZE];
+	uint8_t node_key[KEY_SIZE];
+};
+
 /* A member shows its certificate, still good, to have a later one. Answered
  * by REDEEMED. */
 struct ipc_renew {

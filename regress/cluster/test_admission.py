@@ -319,9 +319,43 @@ def test_revoked_node_is_out():
               gamma.http("/readyz")[1])
         for node in (alpha, beta):
             assert state(node, "gamma") == "revoked"
-        # Its name is not given to another key.
+
+
+def test_name_of_a_revoked_node_goes_to_the_one_in_its_place():
+    """A dead node replaced: revoke it, and a new machine has its name. The
+    old key stays out everywhere, also after restarts; the new one chats."""
+    with Mesh(3) as three:
+        alpha, beta, gamma = three.nodes
+        gamma.sigkill()
         twin = Node("gamma").start()
         try:
-            assert "has this node's name" in refused(twin, ticket(alpha))
+            text = ticket(alpha)
+            assert "has this node's name" in refused(twin, text)
+            alpha.ctl("mesh", "revoke", "gamma")
+            twin.ctl("join", text)
+            for node in (alpha, beta, twin):
+                wait_alive(node, 3)
+            gamma.spawn()
+            until("the old gamma is alone", lambda:
+                  "no mesh member reachable" in gamma.http("/readyz")[1])
+            assert not gamma.ctl("join", ticket(alpha), ok=False)["ok"]
+            for node in (alpha, beta):
+                node.sigkill()
+                node.start()
+            for node in (alpha, beta):
+                wait_alive(node, 3)
+                rows = {row["node_key"]: row["state"] for row in
+                        node.show("nodes") if row["node_id"] == "gamma"}
+                assert sorted(rows.values()) == ["alive", "revoked"]
+                own = twin.ctl("show")["summary"]["node_key"]
+                assert rows[own] == "alive"
+            three.nodes.append(twin)
+            with Talk([beta, twin], "twin", 50) as talk:
+                talk.finish()
+            # The new one can be revoked as the old one was.
+            alpha.ctl("mesh", "revoke", "gamma")
+            until("revoked too", lambda: [
+                row["state"] for row in beta.show("nodes")
+                if row["node_id"] == "gamma"] == ["revoked"] * 2)
         finally:
             twin.destroy()

@@ -379,6 +379,75 @@ START_TEST(a_revoked_node_stays_out)
 	    authority_revocations(&me, store, count_revocation), 0);
 	ck_assert_int_eq(revocations, 1);
 	ck_assert_mem_eq(&revoked, &revocation, sizeof(revoked));
+	/* Its name goes to the node in its place, its key stays out. */
+	ck_assert_int_eq(redeem("beta", 3, NOW), REDEEM_OK);
+	ck_assert_int_eq(redeem("beta", 4, NOW), REDEEM_NAME_TAKEN);
+	reload();
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_REVOKED);
+	ck_assert_int_eq(redeem("other", 2, NOW), REDEEM_REVOKED);
+	revocations = 0;
+	ck_assert_int_eq(
+	    authority_revocations(&me, store, count_revocation), 0);
+	ck_assert_int_eq(revocations, 0);
+	ck_assert_int_eq(revoked_walk(store, count_revocation), 0);
+	ck_assert_int_eq(revocations, 1);
+	ck_assert_mem_eq(&revoked, &revocation, sizeof(revoked));
+	/* And so again with the next one. */
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	ck_assert_int_eq(redeem("beta", 3, NOW), REDEEM_REVOKED);
+	ck_assert_int_eq(redeem("beta", 5, NOW), REDEEM_OK);
+	revocations = 0;
+	ck_assert_int_eq(revoked_walk(store, count_revocation), 0);
+	ck_assert_int_eq(revocations, 2);
+}
+END_TEST
+
+static enum redeem_result
+admit(const struct config *config, const char *node_id, uint8_t key)
+{
+	struct ipc_admit question = { .id = 4 };
+	struct ipc_redeemed answer = { 0 };
+
+	(void)strlcpy(question.node_id, node_id, NODE_ID_SIZE);
+	memset(question.node_key, key, KEY_SIZE);
+	authority_admit(&me, store, &question, config, NOW, &answer);
+	ck_assert_uint_eq(answer.id, 4);
+	if (answer.result == REDEEM_OK)
+		ck_assert_int_eq(certificate_verify(&answer.certificate,
+				     me.authority_key, NOW),
+		    0);
+	return ((enum redeem_result)answer.result);
+}
+
+/* Name and key, both as the operator wrote them. */
+START_TEST(peer_lines_admit)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	struct ipc_revocation revocation;
+
+	config->membership_lifetime = DAY;
+	config->peer_count = 2;
+	(void)strlcpy(config->peers[0].node_id, "beta", NODE_ID_SIZE);
+	memset(config->peers[0].node_key, 2, KEY_SIZE);
+	(void)strlcpy(config->peers[1].node_id, "alpha", NODE_ID_SIZE);
+	memset(config->peers[1].node_key, 3, KEY_SIZE);
+	ck_assert_int_eq(admit(config, "beta", 2), REDEEM_NOT_AUTHORITY);
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	ck_assert_int_eq(admit(config, "gamma", 2), REDEEM_UNKNOWN);
+	ck_assert_int_eq(admit(config, "beta", 3), REDEEM_UNKNOWN);
+	ck_assert_int_eq(admit(config, "beta", 2), REDEEM_OK);
+	ck_assert_int_eq(admit(config, "beta", 2), REDEEM_OK);
+	/* This node's own name, whatever the line says. */
+	ck_assert_int_eq(admit(config, "alpha", 3), REDEEM_NAME_TAKEN);
+	make_ticket(9);
+	ck_assert_int_eq(redeem("beta", 7, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	ck_assert_int_eq(admit(config, "beta", 2), REDEEM_REVOKED);
+	config->peer_count = 0;
+	ck_assert_int_eq(admit(config, "beta", 2), REDEEM_UNKNOWN);
+	free(config);
 }
 END_TEST
 
@@ -681,6 +750,7 @@ main(void)
 	tcase_add_test(tcase, membership_is_checked);
 	tcase_add_test(tcase, l17_a_name_belongs_to_a_key);
 	tcase_add_test(tcase, a_revoked_node_stays_out);
+	tcase_add_test(tcase, peer_lines_admit);
 	tcase_add_test(tcase, memberships_are_renewed);
 	tcase_add_test(tcase, tickets_are_listed_and_revoked);
 	tcase_add_test(tcase, peers_are_members_of_our_mesh);
