@@ -1,7 +1,9 @@
 /*
- * mesh, unprivileged; node bytes are hostile. Joining a mesh with a ticket:
+ * mesh, unprivileged; node bytes are hostile. Joining a mesh: with a ticket,
  * its endpoints in turn, each one's node key checked by TLS before the
- * ticket's secret is shown, then the certificate to keyd. See join.h.
+ * ticket's secret is shown; or through the peers of the configuration, whose
+ * keys the operator wrote there and who say which mesh it is. Then the
+ * certificate goes to keyd. See join.h.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "mesh/backoff.h"
 #include "mesh/join.h"
 #include "mesh/members.h"
 #include "mesh/mesh.h"
@@ -25,13 +28,17 @@
 #define REFERRALS_MAX 4
 #define CALL_TIMEOUT  (10 * CLOCK_SECOND)
 #define KEYD_TIMEOUT  10 /* s, for the new identity */
+#define RETRY_FIRST   CLOCK_SECOND
+#define RETRY_MOST    (60 * CLOCK_SECOND)
 
 /* At most one at a time. */
 static struct join {
 	int busy;
 	int held;    /* until the own descriptor is signed */
+	int listed;  /* through peer lines, without a ticket */
 	uint64_t id; /* control's */
 	struct ticket ticket;
+	int authority_known;             /* in ticket.authority */
 	uint32_t next;                   /* endpoint to try */
 	struct ticket_endpoint at;       /* the one tried */
 	struct ticket_endpoint referral; /* try this first, if set */
@@ -46,6 +53,12 @@ static struct join {
 	struct Nodemesh__V1__JoinResponse *response;
 	char error[192]; /* of the last endpoint */
 } join;
+
+/* When to go through the peer lines again. */
+static struct {
+	int64_t next_try; /* monotonic */
+	int64_t backoff;
+} lines;
 
 static void join_try(void);
 
@@ -66,8 +79,9 @@ static void
 join_end(int ok, const char *text)
 {
 	metric_add(ok ? METRIC_MESH_JOIN_SUCCESS : METRIC_MESH_JOIN_FAILURE, 1);
-	log_info("join", "ok=%d why=\"%s\"", ok, text);
-	answer(join.id, ok, text);
+	log_info("join", "ok=%d peers=%d why=\"%s\"", ok, join.listed, text);
+	if (!join.listed)
+		answer(join.id, ok, text);
 	if (join.response != NULL)
 		nodemesh__v1__join_response__free_unpacked(join.response, NULL);
 	if (join.timer != NULL)
@@ -92,6 +106,29 @@ join_failed(const char *why)
 }
 
 /* --- the answer ---------------------------------------------------------- */
+
+/*
+ * A node that a peer line names says which authority its mesh has: the one
+ * that signed its own membership. Who is in a mesh already stays with its
+ * own. 0 or -1.
+ */
+static int
+learn_authority(const struct Nodemesh__V1__JoinResponse *response)
+{
+	const uint8_t *key = response->authority_key.data;
+
+	if (join.authority_known)
+		return (0);
+	if (response->authority_key.len != KEY_SIZE || join.trunk == NULL ||
+	    (mesh.identity.in_mesh &&
+		memcmp(key, mesh.identity.authority_key, KEY_SIZE) != 0) ||
+	    certificate_verify(
+		&join.trunk->binding.certificate, key, clock_wall()) == -1)
+		return (-1);
+	memcpy(join.ticket.authority, key, KEY_SIZE);
+	join.authority_known = 1;
+	return (0);
+}
 
 static int
 response_check(const struct Nodemesh__V1__JoinResponse *response,
@@ -156,7 +193,8 @@ on_response(
 		return;
 	join.response =
 	    nodemesh__v1__join_response__unpack(NULL, length, bytes);
-	if (join.response == NULL || join_referred(join.response) ||
+	if (join.response == NULL || learn_authority(join.response) == -1 ||
+	    join_referred(join.response) ||
 	    response_check(join.response, &membership) == -1)
 		return; /* said when the call is closed */
 	join.answered = 1;
@@ -204,6 +242,12 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		    sizeof(why));
 		break;
 	case RPC_UNAUTHENTICATED:
+		if (join.listed) {
+			(void)strlcpy(why,
+			    "the authority has no peer line of this node",
+			    sizeof(why));
+			break;
+		}
 		join_end(0, "the ticket is unknown, used up or expired");
 		return;
 	case RPC_ALREADY_EXISTS:
@@ -251,10 +295,12 @@ on_signed(const uint8_t *signature, void *arg)
 	request.nonce.len = sizeof(join.nonce);
 	request.signature.data = copy;
 	request.signature.len = sizeof(copy);
-	request.ticket_secret.data = join.ticket.secret;
-	request.ticket_secret.len = TICKET_SECRET_SIZE;
-	request.ticket.len = ticket_encode(&join.ticket, ticket);
-	request.ticket.data = ticket;
+	if (!join.listed) {
+		request.ticket_secret.data = join.ticket.secret;
+		request.ticket_secret.len = TICKET_SECRET_SIZE;
+		request.ticket.len = ticket_encode(&join.ticket, ticket);
+		request.ticket.data = ticket;
+	}
 	join.stream = rpc_call(join.trunk->connection, JOIN_PATH, CALL_TIMEOUT,
 	    &call_callbacks, NULL);
 	length = nodemesh__v1__join_request__get_packed_size(&request);
@@ -268,7 +314,7 @@ on_signed(const uint8_t *signature, void *arg)
 	sodium_memzero(ticket, sizeof(ticket));
 }
 
-/* Connected, and its node key is the ticket's. */
+/* Connected, and its node key is the one asked for. */
 static void
 on_up(struct trunk *trunk)
 {
@@ -277,12 +323,15 @@ on_up(struct trunk *trunk)
 	if (trunk->arg == NULL)
 		return;
 	if (!trunk->binding.has_certificate ||
-	    certificate_verify(&trunk->binding.certificate,
-		join.ticket.authority, clock_wall()) == -1) {
+	    (join.authority_known &&
+		certificate_verify(&trunk->binding.certificate,
+		    join.ticket.authority, clock_wall()) == -1)) {
 		trunk->arg = NULL;
 		trunk_close(trunk);
 		join.trunk = NULL;
-		join_failed("it is not a member of the ticket's mesh");
+		join_failed(join.listed ? "it is in no mesh, or in another"
+					: "it is not a member of the ticket's "
+					  "mesh");
 		return;
 	}
 	randombytes_buf(join.nonce, sizeof(join.nonce));
@@ -303,16 +352,36 @@ on_down(struct trunk *trunk, const char *why)
 
 static const struct trunk_owner join_owner = { .up = on_up, .down = on_down };
 
+/* The next one to ask, into join.at. 0, or -1: there is none. */
+static int
+join_next(void)
+{
+	const struct config *config = proc_config();
+
+	if (join.referral.endpoint[0] != '\0') {
+		join.at = join.referral;
+		memset(&join.referral, 0, sizeof(join.referral));
+		return (0);
+	}
+	if (!join.listed && join.next < join.ticket.endpoint_count) {
+		join.at = join.ticket.endpoints[join.next++];
+		return (0);
+	}
+	if (!join.listed || join.next >= config->peer_count)
+		return (-1);
+	memcpy(join.at.node_key, config->peers[join.next].node_key, KEY_SIZE);
+	memcpy(
+	    join.at.endpoint, config->peers[join.next].endpoint, ENDPOINT_SIZE);
+	join.next++;
+	/* Another line may lead to another mesh: its own word counts. */
+	join.authority_known = 0;
+	return (0);
+}
+
 static void
 join_try(void)
 {
-	while (join.referral.endpoint[0] != '\0' ||
-	       join.next < join.ticket.endpoint_count) {
-		if (join.referral.endpoint[0] != '\0') {
-			join.at = join.referral;
-			memset(&join.referral, 0, sizeof(join.referral));
-		} else
-			join.at = join.ticket.endpoints[join.next++];
+	while (join_next() == 0) {
 		if (mesh_is_self(join.at.node_key))
 			continue;
 		join.trunk = trunk_dial(
@@ -322,7 +391,7 @@ join_try(void)
 	}
 	join_end(0, join.error[0] != '\0'
 			? join.error
-			: "the ticket names no node that can be dialled");
+			: "there is no node that can be dialled");
 }
 
 /* With a ticket of its own mesh, a member whose certificate runs out gets a
@@ -342,6 +411,8 @@ join_on_join(void *arg, const struct ipc_message *message)
 	const char *no = NULL;
 
 	(void)arg;
+	if (join.busy && join.listed)
+		join_end(0, "there is a ticket now");
 	if (join.busy)
 		no = "a join is under way";
 	else if (!mesh.identity.unlocked)
@@ -357,6 +428,7 @@ join_on_join(void *arg, const struct ipc_message *message)
 	join.busy = 1;
 	join.id = order->id;
 	join.ticket = order->ticket;
+	join.authority_known = 1;
 	if (join.ticket.endpoint_count > TICKET_ENDPOINTS)
 		join.ticket.endpoint_count = TICKET_ENDPOINTS;
 	join.held = mesh.descriptor == NULL;
@@ -394,4 +466,28 @@ join_identity(void)
 	    (peer = peer_find(response->self->identity_key.data)) != NULL)
 		members_contact(peer);
 	join_end(1, "joined");
+}
+
+void
+join_configured(void)
+{
+	lines.next_try = 0;
+	lines.backoff = 0;
+}
+
+void
+join_tick(int64_t now)
+{
+	const struct ipc_identity *me = &mesh.identity;
+
+	if (proc_config()->peer_count == 0 || now < lines.next_try ||
+	    join.busy || mesh.stopping || mesh.descriptor == NULL ||
+	    !me->unlocked || me->authority || peer_is_revoked(me->node_key) ||
+	    (me->in_mesh && me->certificate.not_after > clock_wall()))
+		return;
+	lines.backoff = backoff_after(lines.backoff, RETRY_FIRST, RETRY_MOST);
+	lines.next_try = now + backoff_jitter(lines.backoff, backoff_random());
+	join.busy = 1;
+	join.listed = 1;
+	join_try();
 }

@@ -1,7 +1,7 @@
 /*
  * mesh, unprivileged; node bytes are hostile. Joining: this node with a
- * ticket that the operator gave, and others with tickets that this node's
- * keyd redeems.
+ * ticket that the operator gave, or by the peer lines of the configuration;
+ * and others, whom this node's keyd admits.
  */
 #ifndef MESH_JOIN_H
 #define MESH_JOIN_H
@@ -16,6 +16,11 @@ void join_on_redeemed(void *arg, const struct ipc_message *message);
 
 /* Client side, mesh/join.c. control's JOIN; answered with RESULT. */
 void join_on_join(void *arg, const struct ipc_message *message);
+
+/* Who is in no mesh, or was not renewed in time, asks the peers of the
+ * configuration, with back-off. configured: there may be other ones now. */
+void join_tick(int64_t now);
+void join_configured(void);
 
 /* The own descriptor is signed: a join that came before can begin. */
 void join_described(void);

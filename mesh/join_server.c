@@ -1,7 +1,8 @@
 /*
  * mesh, unprivileged; node bytes are hostile. The one call a stranger may
  * make: Join. The stranger has proven its node key by TLS and by signature;
- * whether the ticket's secret is worth a certificate is keyd's to say.
+ * whether the ticket's secret, or a peer line, is worth a certificate is keyd's
+ * to say.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -79,20 +80,23 @@ refuse(struct rpc_stream *stream, enum rpc_status status, const char *why)
 	rpc_stream_finish(stream, status, why);
 }
 
-/* The request's descriptor and signature are the node's that TLS named. */
+/*
+ * The request's descriptor and signature are the node's that TLS named.
+ * Without a ticket it is a member that renews, or a node that a peer line
+ * may name.
+ */
 static enum rpc_status
 request_check(const struct Nodemesh__V1__JoinRequest *request,
-    struct trunk *trunk, struct descriptor *read)
+    struct trunk *trunk, struct descriptor *read, int *renews)
 {
-	/* Without a ticket: a member that renews. */
-	int renews = request->ticket_secret.len == 0;
+	int bare = request->ticket_secret.len == 0;
 	const uint8_t none[TICKET_SECRET_SIZE] = { 0 };
 	struct ticket ticket;
 	uint8_t digest[KEY_SIZE];
 
 	if (request->node == NULL || request->nonce.len != KEY_SIZE ||
 	    request->signature.len != SIGNATURE_SIZE ||
-	    (request->ticket_secret.len != TICKET_SECRET_SIZE && !renews) ||
+	    (request->ticket_secret.len != TICKET_SECRET_SIZE && !bare) ||
 	    wire_descriptor_read(read, request->node) == -1)
 		return (RPC_INVALID_ARGUMENT);
 	if (request->ticket.len > 0 &&
@@ -100,18 +104,17 @@ request_check(const struct Nodemesh__V1__JoinRequest *request,
 		 &ticket, request->ticket.data, request->ticket.len) == -1 ||
 		memcmp(ticket.mesh_id, mesh.identity.mesh_id, KEY_SIZE) != 0))
 		return (RPC_UNAUTHENTICATED);
+	*renews = bare && trunk_admit(trunk) == 0;
 	if (memcmp(read->node_key, trunk->binding.node_key, KEY_SIZE) != 0 ||
-	    (!renews && memcmp(read->tls_spki, trunk->spki, KEY_SIZE) != 0) ||
+	    (!*renews && memcmp(read->tls_spki, trunk->spki, KEY_SIZE) != 0) ||
 	    strcmp(read->node_id, trunk->binding.node_id) != 0)
 		return (RPC_PERMISSION_DENIED);
 	if (peer_is_revoked(read->node_key))
 		return (RPC_PERMISSION_DENIED);
-	if (renews && trunk_admit(trunk) == -1)
-		return (RPC_UNAUTHENTICATED);
-	wire_join_digest(renews ? none : request->ticket_secret.data,
+	wire_join_digest(bare ? none : request->ticket_secret.data,
 	    request->nonce.data, mesh.identity.node_key, digest);
 	if (wire_descriptor_verify(read, request->node,
-		renews ? mesh.identity.authority_key : NULL,
+		*renews ? mesh.identity.authority_key : NULL,
 		clock_wall()) == -1 ||
 	    statement_verify(STATEMENT_JOIN, read->node_id, read->node_key, 0,
 		digest, request->signature.data, read->node_key) == -1)
@@ -138,6 +141,8 @@ refer(struct rpc_stream *stream)
 		node = nodemesh__v1__node_descriptor__unpack(
 		    NULL, member->alive->length, member->alive->bytes);
 	if (node != NULL) {
+		response.authority_key.data = mesh.identity.authority_key;
+		response.authority_key.len = KEY_SIZE;
 		response.membership = &node;
 		response.n_membership = 1;
 		length =
@@ -157,12 +162,35 @@ refer(struct rpc_stream *stream)
 		nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
 }
 
+static void
+send_question(uint64_t id, const struct descriptor *read,
+    const struct Nodemesh__V1__JoinRequest *request, int renews)
+{
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_redeem redeem = { .id = id };
+	struct ipc_renew renew = { .id = id };
+	struct ipc_admit admit = { .id = id };
+
+	if (renews) {
+		renew.certificate = read->certificate;
+		ipc_send(keyd, IPC_RENEW, &renew, NULL, 0);
+	} else if (request->ticket_secret.len == 0) {
+		memcpy(admit.node_id, read->node_id, NODE_ID_SIZE);
+		memcpy(admit.node_key, read->node_key, KEY_SIZE);
+		ipc_send(keyd, IPC_ADMIT, &admit, NULL, 0);
+	} else {
+		memcpy(redeem.secret, request->ticket_secret.data,
+		    TICKET_SECRET_SIZE);
+		memcpy(redeem.node_id, read->node_id, NODE_ID_SIZE);
+		memcpy(redeem.node_key, read->node_key, KEY_SIZE);
+		ipc_send(keyd, IPC_REDEEM, &redeem, NULL, 0);
+	}
+}
+
 static int
 ask_keyd(struct rpc_stream *stream, const struct descriptor *read,
-    const struct Nodemesh__V1__JoinRequest *request)
+    const struct Nodemesh__V1__JoinRequest *request, int renews)
 {
-	struct ipc_redeem redeem = { 0 };
-	struct ipc_renew renew = { 0 };
 	struct join_call *call;
 
 	if (calls.key_size == 0)
@@ -177,17 +205,7 @@ ask_keyd(struct rpc_stream *stream, const struct descriptor *read,
 		return (-1);
 	}
 	rpc_stream_set_arg(stream, call);
-	if (request->ticket_secret.len == 0) {
-		renew.id = call->id;
-		renew.certificate = read->certificate;
-		ipc_send(proc_ipc(PROCESS_KEYD), IPC_RENEW, &renew, NULL, 0);
-		return (0);
-	}
-	redeem.id = call->id;
-	memcpy(redeem.secret, request->ticket_secret.data, TICKET_SECRET_SIZE);
-	memcpy(redeem.node_id, read->node_id, NODE_ID_SIZE);
-	memcpy(redeem.node_key, read->node_key, KEY_SIZE);
-	ipc_send(proc_ipc(PROCESS_KEYD), IPC_REDEEM, &redeem, NULL, 0);
+	send_question(call->id, read, request, renews);
 	return (0);
 }
 
@@ -199,12 +217,13 @@ on_message(
 	struct Nodemesh__V1__JoinRequest *request;
 	struct descriptor read;
 	enum rpc_status status = RPC_INVALID_ARGUMENT;
+	int renews = 0;
 
 	(void)arg;
 	rpc_stream_consume(stream, length);
 	request = nodemesh__v1__join_request__unpack(NULL, length, bytes);
 	if (request != NULL)
-		status = request_check(request, trunk, &read);
+		status = request_check(request, trunk, &read, &renews);
 	if (status != RPC_OK)
 		refuse(stream, status, "join request does not hold");
 	else if (!mesh_is_member())
@@ -212,7 +231,7 @@ on_message(
 		    stream, RPC_FAILED_PRECONDITION, "this node is in no mesh");
 	else if (!mesh.identity.authority)
 		refer(stream);
-	else if (ask_keyd(stream, &read, request) == -1)
+	else if (ask_keyd(stream, &read, request, renews) == -1)
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
 	if (request != NULL)
 		nodemesh__v1__join_request__free_unpacked(request, NULL);
@@ -322,6 +341,6 @@ join_on_redeemed(void *arg, const struct ipc_message *message)
 	case REDEEM_UNKNOWN:
 		break;
 	}
-	refuse(
-	    stream, RPC_UNAUTHENTICATED, "ticket unknown, used up or expired");
+	refuse(stream, RPC_UNAUTHENTICATED,
+	    "ticket unknown, used up or expired; or no peer line");
 }

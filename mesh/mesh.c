@@ -264,6 +264,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	tieline_tick(now);
 	presence_tick(now);
 	renew_tick(now);
+	join_tick(now);
 	if (++count % CHECK_EVERY == 0)
 		peer_check_all();
 	if (mesh.stopping)
@@ -278,6 +279,8 @@ on_configured(const struct config *config, int reload)
 
 	(void)config;
 	if (reload) {
+		peer_configured();
+		join_configured();
 		describe_again();
 		return;
 	}

@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include <event2/event.h>
-#include <sodium.h>
-
 #include "common/proc/event.h"
 #include "common/util/clock.h"
 #include "common/util/hex.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "common/util/table.h"
+#include "mesh/backoff.h"
 #include "mesh/gossip.h"
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
@@ -320,6 +319,42 @@ peer_set_state(struct peer *peer, enum node_state state)
 	presence_node_changed(peer);
 }
 
+/* The operator's word for where a node is, or NULL. */
+static const char *
+line_endpoint(const uint8_t node_key[KEY_SIZE])
+{
+	const struct config *config = proc_config();
+	uint32_t i;
+
+	for (i = 0; i < config->peer_count; i++)
+		if (memcmp(config->peers[i].node_key, node_key, KEY_SIZE) == 0)
+			return (config->peers[i].endpoint);
+	return (NULL);
+}
+
+/* What the node itself says when it is alive comes later, and counts. */
+static void
+peer_take_line(struct peer *peer)
+{
+	const char *endpoint = line_endpoint(peer->node_key);
+
+	if (endpoint != NULL && peer->state == NODE_FAILED)
+		(void)strlcpy(peer->endpoint, endpoint, sizeof(peer->endpoint));
+}
+
+void
+peer_configured(void)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL) {
+		peer_take_line(peer);
+		if (peer->state == NODE_FAILED)
+			peer_hopeful(peer);
+	}
+}
+
 void
 peer_on_peer(void *arg, const struct ipc_message *message)
 {
@@ -339,6 +374,7 @@ peer_on_peer(void *arg, const struct ipc_message *message)
 	if (peer->endpoint[0] == '\0')
 		(void)strlcpy(
 		    peer->endpoint, known->endpoint, sizeof(peer->endpoint));
+	peer_take_line(peer);
 	peer->known = 1;
 	if (peer->state != NODE_ALIVE)
 		peer_want(peer, WANT_SEED);
@@ -431,13 +467,9 @@ peer_backoff(struct peer *peer)
 	int64_t wait;
 	struct timeval when;
 
-	peer->backoff = peer->backoff == 0 ? BACKOFF_FIRST : peer->backoff * 2;
-	if (peer->backoff > BACKOFF_MAX)
-		peer->backoff = BACKOFF_MAX;
-	/* Half of it, and up to as much again. */
-	wait = peer->backoff / 2 +
-	       CLOCK_MS * (int64_t)randombytes_uniform(
-			      (uint32_t)(peer->backoff / CLOCK_MS));
+	peer->backoff =
+	    backoff_after(peer->backoff, BACKOFF_FIRST, BACKOFF_MAX);
+	wait = backoff_jitter(peer->backoff, backoff_random());
 	peer->not_before = clock_monotonic() + wait;
 	when.tv_sec = (time_t)(wait / CLOCK_SECOND);
 	when.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);

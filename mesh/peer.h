@@ -101,6 +101,10 @@ void peer_cut(struct peer *peer);
 /* keyd remembers this member. */
 void peer_on_peer(void *arg, const struct ipc_message *message);
 
+/* The configuration was read again: its peer lines may say another address
+ * of nodes that are not alive. */
+void peer_configured(void);
+
 /* A new router: tell it of every member. */
 void peer_tell_router(void);
 
