@@ -2,13 +2,15 @@
 CC ?=		cc
 PYTHON ?=	/usr/bin/python3
 PREFIX ?=	/usr/local
-SYSCONFDIR ?=	/etc
 BUILD ?=	build
 VERSION :=	0.1.0
+# Where hermesctl's socket is, unless the configuration says otherwise.
+RUNDIR ?=	$(if $(filter OpenBSD,$(shell uname -s)),/var/run,/run)
 
 PKGS :=		libtls libssl libcrypto libsodium libevent libnghttp2 \
 		libprotobuf-c libseccomp jansson libbsd-overlay
-CPPFLAGS +=	-D_GNU_SOURCE -DHERMES_VERSION='"$(VERSION)"' -I. -I$(BUILD) \
+CPPFLAGS +=	-D_GNU_SOURCE -DHERMES_VERSION='"$(VERSION)"' \
+		-DHERMES_RUNDIR='"$(RUNDIR)"' -I. -I$(BUILD) \
 		$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN :=		-Wall -Wextra -Wshadow -Wstrict-prototypes \
 		-Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Werror
@@ -177,46 +179,30 @@ lint: deps
 	sh etc/lint.sh
 
 # --- installation ---------------------------------------------------------
-MANDIR ?=	$(PREFIX)/share/man
-MAN :=		$(wildcard man/*.[0-9])
-BASHCOMPDIR ?=	$(PREFIX)/share/bash-completion/completions
-ZSHCOMPDIR ?=	$(PREFIX)/share/zsh/site-functions
+# Where, by the Filesystem Hierarchy Standard; what, in etc/install.sh.
+BINDIR ?=	$(PREFIX)/bin
+SBINDIR ?=	$(PREFIX)/sbin
+LIBDIR ?=	$(PREFIX)/lib
+INCLUDEDIR ?=	$(PREFIX)/include
+DATADIR ?=	$(PREFIX)/share
+MANDIR ?=	$(DATADIR)/man
+DOCDIR ?=	$(DATADIR)/doc/hermes
+UNITDIR ?=	$(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?=	$(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?=	$(PREFIX)/lib/tmpfiles.d
+BASHCOMPDIR ?=	$(DATADIR)/bash-completion/completions
+ZSHCOMPDIR ?=	$(DATADIR)/zsh/site-functions
+PLACES :=	BINDIR SBINDIR LIBDIR INCLUDEDIR DATADIR MANDIR DOCDIR \
+		UNITDIR SYSUSERSDIR TMPFILESDIR BASHCOMPDIR ZSHCOMPDIR
+INSTALL =	BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' \
+		$(foreach place,$(PLACES),$(place)='$($(place))') \
+		sh etc/install.sh
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
-	    $(DESTDIR)$(PREFIX)/share/hermes/proto \
-	    $(DESTDIR)$(PREFIX)/share/hermes/examples
-	install -m 755 $(BUILD)/hermesd $(BUILD)/hermesctl \
-	    $(DESTDIR)$(PREFIX)/sbin
-	install -m 755 $(BUILD)/hermes $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(BUILD)/libhermes.a $(DESTDIR)$(PREFIX)/lib
-	install -m 644 client/hermes.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(PROTO) $(DESTDIR)$(PREFIX)/share/hermes/proto
-	install -m 644 etc/hermesd.conf.sample etc/hermesd.service \
-	    etc/hermes.sysusers etc/hermes.tmpfiles \
-	    $(DESTDIR)$(PREFIX)/share/hermes/examples
-	install -d $(DESTDIR)$(BASHCOMPDIR) $(DESTDIR)$(ZSHCOMPDIR)
-	install -m 644 etc/completion/hermesctl.bash \
-	    $(DESTDIR)$(BASHCOMPDIR)/hermesctl
-	install -m 644 etc/completion/_hermesctl $(DESTDIR)$(ZSHCOMPDIR)
-	for page in $(MAN); do \
-		section=$${page##*.}; \
-		install -d $(DESTDIR)$(MANDIR)/man$$section; \
-		install -m 644 $$page $(DESTDIR)$(MANDIR)/man$$section; \
-	done
+	$(INSTALL) install
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/sbin/hermesd \
-	    $(DESTDIR)$(PREFIX)/sbin/hermesctl $(DESTDIR)$(PREFIX)/bin/hermes \
-	    $(DESTDIR)$(PREFIX)/lib/libhermes.a \
-	    $(DESTDIR)$(PREFIX)/include/hermes.h
-	rm -f $(DESTDIR)$(BASHCOMPDIR)/hermesctl \
-	    $(DESTDIR)$(ZSHCOMPDIR)/_hermesctl
-	rm -rf $(DESTDIR)$(PREFIX)/share/hermes
-	for page in $(MAN); do \
-		rm -f $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; \
-	done
+	$(INSTALL) uninstall
 
 deps:
 	sh etc/deps.sh

@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#define CTL_SOCKET  "/run/hermes/hermesd.sock"
+#define CTL_SOCKET  HERMES_RUNDIR "/hermes/hermesd.sock"
 #define CTL_TIMEOUT 60 /* seconds; longer than any of the daemon's */
 
 /* Exit codes, as hermesctl(8) lists them. */

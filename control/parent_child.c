@@ -157,12 +157,32 @@ child_on_closed(void *arg, const char *reason)
 		parent_kill(child);
 }
 
+/* SIGKILL as the child's own user, for a root that may not kill others. */
+static int
+child_kill_as_itself(const struct child *child)
+{
+	int result, saved;
+
+	if (seteuid(child->uid) == -1)
+		return (-1);
+	result = kill(child->pid, SIGKILL);
+	saved = errno;
+	if (seteuid(0) == -1)
+		fatal("seteuid", "error=\"%s\"", strerror(errno));
+	errno = saved;
+	return (result);
+}
+
 void
 parent_kill(struct child *child)
 {
-	if (child->pid > 0 && kill(child->pid, SIGKILL) == -1)
-		log_error("kill", "process=%s error=\"%s\"",
-		    process_name(child->process), strerror(errno));
+	if (child->pid <= 0 || kill(child->pid, SIGKILL) == 0)
+		return;
+	if (errno == EPERM && parent_get()->root &&
+	    child_kill_as_itself(child) == 0)
+		return;
+	log_error("kill", "process=%s error=\"%s\"",
+	    process_name(child->process), strerror(errno));
 }
 
 /* The process metrics of a child have fixed names. */

@@ -43,16 +43,18 @@ static int
 parent_make_above(const char *path)
 {
 	char above[CONFIG_PATH_SIZE], *slash;
+	mode_t mask = umask(022);
+	int failed = 0;
 
 	(void)strlcpy(above, path, sizeof(above));
-	for (slash = strchr(above + 1, '/'); slash != NULL;
+	for (slash = strchr(above + 1, '/'); slash != NULL && !failed;
 	     slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(above, 0755) == -1 && errno != EEXIST)
-			return (-1);
+		failed = mkdir(above, 0755) == -1 && errno != EEXIST;
 		*slash = '/';
 	}
-	return (0);
+	(void)umask(mask);
+	return (failed ? -1 : 0);
 }
 
 int
@@ -65,6 +67,10 @@ parent_keystore(struct parent *parent, struct parent_error *error)
 	struct stat st;
 	int fd, saved;
 
+	/* As it must be: then no privilege is needed for it. */
+	if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    st.st_uid == owner && (st.st_mode & 07777) == 0700)
+		return (0);
 	if (parent_make_above(path) == -1 ||
 	    (mkdir(path, 0700) == -1 && errno != EEXIST))
 		return (parent_file_error(error, place, "keystore path %s: %s",
@@ -80,8 +86,8 @@ parent_keystore(struct parent *parent, struct parent_error *error)
 		    "belongs to another user (uid %u)",
 		    path, (unsigned int)st.st_uid));
 	}
-	if ((parent->root && fchown(fd, keyd->uid, keyd->gid) == -1) ||
-	    fchmod(fd, 0700) == -1) {
+	if (fchmod(fd, 0700) == -1 ||
+	    (parent->root && fchown(fd, keyd->uid, keyd->gid) == -1)) {
 		saved = errno;
 		(void)close(fd);
 		return (parent_file_error(error, place, "keystore path %s: %s",

@@ -27,7 +27,8 @@ code=$(git ls-files '*.c' | grep -v -e '^regress/' )
 # believes of one file into the next.
 tidy() {
 	printf '%s\n' $code | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$1" \
-	    -- -std=c11 -D_GNU_SOURCE "-DHERMES_VERSION=\"x\"" -I. -I"$0" \
+	    -- -std=c11 -D_GNU_SOURCE "-DHERMES_VERSION=\"x\"" \
+	    "-DHERMES_RUNDIR=\"x\"" -I. -I"$0" \
 	    $(pkg-config --cflags libbsd-overlay) 2>/dev/null' "$BUILD" \
 	    >"$found"
 	grep -qE "warning:|error:" "$found" || return 0
