@@ -74,6 +74,7 @@ struct chat {
 struct tombstone {
 	uint8_t id[KEY_SIZE]; /* hash of the chat_key */
 	uint32_t floor;
+	uint32_t status; /* enum hermes_status: how it ended here */
 	int64_t until;
 };
 
@@ -137,7 +138,7 @@ void chat_free(struct chat *chat);
 void chat_touch(struct chats *chats, struct chat *chat, uint8_t bits);
 
 /* Wipe the chat's keys, take it out of the table, leave a tombstone of at
- * least floor. It is freed at the next commit. Tells nobody. */
+ * least floor that says how it ended. It is freed at the next commit. Tells nobody. */
 void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
     enum hermes_status status);
 
@@ -149,8 +150,8 @@ void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
 uint32_t tombstone_floor(const struct chats *chats, const struct chat_key *key);
 struct tombstone *tombstone_find(
     const struct chats *chats, const struct chat_key *key);
-void tombstone_raise(
-    struct chats *chats, const struct chat_key *key, uint32_t floor);
+void tombstone_raise(struct chats *chats, const struct chat_key *key,
+    uint32_t floor, enum hermes_status status);
 
 /* --- chats_store.c: records --------------------------------------------- */
 

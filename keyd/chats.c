@@ -178,7 +178,7 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
 	chat->ratchet.secrets = NULL;
 	chat->floor = top;
-	tombstone_raise(chats, &chat->key, top);
+	tombstone_raise(chats, &chat->key, top, status);
 	chat_touch(chats, chat, DIRTY_ERASED);
 	chats->erased = 1;
 	metric_add(METRIC_CHAT_ERASURES_DELETED + (status - STATUS_DELETED), 1);
@@ -260,7 +260,8 @@ tombstone_floor(const struct chats *chats, const struct chat_key *key)
 }
 
 void
-tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor)
+tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
+    enum hermes_status status)
 {
 	int64_t lifetime = chats->config->rekey.key_lifetime;
 	struct tombstone *tombstone;
@@ -278,6 +279,7 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor)
 	}
 	if (tombstone->until < chats->now || floor > tombstone->floor)
 		tombstone->floor = floor;
+	tombstone->status = status;
 	tombstone->until = lifetime == 0 || chats->now > INT64_MAX - lifetime
 			       ? INT64_MAX
 			       : chats->now + lifetime;

@@ -90,6 +90,20 @@ setup_check(const struct arriving *a)
 
 /* --- no such chat here -------------------------------------------------- */
 
+/* The word that the peer would have heard, had it been there. */
+static enum hermes_status
+setup_gone_word(const struct arriving *a)
+{
+	const struct tombstone *tombstone =
+	    tombstone_find(a->chats, &a->setup->key);
+
+	if (tombstone == NULL || tombstone->status == STATUS_NONE ||
+	    tombstone->status >= STATUS_COUNT ||
+	    tombstone->status == STATUS_DELETED_BY_PEER)
+		return (STATUS_DELETED);
+	return ((enum hermes_status)tombstone->status);
+}
+
 static void
 setup_gone(struct arriving *a, uint32_t floor)
 {
@@ -97,7 +111,7 @@ setup_gone(struct arriving *a, uint32_t floor)
 
 	memcpy(teardown.node, a->setup->node, KEY_SIZE);
 	memcpy(teardown.chat_id, a->setup->chat_id, sizeof(teardown.chat_id));
-	teardown.status = STATUS_DELETED;
+	teardown.status = (uint32_t)setup_gone_word(a);
 	teardown.version = floor;
 	a->chats->io.send(a->chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT,
 	    &teardown, NULL, 0);

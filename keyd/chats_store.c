@@ -206,6 +206,10 @@ load_tombstone(void *arg, const uint8_t *name, size_t name_length,
 	memcpy(tombstone->id, name, KEY_SIZE);
 	tombstone->floor = decode_u32(&d);
 	tombstone->until = (int64_t)decode_u64(&d);
+	/* Older stores do not say how it ended. */
+	tombstone->status = STATUS_DELETED;
+	if (d.length > 0)
+		tombstone->status = decode_u32(&d);
 	if (decode_done(&d) == -1) {
 		free(tombstone);
 		errno = EINVAL;
@@ -234,11 +238,12 @@ chats_load(struct chats *chats)
 static int
 write_tombstone(struct chats *chats, const struct tombstone *tombstone)
 {
-	uint8_t bytes[12];
+	uint8_t bytes[16];
 	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
 
 	encode_u32(&e, tombstone->floor);
 	encode_u64(&e, (uint64_t)tombstone->until);
+	encode_u32(&e, tombstone->status);
 	return (store_put(chats->store, STORE_TOMBSTONE, tombstone->id,
 	    KEY_SIZE, bytes, e.length));
 }

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from hermes_cli import Cli
-from hermes_node import Mesh, Node, until
+from hermes_node import Mesh, Node, join, until
 from hermes_wire import Identity, Session, meet, pair, pb
 
 
@@ -376,3 +376,32 @@ def test_deleted_while_the_peer_s_node_was_dead(frail):
     again.error("REPLAYED_KEY")
     for s in (a, b, again):
         s.close()
+
+
+def test_late_comer_hears_the_same_word():
+    """Its node was dead for the end and long after; when it asks for the
+    chat it hears the word that the other side heard."""
+    with Node("alpha", extra="keystore {\n\tchat idle 2s\n}\n") as alpha, \
+            Node("beta") as beta:
+        join(alpha, beta)
+        name = "late"
+        a, b, _, _ = pair(alpha.app, beta.app, name)
+        flows(a, b, name, 1)
+        beta.sigkill()
+        assert a.deleted(name, 60) == "expired"
+        b.close()
+        # Nothing is left in memory that would tell it by itself.
+        alpha.sigkill()
+        a.close()
+        for node in (alpha, beta):
+            node.spawn()
+        for node in (alpha, beta):
+            node.wait_ready()
+        assert [row["chat_id"] for row in beta.show("ratchets")] == [name]
+        with Session(alpha.app, a.identity) as one, \
+                Session(beta.app, b.identity) as two:
+            one.connect()
+            two.connect()
+            two.start(name, a.identity, resume=True, version=1)
+            assert two.deleted(name, timeout=60) == "expired"
+        assert beta.show("ratchets") == []
