@@ -185,7 +185,7 @@ peer_new(const struct certificate *certificate)
 	peer->state = NODE_FAILED;
 	TAILQ_INIT(&peer->trunks);
 	buffer_init(&peer->outbox);
-	buffer_init(&peer->route.waiting);
+	route_init(&peer->route);
 	peer->redial = evtimer_new(proc_base(), on_redial, peer);
 	peer->grace = evtimer_new(proc_base(), on_grace, peer);
 	if (peer->redial == NULL || peer->grace == NULL ||

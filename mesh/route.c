@@ -25,6 +25,17 @@
 #define YIELD         (300 * CLOCK_MS)
 #define SHORT_LIFE    CLOCK_SECOND /* of a stream that was refused */
 #define CLOSING_MAX   (5 * CLOCK_SECOND)
+/* On a stream that still answers after this, what was sent has been read. */
+#define TOLD_FOR      (30 * CLOCK_SECOND)
+#define TOLD_COUNT    1024
+
+/* A teardown, packed: nobody asks for it again, so it is told for sure. */
+struct told {
+	TAILQ_ENTRY(told) entry;
+	int64_t at; /* monotonic */
+	size_t length;
+	uint8_t bytes[];
+};
 
 static void route_choose(struct peer *);
 
@@ -79,6 +90,78 @@ waiting_flush(struct peer *peer)
 	}
 }
 
+/* --- ends of chats ------------------------------------------------------- */
+
+static void
+told_forget(struct route *route, struct told *told)
+{
+	TAILQ_REMOVE(&route->told, told, entry);
+	route->told_count--;
+	free(told);
+}
+
+static void
+told_clear(struct route *route)
+{
+	struct told *told;
+
+	while ((told = TAILQ_FIRST(&route->told)) != NULL)
+		told_forget(route, told);
+	route->repeat = 0;
+}
+
+static void
+told_keep(struct route *route, const struct frame *frame)
+{
+	struct told *told;
+
+	if (route->told_count >= TOLD_COUNT)
+		told_forget(route, TAILQ_FIRST(&route->told));
+	if ((told = malloc(sizeof(*told) + frame_bound(frame))) == NULL)
+		return;
+	told->at = clock_monotonic();
+	told->length = frame_write(frame, told->bytes);
+	TAILQ_INSERT_TAIL(&route->told, told, entry);
+	route->told_count++;
+}
+
+/* After what else waits: a set-up of the same chat may be older, and goes
+ * first; where it is newer, its version protects it. */
+static void
+told_again(struct route *route)
+{
+	struct told *told;
+	int64_t now = clock_monotonic();
+
+	if (!route->repeat)
+		return;
+	route->repeat = 0;
+	for (told = TAILQ_FIRST(&route->told); told != NULL;
+	     told = TAILQ_NEXT(told, entry)) {
+		told->at = now;
+		if (rpc_stream_send(
+			route->active->stream, told->bytes, told->length) == -1)
+			break;
+	}
+}
+
+static void
+told_expire(struct route *route, int64_t now)
+{
+	struct told *told;
+
+	while ((told = TAILQ_FIRST(&route->told)) != NULL &&
+	       route->active != NULL && now - told->at > TOLD_FOR)
+		told_forget(route, told);
+}
+
+void
+route_init(struct route *route)
+{
+	buffer_init(&route->waiting);
+	TAILQ_INIT(&route->told);
+}
+
 /* --- telling the router -------------------------------------------------- */
 
 static void
@@ -116,6 +199,7 @@ route_up(struct peer *peer)
 	peer_unwant(peer, WANT_ROUTE);
 	peer->route.announced = 1;
 	waiting_flush(peer);
+	told_again(&peer->route);
 	tell(IPC_TIELINE_UP, peer->node_key, 0);
 }
 
@@ -160,6 +244,7 @@ route_choose(struct peer *peer)
 	route->active = best;
 	if (best == before)
 		return;
+	route->repeat = route->told_count > 0;
 	if (best != NULL)
 		route_up(peer);
 	else if (route->own == NULL || !route->own->closing)
@@ -323,6 +408,14 @@ route_send(struct peer *peer, const struct frame *frame, int keep)
 	struct route_stream *rs = peer->route.active;
 	uint8_t *room;
 
+	if (frame->body == FRAME_TEARDOWN) {
+		told_keep(&peer->route, frame);
+		if (rs == NULL) {
+			peer->route.repeat = 1;
+			route_open(peer);
+			return (-1);
+		}
+	}
 	if (rs == NULL) {
 		if (keep && waiting_add(&peer->route, frame) == 0)
 			route_open(peer);
@@ -359,6 +452,7 @@ route_ended(struct peer *peer)
 	if (peer->route.active != NULL && peer->state != NODE_REVOKED)
 		return;
 	waiting_clear(&peer->route);
+	told_clear(&peer->route);
 	tieline_forget_peer(peer);
 	peer_unwant(peer, WANT_ROUTE);
 	peer->route.announced = 0;
@@ -378,8 +472,9 @@ route_tick(int64_t now)
 		if (own != NULL && own->closing &&
 		    now - own->since > CLOSING_MAX)
 			rpc_stream_cancel(own->stream);
+		told_expire(&peer->route, now);
 		if ((peer->route.tielines > 0 ||
-			peer->route.waiting_count > 0) &&
+			peer->route.waiting_count > 0 || peer->route.repeat) &&
 		    !peer->ended)
 			route_open(peer);
 	}

@@ -39,6 +39,9 @@ struct route {
 	struct route_stream *active; /* we send on this; or NULL */
 	struct buffer waiting;       /* frames for when it is up */
 	uint32_t waiting_count;
+	TAILQ_HEAD(, told) told; /* ends that may be unread */
+	uint32_t told_count;
+	uint32_t repeat;    /* they are to be told again */
 	uint32_t tielines;  /* chats that need it */
 	uint32_t announced; /* TIELINE_UP was sent */
 	int64_t not_before; /* monotonic, of an opening */
@@ -50,8 +53,13 @@ enum rpc_status route_opened(struct rpc_stream *stream, void *arg);
 void route_trunk_up(struct peer *peer); /* one we dialled */
 void route_tick(int64_t now);
 
-/* Send a frame to peer: 0, or -1 when no stream is up. keep: set-ups and
- * teardowns wait (bounded) for the stream. */
+void route_init(struct route *route);
+
+/*
+ * Send a frame to peer: 0, or -1 when no stream is up. keep: set-ups wait
+ * (bounded) for the stream. Teardowns wait always, and go again on the next
+ * stream when this one breaks before they are surely read.
+ */
 struct frame;
 int route_send(struct peer *peer, const struct frame *frame, int keep);
 

@@ -91,7 +91,7 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 		frame.word.bytes = (const uint8_t *)word;
 		frame.word.length = strlen(word);
 		frame.version = teardown.version;
-		(void)route_send(peer, &frame, 1);
+		(void)route_send(peer, &frame, 0); /* it waits by itself */
 	}
 	if ((tieline = tieline_find(teardown.key.handle)) != NULL)
 		(void)tieline_drop(tieline, teardown.key.side);
@@ -267,6 +267,22 @@ credit_in(struct peer *peer, const struct frame *frame)
 	ipc_send(router, IPC_CREDIT, &credit, NULL, 0);
 }
 
+/*
+ * This process was started since the chat was set up, and does not know which
+ * side of it is here: keyd does, and ends it for nobody but the peer's node.
+ */
+static void
+teardown_unknown(struct ipc_teardown *teardown)
+{
+	uint8_t side;
+
+	for (side = CHAT_LO; side <= CHAT_HI; side++) {
+		teardown->key.side = side;
+		ipc_send(
+		    proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, teardown, NULL, 0);
+	}
+}
+
 static void
 teardown_in(struct peer *peer, const struct frame *frame)
 {
@@ -274,16 +290,21 @@ teardown_in(struct peer *peer, const struct frame *frame)
 	struct tieline *tieline;
 	enum hermes_status status;
 
-	if (side_from(peer, frame, &tieline, &teardown.key) == NULL)
-		return;
 	status =
 	    status_find((const char *)frame->word.bytes, frame->word.length);
 	if (status == STATUS_NONE)
 		status = STATUS_DELETED;
 	memcpy(teardown.node, peer->node_key, KEY_SIZE);
-	memcpy(teardown.chat_id, tieline->chat_id, sizeof(teardown.chat_id));
 	teardown.status = (uint32_t)status;
 	teardown.version = frame->version;
+	if (frame->handle != NULL && tieline_find(frame->handle) == NULL) {
+		memcpy(teardown.key.handle, frame->handle, KEY_SIZE);
+		teardown_unknown(&teardown);
+		return;
+	}
+	if (side_from(peer, frame, &tieline, &teardown.key) == NULL)
+		return;
+	memcpy(teardown.chat_id, tieline->chat_id, sizeof(teardown.chat_id));
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, &teardown, NULL, 0);
 	(void)tieline_drop(tieline, teardown.key.side);
 }

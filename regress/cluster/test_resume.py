@@ -290,6 +290,27 @@ def test_an_end_is_told_though_the_mesh_process_dies(mesh):
     bert.leave()
 
 
+def test_an_end_is_told_though_the_peer_s_mesh_process_dies(mesh):
+    """It hangs when the end reaches its socket, and dies without having read
+    it; who deleted the chat is gone, so nobody asks for it again."""
+    chat = "unread"
+    anna, bert = (App(mesh, i, chat).connect() for i in (0, 1))
+    meet(anna.session, bert.session)
+    anna.session.start(chat, bert.identity)
+    bert.session.start(chat, anna.identity)
+    for app in (anna, bert):
+        app.session.wait_ready(chat)
+    os.kill(mesh[1].pids()["mesh"], signal.SIGSTOP)
+    anna.session.delete(chat)
+    assert anna.session.deleted(chat) == "deleted"
+    anna.leave()
+    mesh[1].kill_process("mesh")
+    assert bert.session.deleted(chat, timeout=60) == "deleted_by_peer"
+    for i in (0, 1):
+        assert version(mesh[i], chat) is None
+    bert.leave()
+
+
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_L48_random_deaths_under_traffic(mesh, number):
     one = Round(mesh, number)
