@@ -106,11 +106,16 @@ struct app {
 
 /* --- hermes_app.c -------------------------------------------------------- */
 
+#define APP_NODE "127.0.0.1:7443" /* where a node listens by default */
+
 /* -k FILE, or ~/.hermes.key; NULL when there is no home. */
 const char *app_key_path(const struct app *app);
 
 /* Load the identity named by the options. 0, or -1 and said why. */
 int app_identity(struct app *app);
+
+/* The same, but a ~/.hermes.key that is not there is made. */
+int app_identity_made(struct app *app);
 
 /*
  * Connect and run until app_finish(); accept_auto: take every chat. The

@@ -7,7 +7,7 @@
 #include "client/cmd.h"
 
 static struct {
-	const char *peer;
+	const char *peer; /* NULL: who comes first */
 	struct app_chat *chat;
 	struct input *input;
 	int ended;   /* no more lines */
@@ -49,14 +49,26 @@ static const struct input_callbacks chat_input = { .line = chat_on_line,
 static void
 chat_connected(struct app *app)
 {
-	if (chat.chat == NULL)
+	if (chat.peer == NULL)
+		print_status(app,
+		    "waiting; the other side types: hermes chat %s",
+		    app->own_id);
+	else if (chat.chat == NULL)
 		chat.chat = app_start_chat(app, app->chat_id, chat.peer);
 }
 
 static void
 chat_ready(struct app *app, struct app_chat *entry)
 {
-	if (entry != chat.chat || chat.input != NULL)
+	if (chat.chat == NULL && chat.peer == NULL) {
+		chat.chat = entry;
+		print_status(app, "%s is here", hermes_chat_peer(entry->chat));
+	}
+	if (entry != chat.chat) {
+		(void)hermes_chat_delete(entry->chat, "busy");
+		return;
+	}
+	if (chat.input != NULL)
 		return;
 	chat.input = input_new(app->base, &chat_input, app);
 	if (chat.input == NULL)
@@ -121,7 +133,8 @@ static const struct app_hooks chat_hooks = { .connected = chat_connected,
 int
 cmd_chat(struct app *app, int argc, char **argv)
 {
-	(void)argc;
-	chat.peer = argv[0];
-	return (app_run(app, &chat_hooks, 0));
+	chat.peer = argc > 0 ? argv[0] : NULL;
+	if (app_identity_made(app) == -1)
+		return (EXIT_LOCAL);
+	return (app_run(app, &chat_hooks, chat.peer == NULL));
 }

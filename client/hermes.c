@@ -19,14 +19,14 @@ struct command {
 	int (*run)(struct app *, int, char **);
 };
 
-static const struct command commands[] = {
-	{ "keygen", "[FILE]", 0, 1, cmd_keygen }, { "id", "", 0, 0, cmd_id },
-	{ "chat", "PEER", 1, 1, cmd_chat }, { "send", "PEER", 1, 1, cmd_send },
+static const struct command commands[] = { { "keygen", "[FILE]", 0, 1,
+					       cmd_keygen },
+	{ "id", "", 0, 0, cmd_id }, { "chat", "[PEER]", 0, 1, cmd_chat },
+	{ "send", "PEER", 1, 1, cmd_send },
 	{ "recv", "[PEER]", 0, 1, cmd_recv },
 	{ "ping", "PEER", 1, 1, cmd_ping }, { "find", "APP", 1, 1, cmd_find },
 	{ "delete", "PEER", 1, 1, cmd_delete },
-	{ "bench", "PEER", 1, 1, cmd_bench }
-};
+	{ "bench", "PEER", 1, 1, cmd_bench } };
 
 enum option_code {
 	OPTION_SEED = 256,
@@ -235,6 +235,7 @@ main(int argc, char *argv[])
 	int code;
 
 	memset(&app, 0, sizeof(app));
+	app.node = APP_NODE;
 	app.chat_id = "hermes";
 	app.size = 64;
 	app.chats = 1;

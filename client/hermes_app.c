@@ -60,6 +60,22 @@ app_identity(struct app *app)
 	return (0);
 }
 
+int
+app_identity_made(struct app *app)
+{
+	const char *path = app_key_path(app);
+
+	if (app->key_path == NULL && app->seed_text == NULL && path != NULL) {
+		if (hermes_key_create(path, app->seed) == 0)
+			print_status(app, "made your key, %s", path);
+		else if (errno != EEXIST) {
+			print_error("%s: %s", path, strerror(errno));
+			return (-1);
+		}
+	}
+	return (app_identity(app));
+}
+
 /* --- chats of this run --------------------------------------------------- */
 
 /* NULL only without memory, and then the run is over. */
@@ -528,11 +544,7 @@ app_run(struct app *app, const struct app_hooks *hooks, int accept_auto)
 	char error[256];
 
 	app->hooks = hooks;
-	if (app->node == NULL) {
-		print_error("which node? -n HOST:PORT");
-		return (EXIT_LOCAL);
-	}
-	if (app_identity(app) == -1)
+	if (app->own_id[0] == '\0' && app_identity(app) == -1)
 		return (EXIT_LOCAL);
 	hermes_options_default(&options);
 	options.node = app->node;

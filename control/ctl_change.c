@@ -34,13 +34,39 @@ ctl_do(struct ctl *ctl, json_t *request, int fd, const char *key)
 	return (status);
 }
 
+/* A mesh of one is of no use: with it comes the ticket for the second node,
+ * and what to type there. */
+static int
+mesh_invite(struct ctl *ctl)
+{
+	json_t *last;
+	int status;
+
+	status = ctl_request(ctl,
+	    json_pack(
+		"{s:s s:i s:i}", "command", "ticket", "ttl", 3600, "uses", 1),
+	    -1, NULL, NULL, &last);
+	if (status == CTL_OK)
+		(void)printf("\nWithin an hour another node joins it with\n\n"
+			     "    hermesctl mesh join %s\n\n"
+			     "and for more there is `hermesctl ticket`.\n",
+		    json_string_value(json_object_get(last, "ticket")));
+	json_decref(last);
+	return (status);
+}
+
 int
 ctl_mesh_create(struct ctl *ctl, int argc, char *argv[])
 {
+	int status;
+
 	if (ctl_options(ctl, NULL, argc, argv, 0, 0) == -1)
 		return (CTL_USAGE);
-	return (ctl_do(
-	    ctl, json_pack("{s:s}", "command", "mesh create"), -1, "mesh_id"));
+	status = ctl_do(
+	    ctl, json_pack("{s:s}", "command", "mesh create"), -1, "mesh_id");
+	if (status == CTL_OK && !ctl->json)
+		status = mesh_invite(ctl);
+	return (status);
 }
 
 int

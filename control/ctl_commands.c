@@ -8,6 +8,7 @@
 
 static const struct ctl_word mesh_words[] = {
 	{ "create", "", ctl_mesh_create, NULL },
+	{ "join", "TICKET | -", ctl_join, NULL },
 	{ "revoke", "NODE", ctl_mesh_revoke, NULL },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -28,7 +29,8 @@ const struct ctl_word ctl_commands[] = {
 	    "      [-a ADDRESS:PORT]",
 	    ctl_init, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
-	{ "mesh", "create | revoke NODE", NULL, mesh_words },
+	{ "mesh", "create | join {TICKET | -} | revoke NODE", NULL,
+	    mesh_words },
 	{ "monitor", "", ctl_monitor, NULL },
 	{ "rekey", "{CHAT | chat CHAT | app APP | all} [--wait] | tls",
 	    ctl_rekey, NULL },

@@ -236,7 +236,39 @@ parent_listen_swap(struct parent *parent, const struct config_file *next,
 	memcpy(parent->listeners, fds, sizeof(parent->listeners));
 }
 
-/* What others are told to connect to: as written, with the real port. */
+/*
+ * The address of this machine that others see: the one a datagram to the
+ * Internet would leave from. None is sent. 0, or -1 without a route.
+ */
+static int
+parent_own_address(int family, char *out, size_t size)
+{
+	struct sockaddr_storage own;
+	struct addrinfo hints = { .ai_family = family,
+		.ai_socktype = SOCK_DGRAM,
+		.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
+	struct addrinfo *list;
+	socklen_t length = sizeof(own);
+	int fd, found = -1;
+
+	/* Addresses for documentation: RFC 5737, RFC 3849. */
+	if (getaddrinfo(family == AF_INET6 ? "2001:db8::1" : "192.0.2.1", "9",
+		&hints, &list) != 0)
+		return (-1);
+	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd != -1 && connect(fd, list->ai_addr, list->ai_addrlen) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&own, &length) == 0 &&
+	    getnameinfo((struct sockaddr *)&own, length, out, (socklen_t)size,
+		NULL, 0, NI_NUMERICHOST) == 0)
+		found = 0;
+	if (fd != -1)
+		(void)close(fd);
+	freeaddrinfo(list);
+	return (found);
+}
+
+/* What others are told to connect to: as written, with the real port; for
+ * all addresses the one that others see. */
 static void
 parent_advertise(const struct config_listener *listener, char *out)
 {
@@ -256,7 +288,10 @@ parent_advertise(const struct config_listener *listener, char *out)
 		port = ntohs(v4.sin_port);
 		any = v4.sin_addr.s_addr == htonl(INADDR_ANY);
 	}
-	if (any && gethostname(host, sizeof(host)) == -1)
+	if (any &&
+	    parent_own_address(
+		listener->address.ss_family, host, sizeof(host)) == -1 &&
+	    gethostname(host, sizeof(host)) == -1)
 		(void)strlcpy(host, "localhost", sizeof(host));
 	host[sizeof(host) - 1] = '\0';
 	(void)snprintf(out, ENDPOINT_SIZE,

@@ -13,7 +13,8 @@ import urllib.request
 import pytest
 
 from hermes_cli import Cli
-from hermes_node import HERMESCTL, HERMESD, Mesh, Node, until
+from hermes_node import (HERMESCTL, HERMESD, Mesh, Node, free_ports, until,
+                         wait_alive)
 
 ANNA, BERT, CARL = "control-anna", "control-bert", "control-carl"
 RATCHET = {"chat_id", "key_version", "send_count", "recv_count",
@@ -262,6 +263,30 @@ def test_ticket_join_and_revoke():
         until("late revoked", lambda: any(
             row["node_id"] == "late" and row["state"] == "revoked"
             for row in mesh[0].show("nodes")))
+
+
+def test_mesh_create_says_how_to_join():
+    """Without -j it prints the mesh's id and the whole command for the next
+    node, which works once; with -j it makes no ticket. Nodes that listen on
+    all addresses tell one that others can reach, where there is a route."""
+    ports = free_ports(6)
+    alpha, beta = (Node(name, addresses=(
+        f"127.0.0.1:{ports[i]}", f"0.0.0.0:{ports[i + 1]}",
+        f"127.0.0.1:{ports[i + 2]}")) for i, name in
+        ((0, "alpha"), (3, "beta")))
+    with alpha, beta:
+        text = alpha.ctl_run("mesh", "create").stdout
+        assert text.splitlines()[0] == alpha.ctl("show")["summary"]["mesh_id"]
+        words = re.search(r"^ +hermesctl (mesh join hermes1\w+)$", text, re.M)
+        assert beta.ctl_run(*words.group(1).split()).returncode == 0
+        for node in (alpha, beta):
+            wait_alive(node, 2)
+            assert not any("0.0.0.0" in row["endpoint"]
+                           for row in node.show("nodes"))
+        assert [t["uses_left"] for t in alpha.show("tickets")] == [0]
+    with Node("gamma") as gamma:
+        gamma.ctl("mesh", "create")
+        assert gamma.show("tickets") == []
 
 
 def test_unlock():

@@ -329,6 +329,49 @@ def test_chat_of_two_people(mesh):
             one.kill()
 
 
+def test_chat_with_whoever_comes_first(mesh, tmp_path):
+    """hermes chat without a peer: makes a key where none is, says what the
+    other side types, takes the first who comes and sends the next away."""
+    import subprocess
+    from hermes_cli import HERMES
+
+    def chat(node, home, *peer):
+        return subprocess.Popen(
+            [HERMES, "chat", "-n", node.app, *peer], text=True,
+            env={"HOME": str(home)}, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    homes = [tmp_path / name for name in "abc"]
+    for home in homes:
+        home.mkdir()
+    people = [chat(mesh[0], homes[0])]
+    try:
+        lines = [people[0].stderr.readline() for _ in range(3)]
+        assert lines[0] == \
+            f"hermes: made your key, {homes[0]}/.hermes.key\n"
+        own = lines[2].split()[-1]
+        assert lines[2] == ("hermes: waiting; the other side types: "
+                            f"hermes chat {own}\n")
+        for home in homes[1:]:
+            people.append(chat(mesh[1], home, own))
+            if home is homes[1]:
+                people[1].stdin.write("hello\n")
+                people[1].stdin.flush()
+                assert people[0].stdout.readline().endswith(" hello\n")
+        assert people[2].wait(60) == 0
+        people[0].stdin.write("still here\n")
+        people[0].stdin.flush()
+        assert people[1].stdout.readline() == f"{own[:12]} still here\n"
+        for one in people[:2]:
+            one.stdin.close()
+            assert one.wait(20) == 0
+    finally:
+        for one in people:
+            one.kill()
+    run = subprocess.run([HERMES, "id"], env={"HOME": str(homes[0])},
+                         capture_output=True, text=True)
+    assert run.stdout == own + "\n"
+
+
 @pytest.mark.parametrize("pin", ["right", "wrong"])
 def test_pin_of_a_real_node(mesh, pin):
     from hermes_cli import hermes
