@@ -133,7 +133,8 @@ $(FIELD)/clock.so: regress/cluster/clock.c
 	    -o $@ $<
 
 SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform $(wildcard regress/cluster/test_*.py) regress/fuzz/run.sh regress/keyscan \
+		regress/conform $(wildcard regress/cluster/test_*.py) \
+		$(wildcard regress/docs/test_*.py) regress/fuzz/run.sh regress/keyscan \
 		regress/house/run.sh
 
 # Packages first, then everything else in a make that can see them.
