@@ -48,8 +48,8 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check bench asan fuzz lint docker-check install uninstall' \
-	    'deps clean'
+	@echo 'all demo check sim sim-table bench asan fuzz lint docker-check' \
+	    'install uninstall deps clean'
 
 .SECONDARY:
 
@@ -110,9 +110,20 @@ unit-bin: $(UNIT_BIN)
 
 # The simulator runs the protocol cores of mesh/ and router/ on virtual time.
 SIM :=		$(wildcard regress/sim/*.c)
-$(BUILD)/regress/sim/sim: $(call obj,$(SIM)) $(BUILD)/libdaemon.a \
-    $(BUILD)/libcommon.a
+# What it has of its own (a store in memory) comes before the libraries'.
+SIM_WITH :=	$(BUILD)/regress/fuzz/fuzz.o $(BUILD)/regress/fuzz/fuzz_store.o
+$(BUILD)/regress/sim/sim: $(call obj,$(SIM)) $(SIM_WITH) \
+    $(BUILD)/libdaemon.a $(BUILD)/libcommon.a
 	$(LINK) $^ $(LDLIBS)
+
+# make sim SEEDS=100, SEEDS=7,9 or SEEDS=5-8; SCENARIO=churn NODES=60
+sim: deps
+	$(MAKE) -j2 $(BUILD)/regress/sim/sim
+	BUILD=$(BUILD) $(BUILD)/regress/sim/sim $(if $(SEEDS),SEEDS=$(SEEDS)) \
+	    $(if $(NODES),NODES=$(NODES)) $(if $(SCENARIO),SCENARIO=$(SCENARIO))
+sim-table: deps
+	$(MAKE) -j2 $(BUILD)/regress/sim/sim
+	BUILD=$(BUILD) $(BUILD)/regress/sim/sim table
 
 $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 	@mkdir -p $(@D)
@@ -132,7 +143,7 @@ $(FIELD)/clock.so: regress/cluster/clock.c
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
 
-SUITES :=	$(UNIT_BIN) $(if $(SIM),sim) regress/model/run.sh $(wildcard regress/vectors) \
+SUITES :=	$(UNIT_BIN) regress/sim/run.sh regress/model/run.sh $(wildcard regress/vectors) \
 		regress/conform $(wildcard regress/cluster/test_*.py) \
 		$(wildcard regress/docs/test_*.py) regress/fuzz/run.sh regress/keyscan \
 		regress/house/run.sh
@@ -211,7 +222,7 @@ deps:
 clean:
 	rm -rf $(BUILD) build-asan build-clang build-fuzz
 
-.PHONY: all help deps check demo bench asan asan-run lint install uninstall \
+.PHONY: all help deps check sim sim-table demo bench asan asan-run lint install uninstall \
     clean unit-bin docker-check
 
 include regress/keyscan/keyscan.mk

@@ -340,6 +340,23 @@ directory_expire(struct directory *directory, int64_t wall, size_t budget)
 	return (removed);
 }
 
+int
+directory_clock(struct directory *directory, int64_t wall)
+{
+	struct directory_node *node;
+	int back = wall < directory->wall - ATTESTATION_SKEW;
+
+	directory->wall = wall;
+	if (!back)
+		return (0);
+	TAILQ_FOREACH(node, &directory->node_list, entry)
+	{
+		node->lost = 1;
+		node->missed = node->sequence;
+	}
+	return (1);
+}
+
 void
 directory_missed(
     struct directory *directory, const uint8_t key[KEY_SIZE], uint64_t sequence)

@@ -74,6 +74,7 @@ struct directory {
 	uint32_t max_nodes;
 	uint32_t zero;
 	uint64_t refused; /* over a limit */
+	int64_t wall;     /* the latest time of day */
 	directory_changed changed;
 	void *arg;
 };
@@ -117,6 +118,14 @@ void directory_drop_node(
  * of them; a whole round in count / budget calls. The number taken out. */
 size_t directory_expire(
     struct directory *directory, int64_t wall, size_t budget);
+
+/*
+ * The time of day, now and then. 1 when it went back by more than clocks may
+ * differ: apps that were taken out or refused as expired may be in force, so
+ * every node is behind until a full sync of it comes. The caller hands in
+ * one of this node itself.
+ */
+int directory_clock(struct directory *directory, int64_t wall);
 
 /* The record of a node with its apps, or NULL. Walk all with TAILQ_FOREACH
  * over node_list and apps. */

@@ -441,6 +441,11 @@ presence_tick(int64_t now)
 	}
 
 	query_tick(now);
+	if (directory_clock(the_directory(), clock_wall())) {
+		log_warn("clock_went_back", "apps=%zu",
+		    presence.directory.apps.count);
+		publish_again();
+	}
 	(void)directory_expire(the_directory(), clock_wall(), EXPIRE_BUDGET);
 	publish_tick(the_directory());
 	metric_set(METRIC_MESH_APPS, presence.directory.apps.count);

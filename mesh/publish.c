@@ -241,9 +241,15 @@ publish_full(struct directory *directory, struct peer *peer)
 }
 
 void
+publish_again(void)
+{
+	publish.full_due = 1;
+}
+
+void
 publish_tick(struct directory *directory)
 {
-	if (!publish.full_due || publish.pending > 0 || members_swim() == NULL)
+	if (!publish.full_due || publish.pending > 0)
 		return;
 	publish.full_due = 0;
 	publish_init(directory);

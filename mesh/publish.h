@@ -28,6 +28,9 @@ void publish_full(struct directory *directory, struct peer *peer);
 /* Others know a later sequence of this node than itself: go beyond it. */
 void publish_beyond(struct directory *directory, uint64_t sequence);
 
+/* The directory is in doubt about this node, too: all is told whole. */
+void publish_again(void);
+
 /* Now and then: what could not be told change by change, told whole. */
 void publish_tick(struct directory *directory);
 

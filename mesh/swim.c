@@ -192,7 +192,8 @@ gossip_tick(struct swim *swim, int64_t now)
 }
 
 /*
- * In a large mesh each node exchanges states less often. A new node does so
+ * In a large mesh each node exchanges states less often, so that what it
+ * sends, n statements a time, grows by log n and no more. A new node does so
  * often at first: of the many things that happen when many join, some pass it
  * by.
  */
@@ -200,11 +201,11 @@ static void
 sync_tick(struct swim *swim, int64_t now)
 {
 	struct swim_member *member = swim_pick(swim, NULL, 0);
-	double scale = 1;
+	double scale = 1, size = (double)swim->live_count / SYNC_FLAT;
 	int64_t interval;
 
-	if (swim->live_count > SYNC_FLAT)
-		scale += ceil(log2((double)swim->live_count / SYNC_FLAT));
+	if (size > 1)
+		scale = fmax(1 + ceil(log2(size)), size / (1 + log2(size)));
 	interval = (int64_t)((double)swim->config.sync_interval * scale);
 	if (swim->answered && swim->sync_wait < interval)
 		swim->sync_wait *= 2;

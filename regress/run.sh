@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run suites and sum them: `regress/run.sh SUITE ...`. A suite is a program
-# made with check(3), a folder of pytest files, or "sim". The last line is
+# made with check(3), pytest files or a folder, or a script. The last line is
 # "N passed, N failed". A test that is skipped, and a suite that prints no
 # count, count as failed. Output of suites that passed is kept short.
 set -u
@@ -79,7 +79,6 @@ run_counted() { # name, command that ends with "N passed, N failed"
 
 for suite in "$@"; do
 	case $suite in
-	sim)	run_counted sim "$BUILD/regress/sim/sim" check ;;
 	*.sh)	run_counted "$suite" sh "$suite" ;;
 	*)	if [ -d "$suite" ] || [ "${suite%.py}" != "$suite" ]; then
 			run_pytest "$suite"

@@ -11,6 +11,12 @@
 
 #define APP_LIFE (INT64_C(24) * 3600 * SECOND)
 
+int64_t
+sim_wall(const struct sim_node *node)
+{
+	return (SIM_WALL + node->sim->now + node->clock);
+}
+
 static void
 app_key(uint8_t key[KEY_SIZE], uint32_t app)
 {
@@ -115,23 +121,24 @@ sync_apply(struct sim_node *node, const struct sim_sync *sync)
 	}
 	verdict = directory_sync(&node->directory,
 	    node->sim->nodes[sync->node].key, sync->sequence, sync->full != 0,
-	    claims, sync->count, SIM_WALL + node->sim->now);
+	    claims, sync->count, sim_wall(node));
 	free(claims);
 	free(attestations);
 	return (verdict);
 }
 
-/* Tell everybody of one of our apps. The first word of a life is full. */
+/* Tell everybody of one of our apps, or (NULL) of all. The first word of a
+ * life is full. */
 static void
 apps_publish(struct sim_node *node, const struct sim_claim *claim)
 {
 	struct sim_sync *sync;
 	size_t length;
-	int first;
 
-	first = (node->sync_sequence & UINT32_MAX) == 0;
+	if ((node->sync_sequence & UINT32_MAX) == 0)
+		claim = NULL;
 	node->sync_sequence++;
-	if (first)
+	if (claim == NULL)
 		sync = sync_make(node, 1, node->apps, node->app_count, &length);
 	else
 		sync = sync_make(node, 0, claim, 1, &length);
@@ -160,7 +167,7 @@ sim_app_connect(struct sim_node *node, uint32_t app)
 	claim = &node->apps[node->app_count++];
 	claim->app = app;
 	claim->departed = 0;
-	claim->issued = SIM_WALL + node->sim->now;
+	claim->issued = sim_wall(node);
 	claim->expires = claim->issued + APP_LIFE;
 	apps_publish(node, claim);
 	sim_node_drain(node);
@@ -239,8 +246,9 @@ sim_apps_tick(struct sim_node *node)
 	const struct directory_node *behind = NULL;
 	uint32_t index;
 
-	(void)directory_expire(
-	    &node->directory, SIM_WALL + node->sim->now, 256);
+	if (directory_clock(&node->directory, sim_wall(node)))
+		apps_publish(node, NULL);
+	(void)directory_expire(&node->directory, sim_wall(node), 256);
 	while ((behind = directory_behind(&node->directory, behind)) != NULL) {
 		index = sim_index(behind->key);
 		if (member_live(node, index))
@@ -373,7 +381,6 @@ sim_app_where(const struct sim_node *node, uint32_t app)
 	uint8_t key[KEY_SIZE];
 
 	app_key(key, app);
-	found =
-	    directory_find(&node->directory, key, SIM_WALL + node->sim->now);
+	found = directory_find(&node->directory, key, sim_wall(node));
 	return (found == NULL ? UINT32_MAX : sim_index(found->node->key));
 }

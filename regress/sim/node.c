@@ -75,7 +75,7 @@ sim_node_start(struct sim_node *node, uint32_t bootstrap)
 	node->up = 1;
 	node->incarnation++;
 	node->bootstrap = bootstrap;
-	node->paused_until = 0;
+	node->paused_until = node->busy_until = 0;
 	node->tick_at = INT64_MAX;
 	node->own = sim_statement(node, node->incarnation, SWIM_ALIVE);
 	node->swim = swim_new(
@@ -155,6 +155,9 @@ node_changed(struct sim_node *node, const struct swim_action *action)
 		sim->false_suspect += action->now == NODE_SUSPECT;
 		sim->false_fail += action->now == NODE_FAILED;
 	}
+	sim->trace = sim_mix(
+	    sim->trace, (uint64_t)node->index << 40 | (uint64_t)about << 16 |
+			    (uint64_t)action->was << 8 | (uint64_t)action->now);
 	if (sim->apps)
 		sim_apps_member(node, about, action->now);
 	if (sim->hook != NULL)

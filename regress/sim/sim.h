@@ -34,7 +34,11 @@ struct sim_node {
 	uint8_t key[KEY_SIZE];
 	uint64_t incarnation;
 	int64_t tick_at;
-	int64_t paused_until;
+	int64_t paused_until; /* it hangs */
+	int64_t slow;         /* ns for each event */
+	int64_t busy_until;
+	int64_t clock; /* ns its time of day is off */
+	uint64_t handled;
 	struct sim_random random;
 	struct swim *swim;
 	struct swim_statement *own;
@@ -47,13 +51,16 @@ struct sim_node {
 	uint32_t lost_count;
 	uint32_t lost_size;
 	uint64_t sync_sequence;
-	uint64_t last_sent_at;
 	struct sim *sim;
 };
 
 /* A node's view of another changed. */
 typedef void (*sim_hook)(
     struct sim *, struct sim_node *, uint32_t about, int was, int now);
+
+/* Takes what arrives instead of the nodes; late is the time it took. */
+typedef void (*sim_sink)(
+    struct sim *, const struct sim_message *, int64_t late);
 
 struct sim {
 	uint64_t seed;
@@ -74,6 +81,8 @@ struct sim {
 	struct sim_counts counts;
 	sim_hook hook;
 	void *hook_arg;
+	sim_sink sink;
+	void *sink_arg;
 	/* false failures: of a node that is up, seen by one that is */
 	uint64_t false_suspect;
 	uint64_t false_fail;
@@ -96,6 +105,8 @@ void sim_init(struct sim *sim, uint64_t seed, uint32_t nodes);
 void sim_free(struct sim *sim);
 void sim_event(struct sim *sim, int64_t at, enum sim_event_type type,
     struct sim_node *node, uint64_t number, struct sim_message *message);
+void sim_link(
+    const struct sim *sim, uint32_t from, uint32_t to, struct sim_link *link);
 /* Takes the message. */
 void sim_send(struct sim *sim, struct sim_message *message);
 void sim_message_free(struct sim_message *message);
@@ -126,6 +137,7 @@ void sim_preload(struct sim *sim);
 int sim_view(const struct sim_node *node, uint32_t about);
 
 /* apps.c */
+int64_t sim_wall(const struct sim_node *node); /* its time of day */
 void sim_apps_start(struct sim_node *node);
 void sim_apps_stop(struct sim_node *node);
 void sim_apps_tick(struct sim_node *node);
@@ -147,6 +159,9 @@ struct sim_scenario {
 };
 extern const struct sim_scenario sim_scenarios[];
 extern const size_t sim_scenario_count;
+
+/* table.c: print the figures of meshes of all sizes; the exit code. */
+int sim_table(void (*write)(const struct sim *, const struct sim_scenario *));
 int sim_all_alive(struct sim *sim);  /* as it truly is, at every node */
 void sim_start_all(struct sim *sim); /* preloaded */
 void scenario_cut_is_cut(struct sim *);
@@ -156,5 +171,11 @@ void scenario_churn(struct sim *);
 void scenario_liars(struct sim *);
 void scenario_directory(struct sim *);
 void scenario_figures(struct sim *);
+void scenario_load(struct sim *);
+void scenario_links(struct sim *);
+void scenario_slow_node(struct sim *);
+void scenario_clocks(struct sim *);
+/* A failure is known to all within this; see scenario_figures.c. */
+int64_t sim_bound(const struct sim *sim);
 
 #endif

@@ -80,14 +80,32 @@ struct sim_event {
 	struct sim_message *message;
 };
 
+/* What all links are like; each has figures of its own around these. */
 struct sim_network {
-	int64_t base_min; /* ns, one way, drawn for each link */
+	int64_t base_min; /* ns, one way */
 	int64_t base_max;
-	int64_t jitter; /* ns, mean of an exponential */
-	double drop;
+	int64_t jitter; /* ns, mean of the means */
+	double drop;    /* means, too: from 0 to twice that */
 	double duplicate;
 	double reorder; /* part that is held back */
 	int64_t hold;   /* ns, how long at most */
+};
+
+enum sim_shape {
+	SIM_EXPONENTIAL,
+	SIM_LOGNORMAL,
+	SIM_PARETO, /* a heavy tail */
+	SIM_SHAPES
+};
+
+/* One way of one link. */
+struct sim_link {
+	int64_t base;
+	int64_t jitter; /* ns, mean */
+	enum sim_shape shape;
+	double drop;
+	double duplicate;
+	double reorder;
 };
 
 struct sim_counts {
@@ -100,10 +118,9 @@ struct sim_counts {
 	uint64_t to_down;
 	uint64_t bytes; /* as they would be on the wire */
 	uint64_t types[SWIM_GOSSIP + 1];
-	uint64_t forged;    /* statements refused */
-	uint64_t delay;     /* ns, sum of delivered */
-	uint64_t overtaken; /* delivered after a later one */
-	uint64_t carried;   /* on the way when counting began */
+	uint64_t forged;  /* statements refused */
+	uint64_t delay;   /* ns, sum of delivered */
+	uint64_t carried; /* on the way when counting began */
 };
 
 #endif

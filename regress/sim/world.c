@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "regress/fuzz/fuzz.h"
 #include "regress/sim/sim.h"
 
 #define STEP (100 * MS)
@@ -65,6 +66,7 @@ sim_init(struct sim *sim, uint64_t seed, uint32_t nodes)
 	uint32_t i, k;
 
 	memset(sim, 0, sizeof(*sim));
+	fuzz_seed(seed); /* of tables and keys */
 	sim->seed = seed;
 	sim_random_seed(&sim->random, seed);
 	sim->network.base_min = MS / 2;
@@ -228,32 +230,75 @@ message_bytes(const struct sim_message *message)
 	return (bytes);
 }
 
-static int64_t
-link_delay(struct sim *sim, uint32_t from, uint32_t to)
+/* [0, 1), of a link and what for; the same each time. */
+static double
+link_draw(const struct sim *sim, uint32_t from, uint32_t to, uint64_t what)
+{
+	uint64_t link = (uint64_t)from << 32 | to;
+
+	return ((double)(sim_mix(sim_mix(sim->seed ^ 0x6c696e6b, link), what) >>
+			 11) /
+		9007199254740992.0);
+}
+
+/* What the link from one node to another is like: all of it follows from
+ * the seed. The base is the same both ways, the rest is each way's own. */
+void
+sim_link(
+    const struct sim *sim, uint32_t from, uint32_t to, struct sim_link *link)
 {
 	const struct sim_network *network = &sim->network;
-	uint64_t width;
-	int64_t delay;
+	uint32_t low = from < to ? from : to, high = from < to ? to : from;
 
-	/* Each link has a base of its own, the same both ways. */
-	width = (uint64_t)(network->base_max - network->base_min) + 1;
-	delay = network->base_min +
-		(int64_t)(sim_mix(sim->seed ^ 0x6c696e6b,
-			      ((uint64_t)(from < to ? from : to) << 32) |
-				  (from < to ? to : from)) %
-			  width);
-	delay += (int64_t)(-log(1 - sim_random_unit(&sim->random)) *
-			   (double)network->jitter);
-	if (sim_random_unit(&sim->random) < network->reorder)
+	link->base = network->base_min +
+		     (int64_t)(link_draw(sim, low, high, 0) *
+			       (double)(network->base_max - network->base_min));
+	/* From a quarter to four times the mean, evenly by its logarithm. */
+	link->jitter = (int64_t)((double)network->jitter *
+				 pow(4, 2 * link_draw(sim, from, to, 1) - 1) *
+				 log(4) * 2 / (4 - 0.25));
+	link->shape =
+	    (enum sim_shape)(link_draw(sim, from, to, 2) * SIM_SHAPES);
+	link->drop = network->drop * 2 * link_draw(sim, from, to, 3);
+	link->duplicate = network->duplicate * 2 * link_draw(sim, from, to, 4);
+	link->reorder = network->reorder * 2 * link_draw(sim, from, to, 5);
+}
+
+/* A draw with mean 1. */
+static double
+link_jitter(struct sim *sim, enum sim_shape shape)
+{
+	double u = 1 - sim_random_unit(&sim->random); /* (0, 1] */
+	double v = sim_random_unit(&sim->random);
+
+	switch (shape) {
+	case SIM_LOGNORMAL:
+		return (exp(sqrt(-2 * log(u)) * cos(2 * M_PI * v) - 0.5));
+	case SIM_PARETO:
+		return (2 * (pow(u, -1.0 / 3) - 1));
+	default:
+		return (-log(u));
+	}
+}
+
+static int64_t
+link_delay(struct sim *sim, const struct sim_link *link)
+{
+	int64_t delay = link->base;
+
+	delay +=
+	    (int64_t)(link_jitter(sim, link->shape) * (double)link->jitter);
+	if (sim_random_unit(&sim->random) < link->reorder)
 		delay += (int64_t)(sim_random_unit(&sim->random) *
-				   (double)network->hold);
+				   (double)sim->network.hold);
 	return (delay);
 }
 
 static void
-message_post(struct sim *sim, struct sim_message *message)
+message_post(
+    struct sim *sim, const struct sim_link *link, struct sim_message *message)
 {
-	int64_t delay = link_delay(sim, message->from, message->to);
+	int64_t delay = link_delay(sim, link);
 
 	sim->counts.delay += (uint64_t)delay;
 	sim_event(sim, sim->now + delay, SIM_EVENT_MESSAGE,
@@ -265,6 +310,7 @@ sim_send(struct sim *sim, struct sim_message *message)
 {
 	struct sim_node *from = &sim->nodes[message->from];
 	struct sim_node *to = &sim->nodes[message->to];
+	struct sim_link link;
 
 	sim->counts.sent++;
 	sim->counts.bytes += message_bytes(message);
@@ -275,16 +321,17 @@ sim_send(struct sim *sim, struct sim_message *message)
 		sim_message_free(message);
 		return;
 	}
-	if (sim_random_unit(&sim->random) < sim->network.drop) {
+	sim_link(sim, message->from, message->to, &link);
+	if (sim_random_unit(&sim->random) < link.drop) {
 		sim->counts.dropped++;
 		sim_message_free(message);
 		return;
 	}
-	if (sim_random_unit(&sim->random) < sim->network.duplicate) {
+	if (sim_random_unit(&sim->random) < link.duplicate) {
 		sim->counts.duplicated++;
-		message_post(sim, message_copy(message));
+		message_post(sim, &link, message_copy(message));
 	}
-	message_post(sim, message);
+	message_post(sim, &link, message);
 }
 
 /* A partition also stops what is on the way. */
@@ -298,28 +345,90 @@ message_arrives(
 		sim->counts.cut++;
 		return (0);
 	}
+	if (sim->sink != NULL) {
+		sim->sink(
+		    sim, event->message, sim->now - (int64_t)event->number);
+		return (0);
+	}
 	if (!to->up) {
 		sim->counts.to_down++;
 		return (0);
 	}
 	sim->counts.delivered++;
 	sim->counts.crossed += from->group != to->group;
-	if (event->number < to->last_sent_at)
-		sim->counts.overtaken++;
-	to->last_sent_at = event->number;
 	return (1);
 }
 
 static void
+trace_add(struct sim *sim, uint64_t what)
+{
+	sim->trace = sim_mix(sim->trace, what);
+}
+
+static void
+trace_bytes(struct sim *sim, const void *bytes, size_t length)
+{
+	const uint8_t *at = bytes;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+
+	for (; length > 0; length--)
+		hash = (hash ^ *at++) * UINT64_C(0x100000001b3);
+	trace_add(sim, hash);
+}
+
+static void
+trace_message(struct sim *sim, const struct sim_message *message)
+{
+	const struct swim_update *update;
+	const struct sim_blob *blob;
+	size_t i;
+
+	trace_add(sim, (uint64_t)message->from << 32 | message->kind);
+	trace_add(sim,
+	    (uint64_t)message->swim.type << 1 | (message->swim.reply != 0));
+	trace_add(sim, message->swim.sequence);
+	trace_bytes(sim, message->swim.target, KEY_SIZE);
+	for (i = 0; i < message->update_count; i++) {
+		update = &message->updates[i];
+		trace_add(sim, (uint64_t)update->type);
+		trace_add(sim, update->incarnation);
+		trace_bytes(sim, update->key, KEY_SIZE);
+		trace_bytes(sim, update->accuser, KEY_SIZE);
+		if (update->statement != NULL)
+			trace_bytes(sim, update->statement->bytes,
+			    update->statement->length);
+	}
+	for (blob = message->blobs; blob != NULL; blob = blob->next)
+		trace_bytes(sim, blob->bytes, blob->length);
+	for (i = 0; i < message->digest_count; i++)
+		trace_add(sim, message->digests[i].sequence ^
+				   (uint64_t)message->digests[i].node << 40);
+}
+
+/* Of every event, all that is in it. */
+static void
 trace_event(struct sim *sim, const struct sim_event *event)
 {
-	uint64_t what = (uint64_t)event->type << 32 | event->node;
-
+	trace_add(sim, (uint64_t)event->at);
+	trace_add(sim, (uint64_t)event->type << 32 | event->node);
+	trace_add(sim, event->number);
 	if (event->message != NULL)
-		what ^= event->message->swim.sequence ^
-			(uint64_t)event->message->update_count << 48 ^
-			(uint64_t)event->message->from << 20;
-	sim->trace = sim_mix(sim->trace ^ (uint64_t)event->at, what);
+		trace_message(sim, event->message);
+}
+
+/* A node that hangs, or that takes its time with each event: all that comes
+ * meanwhile waits. 1 when it must wait. */
+static int
+event_waits(struct sim *sim, struct sim_node *node, struct sim_event *event)
+{
+	int64_t until = node->paused_until;
+
+	if (node->busy_until > until)
+		until = node->busy_until;
+	if (!node->up || until <= sim->now)
+		return (0);
+	sim_event(sim, until, event->type, node, event->number, event->message);
+	return (1);
 }
 
 static void
@@ -327,19 +436,19 @@ event_handle(struct sim *sim, struct sim_event *event)
 {
 	struct sim_node *node = &sim->nodes[event->node];
 
-	if (node->up && node->paused_until > sim->now) {
-		/* The process hangs: all waits until it goes on. */
-		sim_event(sim, node->paused_until, event->type, node,
-		    event->number, event->message);
+	if (event->type != SIM_EVENT_MESSAGE && event->life != node->life)
 		return;
-	}
+	if (event_waits(sim, node, event))
+		return;
 	trace_event(sim, event);
 	sim->handled++;
+	node->handled++;
+	node->busy_until = sim->now + node->slow;
 	if (event->type == SIM_EVENT_MESSAGE) {
 		if (message_arrives(sim, node, event))
 			sim_node_event(node, event);
 		sim_message_free(event->message);
-	} else if (node->up && event->life == node->life)
+	} else if (node->up)
 		sim_node_event(node, event);
 }
 

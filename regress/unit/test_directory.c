@@ -260,6 +260,31 @@ START_TEST(expiry)
 }
 END_TEST
 
+/* A clock that was days ahead and is right again: what it had us forget is
+ * asked for anew, and the same full sync will do. */
+START_TEST(clock_back)
+{
+	ck_assert_int_eq(sync_one(1, 1, 0, 1, 0, 0), DIRECTORY_APPLIED);
+	ck_assert_int_eq(sync_one(2, 1, 0, 2, 0, 0), DIRECTORY_APPLIED);
+	ck_assert_int_eq(directory_clock(&directory, WALL), 0);
+	ck_assert_int_eq(directory_clock(&directory, WALL + 48 * HOUR), 0);
+	ck_assert_uint_eq(
+	    directory_expire(&directory, WALL + 48 * HOUR, 100), 2);
+	ck_assert_int_eq(
+	    directory_clock(&directory, WALL + 48 * HOUR - 60 * SECOND), 0);
+	ck_assert_ptr_null(directory_behind(&directory, NULL));
+	ck_assert_int_eq(directory_clock(&directory, WALL), 1);
+	ck_assert_int_eq(directory_clock(&directory, WALL), 0);
+	ck_assert_int_eq(index_of(directory_behind(&directory, NULL)->key), 1);
+	ck_assert_int_eq(sync_one(1, 1, 1, 1, 0, 0), DIRECTORY_APPLIED);
+	ck_assert_int_eq(where(1), 1);
+	ck_assert_int_eq(index_of(directory_behind(&directory, NULL)->key), 2);
+	ck_assert_int_eq(sync_one(2, 2, 1, 2, 0, 0), DIRECTORY_APPLIED);
+	ck_assert_int_eq(where(2), 2);
+	ck_assert_ptr_null(directory_behind(&directory, NULL));
+}
+END_TEST
+
 /* L27 */
 START_TEST(L27_limits)
 {
@@ -439,6 +464,7 @@ main(void)
 	tcase_add_test(tcase, ties);
 	tcase_add_test(tcase, nodes_go);
 	tcase_add_test(tcase, expiry);
+	tcase_add_test(tcase, clock_back);
 	tcase_add_test(tcase, L27_limits);
 	tcase_add_test(tcase, memory);
 	tcase_add_test(tcase, rumours_told);
