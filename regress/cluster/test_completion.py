@@ -53,7 +53,7 @@ def commands():
     (["re"], ["rekey", "reload", "restore"]),
     (["-"], ["-j", "-s", "-t"]),
     (["-s", ""], []),
-    (["mesh", ""], ["create", "revoke"]),
+    (["mesh", ""], ["create", "join", "revoke"]),
     (["me", "re"], ["revoke"]),
     (["-j", "-t", "3", "show", "t"], ["tickets", "tielines"]),
     (["ticket", "-"], ["--ttl", "--uses", "--full", "--json"]),
