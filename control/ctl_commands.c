@@ -29,7 +29,7 @@ const struct ctl_word ctl_commands[] = {
 	    "      [-a ADDRESS:PORT]",
 	    ctl_init, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
-	{ "mesh", "create | join {TICKET | -} | revoke NODE", NULL,
+	{ "mesh", "create | join TICKET | revoke NODE", NULL,
 	    mesh_words },
 	{ "monitor", "", ctl_monitor, NULL },
 	{ "rekey", "{CHAT | chat CHAT | app APP | all} [--wait] | tls",
