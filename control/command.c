@@ -31,6 +31,7 @@ static const struct command_row {
 	{ "erase", 1, command_erase },
 	{ "backup", 1, command_backup },
 	{ "restore", 1, command_restore },
+	{ "passphrase", 1, command_passphrase },
 	{ "unlock", 1, command_unlock },
 	{ "stop", 1, command_stop },
 	{ "reload", 1, command_reload },
@@ -39,13 +40,14 @@ static const struct command_row {
 static void
 command_free(struct command *command)
 {
+	size_t i;
+
 	if (command->ask != NULL)
 		ask_cancel(command->ask);
 	monitor_forget(command);
-	if (command->fd != -1)
-		close(command->fd);
-	if (command->file != -1)
-		close(command->file);
+	for (i = 0; i < COMMAND_FDS; i++)
+		if (command->fds[i] != -1)
+			close(command->fds[i]);
 	json_decref(command->request);
 	free(command);
 }
@@ -234,8 +236,7 @@ command_start(struct client *client, const char *line, size_t length,
 		log_info("hermesctl", "command=\"%s\"", row->name);
 	command->client = client;
 	command->request = request;
-	command->fd = fds[0];
-	command->file = fds[1];
+	memcpy(command->fds, fds, sizeof(command->fds));
 	command->full = command_boolean(command, "full");
 	client_begin(client, command);
 	row->run(command);

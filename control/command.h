@@ -18,7 +18,7 @@
 struct command;
 
 /* Descriptors that may come with a request. */
-#define COMMAND_FDS       2
+#define COMMAND_FDS       3
 
 /* What the daemon says in "error" when "ok" is false. */
 #define ERROR_USAGE       "usage"       /* not a valid request */
@@ -49,8 +49,7 @@ struct command {
 	struct client *client;
 	json_t *request;
 	struct ask *ask; /* the open question, or NULL */
-	int fd;          /* came with the request, or -1 */
-	int file;        /* a second one, or -1 */
+	int fds[COMMAND_FDS]; /* came with the request, or -1 */
 	enum show_what what;
 	int full; /* ids whole */
 };
@@ -106,6 +105,7 @@ void command_reload(struct command *command);
 /* command_backup.c */
 void command_backup(struct command *command);
 void command_restore(struct command *command);
+void command_passphrase(struct command *command);
 /* command_rekey.c */
 void command_rekey(struct command *command);
 

@@ -19,11 +19,11 @@ static void
 command_request(struct command *command, enum process process,
     enum ipc_type type, const void *payload, ask_done done)
 {
-	int fd = command->fd;
+	int fd = command->fds[0];
 
 	if (command_ask(command, ASK_LONG, done) == NULL)
 		return;
-	command->fd = -1;
+	command->fds[0] = -1;
 	ask_send(command->ask, process, type, payload, fd);
 	ask_start(command->ask);
 }
@@ -210,7 +210,7 @@ command_unlock(struct command *command)
 		    json_pack("{s:s}", "message", "already unlocked"), NULL);
 		return;
 	}
-	if (command_check_fd(command->fd, 0, 1) == -1) {
+	if (command_check_fd(command->fds[0], 0, 1) == -1) {
 		command_fail(command, ERROR_USAGE,
 		    "unlock wants a pipe or file to read with it");
 		return;

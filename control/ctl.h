@@ -32,7 +32,7 @@ struct ctl {
 	int full;    /* ids whole */
 	int timeout; /* seconds; 0: for ever */
 	int fd;      /* connected, or -1 */
-	int file;    /* goes along with the next descriptor, or -1 */
+	int more[2]; /* go along with the next descriptor, or -1 */
 };
 
 /* --- words (ctl_words.c) ------------------------------------------------- */
@@ -106,10 +106,14 @@ void ctl_warn_keep(char *text, size_t size);
 
 /*
  * Read a passphrase from the terminal, where repeat asks for it twice, or the
- * first line of standard input, into a pipe that nobody but keyd reads. The
+ * next line of standard input, into a pipe that nobody but keyd reads. The
  * end to be read; -1 after a complaint, with *status to exit with.
  */
 int ctl_passphrase(const char *prompt, int repeat, int *status);
+
+/* The same, or, unless path is NULL, that file: opened, not read, and only
+ * if none but its owner, who is the caller or root, can. */
+int ctl_passphrase_from(const char *path, const char *prompt, int *status);
 
 /* --- output (ctl_table.c) ------------------------------------------------ */
 
@@ -168,6 +172,7 @@ int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
 int ctl_complete(struct ctl *ctl, int argc, char *argv[]); /* ctl_complete.c */
 int ctl_backup(struct ctl *ctl, int argc, char *argv[]);   /* ctl_backup.c */
 int ctl_restore(struct ctl *ctl, int argc, char *argv[]);
+int ctl_passphrase_change(struct ctl *ctl, int argc, char *argv[]);
 int ctl_rekey(struct ctl *ctl, int argc, char *argv[]); /* ctl_rekey.c */
 int ctl_init(struct ctl *ctl, int argc, char *argv[]);  /* ctl_init.c */
 

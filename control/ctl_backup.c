@@ -1,6 +1,7 @@
 /*
- * hermesctl(8): backup and restore. The file is opened here, with the rights
- * of who calls; keyd writes or reads it, sealed.
+ * hermesctl(8): what takes the store's passphrase and another one: backup,
+ * restore, passphrase. The file is opened here, with the rights of who calls;
+ * keyd writes or reads it, sealed.
  */
 
 #include <errno.h>
@@ -13,21 +14,30 @@
 
 #include "control/ctl.h"
 
-/* Send the request with passphrase and file. */
-static int
-backup_request(
-    struct ctl *ctl, json_t *request, const char *prompt, int repeat, int file)
-{
-	int fd, status;
+#define STORE_OPTION "--store-passphrase"
 
-	if ((fd = ctl_passphrase(prompt, repeat, &status)) == -1) {
-		json_decref(request);
-		return (status);
+/* Send the request with the store's passphrase, of which store_file is one,
+ * another, for which prompt asks, and a file or -1. */
+static int
+backup_request(struct ctl *ctl, json_t *request, const char *store_file,
+    const char *prompt, int repeat, int file)
+{
+	int store, other = -1, status;
+
+	store = ctl_passphrase_from(
+	    store_file, "Passphrase of the store: ", &status);
+	if (store != -1 &&
+	    (other = ctl_passphrase(prompt, repeat, &status)) != -1) {
+		ctl->more[0] = other;
+		ctl->more[1] = file;
+		status = ctl_do(ctl, json_incref(request), store, NULL);
+		ctl->more[0] = ctl->more[1] = -1;
 	}
-	ctl->file = file;
-	status = ctl_do(ctl, request, fd, NULL);
-	ctl->file = -1;
-	close(fd);
+	if (store != -1)
+		close(store);
+	if (other != -1)
+		close(other);
+	json_decref(request);
 	return (status);
 }
 
@@ -46,8 +56,10 @@ int
 ctl_backup(struct ctl *ctl, int argc, char *argv[])
 {
 	int force = 0, file, status;
+	const char *store = NULL;
 	const struct ctl_option options[] = {
 		{ "--force", NULL, &force },
+		{ STORE_OPTION, &store, NULL },
 		{ NULL, NULL, NULL },
 	};
 	char temporary[PATH_MAX];
@@ -70,7 +82,7 @@ ctl_backup(struct ctl *ctl, int argc, char *argv[])
 		return (CTL_FAILED);
 	}
 	status = backup_request(ctl, json_pack("{s:s}", "command", "backup"),
-	    "New passphrase of the backup: ", 1, file);
+	    store, "New passphrase of the backup: ", 1, file);
 	close(file);
 	if (status == CTL_OK && backup_name(temporary, argv[0], force) == -1) {
 		ctl_warn("%s: %s", argv[0], strerror(errno));
@@ -85,8 +97,10 @@ int
 ctl_restore(struct ctl *ctl, int argc, char *argv[])
 {
 	int force = 0, file, status;
+	const char *store = NULL;
 	const struct ctl_option options[] = {
 		{ "--force", NULL, &force },
+		{ STORE_OPTION, &store, NULL },
 		{ NULL, NULL, NULL },
 	};
 
@@ -97,8 +111,23 @@ ctl_restore(struct ctl *ctl, int argc, char *argv[])
 		return (CTL_FAILED);
 	}
 	status = backup_request(ctl,
-	    json_pack("{s:s s:b}", "command", "restore", "force", force),
+	    json_pack("{s:s s:b}", "command", "restore", "force", force), store,
 	    "Passphrase of the backup: ", 0, file);
 	close(file);
 	return (status);
+}
+
+int
+ctl_passphrase_change(struct ctl *ctl, int argc, char *argv[])
+{
+	const char *store = NULL;
+	const struct ctl_option options[] = {
+		{ STORE_OPTION, &store, NULL },
+		{ NULL, NULL, NULL },
+	};
+
+	if (ctl_options(ctl, options, argc, argv, 0, 0) == -1)
+		return (CTL_USAGE);
+	return (backup_request(ctl, json_pack("{s:s}", "command", "passphrase"),
+	    store, "New passphrase of the store: ", 1, -1));
 }

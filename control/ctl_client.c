@@ -101,19 +101,19 @@ ctl_poll(struct ctl *ctl, short events, int64_t until)
 	return (n == -1 ? CTL_UNREACHABLE : CTL_OK);
 }
 
-/* Write text; the descriptor goes with the first byte. */
+/* Write text; the descriptors go with the first byte. */
 static int
 ctl_send(
     struct ctl *ctl, const char *text, size_t length, int fd, int64_t until)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(2 * sizeof(int))];
+		char space[CMSG_SPACE(3 * sizeof(int))];
 	} control;
 	struct iovec iov;
 	struct msghdr message;
 	ssize_t n;
-	int fds[2], status;
+	int fds[3], status;
 	size_t size;
 
 	while (length > 0) {
@@ -125,8 +125,12 @@ ctl_send(
 		if (fd != -1) {
 			memset(&control, 0, sizeof(control));
 			fds[0] = fd;
-			fds[1] = ctl->file;
-			size = (ctl->file != -1 ? 2 : 1) * sizeof(int);
+			fds[1] = ctl->more[0];
+			fds[2] = ctl->more[1];
+			size = (size_t)(fds[1] == -1   ? 1
+					: fds[2] == -1 ? 2
+						       : 3) *
+			       sizeof(int);
 			control.header.cmsg_len = CMSG_LEN(size);
 			control.header.cmsg_level = SOL_SOCKET;
 			control.header.cmsg_type = SCM_RIGHTS;

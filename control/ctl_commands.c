@@ -20,7 +20,8 @@ static const struct ctl_word ticket_words[] = {
 };
 
 const struct ctl_word ctl_commands[] = {
-	{ "backup", "FILE [--force]", ctl_backup, NULL },
+	{ "backup", "FILE [--force] [--store-passphrase FILE]", ctl_backup,
+	    NULL },
 	{ "complete", "[--] [WORD ...]", ctl_complete, NULL },
 	{ "drain", "", ctl_stop, NULL },
 	{ "erase", "--now", ctl_erase, NULL },
@@ -32,10 +33,13 @@ const struct ctl_word ctl_commands[] = {
 	{ "mesh", "create | join TICKET | revoke NODE", NULL,
 	    mesh_words },
 	{ "monitor", "", ctl_monitor, NULL },
+	{ "passphrase", "[--store-passphrase FILE]", ctl_passphrase_change,
+	    NULL },
 	{ "rekey", "{CHAT | chat CHAT | app APP | all} [--wait] | tls",
 	    ctl_rekey, NULL },
 	{ "reload", "", ctl_reload, NULL },
-	{ "restore", "FILE [--force]", ctl_restore, NULL },
+	{ "restore", "FILE [--force] [--store-passphrase FILE]", ctl_restore,
+	    NULL },
 	{ "show",
 	    "[apps | certificate | chats | metrics | nodes | "
 	    "ratchets |\n      sessions | summary | tickets | tielines] "

@@ -3,7 +3,10 @@
  * locked memory here until it is in the pipe, and in no process between.
  */
 
+#include <sys/stat.h>
+
 #include <errno.h>
+#include <fcntl.h>
 #include <readpassphrase.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,18 +33,17 @@ passphrase_ask(const char *prompt, int repeat, char *out, char *again)
 	return (strlen(out));
 }
 
-/* The first line of standard input. Its length. */
+/* The next line of standard input. Its length. */
 static size_t
 passphrase_read(char *out)
 {
 	size_t length = 0;
-	ssize_t n;
 
-	/* read(2), not stdio: no copy is left in a buffer. */
+	/* read(2), not stdio: no copy is left in a buffer. A byte at a time:
+	 * the next line is for the next one. */
 	while (length < CTL_PASSPHRASE - 1 &&
-	       (n = read(STDIN_FILENO, out + length,
-		    CTL_PASSPHRASE - 1 - length)) > 0)
-		length += (size_t)n;
+	       read(STDIN_FILENO, out + length, 1) == 1 && out[length] != '\n')
+		length++;
 	out[length] = '\0';
 	return (strcspn(out, "\n"));
 }
@@ -76,4 +78,28 @@ ctl_passphrase(const char *prompt, int repeat, int *status)
 	if (length == 0 && ends[0] != -1)
 		close(ends[0]);
 	return (length == 0 ? -1 : ends[0]);
+}
+
+int
+ctl_passphrase_from(const char *path, const char *prompt, int *status)
+{
+	struct stat st;
+	int fd;
+
+	if (path == NULL)
+		return (ctl_passphrase(prompt, 0, status));
+	*status = CTL_FAILED;
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) == -1 ||
+	    fstat(fd, &st) == -1)
+		ctl_warn("%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0 ||
+		 (st.st_uid != 0 && st.st_uid != geteuid()))
+		ctl_warn("%s: must be a file that none but its owner, you or "
+			 "root, may read",
+		    path);
+	else
+		return (fd);
+	if (fd != -1)
+		close(fd);
+	return (-1);
 }

@@ -47,7 +47,7 @@ run(struct ctl *ctl, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1, -1 };
+	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1, { -1, -1 } };
 	const char *error;
 	int option, status;
 

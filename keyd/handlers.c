@@ -16,11 +16,8 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "keyd/authority.h"
-#include "keyd/backup.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
-#include "keyd/keyscan.h"
-#include "keyd/secret.h"
 #include "keyd/show.h"
 #include "keyd/store.h"
 
@@ -30,8 +27,8 @@ door(void *arg)
 	return (((struct proc_door *)arg)->ipc);
 }
 
-static void
-answer_result(
+void
+keyd_answer(
     struct ipc *ipc, uint64_t id, int ok, uint64_t count, const char *text)
 {
 	struct ipc_result result = {
@@ -52,7 +49,7 @@ handle_passphrase(void *arg, const struct ipc_message *message)
 
 	/* The parent reads it in the log. */
 	if (from->peer == PROCESS_CONTROL)
-		answer_result(from->ipc, request->id, error == NULL, 0,
+		keyd_answer(from->ipc, request->id, error == NULL, 0,
 		    error == NULL ? "unlocked" : error);
 }
 
@@ -107,7 +104,7 @@ handle_mesh_create(void *arg, const struct ipc_message *message)
 		error = "the certificate could not be made";
 	else
 		unlock_tell_all();
-	answer_result(door(arg), request->id, error == NULL, 0,
+	keyd_answer(door(arg), request->id, error == NULL, 0,
 	    error == NULL ? "mesh created" : error);
 }
 
@@ -164,7 +161,7 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 			"lifetime or number of uses that makes no sense";
 	else
 		error = "the store failed";
-	answer_result(door(arg), make->id, 0, 0, error);
+	keyd_answer(door(arg), make->id, 0, 0, error);
 }
 
 static void
@@ -177,7 +174,7 @@ handle_ticket_revoke(void *arg, const struct ipc_message *message)
 		error = "the store is locked";
 	else if (authority_revoke_ticket(keyd.store, revoke->ticket) == -1)
 		error = errno == ENOENT ? "no such ticket" : "the store failed";
-	answer_result(door(arg), revoke->id, error == NULL, 0,
+	keyd_answer(door(arg), revoke->id, error == NULL, 0,
 	    error == NULL ? "ticket revoked" : error);
 }
 
@@ -206,7 +203,7 @@ handle_revoke(void *arg, const struct ipc_message *message)
 		if (mesh != NULL)
 			ipc_send(mesh, IPC_REVOCATION, &revocation, NULL, 0);
 	}
-	answer_result(door(arg), revoke->id, error == NULL, 0,
+	keyd_answer(door(arg), revoke->id, error == NULL, 0,
 	    error == NULL ? "revoked" : error);
 }
 
@@ -218,8 +215,7 @@ handle_rekey(void *arg, const struct ipc_message *message)
 	size_t count;
 
 	if (keyd.chats == NULL) {
-		answer_result(
-		    door(arg), rekey->id, 0, 0, "the store is locked");
+		keyd_answer(door(arg), rekey->id, 0, 0, "the store is locked");
 		return;
 	}
 	chats_set_now(keyd.chats, clock_wall());
@@ -227,10 +223,10 @@ handle_rekey(void *arg, const struct ipc_message *message)
 	keyd_pause();
 	(void)snprintf(text, sizeof(text), "%zu chats rekeyed", count);
 	if (count == 0 && !rekey->all)
-		answer_result(door(arg), rekey->id, 0, 0,
+		keyd_answer(door(arg), rekey->id, 0, 0,
 		    "no such chat, or its peer has not accepted it yet");
 	else
-		answer_result(door(arg), rekey->id, 1, count, text);
+		keyd_answer(door(arg), rekey->id, 1, count, text);
 }
 
 static void
@@ -252,7 +248,7 @@ handle_rekey_tls(void *arg, const struct ipc_message *message)
 		unlock_tell_all();
 		log_info("tls_rekeyed", "node=%s", keyd.identity.node_id);
 	}
-	answer_result(door(arg), request->id, error == NULL, 0,
+	keyd_answer(door(arg), request->id, error == NULL, 0,
 	    error == NULL ? "new TLS keys are in use" : error);
 }
 
@@ -262,104 +258,14 @@ handle_erase(void *arg, const struct ipc_message *message)
 	const struct ipc_request *request = message->payload;
 
 	if (keyd.chats == NULL)
-		answer_result(
+		keyd_answer(
 		    door(arg), request->id, 0, 0, "the store is locked");
 	else if (keyd_erase_now() == -1)
-		answer_result(door(arg), request->id, 0, 0,
+		keyd_answer(door(arg), request->id, 0, 0,
 		    "the store failed; what was erased may still open");
 	else
-		answer_result(door(arg), request->id, 1, 0,
+		keyd_answer(door(arg), request->id, 1, 0,
 		    "what was erased cannot be opened any more");
-}
-
-/* --- backups ------------------------------------------------------------ */
-
-static int backup_secret = -1; /* the passphrase to come, unread */
-
-static void
-handle_backup_passphrase(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_request *request = message->payload;
-
-	if (backup_secret != -1)
-		(void)close(backup_secret);
-	backup_secret = message->fd;
-	answer_result(door(arg), request->id, 1, 0, "");
-}
-
-/* Write (or restore) the file in fd, which is closed. NULL, or why not. */
-static const char *
-backup_do(int fd, int restore, size_t *records)
-{
-	const struct config_keystore *config = &proc_config()->keystore;
-	struct backup_passphrase passphrase = { .length = 0 };
-	char *bytes = secret_new(SECRET_MAX);
-	const char *error = "the passphrase is empty, too long or cannot be "
-			    "read";
-
-	if (bytes != NULL && backup_secret != -1) {
-		passphrase.bytes = bytes;
-		passphrase.length = unlock_read(backup_secret, bytes);
-		backup_secret = -1;
-		keyscan_made(KEYSCAN_PASSPHRASE, bytes, passphrase.length);
-	}
-	if (passphrase.length > 0 && !restore)
-		error = backup_write(fd, keyd.store, keyd.identity.node_id,
-		    &passphrase, config->argon2_ops, config->argon2_memory,
-		    clock_wall(), records);
-	else if (passphrase.length > 0)
-		error = backup_read(fd, keyd.store, proc_config()->node_id,
-		    &passphrase, records);
-	if (passphrase.length > 0)
-		keyscan_wiped(KEYSCAN_PASSPHRASE, bytes, passphrase.length);
-	secret_free(bytes, SECRET_MAX);
-	return (error);
-}
-
-static void
-handle_backup(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_request *request = message->payload;
-	const char *error = "the store is locked";
-	size_t records = 0;
-
-	if (keyd.chats != NULL)
-		error = backup_do(message->fd, 0, &records);
-	(void)close(message->fd);
-	log_info("backup", "records=%zu error=\"%s\"", records,
-	    error == NULL ? "" : error);
-	answer_result(door(arg), request->id, error == NULL, records,
-	    error == NULL ? "backup written" : error);
-}
-
-static const char *
-restore_do(const struct ipc_restore *restore, int fd, size_t *records)
-{
-	if (keyd.chats == NULL)
-		return ("the store is locked");
-	/* All that is known is in the store now, and nothing is half done. */
-	if (chats_commit(keyd.chats) == -1)
-		return ("the store failed");
-	if (restore->force == 0 && backup_store_is_new(keyd.store) != 1)
-		return ("this node has a mesh or chats already; --force "
-			"replaces all it has");
-	return (backup_do(fd, 1, records));
-}
-
-static void
-handle_restore(void *arg, const struct ipc_message *message)
-{
-	const struct ipc_restore *restore = message->payload;
-	size_t records = 0;
-	const char *error = restore_do(restore, message->fd, &records);
-
-	(void)close(message->fd);
-	log_warn("restore", "records=%zu error=\"%s\"", records,
-	    error == NULL ? "" : error);
-	if (error == NULL)
-		unlock_again();
-	answer_result(door(arg), restore->id, error == NULL, records,
-	    error == NULL ? "restored" : error);
 }
 
 /* --- identity ----------------------------------------------------------- */
@@ -561,7 +467,9 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_REKEY] = handle_rekey,
 	[IPC_REKEY_TLS] = handle_rekey_tls,
 	[IPC_ERASE] = handle_erase,
-	[IPC_BACKUP_PASSPHRASE] = handle_backup_passphrase,
-	[IPC_BACKUP] = handle_backup,
-	[IPC_RESTORE] = handle_restore,
+	[IPC_STORE_PASSPHRASE] = proved_store_passphrase,
+	[IPC_OTHER_PASSPHRASE] = proved_other_passphrase,
+	[IPC_BACKUP] = proved_backup,
+	[IPC_RESTORE] = proved_restore,
+	[IPC_PASSPHRASE_CHANGE] = proved_passphrase_change,
 };

@@ -64,6 +64,13 @@ const char *unlock_with(int fd);
  * its line end. Its length, or 0: empty, too long or unreadable. */
 size_t unlock_read(int fd, char *out);
 
+/*
+ * Read a passphrase from fd (closed here): is it the one of the open store?
+ * NULL, or why not. After some wrong ones, here or at unlock_with(), none is
+ * tried for a while: 1 s, doubling to 64 s.
+ */
+const char *unlock_prove(int fd);
+
 /* The store was replaced by a backup: be who it says. Router and mesh begin
  * anew. Ends the process when that fails. */
 void unlock_again(void);
@@ -79,5 +86,17 @@ void unlock_tell_more(enum process peer);
 
 /* The operator's TLS key, from its file (closed here). */
 void unlock_own_key(int fd);
+
+/* --- proved.c: what only who has the store's passphrase may ask ---------- */
+
+void proved_store_passphrase(void *arg, const struct ipc_message *message);
+void proved_other_passphrase(void *arg, const struct ipc_message *message);
+void proved_backup(void *arg, const struct ipc_message *message);
+void proved_restore(void *arg, const struct ipc_message *message);
+void proved_passphrase_change(void *arg, const struct ipc_message *message);
+
+/* The end of a request of an operator, with a line of text. */
+void keyd_answer(
+    struct ipc *ipc, uint64_t id, int ok, uint64_t count, const char *text);
 
 #endif

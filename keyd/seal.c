@@ -8,6 +8,11 @@
  *
  * Wrapped: XChaCha20-Poly1305 under the key Argon2id gives; the additional
  * data is the head of sector 0 and the number.
+ *
+ * Another passphrase means another file, as all three sectors change. It is
+ * made as "keyring.new"; then the old one becomes "keyring.old", the new one
+ * "keyring", and the old one, which the old passphrase opens, is destroyed in
+ * place. seal_recover() finishes what was cut off, or takes it back.
  */
 
 #include <sys/stat.h>
@@ -27,6 +32,7 @@
 #include "keyd/secret.h"
 
 #define SEAL_TEMPORARY "keyring.new"
+#define SEAL_OLD       "keyring.old"
 #define SEAL_MAGIC     "hermes-keyring1" /* with its NUL 16 bytes */
 #define SEAL_FORMAT    1
 #define SECTOR         512
@@ -145,22 +151,57 @@ seal_exists(int folder)
 	return (errno == ENOENT ? 0 : -1);
 }
 
-/* Put the finished file in place, folder and all on disk. */
+/* Write the temporary file to disk. It open, or -1. */
 static int
-create_file(int folder, const uint8_t *file, size_t length)
+temporary_write(int folder, const uint8_t *file, size_t length)
 {
-	int fd, ok;
+	int fd;
 
 	fd = openat(folder, SEAL_TEMPORARY,
 	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd == -1)
 		return (-1);
-	ok = file_write(fd, 0, file, length) == 0 && fsync(fd) == 0;
-	if (close(fd) == -1 || !ok)
-		return (-1);
-	if (renameat(folder, SEAL_TEMPORARY, folder, SEAL_FILE) == -1)
+	if (file_write(fd, 0, file, length) == 0 && fsync(fd) == 0)
+		return (fd);
+	(void)close(fd);
+	return (-1);
+}
+
+/* Put the finished file in place, folder and all on disk. */
+static int
+create_file(int folder, const uint8_t *file, size_t length)
+{
+	int fd = temporary_write(folder, file, length);
+
+	if (fd == -1 || close(fd) == -1 ||
+	    renameat(folder, SEAL_TEMPORARY, folder, SEAL_FILE) == -1)
 		return (-1);
 	return (fsync(folder));
+}
+
+/* Head of a keyring with a fresh salt. */
+static void
+make_head(uint8_t head[HEAD_SIZE], uint64_t ops, uint64_t memory)
+{
+	struct encoder encoder = { .bytes = head, .size = HEAD_SIZE };
+	uint8_t salt[crypto_pwhash_SALTBYTES];
+
+	randombytes_buf(salt, sizeof(salt));
+	encode_bytes(&encoder, SEAL_MAGIC, 16);
+	encode_u64(&encoder, ops);
+	encode_u64(&encoder, memory);
+	encode_bytes(&encoder, salt, sizeof(salt));
+}
+
+/* A slot's sector: the store key of that number, wrapped. */
+static void
+make_slot(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+    uint64_t number, const uint8_t key[KEY_SIZE], uint8_t *sector)
+{
+	struct encoder encoder = { .bytes = sector, .size = 8 };
+
+	encode_u64(&encoder, number);
+	wrap(wrapping, head, number, key, sector + 8);
 }
 
 int
@@ -169,25 +210,17 @@ seal_create(int folder, const char *passphrase, size_t length, uint64_t ops,
 {
 	struct seal_secrets *secrets = secret_new(sizeof(*secrets));
 	uint8_t file[3 * SECTOR] = { 0 };
-	uint8_t salt[crypto_pwhash_SALTBYTES];
-	struct encoder head = { .bytes = file, .size = HEAD_SIZE };
-	struct encoder slot = { .bytes = file + SECTOR, .size = 8 };
 	int result = -1;
 
 	if (secrets == NULL)
 		return (-1);
-	randombytes_buf(salt, sizeof(salt));
-	encode_bytes(&head, SEAL_MAGIC, 16);
-	encode_u64(&head, ops);
-	encode_u64(&head, memory);
-	encode_bytes(&head, salt, sizeof(salt));
+	make_head(file, ops, memory);
 	if (stretch(file, passphrase, length, secrets->wrapping) == -1)
 		goto done;
 	randombytes_buf(secrets->names, KEY_SIZE);
 	randombytes_buf(secrets->store[0], KEY_SIZE);
 	wrap(secrets->wrapping, file, 0, secrets->names, file + HEAD_SIZE);
-	encode_u64(&slot, 1);
-	wrap(secrets->wrapping, file, 1, secrets->store[0], file + SECTOR + 8);
+	make_slot(secrets->wrapping, file, 1, secrets->store[0], file + SECTOR);
 	result = create_file(folder, file, sizeof(file));
 done:
 	secret_free(secrets, sizeof(*secrets));
@@ -356,15 +389,13 @@ seal_rotate_begin(struct seal *seal)
 	int slot = seal->newest ^ 1;
 	uint64_t number = seal->numbers[seal->newest] + 1;
 	uint8_t sector[SECTOR] = { 0 };
-	struct encoder encoder = { .bytes = sector, .size = 8 };
 
 	if (seal_rotating(seal))
 		return (0);
 	randombytes_buf(seal->secrets->store[slot], KEY_SIZE);
 	keyscan_made(KEYSCAN_STORE, seal->secrets->store[slot], KEY_SIZE);
-	encode_u64(&encoder, number);
-	wrap(seal->secrets->wrapping, seal->head, number,
-	    seal->secrets->store[slot], sector + 8);
+	make_slot(seal->secrets->wrapping, seal->head, number,
+	    seal->secrets->store[slot], sector);
 	if (file_write(seal->fd, (off_t)(1 + slot) * SECTOR, sector,
 		sizeof(sector)) == -1 ||
 	    fsync(seal->fd) == -1) {
@@ -397,4 +428,136 @@ seal_rotate_end(struct seal *seal)
 	keyscan_wiped(KEYSCAN_STORE, seal->secrets->store[slot], KEY_SIZE);
 	sodium_memzero(seal->secrets->store[slot], KEY_SIZE);
 	return (0);
+}
+
+/* --- another passphrase -------------------------------------------------- */
+
+int
+seal_prove(const struct seal *seal, const char *passphrase, size_t length)
+{
+	uint8_t *wrapping = secret_new(KEY_SIZE);
+	int result = -1;
+
+	if (wrapping == NULL)
+		return (-1);
+	if (stretch(seal->head, passphrase, length, wrapping) == 0) {
+		keyscan_made(KEYSCAN_WRAPPING, wrapping, KEY_SIZE);
+		result = sodium_memcmp(
+			     wrapping, seal->secrets->wrapping, KEY_SIZE) == 0;
+		if (!result)
+			keyscan_wiped(KEYSCAN_WRAPPING, wrapping, KEY_SIZE);
+	}
+	secret_free(wrapping, KEY_SIZE);
+	return (result);
+}
+
+/* Overwrite a keyring and take its name away. 0 or -1. */
+static int
+destroy(int folder, const char *name, int fd)
+{
+	uint8_t noise[3 * SECTOR];
+
+	randombytes_buf(noise, sizeof(noise));
+	if (file_write(fd, 0, noise, sizeof(noise)) == -1 || fsync(fd) == -1 ||
+	    unlinkat(folder, name, 0) == -1)
+		return (-1);
+	return (fsync(folder));
+}
+
+/* The same for one that nobody has open; none is no error. */
+static int
+destroy_name(int folder, const char *name)
+{
+	int fd = openat(folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int result;
+
+	if (fd == -1)
+		return (errno == ENOENT ? 0 : -1);
+	result = destroy(folder, name, fd);
+	(void)close(fd);
+	return (result);
+}
+
+int
+seal_recover(int folder)
+{
+	int exists = seal_exists(folder);
+
+	if (exists == -1)
+		return (-1);
+	if (exists == 0 &&
+	    renameat(folder, SEAL_OLD, folder, SEAL_FILE) == -1 &&
+	    errno != ENOENT)
+		return (-1);
+	if (exists == 0 && fsync(folder) == -1)
+		return (-1);
+	return (destroy_name(folder, SEAL_TEMPORARY) == -1 ||
+			destroy_name(folder, SEAL_OLD) == -1
+		    ? -1
+		    : 0);
+}
+
+/* Everything wrapped under another passphrase. 0 or -1. */
+static int
+rewrap(const struct seal *seal, const char *passphrase, size_t length,
+    uint64_t ops, uint64_t memory, uint8_t wrapping[KEY_SIZE], uint8_t *file)
+{
+	int i;
+
+	make_head(file, ops, memory);
+	if (stretch(file, passphrase, length, wrapping) == -1)
+		return (-1);
+	wrap(wrapping, file, 0, seal->secrets->names, file + HEAD_SIZE);
+	for (i = 0; i < 2; i++)
+		if (seal->numbers[i] != 0)
+			make_slot(wrapping, file, seal->numbers[i],
+			    seal->secrets->store[i],
+			    file + (size_t)(1 + i) * SECTOR);
+	return (0);
+}
+
+/* The temporary file becomes the keyring. 0, or -1 and it did not. */
+static int
+replace(int folder)
+{
+	if (renameat(folder, SEAL_FILE, folder, SEAL_OLD) == -1)
+		return (-1);
+	if (fsync(folder) == 0 &&
+	    renameat(folder, SEAL_TEMPORARY, folder, SEAL_FILE) == 0)
+		return (0);
+	(void)renameat(folder, SEAL_OLD, folder, SEAL_FILE);
+	return (-1);
+}
+
+int
+seal_change(struct seal *seal, int folder, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory)
+{
+	uint8_t *wrapping = secret_new(KEY_SIZE);
+	uint8_t file[3 * SECTOR] = { 0 };
+	int fd = -1, old = seal->fd, result = -1;
+
+	if (wrapping == NULL)
+		return (-1);
+	if (rewrap(seal, passphrase, length, ops, memory, wrapping, file) ==
+		-1 ||
+	    (fd = temporary_write(folder, file, sizeof(file))) == -1 ||
+	    replace(folder) == -1) {
+		if (fd != -1)
+			(void)close(fd);
+		(void)destroy_name(folder, SEAL_TEMPORARY);
+		goto done;
+	}
+	/* From here on the new passphrase is the one. */
+	keyscan_wiped(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
+	memcpy(seal->secrets->wrapping, wrapping, KEY_SIZE);
+	keyscan_made(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
+	memcpy(seal->head, file, HEAD_SIZE);
+	seal->fd = fd;
+	result =
+	    fsync(folder) == 0 && destroy(folder, SEAL_OLD, old) == 0 ? 0 : 1;
+	(void)close(old);
+done:
+	secret_free(wrapping, KEY_SIZE);
+	return (result);
 }

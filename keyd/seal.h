@@ -32,6 +32,10 @@ int seal_exists(int folder);
 int seal_create(int folder, const char *passphrase, size_t length, uint64_t ops,
     uint64_t memory);
 
+/* Finish or take back a change of the passphrase that was cut off; before
+ * anything else. 0 or -1 with errno. */
+int seal_recover(int folder);
+
 /* Open the keyring. NULL with errno EACCES (wrong passphrase), EINVAL (not a
  * keyring), or another. seal_close() wipes. */
 struct seal *seal_open(int folder, const char *passphrase, size_t length);
@@ -64,5 +68,17 @@ int seal_rotating(const struct seal *seal);
  * place, on disk when it returns. 0 or -1 with errno. */
 int seal_rotate_begin(struct seal *seal);
 int seal_rotate_end(struct seal *seal);
+
+/* Is this the passphrase? Costs what opening does. 1, 0, or -1 with errno. */
+int seal_prove(const struct seal *seal, const char *passphrase, size_t length);
+
+/*
+ * From now on this passphrase opens the keyring, and none before it: what the
+ * old one opened is destroyed in place, on disk when it returns. 0; -1 with
+ * errno and nothing changed; 1: changed, but what the old one opened is still
+ * there, until seal_recover().
+ */
+int seal_change(struct seal *seal, int folder, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory);
 
 #endif

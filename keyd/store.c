@@ -206,10 +206,10 @@ enum store_error
 store_unlock(struct store *store, const char *passphrase, size_t length,
     uint64_t ops, uint64_t memory)
 {
-	int exists = seal_exists(store->folder);
-	int more;
+	int exists, more;
 
-	if (exists == -1)
+	if (seal_recover(store->folder) == -1 ||
+	    (exists = seal_exists(store->folder)) == -1)
 		return (STORE_SYSTEM);
 	/* Records without a keyring, a keyring without records: somebody took
 	 * the other away. */
@@ -234,6 +234,20 @@ store_unlock(struct store *store, const char *passphrase, size_t length,
 			return (errno == EACCES ? STORE_DAMAGED : STORE_SYSTEM);
 	}
 	return (STORE_OK);
+}
+
+int
+store_prove(struct store *store, const char *passphrase, size_t length)
+{
+	return (seal_prove(store->seal, passphrase, length));
+}
+
+int
+store_change_passphrase(struct store *store, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory)
+{
+	return (seal_change(
+	    store->seal, store->folder, passphrase, length, ops, memory));
 }
 
 void

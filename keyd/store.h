@@ -51,6 +51,18 @@ struct store *store_open(const char *path, enum store_error *error);
 enum store_error store_unlock(struct store *store, const char *passphrase,
     size_t length, uint64_t ops, uint64_t memory);
 
+/* Is this the passphrase of the open store? 1, 0, or -1 with errno. */
+int store_prove(struct store *store, const char *passphrase, size_t length);
+
+/*
+ * Give the open store another passphrase, Argon2id's ops and memory with it.
+ * Atomic. 0; -1 with errno and nothing changed; 1: changed, but what the old
+ * one opens is destroyed only at the next unlock. Rotate the store key after
+ * it: a copy of the folder and the old passphrase then open nothing newer.
+ */
+int store_change_passphrase(struct store *store, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory);
+
 /* Drops an open transaction, closes, wipes. */
 void store_close(struct store *store);
 

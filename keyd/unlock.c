@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +23,9 @@
 #include "keyd/store.h"
 
 #define READ_TIMEOUT CLOCK_SECOND /* for a pipe that is not yet written */
+#define GUESSES      3            /* wrong ones before the first wait */
+#define GUESS_WAIT   CLOCK_SECOND /* doubles with each wrong one ... */
+#define GUESS_SHIFT  6            /* ... so often */
 
 /* --- what the chat engine is given -------------------------------------- */
 
@@ -130,6 +134,75 @@ unlock_own_key(int fd)
 		unlock_tell_all();
 }
 
+/* --- guessing ----------------------------------------------------------- */
+
+/* Whoever guesses passphrases, at whatever door, waits. */
+static struct {
+	unsigned int wrong; /* since the last right one */
+	int64_t until;      /* monotonic */
+} guesses;
+
+/* NULL, or that it is too early for another one. */
+static const char *
+guess_early(void)
+{
+	static char text[80];
+	int64_t left = guesses.until - clock_monotonic();
+
+	if (left <= 0)
+		return (NULL);
+	(void)snprintf(text, sizeof(text),
+	    "too many wrong passphrases: none is tried for %lld seconds",
+	    (long long)(left / CLOCK_SECOND) + 1);
+	return (text);
+}
+
+static void
+guessed(int right)
+{
+	unsigned int over;
+
+	guesses.wrong = right ? 0 : guesses.wrong + 1;
+	guesses.until = 0;
+	if (guesses.wrong < GUESSES)
+		return;
+	over = guesses.wrong - GUESSES;
+	guesses.until =
+	    clock_monotonic() +
+	    (GUESS_WAIT << (over < GUESS_SHIFT ? over : GUESS_SHIFT));
+}
+
+const char *
+unlock_prove(int fd)
+{
+	char *passphrase = secret_new(SECRET_MAX);
+	const char *error = guess_early();
+	size_t length = 0;
+	int right;
+
+	if (passphrase == NULL || error != NULL)
+		(void)close(fd);
+	else
+		length = unlock_read(fd, passphrase);
+	if (length > 0) {
+		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, length);
+		right = store_prove(keyd.store, passphrase, length);
+		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, length);
+		if (right != -1)
+			guessed(right);
+		if (right != 1)
+			error = right == 0 ? "the passphrase of the store is "
+					     "wrong"
+					   : "no memory";
+	} else if (error == NULL)
+		error = passphrase == NULL
+			    ? "no memory"
+			    : "the passphrase of the store is empty, too long "
+			      "or cannot be read";
+	secret_free(passphrase, SECRET_MAX);
+	return (error);
+}
+
 /* --- unlocking ---------------------------------------------------------- */
 
 static const char *
@@ -153,6 +226,8 @@ unlock_store(const char *passphrase, size_t length)
 
 	error = store_unlock(keyd.store, passphrase, length, config->argon2_ops,
 	    config->argon2_memory);
+	if (error == STORE_OK || error == STORE_PASSPHRASE)
+		guessed(error == STORE_OK);
 	if (error != STORE_OK)
 		return (store_error_text(error));
 	return (unlock_load());
@@ -186,6 +261,8 @@ unlock_with(int fd)
 	length = unlock_read(fd, passphrase);
 	if (keyd.chats != NULL)
 		error = "already unlocked";
+	else if ((error = guess_early()) != NULL)
+		;
 	else if (length == 0)
 		error = "the passphrase is empty, too long or cannot be read";
 	else {

@@ -674,9 +674,11 @@ struct ipc_rekey {
 };
 
 /*
- * BACKUP_PASSPHRASE brings what the next BACKUP or RESTORE is sealed under: a
- * pipe or file that keyd reads; then comes the file itself, which must be a
- * regular one, empty and writable, or readable. Each ends with a RESULT.
+ * BACKUP, RESTORE and PASSPHRASE_CHANGE take two passphrases, each a pipe or
+ * file that keyd reads, given before and used up by the request:
+ * STORE_PASSPHRASE proves who asks, OTHER_PASSPHRASE is the backup's or the
+ * store's next one. The file of BACKUP and RESTORE must be a regular one,
+ * empty and writable, or readable. Each message ends with a RESULT.
  */
 struct ipc_restore {
 	uint64_t id;

@@ -22,12 +22,19 @@ def keystore(node):
     return re.search(r'path "(.*?)"', node.config.read_text()).group(1)
 
 
+def own(node):
+    """The file with the passphrase of the node's own store."""
+    return node.config.parent / "passphrase"
+
+
 def backup(node, path, secret=SECRET, *more):
-    return node.ctl_run("backup", path, *more, stdin=secret + "\n")
+    return node.ctl_run("backup", path, "--store-passphrase", own(node),
+                        *more, stdin=secret + "\n")
 
 
 def restore(node, path, secret=SECRET, *more):
-    return node.ctl_run("restore", path, *more, stdin=secret + "\n")
+    return node.ctl_run("restore", path, "--store-passphrase", own(node),
+                        *more, stdin=secret + "\n")
 
 
 def summary(node):
@@ -319,6 +326,78 @@ def test_what_is_refused(pair):
         assert not summary(other)["in_mesh"]
 
 
+def test_the_store_s_passphrase(pair):
+    """Nobody gets or replaces a node's keys without it."""
+    alpha, twin = pair
+    path = alpha.folder / "z"
+    right = own(alpha).read_text()
+    before = summary(twin)
+    for lines in (SECRET + "\n", right, f"{SECRET}\n{SECRET}\n", "\n"):
+        run = alpha.ctl_run("backup", path, stdin=lines)
+        assert run.returncode in (1, 2), run
+        assert not path.exists()
+    run = twin.ctl_run("restore", alpha.path, stdin=f"{SECRET}\n{SECRET}\n")
+    assert run.returncode == 1 and "of the store is wrong" in run.stderr
+    unchanged(twin, before)
+    # Both are lines of standard input, the store's first.
+    run = alpha.ctl_run("backup", path, stdin=right + SECRET + "\n")
+    assert run.returncode == 0, run
+    assert records(path)
+    path.unlink()
+    # A file of it that others may read is none.
+    copy = alpha.folder / "copy"
+    copy.write_text(right)
+    for mode in (0o640, 0o604, 0o622):
+        copy.chmod(mode)
+        run = alpha.ctl_run("backup", path, "--store-passphrase", copy,
+                            stdin=SECRET + "\n")
+        assert run.returncode == 1 and "none but its owner" in run.stderr
+        assert not path.exists()
+    copy.unlink()
+
+
+def test_another_passphrase():
+    """With a live chat; the old one opens nothing from then on, and wrong
+    ones are not tried as fast as they come."""
+    with Mesh(2) as mesh:
+        node = mesh[0]
+        chat = Chat(mesh)
+        chat.begin()
+        chat.flow(1)
+        old = own(node).read_text().strip()
+        rotations = node.metric("hermes_store_key_rotations_total")
+        run = node.ctl_run("passphrase", stdin=f"wrong\n{SECRET}\n")
+        assert run.returncode == 1 and "is wrong" in run.stderr, run
+        run = node.ctl_run("passphrase", stdin=f"{old}\n{SECRET}\n")
+        assert run.returncode == 0, run
+        assert run.stdout == "passphrase changed\n"
+        assert node.metric("hermes_store_key_rotations_total") > rotations
+        assert sorted(p for p in os.listdir(keystore(node))
+                      if p.startswith("keyring")) == ["keyring"]
+        chat.flow(4)
+        key = summary(node)["node_key"]
+        # The file still has the old one: the node starts and stays locked.
+        node.sigkill()
+        node.spawn()
+        until("locked", lambda: "keyd locked" in str(node.http("/readyz")))
+        until("refused", lambda: "wrong passphrase" in node.log())
+        runs = [node.ctl_run("unlock", stdin=f"{old}\n") for _ in range(6)]
+        assert all(run.returncode == 1 for run in runs)
+        assert any("too many wrong" in run.stderr for run in runs)
+        until("unlocked", lambda: node.ctl_run(
+            "unlock", stdin=SECRET + "\n").returncode == 0)
+        node.wait_ready()
+        assert summary(node)["node_key"] == key
+        own(node).write_text(SECRET + "\n")
+        assert node.stop() == 0
+        node.start()
+        chat.back(0)
+        acks = chat.begin()
+        assert all(ack.resumed for ack in acks)
+        chat.flow(7)
+        chat.close()
+
+
 def test_force_replaces_everything(pair):
     """Chats too: nothing of before remains, on disk neither."""
     alpha, _ = pair
@@ -368,6 +447,7 @@ def test_locked():
         node.spawn()
         until("admin up", lambda: node.http("/readyz")[0] == 503)
         path = node.folder / "backup"
-        run = backup(node, path)
-        assert run.returncode == 1 and "locked" in run.stderr
+        for run in (backup(node, path), node.ctl_run(
+                "passphrase", stdin="one\nanother\n")):
+            assert run.returncode == 1 and "locked" in run.stderr
         assert not path.exists()

@@ -204,6 +204,29 @@ store_unlock(struct store *store, const char *passphrase, size_t length,
 	return (STORE_OK);
 }
 
+int
+store_prove(struct store *store, const char *passphrase, size_t length)
+{
+	FUZZ_CHECK(store->unlocked);
+	return (length == 4 && memcmp(passphrase, "pass", 4) == 0);
+}
+
+/* It says so, and stays with the one that store_unlock() knows. */
+int
+store_change_passphrase(struct store *store, const char *passphrase,
+    size_t length, uint64_t ops, uint64_t memory)
+{
+	(void)passphrase;
+	(void)ops;
+	(void)memory;
+	FUZZ_CHECK(store->unlocked && length > 0);
+	if (failing == 0)
+		return (0);
+	failing--;
+	errno = ENOSPC;
+	return (-1);
+}
+
 static void
 store_begin(struct store *store)
 {

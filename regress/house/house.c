@@ -445,7 +445,22 @@ on_result(void *arg, const struct ipc_message *message)
 {
 	struct house *house = arg;
 
+	size_t length = message->tail_length;
+
 	memcpy(&house->result, message->payload, sizeof(house->result));
+	if (length > sizeof(house->result_text) - 1)
+		length = sizeof(house->result_text) - 1;
+	memcpy(house->result_text, message->tail, length);
+	house->result_text[length] = '\0';
+}
+
+static void
+on_show_end(void *arg, const struct ipc_message *message)
+{
+	struct house *house = arg;
+	const struct ipc_request *end = message->payload;
+
+	house->result.id = end->id;
 }
 
 static void
@@ -540,7 +555,7 @@ ipc_handler house_handlers[IPC_TYPE_COUNT] = {
 	[IPC_TEARDOWN_OUT] = on_teardown,
 	[IPC_SEALED] = on_sealed,
 	[IPC_ROW_RATCHET] = on_row,
-	[IPC_SHOW_END] = on_result,
+	[IPC_SHOW_END] = on_show_end,
 	[IPC_METRICS] = on_metrics,
 	[IPC_TICKET] = on_ticket,
 	[IPC_RESULT] = on_result,

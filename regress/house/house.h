@@ -80,7 +80,8 @@ struct house {
 	uint64_t readies;         /* CHAT_READYs */
 	uint64_t ended;           /* CHAT_ENDEDs */
 	struct ipc_result result; /* last one */
-	uint64_t rows;            /* ROW_RATCHETs */
+	char result_text[256];
+	uint64_t rows; /* ROW_RATCHETs */
 	/* The last of each, and how many there were. */
 	struct ipc_ticket ticket;
 	struct ipc_redeemed redeemed;
@@ -165,6 +166,16 @@ int house_ask(struct house *house, enum ipc_type type, const void *payload,
 int house_erase(struct house *house);
 int house_mesh_create(struct house *house);
 int house_metrics(struct house *house);
+
+/* A pipe to read a passphrase from. */
+int house_passphrase_fd(const char *passphrase);
+/*
+ * BACKUP or RESTORE of the file fd (given away), or PASSPHRASE_CHANGE (-1),
+ * with these passphrases given before; NULL: not given. 0 when it was done;
+ * -1 when not: result_text says why.
+ */
+int house_prove(struct house *house, const char *store, const char *other,
+    enum ipc_type type, int fd);
 
 void house_free(struct house *house);
 

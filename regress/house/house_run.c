@@ -118,8 +118,8 @@ exec_keyd(struct house *house, int fd)
 	_exit(127);
 }
 
-static int
-passphrase_fd(const char *passphrase)
+int
+house_passphrase_fd(const char *passphrase)
 {
 	int fds[2];
 	size_t length = strlen(passphrase);
@@ -181,7 +181,7 @@ house_start(struct house *house)
 		ipc_send_fd(house->parent, IPC_DOOR, &door, fds[1]);
 	}
 	ipc_send_fd(house->parent, IPC_PASSPHRASE, &request,
-	    passphrase_fd(house->passphrase));
+	    house_passphrase_fd(house->passphrase));
 	ipc_send(house->parent, IPC_GO, &empty, NULL, 0);
 	while (!house->records_end || !house->identity.unlocked) {
 		turn(house);
@@ -332,21 +332,28 @@ house_settle(struct house *house)
 	return (house_wait(house, &house->signed_digests, before + 2));
 }
 
-int
-house_ask(struct house *house, enum ipc_type type, const void *payload,
-    const uint64_t *answered, uint64_t id)
+/* Until *answered is id. 0 or -1. */
+static int
+house_await(struct house *house, const uint64_t *answered, uint64_t id)
 {
 	int64_t deadline = clock_monotonic() + HOUSE_PATIENCE;
 
-	if (house->control == NULL)
-		return (-1);
-	ipc_send(house->control, type, payload, NULL, 0);
 	while (*answered != id) {
 		turn(house);
 		if (house->parent == NULL || clock_monotonic() > deadline)
 			return (-1);
 	}
 	return (0);
+}
+
+int
+house_ask(struct house *house, enum ipc_type type, const void *payload,
+    const uint64_t *answered, uint64_t id)
+{
+	if (house->control == NULL)
+		return (-1);
+	ipc_send(house->control, type, payload, NULL, 0);
+	return (house_await(house, answered, id));
 }
 
 static uint64_t
@@ -379,6 +386,47 @@ house_mesh_create(struct house *house)
 			house->result.ok
 		    ? 0
 		    : -1);
+}
+
+/* Give a passphrase, which may be NULL: none is given. 0 or -1. */
+static int
+give_passphrase(struct house *house, enum ipc_type type, const char *passphrase)
+{
+	struct ipc_request request = { .id = next_id() };
+
+	if (passphrase == NULL)
+		return (0);
+	if (house->control == NULL)
+		return (-1);
+	ipc_send_fd(
+	    house->control, type, &request, house_passphrase_fd(passphrase));
+	return (0);
+}
+
+int
+house_prove(struct house *house, const char *store, const char *other,
+    enum ipc_type type, int fd)
+{
+	union {
+		struct ipc_request request;
+		struct ipc_restore restore;
+	} payload = { .restore = { .id = next_id(), .force = 1 } };
+
+	if (give_passphrase(house, IPC_STORE_PASSPHRASE, store) == -1 ||
+	    give_passphrase(house, IPC_OTHER_PASSPHRASE, other) == -1 ||
+	    house->control == NULL)
+		return (-1);
+	if (type != IPC_RESTORE)
+		payload.restore.force = 0;
+	if (fd != -1)
+		ipc_send_fd(house->control, type, &payload, fd);
+	else
+		ipc_send(house->control, type, &payload, NULL, 0);
+	return (
+	    house_await(house, &house->result.id, payload.request.id) == 0 &&
+		    house->result.ok
+		? 0
+		: -1);
 }
 
 int

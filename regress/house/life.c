@@ -18,9 +18,12 @@
 
 #include "common/sign/statement.h"
 #include "common/util/clock.h"
+#include "keyd/seal.h"
 #include "regress/house/life.h"
 
 #define SECTOR 512 /* of the keyring, keyd/seal.c */
+#define FIRST  "a passphrase"
+#define SECOND "another passphrase"
 
 void
 life_fail(struct life *life, const char *why)
@@ -123,7 +126,7 @@ life_begin(
 	(void)snprintf(
 	    life->other_id, sizeof(life->other_id), "other-%lu", number);
 	house_init(&life->a, life->b.base, life->b.program, "a", life->folder,
-	    "a passphrase", "life-app-a");
+	    FIRST, "life-app-a");
 	house_link(&life->a, &life->b);
 	watch_init(&life->watch);
 	life->a.watch = &life->watch;
@@ -277,6 +280,11 @@ life_live(struct life *life)
 	    house_erase(a) == -1)
 		return (-1);
 	life->told.erased = 1;
+	life->told.changing = 1;
+	if (house_prove(a, FIRST, SECOND, IPC_PASSPHRASE_CHANGE, -1) == -1)
+		return (-1);
+	life->told.changed = 1;
+	a->passphrase = SECOND;
 	/* An orderly stop keeps the same, and the next start resumes it. */
 	if (house_stop(a) != 0 || start(life) == -1 ||
 	    live_chat(life, life->main_id, &life->told.main_version) == NULL ||
@@ -287,6 +295,15 @@ life_live(struct life *life)
 
 /* --- looking at it again ------------------------------------------------- */
 
+static int
+keyring_opens(int folder, const char *passphrase)
+{
+	struct seal *seal = seal_open(folder, passphrase, strlen(passphrase));
+
+	seal_close(seal);
+	return (seal != NULL);
+}
+
 /* The slots of the keyring: the first store key must be gone. */
 static void
 again_keyring(struct life *life)
@@ -296,6 +313,9 @@ again_keyring(struct life *life)
 	int fd, i;
 
 	(void)snprintf(path, sizeof(path), "%s/keyring", life->folder);
+	/* Between its two names while the passphrase changes. */
+	if (access(path, F_OK) == -1)
+		(void)strlcat(path, ".old", sizeof(path));
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1 ||
 	    read(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes)) {
 		life_fail(life, "the keyring is gone");
@@ -305,6 +325,49 @@ again_keyring(struct life *life)
 	for (i = 1; i <= 2; i++)
 		if (memcmp(bytes + i * SECTOR, "\0\0\0\0\0\0\0\1", 8) == 0)
 			life_fail(life, "an erased store key is back");
+}
+
+/* Which passphrase is it? One, and it only. */
+static void
+again_passphrase(struct life *life)
+{
+	int folder = open(life->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int first, second;
+
+	if (folder == -1)
+		err(1, "%s", life->folder);
+	/* Without one keyd takes the old one back. */
+	if (life->told.changing && seal_exists(folder) == 1) {
+		first = keyring_opens(folder, FIRST);
+		second = keyring_opens(folder, SECOND);
+		if (first == second || (life->told.changed && first))
+			life_fail(life, "not one passphrase opens the keyring");
+		life->a.passphrase = first ? FIRST : SECOND;
+	} else if (life->told.changed)
+		life_fail(life, "the keyring is gone");
+	else
+		life->a.passphrase = FIRST;
+	if (life->told.changed &&
+	    (faccessat(folder, "keyring.old", F_OK, 0) == 0 ||
+		faccessat(folder, "keyring.new", F_OK, 0) == 0))
+		life_fail(life, "the old passphrase's keyring is left");
+	(void)close(folder);
+}
+
+/* And nothing is left that the other one opens. */
+static void
+again_one_keyring(struct life *life)
+{
+	static const char *const names[] = { "keyring.old", "keyring.new" };
+	char path[600];
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		(void)snprintf(
+		    path, sizeof(path), "%s/%s", life->folder, names[i]);
+		if (access(path, F_OK) == 0)
+			life_fail(life, "a second keyring is left");
+	}
 }
 
 static void
@@ -421,11 +484,13 @@ life_again(struct life *life)
 {
 	if (life->told.erased)
 		again_keyring(life);
+	again_passphrase(life);
 	life->a.environment = NULL;
 	if (house_start(&life->a) == -1) {
 		life_fail(life, "keyd does not open its store again");
 		return;
 	}
+	again_one_keyring(life);
 	again_identity(life);
 	again_ticket(life);
 	again_records(life);

@@ -21,6 +21,8 @@ struct told {
 	int ending;             /* keyd was asked to end it */
 	int deleted;            /* "other" has ended */
 	int erased;             /* with that, for good */
+	int changing;           /* keyd was asked for another passphrase */
+	int changed;            /* and said that it is so */
 	uint64_t presence;      /* number signed */
 };
 

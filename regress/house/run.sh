@@ -43,6 +43,7 @@ run power 200 ${HOUSE_SEED:-}
 run power 12 ${HOUSE_SEED:-$(date +%s)} 1 9000
 run churn 200 ${HOUSE_SEED:-}
 run rollback
+run proof
 run bench check
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -477,6 +477,166 @@ START_TEST(l38_killed_while_it_is_made)
 }
 END_TEST
 
+/* --- another passphrase -------------------------------------------------- */
+
+#define NEXT "the next one"
+
+static enum store_error
+opens(const char *passphrase)
+{
+	enum store_error error;
+	struct store *store = store_open(folder, &error);
+
+	ck_assert_ptr_nonnull(store);
+	error =
+	    store_unlock(store, passphrase, strlen(passphrase), OPS, MEMORY);
+	if (error == STORE_OK)
+		ck_assert_str_eq(get_text(store, "a"), "one");
+	store_close(store);
+	return (error);
+}
+
+/* Read all of a file of the store, at most size bytes. Its length; -1. */
+static ssize_t
+file_bytes(const char *name, uint8_t *bytes, size_t size)
+{
+	char path[600];
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if ((fd = open(path, O_RDONLY)) == -1)
+		return (-1);
+	length = read(fd, bytes, size);
+	close(fd);
+	return (length);
+}
+
+static void
+file_write_bytes(const char *name, const uint8_t *bytes, size_t length)
+{
+	char path[600];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	ck_assert_int_ne(fd = open(path, O_WRONLY | O_CREAT, 0600), -1);
+	ck_assert_int_eq(write(fd, bytes, length), (ssize_t)length);
+	close(fd);
+}
+
+static struct store *
+store_with_one(void)
+{
+	struct store *store = open_store();
+
+	put_text(store, "a", "one");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	return (store);
+}
+
+START_TEST(only_the_new_passphrase_opens_after_a_change)
+{
+	uint8_t before[2048], after[2048], hard[2048];
+	struct store *store = store_with_one();
+	char path[600], link_path[600];
+
+	ck_assert_int_eq(store_prove(store, PASSPHRASE, strlen(PASSPHRASE)), 1);
+	ck_assert_int_eq(store_prove(store, NEXT, strlen(NEXT)), 0);
+	ck_assert_int_eq(file_bytes("keyring", before, sizeof(before)), 1536);
+	/* A second name of the same file: was it destroyed in place? */
+	snprintf(path, sizeof(path), "%s/keyring", folder);
+	snprintf(link_path, sizeof(link_path), "%s/same", folder);
+	ck_assert_int_eq(link(path, link_path), 0);
+	ck_assert_int_eq(
+	    store_change_passphrase(store, NEXT, strlen(NEXT), OPS, MEMORY), 0);
+	ck_assert_int_eq(file_bytes("same", hard, sizeof(hard)), 1536);
+	ck_assert_int_eq(unlink(link_path), 0);
+	ck_assert_int_ne(memcmp(before, hard, 512), 0);
+	ck_assert_int_ne(memcmp(before + 512, hard + 512, 512), 0);
+	ck_assert_int_eq(file_bytes("keyring", after, sizeof(after)), 1536);
+	ck_assert_int_ne(memcmp(before, after, 512), 0);
+	ck_assert_int_eq(file_bytes("keyring.old", after, 1), -1);
+	ck_assert_int_eq(file_bytes("keyring.new", after, 1), -1);
+	/* The open store goes on, its rotation too. */
+	ck_assert_int_eq(store_prove(store, PASSPHRASE, strlen(PASSPHRASE)), 0);
+	ck_assert_int_eq(store_prove(store, NEXT, strlen(NEXT)), 1);
+	ck_assert_str_eq(get_text(store, "a"), "one");
+	ck_assert_int_eq(store_rotate_begin(store), 0);
+	while (store_rotate_step(store, 10) == 1)
+		;
+	store_close(store);
+	ck_assert_int_eq(opens(PASSPHRASE), STORE_PASSPHRASE);
+	ck_assert_int_eq(opens(NEXT), STORE_OK);
+}
+END_TEST
+
+/* In the middle of a rotation both store keys are taken along. */
+START_TEST(a_change_during_a_rotation)
+{
+	struct store *store = store_with_one();
+
+	ck_assert_int_eq(store_rotate_begin(store), 0);
+	ck_assert_int_eq(
+	    store_change_passphrase(store, NEXT, strlen(NEXT), OPS, MEMORY), 0);
+	store_close(store);
+	ck_assert_int_eq(opens(NEXT), STORE_OK);
+	ck_assert_int_eq(opens(PASSPHRASE), STORE_PASSPHRASE);
+}
+END_TEST
+
+/* What a crash between any two steps leaves: which passphrase opens then, and
+ * the keyring of the other is destroyed. */
+START_TEST(a_change_that_was_cut_off)
+{
+	static const struct {
+		const char *files[3]; /* keyring, .old, .new; o, n or NULL */
+		int new_opens;
+	} left[] = {
+		{ { "o", NULL, NULL }, 0 },
+		{ { "o", NULL, "torn" }, 0 },
+		{ { "o", NULL, "n" }, 0 },
+		{ { NULL, "o", "n" }, 0 },
+		{ { "n", "o", NULL }, 1 },
+		{ { "n", "noise", NULL }, 1 },
+		{ { "n", NULL, NULL }, 1 },
+	};
+	static const char *const names[] = { "keyring", "keyring.old",
+		"keyring.new" };
+	uint8_t old[1536], new[1536], bytes[1536];
+	struct store *store;
+	char path[600];
+	size_t i, n;
+
+	store = store_with_one();
+	ck_assert_int_eq(file_bytes("keyring", old, sizeof(old)), 1536);
+	ck_assert_int_eq(
+	    store_change_passphrase(store, NEXT, strlen(NEXT), OPS, MEMORY), 0);
+	ck_assert_int_eq(file_bytes("keyring", new, sizeof(new)), 1536);
+	store_close(store);
+	for (i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		for (n = 0; n < 3; n++) {
+			const char *what = left[i].files[n];
+
+			snprintf(path, sizeof(path), "%s/%s", folder, names[n]);
+			(void)unlink(path);
+			randombytes_buf(bytes, sizeof(bytes));
+			if (what != NULL)
+				file_write_bytes(names[n],
+				    *what == 'o'                 ? old
+				    : strcmp(what, "noise") == 0 ? bytes
+								 : new,
+				    *what == 't' ? 700 : 1536);
+		}
+		ck_assert_int_eq(opens(left[i].new_opens ? PASSPHRASE : NEXT),
+		    STORE_PASSPHRASE);
+		ck_assert_int_eq(
+		    opens(left[i].new_opens ? NEXT : PASSPHRASE), STORE_OK);
+		ck_assert_int_eq(file_bytes("keyring.old", bytes, 1), -1);
+		ck_assert_int_eq(file_bytes("keyring.new", bytes, 1), -1);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -501,6 +661,9 @@ main(void)
 	tcase_add_test(
 	    tcase, l38_killed_at_any_instant_it_reopens_and_lost_nothing);
 	tcase_add_test(tcase, l38_killed_while_it_is_made);
+	tcase_add_test(tcase, only_the_new_passphrase_opens_after_a_change);
+	tcase_add_test(tcase, a_change_during_a_rotation);
+	tcase_add_test(tcase, a_change_that_was_cut_off);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
