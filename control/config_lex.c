@@ -28,9 +28,11 @@ config_here(struct config_parser *parser, int line, struct config_place *place)
 	struct config_source *source = config_source(parser);
 
 	(void)strlcpy(place->file,
-	    source == NULL ? parser->sources[0].path : source->path,
+	    parser->outside != NULL ? parser->outside
+	    : source == NULL        ? parser->sources[0].path
+				    : source->path,
 	    sizeof(place->file));
-	place->line = line;
+	place->line = parser->outside != NULL ? -1 : line;
 }
 
 void
@@ -44,7 +46,7 @@ config_error(struct config_parser *parser, int line, const char *format, ...)
 	va_start(ap, format);
 	(void)vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	if (line > 0)
+	if (place.line > 0)
 		(void)snprintf(
 		    text, sizeof(text), "%s:%d: %s", place.file, line, message);
 	else
@@ -96,6 +98,16 @@ config_lex_push(struct config_parser *parser, const char *path)
 	return (0);
 }
 
+static char *
+config_copy(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		fatal("config", "error=memory");
+	return (copy);
+}
+
 static void
 config_lex_pop(struct config_parser *parser)
 {
@@ -133,6 +145,12 @@ config_lex_keep(struct config_parser *parser, char *text, int quoted)
 }
 
 void
+config_lex_key(struct config_parser *parser, const char *text)
+{
+	config_lex_keep(parser, config_copy(text), 0);
+}
+
+void
 config_lex_free(struct config_parser *parser)
 {
 	struct config_macro *macro;
@@ -159,23 +177,15 @@ config_macro(struct config_parser *parser, const char *name)
 	return (NULL);
 }
 
-static char *
-config_copy(const char *text)
-{
-	char *copy = strdup(text);
-
-	if (copy == NULL)
-		fatal("config", "error=memory");
-	return (copy);
-}
-
 void
 config_lex_define(
     struct config_parser *parser, const char *name, const char *value)
 {
 	struct config_macro *macro;
 
-	if (config_macro(parser, name) != NULL) {
+	if ((macro = config_macro(parser, name)) != NULL) {
+		if (macro->stays && parser->outside == NULL)
+			return;
 		config_error(parser, parser->token_line,
 		    "macro \"%s\" is defined already", name);
 		return;
@@ -184,6 +194,7 @@ config_lex_define(
 		fatal("config", "error=memory");
 	macro->name = config_copy(name);
 	macro->value = config_copy(value);
+	macro->stays = parser->outside != NULL;
 	TAILQ_INSERT_TAIL(&parser->macros, macro, entry);
 }
 
@@ -347,4 +358,35 @@ again:
 	if (config_word_character(c))
 		return (config_lex_word(parser, source, c, value));
 	return (c == '{' || c == '}' || c == '=' ? c : CONFIG_YYUNDEF);
+}
+
+int
+config_lex_text(struct config_parser *parser, const char *text)
+{
+	CONFIG_YYSTYPE value = { NULL };
+	struct config_source *source;
+	int token, result = 0;
+
+	if (*text == '\0')
+		return (0);
+	/* The file was read to its end, so there is room. */
+	source = &parser->sources[parser->depth++];
+	memset(source, 0, sizeof(*source));
+	source->line = -1;
+	source->stream = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
+	if (source->stream == NULL)
+		fatal("config", "error=memory");
+	parser->ended = 0;
+	while (
+	    (token = config_yylex(&value, parser)) == WORD || token == STRING)
+		config_lex_keep(parser, value.text, token == STRING);
+	if (token == MACRO)
+		free(value.text);
+	if (token != NEWLINE || !parser->ended) {
+		config_error(
+		    parser, -1, "\"%s\" does not belong here", parser->token);
+		result = -1;
+	}
+	config_lex_pop(parser);
+	return (result);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/util/buffer.h"
 #include "control/config_parse.h"
 
 static const char *const kinds[LISTEN_KINDS] = { "app", "mesh", "admin",
@@ -104,11 +105,20 @@ int
 config_set_listen(struct config_parser *parser, const struct knob *knob,
     const struct config_word *const *values)
 {
-	const char *name = values[0]->text, *port = values[1]->text;
-	int line = values[0]->line;
+	enum listener_kind kind = (enum listener_kind)knob->least;
+	const char *name, *port;
 	char *end;
 	unsigned long number;
+	int line;
 
+	if (values == NULL) {
+		memset(parser->file->config.listen[kind], 0,
+		    sizeof(parser->file->config.listen[kind]));
+		return (0);
+	}
+	name = values[0]->text;
+	port = values[1]->text;
+	line = values[0]->line;
 	number = strtoul(port, &end, 10);
 	if (port[0] < '0' || port[0] > '9' || *end != '\0' ||
 	    number > UINT16_MAX) {
@@ -123,8 +133,39 @@ config_set_listen(struct config_parser *parser, const struct knob *knob,
 		    CONFIG_NAME_SIZE - 1);
 		return (-1);
 	}
-	return (config_listen(
-	    parser, (enum listener_kind)knob->least, name, port, line));
+	return (config_listen(parser, kind, name, port, line));
+}
+
+/* One line gave all addresses of a name. */
+static int
+config_listen_same(
+    const struct config_listener *a, const struct config_listener *b)
+{
+	return (strcmp(a->name, b->name) == 0 &&
+		config_listen_port(a) == config_listen_port(b));
+}
+
+int
+config_print_listen(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out)
+{
+	const struct config_listener *slots = config->listen[knob->least];
+	char port[32];
+	size_t i, seen = 0;
+
+	for (i = 0; i < CONFIG_LISTENERS && slots[i].address_length != 0; i++) {
+		if (i > 0 && config_listen_same(&slots[i], &slots[i - 1]))
+			continue;
+		if (seen++ < index)
+			continue;
+		(void)snprintf(port, sizeof(port), " port %u",
+		    config_listen_port(&slots[i]));
+		return (config_put_quoted(out, slots[i].name) == -1 ||
+				config_put(out, port) == -1
+			    ? -1
+			    : 1);
+	}
+	return (0);
 }
 
 int

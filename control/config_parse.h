@@ -1,6 +1,6 @@
 /*
  * Parent of hermesd. The inside of the configuration parser, shared by
- * parse.y, config.c, config_lex.c, config_knobs.c and config_value.c.
+ * parse.y and the config_*.c.
  */
 #ifndef CONTROL_CONFIG_PARSE_H
 #define CONTROL_CONFIG_PARSE_H
@@ -36,6 +36,7 @@ struct config_macro {
 	TAILQ_ENTRY(config_macro) entry;
 	char *name;
 	char *value;
+	int stays; /* from -D: the file's is passed over */
 };
 TAILQ_HEAD(config_macros, config_macro);
 
@@ -46,6 +47,15 @@ struct config_source {
 	int back; /* a character pushed back, or EOF */
 };
 
+/* Later ones go over earlier ones. */
+enum config_level { CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
+
+/* Where a knob was set; line 0: it was not. */
+struct config_setting {
+	struct config_place place;
+	enum config_level level;
+};
+
 struct config_parser {
 	struct config_file *file;
 	config_report report;
@@ -54,8 +64,10 @@ struct config_parser {
 	struct config_source sources[CONFIG_DEPTH];
 	size_t depth; /* sources in use */
 	struct config_macros macros;
-	struct config_words words;             /* of the statement read */
-	struct config_place set[CONFIG_KNOBS]; /* line 0: not yet */
+	struct config_words words; /* of the statement read */
+	struct config_setting set[CONFIG_KNOBS];
+	enum config_level level;
+	const char *outside; /* not in a file: "-o key"; or NULL */
 	int no_admin;
 	int ended;      /* last newline was given */
 	char block[32]; /* the one we are in */
@@ -84,6 +96,12 @@ void config_here(
 void config_error(struct config_parser *parser, int line, const char *format,
     ...) __attribute__((format(printf, 3, 4)));
 
+/* Put a word before the first of the statement. */
+void config_lex_key(struct config_parser *parser, const char *text);
+/* Append the words of text, which is outside of any file, to the statement.
+ * 0, or -1 when there is more than words in it, reported. */
+int config_lex_text(struct config_parser *parser, const char *text);
+
 /* --- config_knobs.c ------------------------------------------------------ */
 
 enum knob_type {
@@ -93,12 +111,29 @@ enum knob_type {
 	KNOB_BYTES,  /* the same, with K M G */
 	KNOB_TIME,   /* int64_t ns, with ms s m h d */
 	KNOB_CHOICE, /* uint32_t, index in choices */
-	KNOB_OTHER   /* set by a function, printed by hand */
+	KNOB_OTHER   /* has functions of its own */
 };
 
+struct knob;
+
+/*
+ * values stand where the pattern has %; NULL: forget all that was set so far.
+ * 0, or -1 reported.
+ */
+typedef int (*knob_set)(struct config_parser *parser, const struct knob *knob,
+    const struct config_word *const *values);
+
+/*
+ * Append the value number index, all from the first % of the pattern to its
+ * end, in the file's grammar. 1, 0 when there is no such value, -1 with errno.
+ */
+typedef int (*knob_print)(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out);
+
 struct knob {
-	const char *block;   /* "" outside of blocks */
-	const char *pattern; /* "after % messages" */
+	/* "rekey after % messages". In a block, the first word is the
+	 * block's. */
+	const char *pattern;
 	enum knob_type type;
 	size_t offset; /* in struct config */
 	size_t size;
@@ -106,20 +141,48 @@ struct knob {
 	uint64_t most;
 	uint64_t standard; /* the default */
 	int zero;          /* 0 is allowed as well */
+	int many;          /* may be set several times */
 	const char *text;  /* default; choices "a b c" */
-	/* For KNOB_OTHER. 0, or -1 reported. */
-	int (*set)(struct config_parser *parser, const struct knob *knob,
-	    const struct config_word *const *values);
+	knob_set set;      /* for KNOB_OTHER */
+	knob_print print;
 };
 
 extern const struct knob config_knobs[];
 extern const size_t config_knob_count;
+
+/* The knob of a pattern, which exists. */
+const struct knob *config_knob(const char *pattern);
+/* Where a knob of a pattern was set. */
+const struct config_setting *config_knob_set(
+    const struct config_parser *parser, const char *pattern);
+
+#define KNOB_KEY_SIZE 64
+/* The name of a knob for -o and, in upper case, after HERMES_: the words of
+ * its pattern, "rekey_after_messages". Returns out. */
+const char *config_knob_key(const struct knob *knob, char out[KNOB_KEY_SIZE]);
+
+/* 1 when several patterns begin with the word of this length. */
+int config_is_block(const char *word, size_t length);
+
+/* --- config_statement.c -------------------------------------------------- */
 
 /* Carry out the statements in parser->words, which stand in block. */
 void config_statements(struct config_parser *parser, const char *block);
 
 /* 1 when block is the name of one, else 0, reported. */
 int config_block(struct config_parser *parser, const char *block);
+
+/* Carry out the one statement in parser->words, which is all of knob's. */
+void config_statement(struct config_parser *parser, const struct knob *knob);
+
+/* --- config_override.c --------------------------------------------------- */
+
+/* Macros of -D, before the file is read. */
+void config_override_macros(
+    struct config_parser *parser, const struct config_options *options);
+/* The environment, then -o, after it. */
+void config_override(
+    struct config_parser *parser, const struct config_options *options);
 
 /* --- config_value.c ------------------------------------------------------ */
 
@@ -128,24 +191,33 @@ int config_block(struct config_parser *parser, const char *block);
 const char *config_value_read(
     const struct knob *knob, const char *text, struct config *config);
 
-/* Append the value of a knob in the file's grammar. 0, or -1 with errno. */
-int config_value_print(
-    const struct knob *knob, const struct config *config, struct buffer *out);
+/* A knob_print for every type; empty texts have no value. */
+int config_value_print(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out);
 
 /* Write value, 0 or the default, of a knob that is a number. */
 void config_value_store(
     const struct knob *knob, struct config *config, uint64_t value);
 
-/* Append text in quotes. 0, or -1 with errno. */
-int config_value_quote(const char *text, struct buffer *out);
+/* A number as the file would have it. */
+void config_value_format(
+    const struct knob *knob, uint64_t value, char *out, size_t size);
+
+/* Append text. 0, or -1 with errno. */
+int config_put(struct buffer *out, const char *text);
+/* The same in quotes. */
+int config_put_quoted(struct buffer *out, const char *text);
 
 /* What stands for % of a knob in messages: NUMBER, TIME ... */
 const char *config_value_name(const struct knob *knob);
 
 /* --- config_listen.c ----------------------------------------------------- */
 
+/* knob_set and knob_print; knob->least is the enum listener_kind. */
 int config_set_listen(struct config_parser *parser, const struct knob *knob,
     const struct config_word *const *values);
+int config_print_listen(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out);
 /* The listener of a kind at its default. 0, or -1 reported. */
 int config_listen_default(
     struct config_parser *parser, enum listener_kind kind);
@@ -155,10 +227,11 @@ uint16_t config_listen_port(const struct config_listener *listener);
 
 /* --- config_peer.c ------------------------------------------------------- */
 
+/* knob_set and knob_print. */
 int config_set_peer(struct config_parser *parser, const struct knob *knob,
     const struct config_word *const *values);
-/* Append the peers, a statement each. 0, or -1 with errno. */
-int config_print_peers(const struct config *config, struct buffer *out);
+int config_print_peer(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out);
 
 /* --- config.c ------------------------------------------------------------ */
 

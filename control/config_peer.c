@@ -54,6 +54,11 @@ config_set_peer(struct config_parser *parser, const struct knob *knob,
 	uint32_t i;
 
 	(void)knob;
+	if (values == NULL) {
+		memset(config->peers, 0, sizeof(config->peers));
+		config->peer_count = 0;
+		return (0);
+	}
 	if (peer_read(parser, values, &peer) == -1)
 		return (-1);
 	for (i = 0; i < config->peer_count; i++)
@@ -76,23 +81,21 @@ config_set_peer(struct config_parser *parser, const struct knob *knob,
 }
 
 int
-config_print_peers(const struct config *config, struct buffer *out)
+config_print_peer(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out)
 {
 	const struct config_peer *peer;
-	char key[2 * KEY_SIZE + 1], text[ENDPOINT_SIZE + 128];
-	uint32_t i;
+	char key[2 * KEY_SIZE + 1];
 
-	for (i = 0; i < config->peer_count; i++) {
-		peer = &config->peers[i];
-		hex_encode(key, peer->node_key, KEY_SIZE);
-		(void)snprintf(
-		    text, sizeof(text), "peer \"%s\" address ", peer->node_id);
-		if (buffer_append(out, text, strlen(text)) == -1 ||
-		    config_value_quote(peer->endpoint, out) == -1)
-			return (-1);
-		(void)snprintf(text, sizeof(text), " key %s\n", key);
-		if (buffer_append(out, text, strlen(text)) == -1)
-			return (-1);
-	}
-	return (0);
+	(void)knob;
+	if (index >= config->peer_count)
+		return (0);
+	peer = &config->peers[index];
+	hex_encode(key, peer->node_key, KEY_SIZE);
+	if (config_put_quoted(out, peer->node_id) == -1 ||
+	    config_put(out, " address ") == -1 ||
+	    config_put_quoted(out, peer->endpoint) == -1 ||
+	    config_put(out, " key ") == -1 || config_put(out, key) == -1)
+		return (-1);
+	return (1);
 }

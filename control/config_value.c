@@ -56,8 +56,9 @@ config_value_name(const struct knob *knob)
 	return ("VALUE");
 }
 
-static void
-config_format(const struct knob *knob, uint64_t value, char *out, size_t size)
+void
+config_value_format(
+    const struct knob *knob, uint64_t value, char *out, size_t size)
 {
 	const struct unit *unit = config_units(knob);
 
@@ -134,8 +135,8 @@ config_read_number(
 		over = 1;
 	if (over || value > knob->most ||
 	    (value < knob->least && !(value == 0 && knob->zero))) {
-		config_format(knob, knob->least, least, sizeof(least));
-		config_format(knob, knob->most, most, sizeof(most));
+		config_value_format(knob, knob->least, least, sizeof(least));
+		config_value_format(knob, knob->most, most, sizeof(most));
 		(void)snprintf(config_why, sizeof(config_why),
 		    "%.40s is out of range: %s%s to %s", text,
 		    knob->zero ? "0, or " : "", least, most);
@@ -184,6 +185,8 @@ config_value_read(
 			return ("the path must start with /");
 		/* FALLTHROUGH */
 	case KNOB_TEXT:
+		/* No byte of an earlier value stays behind the end. */
+		memset((char *)config + knob->offset, 0, knob->size);
 		if (strlcpy((char *)config + knob->offset, text, knob->size) <
 		    knob->size)
 			return (NULL);
@@ -196,14 +199,14 @@ config_value_read(
 	return ("not a plain value");
 }
 
-static int
+int
 config_put(struct buffer *out, const char *text)
 {
 	return (buffer_append(out, text, strlen(text)));
 }
 
 int
-config_value_quote(const char *text, struct buffer *out)
+config_put_quoted(struct buffer *out, const char *text)
 {
 	char c[3] = "";
 
@@ -232,28 +235,30 @@ config_print_choice(const struct knob *knob, uint64_t value, struct buffer *out)
 }
 
 int
-config_value_print(
-    const struct knob *knob, const struct config *config, struct buffer *out)
+config_value_print(const struct knob *knob, const struct config *config,
+    size_t index, struct buffer *out)
 {
-	char text[32];
+	const char *text = (const char *)config + knob->offset;
+	char number[32];
+	int result;
 
+	if (index > 0)
+		return (0);
 	switch (knob->type) {
-	case KNOB_COUNT:
-	case KNOB_BYTES:
-	case KNOB_TIME:
-		config_format(
-		    knob, config_value_load(knob, config), text, sizeof(text));
-		return (config_put(out, text));
 	case KNOB_CHOICE:
-		return (config_print_choice(
-		    knob, config_value_load(knob, config), out));
+		result = config_print_choice(
+		    knob, config_value_load(knob, config), out);
+		break;
 	case KNOB_TEXT:
 	case KNOB_PATH:
-		return (config_value_quote(
-		    (const char *)config + knob->offset, out));
-	case KNOB_OTHER:
+		if (*text == '\0')
+			return (0);
+		result = config_put_quoted(out, text);
 		break;
+	default:
+		config_value_format(knob, config_value_load(knob, config),
+		    number, sizeof(number));
+		result = config_put(out, number);
 	}
-	errno = EINVAL;
-	return (-1);
+	return (result == -1 ? -1 : 1);
 }

@@ -18,7 +18,8 @@
 
 static void __attribute__((noreturn)) usage(void)
 {
-	(void)fprintf(stderr, "usage: hermesd [-dnvV] [-f file]\n");
+	(void)fprintf(stderr, "usage: hermesd [-dnVv] [-D macro=value] "
+			      "[-f file] [-o key=value]\n");
 	exit(2);
 }
 
@@ -45,12 +46,13 @@ report_plainly(void *arg, const char *message)
 
 /* -n: check the file, and print what it comes to when verbose. */
 static int
-check_config(const char *path, int verbose)
+check_config(
+    const char *path, const struct config_options *options, int verbose)
 {
 	static struct config_file file;
 	struct buffer out;
 
-	if (config_load(path, &file, report_plainly, NULL) == -1)
+	if (config_load(path, options, &file, report_plainly, NULL) == -1)
 		return (1);
 	if (!verbose) {
 		(void)fprintf(stderr, "configuration OK\n");
@@ -70,10 +72,23 @@ int
 main(int argc, char *argv[])
 {
 	const char *path = HERMESD_CONFIG, *child = NULL;
+	static char **macros, **settings; /* for good */
+	struct config_options options = { NULL, NULL, environ };
+	size_t macro_count = 0, setting_count = 0;
 	int c, foreground = 0, check = 0, verbose = 0;
 
-	while ((c = getopt(argc, argv, "df:nP:vV")) != -1)
+	/* No more of them than arguments. */
+	macros = calloc((size_t)argc + 1, sizeof(*macros));
+	settings = calloc((size_t)argc + 1, sizeof(*settings));
+	if (macros == NULL || settings == NULL)
+		err(1, NULL);
+	options.macros = macros;
+	options.settings = settings;
+	while ((c = getopt(argc, argv, "dD:f:no:P:vV")) != -1)
 		switch (c) {
+		case 'D':
+			macros[macro_count++] = optarg;
+			break;
 		case 'd':
 			foreground = 1;
 			break;
@@ -82,6 +97,9 @@ main(int argc, char *argv[])
 			break;
 		case 'n':
 			check = 1;
+			break;
+		case 'o':
+			settings[setting_count++] = optarg;
 			break;
 		case 'P':
 			child = optarg;
@@ -102,6 +120,6 @@ main(int argc, char *argv[])
 		return (child_main(child));
 	}
 	if (check)
-		return (check_config(path, verbose));
-	return (parent_run(path, argv[0], foreground, verbose));
+		return (check_config(path, &options, verbose));
+	return (parent_run(path, &options, argv[0], foreground, verbose));
 }

@@ -93,8 +93,8 @@ parent_set_up(struct parent *parent)
 
 	for (i = 0; i < LISTEN_KINDS * CONFIG_LISTENERS; i++)
 		(&parent->listeners[0][0])[i] = -1;
-	if (config_load(parent->path, &parent->file, parent_report, &error) ==
-	    -1)
+	if (config_load(parent->path, parent->options, &parent->file,
+		parent_report, &error) == -1)
 		return (-1);
 	if (!parent->verbose)
 		log_set_level((enum log_level)parent->file.config.log_level);
@@ -111,13 +111,15 @@ parent_set_up(struct parent *parent)
 }
 
 int
-parent_run(const char *path, const char *program, int foreground, int verbose)
+parent_run(const char *path, const struct config_options *options,
+    const char *program, int foreground, int verbose)
 {
 	struct parent *parent = parent_get();
 	static char full[PATH_MAX];
 
 	/* The daemon moves to /, and reads the file again from there. */
 	parent->path = realpath(path, full) != NULL ? full : path;
+	parent->options = options;
 	parent->program = program;
 	parent->verbose = verbose;
 	parent->root = geteuid() == 0;

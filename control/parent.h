@@ -51,7 +51,8 @@ enum { CHILD_KEYD, CHILD_MESH, CHILD_ROUTER, CHILD_CONTROL };
 
 struct parent {
 	struct event_base *base;
-	const char *path;    /* of the configuration */
+	const char *path; /* of the configuration */
+	const struct config_options *options;
 	const char *program; /* argv[0] */
 	int foreground;
 	int verbose;
@@ -85,10 +86,11 @@ struct parent_error {
 
 /*
  * Be the parent until the node ends; returns the exit status. The
- * configuration was not read yet.
+ * configuration was not read yet. What options says goes over the file at
+ * every reload too.
  */
-int parent_run(
-    const char *path, const char *program, int foreground, int verbose);
+int parent_run(const char *path, const struct config_options *options,
+    const char *program, int foreground, int verbose);
 
 /* A config_report: log the error, keep the first; arg struct parent_error. */
 void parent_report(void *arg, const char *message);

@@ -197,7 +197,8 @@ parent_reload_file(struct parent *parent, char *line, size_t size)
 	int fds[LISTEN_KINDS][CONFIG_LISTENERS];
 	int certificate = -1, key = -1;
 
-	if (config_load(parent->path, &next, parent_report, &error) == 0) {
+	if (config_load(parent->path, parent->options, &next, parent_report,
+		&error) == 0) {
 		parent_reload_check(parent, &next, &error);
 		/* The credential of the start stays what it was. */
 		if (next.config.keystore.passphrase[0] == '\0')

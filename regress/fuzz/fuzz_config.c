@@ -65,7 +65,7 @@ load(struct config_file *file, unsigned int *errors)
 	int result;
 
 	loading = 1;
-	result = config_load("/fuzz.conf", file, report, errors);
+	result = config_load("/fuzz.conf", NULL, file, report, errors);
 	loading = 0;
 	return (result);
 }

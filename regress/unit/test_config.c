@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "common/util/buffer.h"
 #include "common/util/log.h"
 #include "control/config_parse.h"
@@ -32,7 +34,7 @@ static int
 load(const char *path)
 {
 	errors[0] = '\0';
-	return (config_load(path, &file, report, NULL));
+	return (config_load(path, NULL, &file, report, NULL));
 }
 
 /* Load text as a file of its own. */
@@ -133,16 +135,14 @@ START_TEST(test_golden_bad)
 }
 END_TEST
 
-/* One statement with value, in its block. */
+/* One statement with value. */
 static void
 statement(const struct knob *knob, const char *value, char *out, size_t size)
 {
 	const char *percent = strchr(knob->pattern, '%');
 
-	(void)snprintf(out, size, "node \"a\"\n%s%s%.*s%s%s\n%s", knob->block,
-	    knob->block[0] == '\0' ? "" : " {\n",
-	    (int)(percent - knob->pattern), knob->pattern, value, percent + 1,
-	    knob->block[0] == '\0' ? "" : "}\n");
+	(void)snprintf(out, size, "node \"a\"\n%.*s%s%s\n",
+	    (int)(percent - knob->pattern), knob->pattern, value, percent + 1);
 }
 
 static uint64_t
@@ -302,6 +302,225 @@ START_TEST(test_listen_names)
 }
 END_TEST
 
+/* --- besides the file ---------------------------------------------------- */
+
+/* Load text with one list each of what goes over it. */
+static int
+load_with(const char *text, const char *const *macros,
+    const char *const *environment, const char *const *settings)
+{
+	struct config_options options = { (char *const *)(uintptr_t)macros,
+		(char *const *)(uintptr_t)settings,
+		(char *const *)(uintptr_t)environment };
+	char path[] = "/tmp/hermes-test-config.XXXXXX";
+	int fd = mkstemp(path), result;
+
+	ck_assert_int_ne(fd, -1);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	(void)close(fd);
+	errors[0] = '\0';
+	result = config_load(path, &options, &file, report, NULL);
+	(void)unlink(path);
+	return (result);
+}
+
+#define LIST(...)                                                              \
+	(const char *const[])                                                  \
+	{                                                                      \
+		__VA_ARGS__, NULL                                              \
+	}
+
+START_TEST(test_override_order)
+{
+	const char *text = "node a\nrekey { limit 5 }\n"
+			   "listen app on 127.0.0.1 port 1\n"
+			   "listen app on 127.0.0.1 port 2\n";
+	const struct config_listener *app = file.config.listen[LISTEN_APP];
+
+	ck_assert_int_eq(load_with(text, NULL, NULL, NULL), 0);
+	ck_assert_uint_eq(file.config.rekey.limit, 5);
+	ck_assert_int_eq(
+	    load_with(text, NULL, LIST("HERMES_REKEY_LIMIT=6"), NULL), 0);
+	ck_assert_uint_eq(file.config.rekey.limit, 6);
+	ck_assert_int_eq(load_with(text, NULL, LIST("HERMES_REKEY_LIMIT=6"),
+			     LIST("rekey_limit=7")),
+	    0);
+	ck_assert_uint_eq(file.config.rekey.limit, 7);
+	/* A list is replaced, not added to. */
+	ck_assert_int_eq(
+	    load_with(text, NULL,
+		LIST("HERMES_LISTEN_APP=127.0.0.1 port 3,\"127.0.0.1\" "
+		     "port 4"),
+		NULL),
+	    0);
+	ck_assert_uint_eq(config_listen_port(&app[0]), 3);
+	ck_assert_uint_eq(config_listen_port(&app[1]), 4);
+	ck_assert_uint_eq(app[2].address_length, 0);
+	/* Other variables are nobody's business. */
+	ck_assert_int_eq(
+	    load_with(text, NULL, LIST("HERMESX=1", "PATH=/"), NULL), 0);
+}
+END_TEST
+
+START_TEST(test_override_admin)
+{
+	const struct config_listener *admin = file.config.listen[LISTEN_ADMIN];
+
+	ck_assert_int_eq(load_with("node a\nlisten admin on * port 5\n", NULL,
+			     NULL, LIST("no_admin=yes")),
+	    0);
+	ck_assert_uint_eq(admin[0].address_length, 0);
+	ck_assert_int_eq(load_with("node a\nno admin\n", NULL,
+			     LIST("HERMES_NO_ADMIN=no"), NULL),
+	    0);
+	ck_assert_uint_eq(config_listen_port(&admin[0]), 8080);
+	ck_assert_int_eq(load_with("node a\nno admin\n", NULL, NULL,
+			     LIST("listen_admin=127.0.0.1 port 6")),
+	    0);
+	ck_assert_uint_eq(config_listen_port(&admin[0]), 6);
+	ck_assert_int_eq(
+	    load_with("node a\n", NULL, NULL,
+		LIST("no_admin=yes", "listen_admin=127.0.0.1 port 6")),
+	    -1);
+}
+END_TEST
+
+START_TEST(test_override_macros)
+{
+	const char *text = "name = file\nnode $name\n";
+
+	ck_assert_int_eq(load_with(text, NULL, NULL, NULL), 0);
+	ck_assert_str_eq(file.config.node_id, "file");
+	ck_assert_int_eq(
+	    load_with(text, LIST("name=flag", "other=x"), NULL, NULL), 0);
+	ck_assert_str_eq(file.config.node_id, "flag");
+	ck_assert_int_eq(load_with(text, LIST("name"), NULL, NULL), -1);
+	ck_assert_str_eq(errors, "-D name: not macro=value\n");
+	ck_assert_int_eq(load_with(text, LIST("x=1", "x=2"), NULL, NULL), -1);
+	ck_assert_str_eq(errors, "-D x: macro \"x\" is defined already\n");
+}
+END_TEST
+
+/* Each error names its place; what is unknown is not repeated. */
+START_TEST(test_override_errors)
+{
+	static const struct {
+		const char *variable;
+		const char *setting;
+		const char *error;
+	} wrong[] = {
+		{ "HERMES_PASSPHRASE=opensesame", NULL,
+		    "HERMES_PASSPHRASE: unknown variable" },
+		{ "HERMES_rekey_limit=1", NULL,
+		    "HERMES_rekey_limit: unknown variable" },
+		{ NULL, "passphrase=opensesame", "-o passphrase: unknown key" },
+		{ NULL, "REKEY_LIMIT=1", "-o REKEY_LIMIT: unknown key" },
+		{ NULL, "rekey_limit", "-o rekey_limit: no value" },
+		{ NULL, "rekey_limit=0",
+		    "-o rekey_limit: rekey limit NUMBER: 0 is out of range" },
+		{ "HERMES_REKEY_AFTER=5", NULL,
+		    "HERMES_REKEY_AFTER: rekey after TIME: \"5\" is not" },
+		{ NULL, "node=A", "-o node: \"A\" is no node name" },
+		{ NULL, "listen_app=* port 1 }",
+		    "-o listen_app: \"}\" does not belong here" },
+		{ NULL, "listen_app=*:1",
+		    "-o listen_app: expected VALUE port VALUE" },
+		{ NULL, "certificate=/a\n/b", "-o certificate: " },
+		{ NULL, "no_admin=", "-o no_admin: yes or no" },
+		{ NULL, "advertise_app=x", "-o advertise_app: advertise app" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		ck_assert_int_eq(
+		    load_with("node a\n", NULL,
+			wrong[i].variable == NULL ? NULL
+						  : LIST(wrong[i].variable),
+			wrong[i].setting == NULL ? NULL
+						 : LIST(wrong[i].setting)),
+		    -1);
+		ck_assert_msg(strncmp(errors, wrong[i].error,
+				  strlen(wrong[i].error)) == 0,
+		    "%s", errors);
+		ck_assert_ptr_null(strstr(errors, "opensesame"));
+	}
+	ck_assert_int_eq(load_with("node a\n", NULL, NULL,
+			     LIST("rekey_limit=1", "rekey_limit=2")),
+	    -1);
+	ck_assert_ptr_nonnull(strstr(errors, "was set already, at -o "));
+}
+END_TEST
+
+/* What is printed as JSON gives, by -o, the same configuration; every knob
+ * has a key of its own. */
+START_TEST(test_override_all)
+{
+	char settings[CONFIG_KNOBS][512], key[KNOB_KEY_SIZE];
+	const char *list[CONFIG_KNOBS + 1] = { NULL }, *name;
+	struct config first;
+	json_t *json, *value;
+	glob_t found;
+	size_t i, n;
+
+	ck_assert_int_eq(glob(FOLDER "good-*.conf", 0, NULL, &found), 0);
+	for (i = 0; i < found.gl_pathc; i++) {
+		ck_assert_msg(load(found.gl_pathv[i]) == 0, "%s", errors);
+		first = file.config;
+		json = config_print_json(&first);
+		n = 0;
+		json_object_foreach(json, name, value)
+		{
+			ck_assert_ptr_nonnull(json_string_value(value));
+			(void)snprintf(settings[n], sizeof(settings[n]),
+			    "%s=%s", name, json_string_value(value));
+			list[n] = settings[n];
+			n++;
+		}
+		list[n] = NULL;
+		json_decref(json);
+		ck_assert_uint_gt(n, 35);
+		ck_assert_msg(load_with("node other\nrekey { limit 999 }\n"
+					"listen app on 127.0.0.1 port 555\n",
+				  NULL, NULL, list) == 0,
+		    "%s", errors);
+		ck_assert_mem_eq(&first, &file.config, sizeof(first));
+	}
+	globfree(&found);
+	json = json_object();
+	for (i = 0; i < config_knob_count; i++)
+		(void)json_object_set_new(
+		    json, config_knob_key(&config_knobs[i], key), json_true());
+	ck_assert_uint_eq(json_object_size(json), config_knob_count);
+	json_decref(json);
+}
+END_TEST
+
+/* Each block may be written as one or as single statements. */
+START_TEST(test_blocks)
+{
+	static const char *const names[] = { "listen", "admin", "keystore",
+		"rekey", "limits", "mesh" };
+	struct config first;
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		ck_assert_int_eq(
+		    config_is_block(names[i], strlen(names[i])), 1);
+	ck_assert_int_eq(
+	    load_text("node a\nlisten { app on 127.0.0.1 port 1, mesh on "
+		      "127.0.0.1 port 2 }\nadmin { apps yes ids full }\n"
+		      "log level warn\nrekey { after 5m }\n"),
+	    0);
+	first = file.config;
+	ck_assert_int_eq(
+	    load_text("node a\nlisten app on 127.0.0.1 port 1\n"
+		      "listen mesh on 127.0.0.1 port 2\nadmin apps yes\n"
+		      "admin ids full\nlog level warn\nrekey after 5m\n"),
+	    0);
+	ck_assert_mem_eq(&first, &file.config, sizeof(first));
+}
+END_TEST
+
 /* Whatever bytes are in the file: errors, no crash. */
 START_TEST(test_noise)
 {
@@ -346,6 +565,12 @@ main(void)
 	tcase_add_test(tc, test_L44_every_word);
 	tcase_add_test(tc, test_units);
 	tcase_add_test(tc, test_listen_names);
+	tcase_add_test(tc, test_override_order);
+	tcase_add_test(tc, test_override_admin);
+	tcase_add_test(tc, test_override_macros);
+	tcase_add_test(tc, test_override_errors);
+	tcase_add_test(tc, test_override_all);
+	tcase_add_test(tc, test_blocks);
 	tcase_add_test(tc, test_noise);
 	tcase_add_test(tc, test_sample);
 	suite_add_tcase(suite, tc);
