@@ -234,7 +234,7 @@ ctl_answer(
 	struct buffer in;
 	size_t seen = 0, i;
 	int status = CTL_OK;
-	json_t *line, *one, *matches;
+	json_t *line, *one, *matches, *named = NULL;
 
 	buffer_init(&in);
 	while ((line = ctl_receive(ctl, &in, &seen, until, &status)) != NULL) {
@@ -247,10 +247,15 @@ ctl_answer(
 		for (i = 0; (one = json_array_get(matches, i)) != NULL; i++)
 			if (row != NULL)
 				row(arg, one);
+		if (matches != NULL && named == NULL)
+			named = json_incref(matches);
 		json_decref(line);
 	}
 	buffer_free(&in);
 	*last = line;
+	if (line != NULL && named != NULL)
+		(void)json_object_set(line, "matches", named);
+	json_decref(named);
 	if (line != NULL && !json_is_true(json_object_get(line, "ok")))
 		status = ctl_complain(ctl, line);
 	return (status);
