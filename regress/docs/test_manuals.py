@@ -323,7 +323,9 @@ def test_keys_of_the_other_commands(mesh, tmp_path):
         "erase": alpha.ctl("erase", "--now"),
         "unlock": alpha.ctl("unlock", stdin="x\n"),
         "reload": alpha.ctl("reload"),
-        "backup": alpha.ctl("backup", tmp_path / "b", stdin="secret\n"),
+        "backup": alpha.ctl(
+            "backup", "--store-passphrase", alpha.config.parent /
+            "passphrase", tmp_path / "b", stdin="secret\n"),
         "refused": alpha.ctl("mesh", "create", ok=False),
         "unknown": alpha.ctl("rekey", "no-such", ok=False),
         "usage": alpha.ctl("mesh", "revoke", "UPPER", ok=False),
