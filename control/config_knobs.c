@@ -83,7 +83,7 @@ const struct knob config_knobs[] = {
 	    config_print_listen),
 	OTHER("no admin", 0, 0, config_set_no_admin, config_print_no_admin),
 	TEXT("control socket %", KNOB_PATH, control_socket,
-	    "/run/hermes/hermesd.sock"),
+	    HERMES_RUNDIR "/hermes/hermesd.sock"),
 	TEXT("advertise app %", KNOB_TEXT, advertise_app, ""),
 	TEXT("advertise mesh %", KNOB_TEXT, advertise_mesh, ""),
 	OTHER("certificate % key %", 0, 0, config_set_certificate,
@@ -95,6 +95,7 @@ const struct knob config_knobs[] = {
 	CHOICE("admin ids %", admin_full_ids, 0, "short full"),
 	CHOICE(
 	    "log level %", log_level, LOG_LEVEL_INFO, "debug info warn error"),
+	CHOICE("sandbox %", sandbox_log, 0, "enforce log"),
 
 	TEXT("keystore path %", KNOB_PATH, keystore.path,
 	    "/var/lib/hermes/keyd"),

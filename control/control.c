@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "common/proc/proc.h"
 #include "common/util/log.h"
 #include "control/ask.h"
@@ -95,6 +97,13 @@ const ipc_handler control_handlers[IPC_TYPE_COUNT] = {
 
 /* --- hooks --------------------------------------------------------------- */
 
+/* jansson would look for a seed at its first object. */
+static void
+control_prepare(void)
+{
+	json_object_seed(0);
+}
+
 static void
 control_configured(const struct config *config, int reload)
 {
@@ -154,6 +163,7 @@ control_main(void)
 {
 	static const struct proc_hooks hooks = {
 		.handlers = control_handlers,
+		.prepare = control_prepare,
 		.configured = control_configured,
 		.listener = control_listener,
 		.listeners_close = control_listeners_close,

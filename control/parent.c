@@ -15,6 +15,7 @@
 #include <event2/event.h>
 
 #include "common/proc/privileges.h"
+#include "common/proc/sandbox.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "control/parent.h"
@@ -98,6 +99,10 @@ parent_set_up(struct parent *parent)
 		return (-1);
 	if (!parent->verbose)
 		log_set_level((enum log_level)parent->file.config.log_level);
+	if (parent->file.config.sandbox_log && !parent->foreground) {
+		parent_report(&error, "sandbox log: only with -d");
+		return (-1);
+	}
 	if (parent_users(parent) == -1 ||
 	    parent_keystore(parent, &error) == -1 ||
 	    parent_passphrase(parent, &error, &parent->passphrase) == -1 ||
@@ -141,6 +146,8 @@ parent_run(const char *path, const struct config_options *options,
 	metric_set(METRIC_BUILD_INFO, 1);
 	parent_signals(parent);
 	parent_watch_init(parent);
+	sandbox_prepare(program);
+	sandbox_parent(&parent->config);
 	parent_start(parent);
 	(void)event_base_dispatch(parent->base);
 	log_error("event_base", "error=\"the loop ended\"");

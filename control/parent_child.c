@@ -18,6 +18,7 @@
 
 #include "common/proc/privileges.h"
 #include "common/proc/proc.h"
+#include "common/proc/sandbox.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -89,7 +90,7 @@ child_environment(void)
 	return (out);
 }
 
-/* Leave 0, 1, 2 and the door at 3 open, nothing else. */
+/* 0, 1, 2 and the door at 3 are what the child keeps. */
 static int
 child_descriptors(const struct parent *parent, int door)
 {
@@ -105,7 +106,6 @@ child_descriptors(const struct parent *parent, int door)
 			return (-1);
 	} else if (dup2(door, PROC_PARENT_FD) == -1)
 		return (-1);
-	closefrom(PROC_PARENT_FD + 1);
 	return (0);
 }
 
@@ -113,7 +113,7 @@ static void __attribute__((noreturn)) child_become(const struct parent *parent,
     const struct child *child, int door, const sigset_t *mask)
 {
 	static const int ignored[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
-	const char *what = "descriptors";
+	const char *what = "folder";
 	char *argv[6];
 	size_t i, n = 0;
 
@@ -121,8 +121,9 @@ static void __attribute__((noreturn)) child_become(const struct parent *parent,
 		(void)signal(ignored[i], SIG_IGN);
 	(void)signal(SIGCHLD, SIG_DFL);
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
-	if (parent->root &&
-	    privileges_drop(child->uid, child->gid, &what) == -1) {
+	if (sandbox_place() == -1 ||
+	    (parent->root &&
+		privileges_drop(child->uid, child->gid, &what) == -1)) {
 		log_error("privileges", "process=%s step=\"%s\" error=\"%s\"",
 		    process_name(child->process), what, strerror(errno));
 		_exit(1);
@@ -135,10 +136,8 @@ static void __attribute__((noreturn)) child_become(const struct parent *parent,
 	if (parent->verbose)
 		argv[n++] = (char *)(uintptr_t) "-v";
 	argv[n] = NULL;
-	if (child_descriptors(parent, door) == 0) {
-		(void)execve("/proc/self/exe", argv, child_environment());
-		(void)execve(parent->program, argv, child_environment());
-	}
+	if (child_descriptors(parent, door) == 0)
+		sandbox_exec(parent->program, argv, child_environment());
 	log_error("exec", "process=%s error=\"%s\"",
 	    process_name(child->process), strerror(errno));
 	_exit(1);
@@ -468,8 +467,9 @@ child_died(struct parent *parent, struct child *child, int status)
 	    WIFSIGNALED(status) ? "signal=%d" : "status=%d",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	if (!parent->stopping || !clean)
-		log_warn("process_died", "process=%s pid=%d %s",
-		    process_name(child->process), (int)child->pid, text);
+		log_warn("process_died", "process=%s pid=%d %s%s",
+		    process_name(child->process), (int)child->pid, text,
+		    WIFSIGNALED(status) ? sandbox_death(WTERMSIG(status)) : "");
 	ipc_free(child->ipc);
 	child->ipc = NULL;
 	child->pid = 0;

@@ -132,6 +132,8 @@ parent_reload_check(const struct parent *parent, const struct config_file *next,
 		next->config.keystore.path) != 0)
 		parent_report(
 		    error, "keystore path: a new path needs a restart");
+	if (parent->file.config.sandbox_log != next->config.sandbox_log)
+		parent_report(error, "sandbox: a change needs a restart");
 }
 
 /* Tell the child what changed of its listeners, if anything did. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <event2/event.h>
+#include <openssl/crypto.h>
 #include <sodium.h>
 
 #include "common/proc/event.h"
@@ -267,6 +268,14 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- the frame's hooks -------------------------------------------------- */
 
+/* OpenSSL would look for its configuration at the first certificate. */
+static void
+on_prepare(void)
+{
+	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) != 1)
+		fatal("openssl", "reason=\"does not start\"");
+}
+
 static void
 on_configured(const struct config *config, int reload)
 {
@@ -371,6 +380,7 @@ keyd_main(void)
 {
 	static const struct proc_hooks hooks = {
 		.handlers = keyd_handlers,
+		.prepare = on_prepare,
 		.batch = on_batch,
 		.uncongested = on_uncongested,
 		.configured = on_configured,

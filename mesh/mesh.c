@@ -284,7 +284,6 @@ on_configured(const struct config *config, int reload)
 		describe_again();
 		return;
 	}
-	trunk_setup();
 	ticker = event_new(proc_base(), -1, EV_PERSIST, on_tick, NULL);
 	if (ticker == NULL || event_add(ticker, &every) == -1)
 		fatal("event", "error=memory");
@@ -362,6 +361,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_JOIN] = join_on_join };
 
 static const struct proc_hooks hooks = { .handlers = handlers,
+	.prepare = trunk_setup,
 	.uncongested = on_uncongested,
 	.configured = on_configured,
 	.listener = on_listener,

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,31 +53,72 @@ privileges_bound(void)
 	}
 }
 
-static int
-privileges_clear(void)
+static uint64_t
+privileges_get(void)
 {
 	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
 	memset(&header, 0, sizeof(header));
 	header.version = _LINUX_CAPABILITY_VERSION_3;
-	memset(none, 0, sizeof(none));
+	memset(data, 0, sizeof(data));
+	if (syscall(SYS_capget, &header, data) == -1)
+		return (UINT64_MAX); /* believe the worst */
+	return (data[0].effective | data[0].permitted |
+		(uint64_t)(data[1].effective | data[1].permitted) << 32);
+}
+
+/* Hold these capabilities and no other; for the next program, too. */
+static int
+privileges_set(uint64_t held, uint64_t inherited)
+{
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	size_t i;
+
+	memset(&header, 0, sizeof(header));
+	header.version = _LINUX_CAPABILITY_VERSION_3;
+	memset(data, 0, sizeof(data));
+	for (i = 0; i < 2; i++) {
+		data[i].effective = data[i].permitted =
+		    (uint32_t)(held >> (32 * i));
+		data[i].inheritable = (uint32_t)(inherited >> (32 * i));
+	}
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1 &&
 	    errno != EINVAL)
 		return (-1);
-	return ((int)syscall(SYS_capset, &header, none));
+	return ((int)syscall(SYS_capset, &header, data));
 }
 #endif
+
+#define CAPABILITY(number) (UINT64_C(1) << (number))
+
+int
+privileges_can_chroot(void)
+{
+#ifdef __linux__
+	return ((privileges_get() & CAPABILITY(CAP_SYS_CHROOT)) != 0);
+#else
+	return (geteuid() == 0);
+#endif
+}
 
 int
 privileges_drop(uid_t uid, gid_t gid, const char **what)
 {
+#ifdef __linux__
+	uint64_t held = privileges_get();
+	uint64_t kept = held & CAPABILITY(CAP_SYS_CHROOT);
+#endif
+
 	*what = "setgroups";
 	if (setgroups(1, &gid) == -1)
 		return (-1);
 #ifdef __linux__
+	/* What is to be inherited must be said before the set is empty. */
 	*what = "bounding set";
-	if (privileges_bound() == -1)
+	if (privileges_set(held, kept) == -1 || privileges_bound() == -1 ||
+	    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == -1)
 		return (-1);
 #endif
 	*what = "setresgid";
@@ -87,7 +129,9 @@ privileges_drop(uid_t uid, gid_t gid, const char **what)
 		return (-1);
 #ifdef __linux__
 	*what = "capset";
-	if (privileges_clear() == -1)
+	if (privileges_set(kept, kept) == -1 ||
+	    (kept != 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE,
+			      CAP_SYS_CHROOT, 0, 0) == -1))
 		return (-1);
 #endif
 	/* It must not be possible to go back. */
@@ -100,21 +144,48 @@ privileges_drop(uid_t uid, gid_t gid, const char **what)
 }
 
 int
+privileges_clear(void)
+{
+#ifdef __linux__
+	return (privileges_set(0, 0));
+#else
+	return (0);
+#endif
+}
+
+int
+privileges_keep(void)
+{
+#ifdef __linux__
+	/* To become the children's users and give up the rest, to let them
+	 * choose a root, to end them; at a reload, to read files of others,
+	 * bind low ports and hand hermesctl's socket on. */
+	static const uint64_t needed =
+	    CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) |
+	    CAPABILITY(CAP_SETPCAP) | CAPABILITY(CAP_SYS_CHROOT) |
+	    CAPABILITY(CAP_KILL) | CAPABILITY(CAP_DAC_OVERRIDE) |
+	    CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_CHOWN);
+	uint64_t held = privileges_get();
+	int cap;
+
+	if (held == 0)
+		return (0);
+	for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != -1; cap++)
+		if (!(needed & CAPABILITY(cap)) &&
+		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == -1)
+			return (-1);
+	return (privileges_set(held & needed, 0));
+#else
+	return (0);
+#endif
+}
+
+int
 privileges_held(void)
 {
 #ifdef __linux__
-	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	size_t i;
-
-	memset(&header, 0, sizeof(header));
-	header.version = _LINUX_CAPABILITY_VERSION_3;
-	memset(data, 0, sizeof(data));
-	if (syscall(SYS_capget, &header, data) == -1)
+	if (privileges_get() & ~CAPABILITY(CAP_SYS_CHROOT))
 		return (1);
-	for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
-		if (data[i].effective != 0 || data[i].permitted != 0)
-			return (1);
 #endif
 	return (geteuid() == 0 || getuid() == 0);
 }

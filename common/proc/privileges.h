@@ -15,12 +15,24 @@ int privileges_harden(void);
 
 /*
  * A child between fork and exec, root still: become uid and gid with no
- * other group, no capability in any set and none to get back. 0, or -1 with
- * errno and *what the step that failed.
+ * other group and no capability in any set and none to get back, but that to
+ * chroot, if it is held, which sandbox_enter() uses and gives up. 0, or -1
+ * with errno and *what the step that failed.
  */
 int privileges_drop(uid_t uid, gid_t gid, const char **what);
 
-/* 1 when this process holds any capability or is root, else 0. */
+/* Give up every capability. 0, or -1 with errno. */
+int privileges_clear(void);
+
+/* The parent: give up the capabilities that neither starting children nor a
+ * reload needs, for good. 0, or -1 with errno. */
+int privileges_keep(void);
+
+/* 1 when this process may chroot, else 0. */
+int privileges_can_chroot(void);
+
+/* 1 when this process holds any capability but that to chroot, or is root,
+ * else 0. */
 int privileges_held(void);
 
 /* Raise the soft limit of open files to the hard one; root also lifts the

@@ -18,6 +18,7 @@
 
 #include "common/proc/privileges.h"
 #include "common/proc/proc.h"
+#include "common/proc/sandbox.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
@@ -245,6 +246,12 @@ proc_on_config(void *arg, const struct ipc_message *message)
 
 	(void)arg;
 	memcpy(&proc.config, message->payload, sizeof(proc.config));
+	if (!reload) {
+		if (proc.hooks->prepare != NULL)
+			proc.hooks->prepare();
+		sandbox_enter(proc.self, &proc.config, proc.foreground);
+	}
+	sandbox_paths(&proc.config);
 	proc.configured = 1;
 	if (!proc.verbose)
 		log_set_level((enum log_level)proc.config.log_level);

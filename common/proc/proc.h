@@ -26,6 +26,9 @@ struct proc_door {
 struct proc_hooks {
 	/* Messages of this process's own; arg is the sender's proc_door. */
 	const ipc_handler *handlers; /* [IPC_TYPE_COUNT] */
+	/* The last moment outside the sandbox: read what of the system's
+	 * files is needed later. */
+	void (*prepare)(void);
 	/* A batch from peer was handled. */
 	void (*batch)(enum process peer);
 	void (*uncongested)(enum process peer);
@@ -56,7 +59,7 @@ void proc_set_log(int foreground, int verbose);
 /*
  * Run the child until it is told to stop: names the log, makes sure no
  * privileges are left, forbids core dumps and ptrace, reads the parent's
- * door. A closed parent's door (the parent died) or a closed door to keyd
+ * door, enters the sandbox with the first configuration. A closed parent's door (the parent died) or a closed door to keyd
  * ends the process at once, wiped, status 1; but control, which has nothing
  * to wipe and answers operators to the end, goes on without keyd until the
  * parent says otherwise. Returns the exit status.

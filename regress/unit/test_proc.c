@@ -96,14 +96,21 @@ child_tls_file(int fd)
 }
 
 static void
-child_go(void)
+child_prepare(void)
 {
 	struct rlimit core;
 
+	/* What the sandbox no longer lets anybody ask. */
 	(void)getrlimit(RLIMIT_CORE, &core);
-	say("go dumpable=%d core=%d nnp=%d held=%d;",
+	say("prepare dumpable=%d core=%d nnp=%d held=%d;",
 	    prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), (int)core.rlim_max,
 	    prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), privileges_held());
+}
+
+static void
+child_go(void)
+{
+	say("go;");
 }
 
 static void
@@ -148,6 +155,7 @@ static const ipc_handler child_handlers[IPC_TYPE_COUNT] = {
 };
 
 static const struct proc_hooks child_hooks = { .handlers = child_handlers,
+	.prepare = child_prepare,
 	.configured = child_configured,
 	.listener = child_listener,
 	.listeners_close = child_listeners_close,
@@ -341,6 +349,25 @@ put_zeros(int fd, enum ipc_type type)
 	ck_assert_int_eq(send(fd, bytes, size, MSG_NOSIGNAL), (ssize_t)size);
 }
 
+/* The kernel says that the child is in its sandbox, without a capability. */
+static void
+has_walls(void)
+{
+	char path[64], text[8192];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)t.pid);
+	ck_assert_int_ne(fd = open(path, O_RDONLY | O_CLOEXEC), -1);
+	ck_assert_int_gt(n = read(fd, text, sizeof(text) - 1), 0);
+	(void)close(fd);
+	text[n] = '\0';
+	ck_assert_ptr_nonnull(strstr(text, "\nSeccomp:\t2\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nNoNewPrivs:\t1\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nCapEff:\t0000000000000000\n"));
+	ck_assert_ptr_nonnull(strstr(text, "\nCapPrm:\t0000000000000000\n"));
+}
+
 /* --- cases --------------------------------------------------------------- */
 
 START_TEST(test_start_reload_shutdown)
@@ -355,10 +382,11 @@ START_TEST(test_start_reload_shutdown)
 	ipc_send_fd(t.door, IPC_TLS_FILE, &(struct ipc_empty){ 0 }, dup(0));
 	send_empty(IPC_GO);
 	until_set(&t.ready);
-	until_said("go dumpable=0 core=0 nnp=1 held=0;");
-	ck_assert_str_eq(t.text,
-	    "configured a 0;up keyd 1;listener 0 3 1;"
-	    "tls_file 1;go dumpable=0 core=0 nnp=1 held=0;");
+	until_said("go;");
+	ck_assert_str_eq(t.text, "prepare dumpable=0 core=0 nnp=1 held=0;"
+				 "configured a 0;up keyd 1;listener 0 3 1;"
+				 "tls_file 1;go;");
+	has_walls();
 	send_config("b");
 	send_empty(IPC_LISTENERS_CLOSE);
 	until_said("configured b 1;listeners_close;");
