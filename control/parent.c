@@ -146,6 +146,10 @@ parent_run(const char *path, const struct config_options *options,
 	metric_set(METRIC_BUILD_INFO, 1);
 	parent_signals(parent);
 	parent_watch_init(parent);
+	if (parent->config.sandbox_log)
+		log_warn("sandbox_log",
+		    "reason=\"system calls are logged by the kernel and not "
+		    "refused\"");
 	sandbox_prepare(program);
 	sandbox_parent(&parent->config);
 	parent_start(parent);

@@ -305,6 +305,8 @@ send_config(const char *node)
 	memset(&config, 0, sizeof(config));
 	config.log_level = LOG_LEVEL_ERROR;
 	(void)strlcpy(config.node_id, node, sizeof(config.node_id));
+	(void)strlcpy(
+	    config.keystore.path, "/tmp", sizeof(config.keystore.path));
 	ipc_send(t.door, IPC_CONFIG, &config, NULL, 0);
 }
 
