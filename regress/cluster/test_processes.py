@@ -337,7 +337,7 @@ def test_errors_name_file_and_line(cold):
     count = len(cold.config.read_text().splitlines())
     log = refused(cold)
     assert f'{cold.config}:{count - 1}: unknown keyword "sesions"' in log
-    assert f"{cold.config}:{count}: limit" in log
+    assert f"{cold.config}:{count}: rekey limit" in log
     check = subprocess.run([HERMESD, "-n", "-f", str(cold.config)],
                            capture_output=True, text=True, timeout=30)
     assert check.returncode == 1
@@ -382,7 +382,7 @@ def test_L45_bad_file_changes_nothing(node):
         out.write("limits { sessions none }\n")
     reload(node, "reload_refused")
     line = len(node.config.read_text().splitlines())
-    assert f"{node.config}:{line}: sessions" in node.log()
+    assert f"{node.config}:{line}: limits sessions" in node.log()
     node.wait_ready()
     assert children(node.process.pid) == before
 
