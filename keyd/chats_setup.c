@@ -392,12 +392,27 @@ setup_reset(struct arriving *a, struct chat *chat)
 	setup_derive(a, chat);
 }
 
+/* A node where the app has just come may offer what it knows, which is less
+ * than the reset we have out to it: that is what it needs, and no recovery. */
+static int
+setup_lacks_reset(const struct arriving *a, const struct chat *chat)
+{
+	return (chat->pending.version != 0 &&
+		(chat->pending.flags & OFFER_RESET) != 0 &&
+		chat->ratchet.version == 0 &&
+		a->setup->offer.version <= chat->version && !a->setup->answer);
+}
+
 static void
 setup_existing(struct arriving *a, struct chat *chat)
 {
 	uint32_t version = a->setup->offer.version;
 	uint32_t next = chat->version + 1;
 
+	if (setup_lacks_reset(a, chat)) {
+		chat_send_pending(a->chats, chat);
+		return;
+	}
 	switch (setup_judge(a, chat)) {
 	case POLICY_NEXT:
 		setup_derive(a, chat);

@@ -112,12 +112,31 @@ on_changed(
 		note_lost(app);
 }
 
+/* The session that the app left behind, if it is still open, is to end. */
+static void
+tell_moved(const uint8_t app[KEY_SIZE])
+{
+	struct ipc *router = proc_ipc(PROCESS_ROUTER);
+	struct ipc_app_moved moved = { .issued_at = 0 };
+	struct attestation now;
+
+	if (router == NULL || presence_find(app, &now, NULL) != PRESENCE_FOUND)
+		return;
+	memcpy(moved.app, app, KEY_SIZE);
+	moved.issued_at = now.issued_at;
+	ipc_send(router, IPC_APP_MOVED, &moved, NULL, 0);
+}
+
 static void
 publish_lost(void)
 {
-	while (presence.lost_count > 0)
-		publish_down(
-		    the_directory(), presence.lost[--presence.lost_count]);
+	const uint8_t *app;
+
+	while (presence.lost_count > 0) {
+		app = presence.lost[--presence.lost_count];
+		publish_down(the_directory(), app);
+		tell_moved(app);
+	}
 }
 
 /* --- from other nodes ---------------------------------------------------- */
@@ -355,8 +374,16 @@ hold(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 static void
 app_came(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 {
-	if (mesh_is_self(up->attestation.node_key))
-		publish_up(the_directory(), up, tail, tail_length);
+	const uint8_t *app = up->attestation.app_key;
+
+	if (!mesh_is_self(up->attestation.node_key))
+		return;
+	publish_up(the_directory(), up, tail, tail_length);
+	/* An old signature, shown late: it is elsewhere already. */
+	if (presence_find(app, NULL, NULL) == PRESENCE_FOUND) {
+		note_lost(app);
+		publish_lost();
+	}
 }
 
 void

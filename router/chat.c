@@ -563,8 +563,10 @@ core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 	if (ready->first && !chat->synced)
 		/* Not the chat of our record, but a new one of that name. */
 		core_restore(chat, ready->version, 0, 0, 0);
-	if (ready->first && ready->peer_delivered > chat->accepted) {
-		/* New here, but not to the peer: go on where it stands. */
+	if ((ready->first || ready->reset) &&
+	    ready->peer_delivered > chat->accepted) {
+		/* New here, or our app was at another node meanwhile, but
+		 * not to the peer: go on where it stands. */
 		chat->synced = 0;
 		chat->told = chat->acked =
 		    smaller(ready->peer_delivered, SEQUENCE_MAX);

@@ -147,6 +147,20 @@ connect_replace(struct app *app)
 	session_finish(old, RPC_ABORTED, "replaced by a newer stream");
 }
 
+void
+connect_moved(const struct ipc_app_moved *moved)
+{
+	struct app *app = app_find(moved->app);
+	struct session *session = app == NULL ? NULL : app->session;
+
+	/* It may be back already, with a later signature. */
+	if (session == NULL ||
+	    session->attestation.issued_at >= moved->issued_at)
+		return;
+	session_go_away(session, "moved", 0);
+	session_finish(session, RPC_ABORTED, "connected to another node");
+}
+
 static void
 connect_answer(struct session *session, struct span correlation)
 {

@@ -165,6 +165,13 @@ on_presence(void *arg, const struct ipc_message *message)
 }
 
 static void
+on_app_moved(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	connect_moved(message->payload);
+}
+
+static void
 on_node_state(void *arg, const struct ipc_message *message)
 {
 	(void)arg;
@@ -236,6 +243,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_OPENED] = on_opened,
 	[IPC_FOUND] = on_found,
 	[IPC_PRESENCE] = on_presence,
+	[IPC_APP_MOVED] = on_app_moved,
 	[IPC_NODE_STATE] = on_node_state,
 	[IPC_TIELINE_UP] = on_tieline_up,
 	[IPC_TIELINE_DOWN] = on_tieline_down,

@@ -71,6 +71,10 @@ void session_challenge_signed(const struct ipc_challenge_signed *signed_);
 void session_connect(
     struct session *session, struct span body, struct span correlation);
 
+/* The app is connected to another node, later than here: its session here
+ * gets GoAway `moved` and ends. */
+void connect_moved(const struct ipc_app_moved *moved);
+
 /* connect.c found the app: the session is one of those that count. */
 void session_count_open(struct session *session);
 

@@ -211,6 +211,13 @@ struct ipc_app {
 	uint8_t app[KEY_SIZE];
 };
 
+/* mesh -> router: the app signed itself in at another node, later than the
+ * session here that it was told of (issued_at of that attestation, ns). */
+struct ipc_app_moved {
+	uint8_t app[KEY_SIZE];
+	int64_t issued_at;
+};
+
 struct ipc_find {
 	uint64_t id;
 	uint8_t app[KEY_SIZE];
