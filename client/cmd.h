@@ -70,6 +70,7 @@ struct app {
 	int rekey;
 	uint64_t rekey_every;
 	int expect_restart;
+	int follow;
 	int64_t timeout;  /* ns; 0: none */
 	int64_t interval; /* ns between messages */
 	int markers;

@@ -36,6 +36,7 @@ enum option_code {
 	OPTION_REKEY,
 	OPTION_REKEY_EVERY,
 	OPTION_EXPECT_RESTART,
+	OPTION_FOLLOW,
 	OPTION_MARKERS,
 	OPTION_DELETE,
 	OPTION_STAY,
@@ -64,6 +65,7 @@ static const struct option options[] = {
 	{ "rekey", no_argument, NULL, OPTION_REKEY },
 	{ "rekey-every", required_argument, NULL, OPTION_REKEY_EVERY },
 	{ "expect-restart", no_argument, NULL, OPTION_EXPECT_RESTART },
+	{ "follow", no_argument, NULL, OPTION_FOLLOW },
 	{ "markers", no_argument, NULL, OPTION_MARKERS },
 	{ "delete", no_argument, NULL, OPTION_DELETE },
 	{ "stay", no_argument, NULL, OPTION_STAY },
@@ -203,6 +205,9 @@ parse_option(struct app *app, int code)
 		break;
 	case OPTION_EXPECT_RESTART:
 		app->expect_restart = 1;
+		break;
+	case OPTION_FOLLOW:
+		app->follow = 1;
 		break;
 	case OPTION_MARKERS:
 		app->markers = 1;

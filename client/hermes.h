@@ -53,6 +53,12 @@ struct hermes_options {
 	size_t metadata_count;
 	int accept_auto;       /* take every chat offered */
 	int reconnect;         /* 0: the first end is final */
+	/*
+	 * With reconnect: go on at another node of the mesh when this one
+	 * stops or cannot be reached. The nodes, and their keys, are those
+	 * that the node named which proved itself; each names others.
+	 */
+	int follow;
 	int64_t start_timeout; /* how long to ask for a peer
 						   that no node knows; 0 once */
 	int64_t heartbeat;     /* 0: none */
@@ -79,7 +85,8 @@ struct hermes_callbacks {
 	/* It is gone; again: the library will try to connect again. */
 	void (*disconnected)(
 	    struct hermes *, const char *why, int again, void *arg);
-	/* The node asks us to leave; reason `replaced` is final. */
+	/* The node asks us to leave; reasons `replaced`, and `moved` (the app
+	 * is connected to another node) are final. */
 	void (*go_away)(struct hermes *, const char *reason,
 	    const struct hermes_node *nodes, size_t count, void *arg);
 	/*
@@ -130,7 +137,8 @@ struct hermes *hermes_new(struct event_base *base,
 void hermes_free(struct hermes *hermes);
 
 /* Go to another node from the next connect on, and reconnect now. node_key
- * may be NULL. 0, or -1 with errno EINVAL. Chats do not move with it. */
+ * may be NULL. 0, or -1 with errno EINVAL. Chats go on there, with new keys;
+ * nothing is lost or doubled. */
 int hermes_set_node(
     struct hermes *hermes, const char *node, const uint8_t *node_key);
 

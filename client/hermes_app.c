@@ -171,7 +171,8 @@ app_delete(struct app *app, struct app_chat *entry)
 		return (0);
 	if (hermes_chat_delete(entry->chat, app->reason) == 0)
 		return (1);
-	return (app->expect_restart); /* once it is ready again */
+	return (
+	    app->expect_restart || app->follow); /* once it is ready again */
 }
 
 void
@@ -551,7 +552,8 @@ app_run(struct app *app, const struct app_hooks *hooks, int accept_auto)
 	options.seed = app->seed;
 	options.node_key = app->has_pin ? app->pin : NULL;
 	options.accept_auto = accept_auto;
-	options.reconnect = app->expect_restart;
+	options.reconnect = app->expect_restart || app->follow;
+	options.follow = app->follow;
 	options.window = app->window;
 	if (app->timeout > 0)
 		options.start_timeout = app->timeout;

@@ -25,7 +25,8 @@
 #define LIB_ATTESTATION_LIFE  (INT64_C(12) * 3600 * CLOCK_SECOND)
 #define LIB_ATTESTATION_RENEW (INT64_C(9) * 3600 * CLOCK_SECOND)
 #define LIB_FLIGHT_BYTES      (1024 * 1024)
-#define LIB_SILENCE           3 /* heartbeats until the node is gone */
+#define LIB_SILENCE           3  /* heartbeats until the node is gone */
+#define LIB_NODES             16 /* others that are remembered */
 
 /* --- a link: one attempt to be connected --------------------------------- */
 
@@ -91,6 +92,13 @@ struct hermes_chat {
 	struct hermes_progress progress; /* counters only */
 };
 
+/* --- other nodes --------------------------------------------------------- */
+
+struct known_node {
+	char endpoint[ENDPOINT_SIZE];
+	uint8_t key[KEY_SIZE];
+};
+
 /* --- the app ------------------------------------------------------------- */
 
 struct hermes {
@@ -113,6 +121,13 @@ struct hermes {
 	uint8_t node_key[KEY_SIZE];
 	size_t max_message;
 	size_t window;
+	/* other nodes, to follow to */
+	struct known_node nodes[LIB_NODES];
+	size_t node_count;
+	size_t node_next;  /* to try */
+	int failures;      /* of this node, in a row */
+	int was_connected; /* ever, to the node of last_key */
+	uint8_t last_key[KEY_SIZE];
 	/* the link */
 	enum link_state state;
 	struct link *link;
@@ -143,6 +158,18 @@ void link_up(struct hermes *hermes); /* ConnectAck came */
 struct timeval link_timeval(int64_t ns);
 /* delay, give or take half, so that apps do not come back in step. */
 int64_t link_jitter(int64_t delay);
+
+/* lib_follow.c: from node to node. */
+/* What the node, which proved itself, says of others. */
+void follow_learn(
+    struct hermes *hermes, Approuter__V1__NodeHint **nodes, size_t count);
+/* The node took us in: at another one than before, chats begin anew. */
+void follow_arrived(struct hermes *hermes);
+/* No connection: the next attempt is for another node, if that failed once
+ * already. */
+void follow_failed(struct hermes *hermes);
+/* Leave for another node, now. 0, or -1: none is known. */
+int follow_next(struct hermes *hermes);
 
 /* lib_session.c */
 void session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length);

@@ -130,6 +130,7 @@ link_break(struct hermes *hermes, const char *why)
 	chat_all_down(hermes);
 	again = hermes->options.reconnect && !hermes->final;
 	if (again) {
+		follow_failed(hermes);
 		link_set_timer(hermes, link_jitter(hermes->backoff));
 		hermes->backoff *= 2;
 		if (hermes->backoff > hermes->options.backoff_max)

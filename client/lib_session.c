@@ -162,6 +162,8 @@ session_on_connect_ack(
 	    hermes->options.window < hermes->window)
 		hermes->window = hermes->options.window;
 	hermes->renew_at = clock_monotonic() + LIB_ATTESTATION_RENEW;
+	follow_learn(hermes, ack->nodes, ack->n_nodes);
+	follow_arrived(hermes);
 	link_up(hermes);
 	if (hermes->callbacks.connected != NULL)
 		hermes->callbacks.connected(
@@ -171,14 +173,11 @@ session_on_connect_ack(
 }
 
 static void
-session_on_go_away(struct hermes *hermes, const Approuter__V1__GoAway *frame)
+go_away_tell(struct hermes *hermes, const Approuter__V1__GoAway *frame)
 {
 	struct hermes_node *nodes;
 	size_t i;
 
-	/* Two of one identity would throw each other out for ever. */
-	if (strcmp(frame->reason, "replaced") == 0)
-		hermes->final = 1;
 	if (hermes->callbacks.go_away == NULL)
 		return;
 	nodes = calloc(frame->n_nodes + 1, sizeof(*nodes));
@@ -194,6 +193,21 @@ session_on_go_away(struct hermes *hermes, const Approuter__V1__GoAway *frame)
 	hermes->callbacks.go_away(
 	    hermes, frame->reason, nodes, frame->n_nodes, hermes->arg);
 	free(nodes);
+}
+
+static void
+session_on_go_away(struct hermes *hermes, const Approuter__V1__GoAway *frame)
+{
+	/* Two of one identity would throw each other out for ever. */
+	if (strcmp(frame->reason, "replaced") == 0 ||
+	    strcmp(frame->reason, "moved") == 0)
+		hermes->final = 1;
+	go_away_tell(hermes, frame);
+	if (strcmp(frame->reason, "shutdown") != 0 || hermes->final ||
+	    hermes->state != LINK_UP)
+		return;
+	follow_learn(hermes, frame->nodes, frame->n_nodes);
+	(void)follow_next(hermes);
 }
 
 static void

@@ -1,0 +1,200 @@
+"""Apps that go from node to node: the newest signature says where an app is,
+what it left behind ends, its chats go on at once and lose nothing (L36)."""
+
+import signal
+import time
+
+import pytest
+
+from hermes_cli import Cli
+from hermes_node import Mesh, until, wait_alive
+from hermes_wire import Closed, Identity, Session, meet
+from test_drain import drain
+from test_kill import LONG
+
+GRACE = 30  # seconds of route grace, which nobody is to wait for
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with Mesh(3) as three:
+        yield three
+
+
+def where(node, identity):
+    return [row["node_id"] for row in node.show("apps")
+            if row["app_id"] == identity.id]
+
+
+def talk(a, b, chat, n):
+    """Message n of each side arrives at the other, once."""
+    for one, other in ((a, b), (b, a)):
+        one.message(chat, n, f"{n}".encode())
+        assert other.received(chat) == (n, f"{n}".encode())
+        one.acked(chat, n)
+
+
+def begin(a, b, chat):
+    meet(a, b)
+    for one, other in ((a, b), (b, a)):
+        one.start(chat, other.identity)
+    for one in (a, b):
+        one.wait_ready(chat)
+
+
+@pytest.mark.parametrize("to", [0, 2], ids=["third-node", "the-peer's-node"])
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaves", "stays"])
+def test_L36_app_moves_and_its_chats_with_it(mesh, to, leaves):
+    """anna goes from beta to alpha or to gamma, where bert is; her stream at
+    beta is closed or still open. And back again."""
+    chat = f"move-{to}-{leaves}"
+    anna, bert = Session(mesh[1].app), Session(mesh[2].app)
+    for one in (anna, bert):
+        one.connect()
+    begin(anna, bert, chat)
+    talk(anna, bert, chat, 1)
+    n = 1
+    for place in (to, 1):
+        old = anna
+        if leaves:
+            old.close()
+        anna = Session(mesh[place].app, old.identity)
+        began = time.monotonic()
+        anna.connect()
+        anna.start(chat, bert.identity)
+        ack = anna.wait_ready(chat, timeout=60)
+        assert ack.next_send_sequence == ack.next_receive_sequence == n + 1
+        n += 1
+        talk(anna, bert, chat, n)
+        assert time.monotonic() - began < GRACE
+        if not leaves:
+            assert old.wait("go_away").reason == "moved"
+            with pytest.raises(Closed):
+                old.wait("challenge")
+            old.close()
+        for node in mesh.nodes:
+            until("all know where she is", lambda: where(
+                node, anna.identity) == [mesh[place].name])
+        assert bert.none("delete_chat_ack")
+    anna.delete(chat)
+    assert bert.deleted(chat) == "deleted_by_peer"
+    anna.close()
+    bert.close()
+
+
+def test_newest_signature_wins_whatever_order_it_comes_in(mesh):
+    """Signed for beta after it was signed for alpha, but shown before."""
+    identity = Identity()
+    first, second = (Session(mesh[i].app, identity) for i in (0, 1))
+    second.connect()
+    old = time.time_ns() - 20 * 10**9
+    first.connect(issued_at=old)
+    for node in mesh.nodes:
+        until("beta has it", lambda: where(node, identity) == ["beta"])
+    assert first.wait("go_away").reason == "moved"
+    second.ping()
+    assert second.none("go_away")
+    first.close()
+    second.close()
+
+
+class Follower:
+    """anna sends to bert, who echoes; both go after their nodes."""
+
+    def __init__(self, mesh, name, count, places=(0, 1)):
+        self.count = count
+        anna, bert = f"{name}-anna", f"{name}-bert"
+        self.bert = Cli("recv", mesh[places[1]].app, bert, "--chat", name,
+                        "--check", "--echo", "--stay", "--count", count,
+                        "--follow", "--timeout", LONG, Cli.id(anna))
+        self.anna = Cli("send", mesh[places[0]].app, anna, "--chat", name,
+                        "--check", "--answers", count, "--count", count,
+                        "--interval", "0.01", "--follow", "--delete",
+                        "--timeout", LONG, Cli.id(bert))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.anna.kill()
+        self.bert.kill()
+
+    def finish(self):
+        done = self.anna.succeed(LONG), self.bert.succeed(LONG)
+        every = list(range(1, self.count + 1))
+        for cli, numbers in zip((self.anna, self.bert), done):
+            assert cli.sequences("SENT") == every
+            assert cli.sequences("RECEIVED") == every
+            assert numbers["gaps"] == 0
+        assert self.anna.sequences("ACKED") == every
+
+
+def goes_on(cli, times=30):
+    """It receives times more, long before a route grace is over."""
+    before, began = cli.count("RECEIVED"), time.monotonic()
+    cli.wait("RECEIVED", before + times, timeout=LONG)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("how", ["drain", "kill"])
+def test_follow_another_node(mesh, how):
+    """The node of one app stops, or dies; the app goes to another by itself
+    and the chat goes on, though the node never comes back meanwhile."""
+    name = f"follow-{how}"
+    with Follower(mesh, name, 600) as pair:
+        pair.anna.wait("RECEIVED", 50, timeout=LONG)
+        if how == "drain":
+            drain(mesh[0])
+            assert mesh[0].process.wait(60) == 0
+            pair.anna.wait("GO_AWAY shutdown")
+        else:
+            mesh[0].sigkill()
+        connected = pair.anna.wait("CONNECTED", 2, timeout=LONG)
+        assert connected != "CONNECTED node=alpha"
+        goes_on(pair.anna)
+        goes_on(pair.bert)
+        pair.finish()
+    mesh[0].start()
+    for node in mesh.nodes:
+        wait_alive(node, 3)
+
+
+def test_follow_from_node_to_node(mesh):
+    """Each node that one app comes to dies, until it is where its peer is;
+    the chat goes on through all of it."""
+    count = 4000
+    with Follower(mesh, "again", count, (0, 2)) as pair:
+        at = mesh[0]
+        for deaths in range(1, 4):
+            pair.anna.wait("RECEIVED", pair.anna.count("RECEIVED") + 50,
+                           timeout=LONG)
+            at.sigkill()
+            name = pair.anna.wait("CONNECTED", deaths + 1,
+                                  timeout=LONG).split("=")[1]
+            goes_on(pair.anna)
+            at.start()
+            at = next(node for node in mesh.nodes if node.name == name)
+            if at is mesh[2]:
+                break
+        pair.anna.process.send_signal(signal.SIGTERM)
+        anna, bert = pair.anna, pair.bert
+        anna.exit()
+        sent, came = anna.sequences("SENT"), bert.sequences("RECEIVED")
+        assert came == list(range(1, len(came) + 1))
+        assert anna.sequences("RECEIVED") == list(range(
+            1, anna.count("RECEIVED") + 1))
+        assert anna.count("ACKED") <= len(came) <= len(sent)
+    for node in mesh.nodes:
+        wait_alive(node, 3)
+
+
+def test_moved_is_final(mesh):
+    """Two of one identity do not throw each other out for ever."""
+    with Cli("recv", mesh[0].app, "twice", "--stay", "--follow") as one:
+        one.wait("CONNECTED")
+        until("known", lambda: where(mesh[1], Identity("twice")))
+        with Cli("recv", mesh[1].app, "twice", "--stay", "--follow") as two:
+            two.wait("CONNECTED")
+            one.wait("GO_AWAY moved")
+            assert one.exit()[0] == 2
+            assert two.count("DISCONNECTED") == 0
