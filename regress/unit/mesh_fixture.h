@@ -81,6 +81,8 @@ struct node {
 	unsigned row_count, show_ends;
 	struct ipc_presence presence; /* the last */
 	unsigned presences;
+	struct ipc_app_moved moved;
+	unsigned moves;
 	struct ipc_found found;
 	unsigned founds;
 	unsigned ups[NODES], downs[NODES], ended[NODES];
@@ -446,6 +448,15 @@ on_tieline_down(void *arg, const struct ipc_message *message)
 }
 
 static void
+on_app_moved(void *arg, const struct ipc_message *message)
+{
+	struct node *node = arg;
+
+	memcpy(&node->moved, message->payload, sizeof(node->moved));
+	node->moves++;
+}
+
+static void
 on_relay_ack(void *arg, const struct ipc_message *message)
 {
 	struct node *node = arg;
@@ -475,6 +486,7 @@ on_route_error(void *arg, const struct ipc_message *message)
 static const ipc_handler router_side[IPC_TYPE_COUNT] = { [IPC_PRESENCE] =
 							     on_presence,
 	[IPC_FOUND] = on_found,
+	[IPC_APP_MOVED] = on_app_moved,
 	[IPC_NODE_STATE] = on_node_state,
 	[IPC_TIELINE_UP] = on_tieline_up,
 	[IPC_TIELINE_DOWN] = on_tieline_down,

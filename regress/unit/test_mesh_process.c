@@ -131,6 +131,11 @@ START_TEST(presence_travels)
 	memset(&a->found, 0, sizeof(a->found));
 	UNTIL((ipc_send(a->router, IPC_FIND, &find, NULL, 0), turn(),
 	    a->found.status == PRESENCE_FOUND));
+	/* The session it left is told of, by what it signed last. */
+	UNTIL(a->moves == 1);
+	ck_assert_mem_eq(a->moved.app, app.public, KEY_SIZE);
+	ck_assert_int_gt(a->moved.issued_at, 0);
+	ck_assert_uint_eq(b->moves, 0);
 }
 END_TEST
 
