@@ -65,6 +65,7 @@ struct app {
 	const char *reason;
 	const char *hint;
 	const char *ca_path;
+	const char *state_folder;
 	uint8_t pin[HERMES_KEY_SIZE];
 	int has_pin;
 	int rekey;
@@ -79,6 +80,7 @@ struct app {
 	int quiet;
 	int check;
 	int echo;
+	int end_to_end;
 	uint64_t window;
 	uint64_t count;   /* 0: no end */
 	uint64_t answers; /* that send waits for */

@@ -47,6 +47,8 @@ enum option_code {
 	OPTION_ANSWERS,
 	OPTION_REASON,
 	OPTION_HINT,
+	OPTION_END_TO_END,
+	OPTION_STATE,
 	OPTION_VERSION
 };
 
@@ -76,6 +78,8 @@ static const struct option options[] = {
 	{ "answers", required_argument, NULL, OPTION_ANSWERS },
 	{ "reason", required_argument, NULL, OPTION_REASON },
 	{ "hint", required_argument, NULL, OPTION_HINT },
+	{ "end-to-end", no_argument, NULL, OPTION_END_TO_END },
+	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "version", no_argument, NULL, OPTION_VERSION }, { NULL, 0, NULL, 0 }
 };
 
@@ -160,6 +164,10 @@ parse_value(struct app *app, int code)
 	case OPTION_HINT:
 		app->hint = optarg;
 		break;
+	case OPTION_STATE:
+		app->state_folder = optarg;
+		app->end_to_end = 1;
+		break;
 	case OPTION_PIN:
 		parse_pin(app, optarg);
 		break;
@@ -223,6 +231,9 @@ parse_option(struct app *app, int code)
 		break;
 	case OPTION_ECHO:
 		app->echo = 1;
+		break;
+	case OPTION_END_TO_END:
+		app->end_to_end = 1;
 		break;
 	case OPTION_VERSION:
 		(void)printf("hermes %s\n", HERMES_VERSION);

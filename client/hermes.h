@@ -66,6 +66,15 @@ struct hermes_options {
 	int64_t backoff_max;
 	size_t window; /* messages a chat in flight;
 						   0: as the node says */
+	/*
+	 * Seal every message from app to app with a Double Ratchet, under
+	 * what the nodes do; both apps must. Needs no public_key anywhere.
+	 * state_folder: where the ratchets are kept, sealed under the seed,
+	 * so that messages on their way survive this program; yours, mode
+	 * 0700. NULL: in memory only.
+	 */
+	int end_to_end;
+	const char *state_folder;
 };
 
 struct hermes_error {
@@ -96,7 +105,8 @@ struct hermes_callbacks {
 	 */
 	void (*offered)(struct hermes *, struct hermes_chat *,
 	    const uint8_t *peer_key, void *arg);
-	/* Messages flow. resumed: the chat existed before. */
+	/* Messages flow. resumed: the chat existed before. With end_to_end
+	 * the peer's key is known and good by then. */
 	void (*ready)(struct hermes_chat *, int resumed, void *arg);
 	void (*message)(struct hermes_chat *, uint64_t sequence,
 	    const void *payload, size_t length, void *arg);
@@ -107,7 +117,12 @@ struct hermes_callbacks {
 	void (*writable)(struct hermes_chat *, void *arg);
 	/* peer_away, peer_back, rekeyed, rekey_wanted, reset. */
 	void (*status)(struct hermes_chat *, const char *status, void *arg);
-	/* chat is NULL when it is not of one, which lives on till gone. */
+	/*
+	 * chat is NULL when it is not of one, which lives on till gone. Codes
+	 * are words of hermes-proto(5), and of end_to_end: E2E_UNAVAILABLE
+	 * (the peer has no key for it; nothing is sent), E2E_LOST and
+	 * E2E_BROKEN (the message expected_sequence does not open).
+	 */
 	void (*error)(struct hermes *, struct hermes_chat *,
 	    const struct hermes_error *, void *arg);
 	/* The chat ended, with this word; it is freed afterwards. */

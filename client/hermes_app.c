@@ -555,6 +555,8 @@ app_run(struct app *app, const struct app_hooks *hooks, int accept_auto)
 	options.reconnect = app->expect_restart || app->follow;
 	options.follow = app->follow;
 	options.window = app->window;
+	options.end_to_end = app->end_to_end;
+	options.state_folder = app->state_folder;
 	if (app->timeout > 0)
 		options.start_timeout = app->timeout;
 	if (app_read_ca(app, &options) == -1)

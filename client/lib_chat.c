@@ -24,6 +24,7 @@ chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 {
 	struct hermes_chat *chat;
 	size_t length = strlen(chat_id);
+	int saved;
 
 	if (!chat_id_valid(chat_id, length)) {
 		errno = EINVAL;
@@ -57,6 +58,12 @@ chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 	if (chat->next != NULL)
 		chat->next->back = &chat->next;
 	hermes->first = chat;
+	if (hermes->options.end_to_end && secure_new(chat) == -1) {
+		saved = errno;
+		chat_free(chat);
+		errno = saved;
+		return (NULL);
+	}
 	return (chat);
 }
 
@@ -71,6 +78,7 @@ chat_free(struct hermes_chat *chat)
 	*chat->back = chat->next;
 	if (chat->next != NULL)
 		chat->next->back = chat->back;
+	secure_free(chat, chat->phase == PHASE_GONE);
 	event_free(chat->retry);
 	kept_free(&chat->kept);
 	free(chat);
@@ -124,8 +132,8 @@ chat_gone(struct hermes_chat *chat, const char *status)
 
 /* The app's signature over its X25519 key. 0 or -1. */
 static int
-chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
-    uint8_t signature[SIGNATURE_SIZE])
+chat_sign_key(const struct hermes_chat *chat,
+    const Approuter__V1__StartChat *start, uint8_t signature[SIGNATURE_SIZE])
 {
 	struct start_chat_fields fields;
 	uint8_t bytes[512];
@@ -135,9 +143,11 @@ chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
 	fields.chat_id = chat->id;
 	fields.source_app_id = chat->hermes->app_id;
 	fields.target_app_id = chat->peer;
-	fields.public_key = chat->public_key;
-	fields.version = version;
-	fields.rekey = rekey;
+	fields.public_key = start->local_ephemeral_public_key.data;
+	fields.salt = start->hkdf_salt.data;
+	fields.salt_length = start->hkdf_salt.len;
+	fields.version = start->key_version;
+	fields.rekey = start->rekey;
 	if ((length = start_chat_signed_bytes(&fields, bytes, sizeof(bytes))) ==
 	    0)
 		return (-1);
@@ -145,14 +155,25 @@ chat_sign_key(const struct hermes_chat *chat, uint32_t version, int rekey,
 	    signature, NULL, bytes, length, chat->hermes->secret));
 }
 
-/* Send StartChat. 0, or -1 with errno. */
-static int
+/* The X25519 key to name in start, or NULL; fills in the salt. */
+static const uint8_t *
+chat_key_of(struct hermes_chat *chat, Approuter__V1__StartChat *start)
+{
+	if (chat->secure == NULL)
+		return (chat->has_public_key ? chat->public_key : NULL);
+	start->hkdf_salt.data =
+	    (uint8_t *)(uintptr_t)secure_salt(chat, &start->hkdf_salt.len);
+	return (secure_key(chat));
+}
+
+int
 chat_send_start(
     struct hermes_chat *chat, uint32_t version, int rekey, int resume)
 {
 	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
 	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
 	uint8_t signature[SIGNATURE_SIZE];
+	const uint8_t *key;
 	char correlation[32];
 
 	chat->start_serial = ++chat->hermes->serial;
@@ -165,13 +186,14 @@ chat_send_start(
 	start.key_version = version;
 	start.rekey = rekey;
 	start.resume = resume;
-	if (chat->has_public_key) {
-		if (chat_sign_key(chat, version, rekey, signature) == -1) {
+	if ((key = chat_key_of(chat, &start)) != NULL) {
+		start.local_ephemeral_public_key.data =
+		    (uint8_t *)(uintptr_t)key;
+		start.local_ephemeral_public_key.len = KEY_SIZE;
+		if (chat_sign_key(chat, &start, signature) == -1) {
 			errno = EINVAL;
 			return (-1);
 		}
-		start.local_ephemeral_public_key.data = chat->public_key;
-		start.local_ephemeral_public_key.len = KEY_SIZE;
 		start.signature.data = signature;
 		start.signature.len = SIGNATURE_SIZE;
 	}
@@ -240,7 +262,8 @@ hermes_chat_start(struct hermes *hermes, const char *chat_id, const char *peer,
 {
 	struct hermes_chat *chat;
 
-	if (strlen(peer) != APP_ID_LENGTH) {
+	if (strlen(peer) != APP_ID_LENGTH ||
+	    (hermes->options.end_to_end && public_key != NULL)) {
 		errno = EINVAL;
 		return (NULL);
 	}
@@ -321,6 +344,10 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 	message.sequence = sequence;
 	message.payload.data = kept->payload;
 	message.payload.len = kept->length;
+	if (chat->secure != NULL &&
+	    (message.payload.data = (uint8_t *)(uintptr_t)secure_seal(
+		 chat, sequence, kept->payload, &message.payload.len)) == NULL)
+		return (-1);
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE;
 	frame.chat_message = &message;
 	return (frame_send(chat->hermes, &frame));
@@ -335,7 +362,8 @@ chat_pump(struct hermes_chat *chat)
 	int64_t now;
 
 	if (chat->phase != PHASE_READY || chat->hold ||
-	    hermes->state != LINK_UP || hermes->link->stream == NULL)
+	    hermes->state != LINK_UP || hermes->link->stream == NULL ||
+	    (chat->secure != NULL && !secure_can_send(chat)))
 		return;
 	now = clock_monotonic();
 	while ((kept = kept_get(&chat->kept, chat->written + 1)) != NULL) {
@@ -383,7 +411,7 @@ hermes_send(struct hermes_chat *chat, const void *payload, size_t length,
 		errno = EAGAIN;
 		return (-1);
 	}
-	if (hermes->max_message != 0 && length > hermes->max_message) {
+	if (hermes->max_message != 0 && length > hermes_max_message(hermes)) {
 		errno = EMSGSIZE;
 		return (-1);
 	}
@@ -404,6 +432,8 @@ hermes_chat_rekey(struct hermes_chat *chat, const uint8_t *public_key)
 		errno = ENOTCONN;
 		return (-1);
 	}
+	if (chat->secure != NULL)
+		return (secure_renew(chat));
 	chat_set_key(chat, public_key);
 	return (chat_send_start(chat, 0, 1, 0));
 }

@@ -47,7 +47,8 @@ metadata_copy(struct hermes_options *to, const struct hermes_options *from)
 		    pairs[to->metadata_count - 1].value == NULL)
 			return (-1);
 	}
-	if (to->accept_auto) {
+	/* With a layer of our own we accept, with a key, not the node. */
+	if (to->accept_auto && !to->end_to_end) {
 		pairs[to->metadata_count].key = strdup("accept");
 		pairs[to->metadata_count].value = strdup("auto");
 		to->metadata_count++;
@@ -100,6 +101,11 @@ hermes_fill(struct hermes *hermes, const struct hermes_options *options)
 	hermes->options.node = NULL; /* host and port have it */
 	hermes->options.seed = NULL;
 	hermes->options.node_key = NULL;
+	hermes->options.state_folder = NULL;
+	if (options->state_folder != NULL &&
+	    (hermes->options.state_folder = strdup(options->state_folder)) ==
+		NULL)
+		return (-1);
 	if (metadata_copy(&hermes->options, options) == -1)
 		return (-1);
 	hermes->options.ca_pem = options->ca_pem;
@@ -139,6 +145,13 @@ hermes_new(struct event_base *base, const struct hermes_options *options,
 		errno = EINVAL;
 		goto fail;
 	}
+	if (options->state_folder != NULL &&
+	    secure_folder_check(options->state_folder) == -1) {
+		(void)snprintf(error, size, "%s: %s", options->state_folder,
+		    errno == EPERM ? "must be yours, with mode 0700"
+				   : strerror(errno));
+		goto fail;
+	}
 	if (hermes_fill(hermes, options) == -1 ||
 	    hermes_make_tls(hermes, error, size) == -1)
 		goto fail;
@@ -173,6 +186,8 @@ hermes_free(struct hermes *hermes)
 		event_free(hermes->beat);
 	rpc_tls_free(hermes->tls);
 	metadata_free(&hermes->options);
+	free((char *)(uintptr_t)hermes->options.state_folder);
+	free(hermes->scratch);
 	sodium_free(hermes->secret);
 	free(hermes->arena);
 	free(hermes);
@@ -218,5 +233,7 @@ hermes_node_key(const struct hermes *hermes)
 size_t
 hermes_max_message(const struct hermes *hermes)
 {
-	return (hermes->max_message);
+	if (!hermes->options.end_to_end || hermes->max_message < E2E_OVERHEAD)
+		return (hermes->max_message);
+	return (hermes->max_message - E2E_OVERHEAD);
 }

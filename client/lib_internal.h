@@ -2,7 +2,8 @@
  * libhermes, inside: one struct hermes, its link to the node and its chats.
  * lib_hermes.c makes and frees; lib_link.c connects and connects again;
  * lib_session.c speaks to the node; lib_chat.c keeps chats; lib_queue.c keeps
- * messages; lib_frame.c packs and unpacks; lib_key.c holds the identity.
+ * messages; lib_frame.c packs and unpacks; lib_key.c holds the identity;
+ * lib_secure.c and lib_e2e.c are the end-to-end layer.
  */
 #ifndef CLIENT_LIB_INTERNAL_H
 #define CLIENT_LIB_INTERNAL_H
@@ -12,6 +13,7 @@
 
 #include "client/hermes.h"
 #include "client/lib_queue.h"
+#include "client/lib_secure.h"
 #include "common/rpc/rpc.h"
 #include "common/sign/ids.h"
 #include "common/util/buffer.h"
@@ -75,6 +77,7 @@ struct hermes_chat {
 	uint64_t start_serial; /* of its last StartChat */
 	int has_public_key;
 	uint8_t public_key[KEY_SIZE]; /* X25519 */
+	struct secure *secure;        /* NULL without end_to_end */
 	uint32_t version;
 	struct event *retry; /* StartChat or messages */
 	int64_t retry_delay;
@@ -145,6 +148,8 @@ struct hermes {
 	uint8_t *arena;             /* for unpacking */
 	size_t arena_size;
 	size_t arena_used;
+	uint8_t *scratch; /* a message sealed or opened */
+	size_t scratch_size;
 };
 
 /* lib_link.c */
@@ -184,6 +189,9 @@ struct hermes_chat *chat_find(
 void chat_all_up(struct hermes *hermes);
 void chat_all_down(struct hermes *hermes);
 void chat_all_pump(struct hermes *hermes);
+/* Send StartChat. 0, or -1 with errno. */
+int chat_send_start(
+    struct hermes_chat *chat, uint32_t version, int rekey, int resume);
 void chat_start(struct hermes_chat *chat);
 void chat_pump(struct hermes_chat *chat);
 void chat_gone(struct hermes_chat *chat, const char *status);

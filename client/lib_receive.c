@@ -94,6 +94,9 @@ chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 		    hermes->options.accept_auto ? PHASE_IDLE : PHASE_OFFERED;
 	}
 	peer_key = start_peer_key(chat, frame);
+	if (chat->secure != NULL)
+		secure_on_key(chat, peer_key, frame->hkdf_salt.data,
+		    frame->hkdf_salt.len);
 	if (hermes->callbacks.offered != NULL &&
 	    (chat->phase != PHASE_READY || peer_key != NULL))
 		hermes->callbacks.offered(hermes, chat, peer_key, hermes->arg);
@@ -171,7 +174,8 @@ chat_on_start_ack(
 	chat->rewound = 0;
 	chat->hold = 0;
 	(void)evtimer_del(chat->retry); /* not pending is fine */
-	if (hermes->callbacks.ready != NULL)
+	if ((chat->secure == NULL || secure_on_ready(chat, frame->resumed)) &&
+	    hermes->callbacks.ready != NULL)
 		hermes->callbacks.ready(chat, frame->resumed, hermes->arg);
 	chat_pump(chat);
 	receive_writable(chat);
@@ -182,6 +186,8 @@ chat_on_start_ack(
 void
 chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 {
+	const uint8_t *payload = frame->payload.data;
+	size_t length = frame->payload.len;
 	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
@@ -201,9 +207,13 @@ chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 	}
 	chat->progress.gaps += frame->sequence - chat->next_receive;
 	chat->next_receive = frame->sequence + 1;
+	if (chat->secure != NULL &&
+	    (payload = secure_open(chat, frame->sequence, payload, &length)) ==
+		NULL)
+		return;
 	if (hermes->callbacks.message != NULL)
-		hermes->callbacks.message(chat, frame->sequence,
-		    frame->payload.data, frame->payload.len, hermes->arg);
+		hermes->callbacks.message(
+		    chat, frame->sequence, payload, length, hermes->arg);
 }
 
 /* One acknowledgement covers all before it: delivery is in order. */
@@ -308,6 +318,13 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 		}
 		if (!chat->fresh) {
 			chat->fresh = 1;
+			chat_start(chat);
+			return;
+		}
+		break;
+	case CODE_KEY_MISMATCH:
+		if (chat->secure != NULL && !chat->secure->keyless) {
+			secure_on_mismatch(chat);
 			chat_start(chat);
 			return;
 		}
