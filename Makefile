@@ -3,6 +3,7 @@ CC ?=		cc
 PYTHON ?=	/usr/bin/python3
 PREFIX ?=	/usr/local
 BUILD ?=	build
+OBJCOPY ?=	objcopy
 VERSION :=	0.1.0
 # Where hermesctl's socket is, unless the configuration says otherwise.
 RUNDIR ?=	$(if $(filter OpenBSD,$(shell uname -s)),/var/run,/run)
@@ -43,7 +44,7 @@ UNIT :=		$(wildcard regress/unit/test_*.c)
 UNIT_BIN :=	$(UNIT:%.c=$(BUILD)/%)
 PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 		$(if $(CTL),$(BUILD)/hermesctl) \
-		$(if $(CLIENT),$(BUILD)/hermes) $(BUILD)/libhermes.a
+		$(if $(CLIENT),$(BUILD)/hermes) $(BUILD)/lib/libhermes.a
 
 all: $(PROGRAMS)
 
@@ -89,6 +90,13 @@ $(BUILD)/libctl.a: $(call obj,$(filter control/ctl_%.c,$(CTL)))
 	@rm -f $@; ar rcs $@ $^
 $(BUILD)/libhermes.a: $(call obj,$(LIBHERMES)) $(COMMON_OBJ)
 	@rm -f $@; ar rcs $@ $^
+
+# What an app links: one object that shows hermes_* and hides the rest.
+$(BUILD)/lib/libhermes.a: $(call obj,$(LIBHERMES)) $(BUILD)/libcommon.a
+	@mkdir -p $(@D); rm -f $@
+	$(LD) -r -o $(@D)/hermes.o $^
+	$(OBJCOPY) -w --keep-global-symbol='hermes_*' $(@D)/hermes.o
+	ar rcs $@ $(@D)/hermes.o
 
 LINK =		$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@
 
