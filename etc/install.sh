@@ -10,10 +10,12 @@ files() {
 755 $BUILD/hermesd $SBINDIR/hermesd
 755 $BUILD/hermesctl $SBINDIR/hermesctl
 755 $BUILD/hermes $BINDIR/hermes
-644 $BUILD/libhermes.a $LIBDIR/libhermes.a
+644 $BUILD/lib/libhermes.a $LIBDIR/libhermes.a
+644 client/libhermes.pc $LIBDIR/pkgconfig/libhermes.pc
 644 client/hermes.h $INCLUDEDIR/hermes.h
 644 README.md $DOCDIR/README.md
 644 CHANGES.md $DOCDIR/CHANGES.md
+644 docs/tutorial.md $DOCDIR/tutorial.md
 644 etc/hermesd.conf.sample $DOCDIR/examples/hermesd.conf
 644 etc/completion/hermesctl.bash $BASHCOMPDIR/hermesctl
 644 etc/completion/_hermesctl $ZSHCOMPDIR/_hermesctl
@@ -41,8 +43,10 @@ install)
 		install -d "$DESTDIR${place%/*}"
 		install -m "$mode" "$file" "$DESTDIR$place"
 		case $place in # they name the place of the programs
-		*.service | /etc/rc.d/*)
-			sed "s,/usr/local/sbin,$SBINDIR,g" "$file" \
+		*.service | *.pc | /etc/rc.d/*)
+			sed -e "s,/usr/local/sbin,$SBINDIR,g" \
+			    -e "s,@LIBDIR@,$LIBDIR,; s,@VERSION@,$VERSION," \
+			    -e "s,@INCLUDEDIR@,$INCLUDEDIR," "$file" \
 			    >"$DESTDIR$place" ;;
 		esac
 	done ;;

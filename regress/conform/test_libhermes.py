@@ -8,8 +8,8 @@ import nacl.signing
 import pytest
 
 from fake_node import FakeNode
-from hermes_cli import BUILD, HERMES, Cli, hermes
-from hermes_wire import ROOT, Identity, connect_bytes, pb
+from hermes_cli import HERMES, Cli, hermes
+from hermes_wire import Identity, connect_bytes, pb
 
 PEER = Identity("peer").id
 
@@ -462,30 +462,3 @@ def test_usage_errors():
                   PEER).returncode == 1
     assert hermes("find", "-n", "127.0.0.1:1", "--seed", "x", PEER
                   ).returncode == 2
-
-
-def test_sixty_lines_of_c_are_an_app(node, tmp_path):
-    """The header and the library are all an app needs."""
-    def script(stream):
-        stream.greet()
-        stream.ready()
-        assert stream.receive("chat_message").payload == b"hello"
-        stream.ack(1)
-        stream.message(1, b"hello yourself")
-        stream.drain()
-    fake = node(script)
-    program, key = tmp_path / "example", tmp_path / "key"
-    libraries = subprocess.run(
-        ["pkg-config", "--libs", "libtls", "libssl", "libcrypto",
-         "libsodium", "libevent", "libnghttp2", "libprotobuf-c",
-         "libbsd-overlay"], check=True, capture_output=True,
-        text=True).stdout.split()
-    subprocess.run(
-        ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT),
-         *os.environ.get("EXTRA_CFLAGS", "").split(),
-         "-o", str(program), str(ROOT / "regress/conform/example.c"),
-         str(BUILD / "libhermes.a"), *libraries, "-lm"], check=True)
-    hermes("keygen", key)
-    run = subprocess.run([program, fake.address, key, PEER, "hello"],
-                         capture_output=True, text=True, timeout=15)
-    assert (run.returncode, run.stdout) == (0, f"{PEER} 1 hello yourself\n")
