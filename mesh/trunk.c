@@ -35,6 +35,7 @@ static struct evdns_base *names;
 static int paused;
 
 static void trunk_connect(struct trunk *, const struct sockaddr *);
+static void trunk_connect_next(struct trunk *);
 
 void
 trunk_setup(void)
@@ -78,6 +79,8 @@ trunk_free(struct trunk *trunk)
 		peer_trunk_gone(trunk->peer, trunk);
 	if (trunk->owner != NULL)
 		TAILQ_REMOVE(&dialled, trunk, entry_dialled);
+	if (trunk->addresses != NULL)
+		evutil_freeaddrinfo(trunk->addresses);
 	free(trunk);
 }
 
@@ -179,7 +182,11 @@ on_failed(struct rpc_connection *connection, const char *error, void *arg)
 
 	(void)connection;
 	trunk->connection = NULL;
-	trunk_failed(trunk, error);
+	/* The name has another address, perhaps of the other family. */
+	if (!trunk->given_up && trunk->next != NULL)
+		trunk_connect_next(trunk);
+	else
+		trunk_failed(trunk, error);
 }
 
 static void
@@ -238,8 +245,17 @@ on_name(int result, struct evutil_addrinfo *list, void *arg)
 		trunk_fail_later(trunk);
 		return;
 	}
-	trunk_connect(trunk, list->ai_addr);
-	evutil_freeaddrinfo(list);
+	trunk->addresses = trunk->next = list;
+	trunk_connect_next(trunk);
+}
+
+static void
+trunk_connect_next(struct trunk *trunk)
+{
+	struct evutil_addrinfo *address = trunk->next;
+
+	trunk->next = address->ai_next;
+	trunk_connect(trunk, address->ai_addr);
 }
 
 static void
@@ -326,6 +342,7 @@ trunk_dial(const char *endpoint, const uint8_t key[KEY_SIZE],
 void
 trunk_close(struct trunk *trunk)
 {
+	trunk->given_up = 1;
 	if (trunk->connection != NULL)
 		rpc_connection_close(trunk->connection);
 	else if (trunk->lookup != NULL)

@@ -36,12 +36,15 @@ struct trunk {
 	const struct trunk_owner *owner;   /* NULL: accepted */
 	void *arg;                         /* the owner's */
 	void *lookup;                      /* evdns request in flight */
+	void *addresses;                   /* what it found, owned */
+	void *next;                        /* of them, not tried yet */
 	uint8_t expected[KEY_SIZE];        /* dialled for */
 	char host[ENDPOINT_SIZE];
 	uint16_t port;
 	uint32_t known; /* binding is proven */
 	uint32_t up;
 	uint32_t draining;
+	uint32_t given_up; /* trunk_close() was called */
 	struct binding binding;
 	uint8_t spki[KEY_SIZE];
 	struct rpc_stream *gossip; /* one we may send on */
@@ -49,8 +52,8 @@ struct trunk {
 };
 
 /*
- * Dial endpoint ("host:port", names are looked up without blocking) for the
- * node of key. NULL with errno (EINVAL: no endpoint that can be read);
+ * Dial endpoint ("host:port", names are looked up without blocking, each time
+ * anew, and all their addresses tried) for the node of key. NULL with errno (EINVAL: no endpoint that can be read);
  * otherwise owner hears, never from inside this call.
  */
 struct trunk *trunk_dial(const char *endpoint, const uint8_t key[KEY_SIZE],
