@@ -320,6 +320,15 @@ report_process_names(unsigned int processes)
 	return (array);
 }
 
+/* When a process started, ns since the epoch; 0 when it never did. */
+static int64_t
+report_since(enum process process)
+{
+	if (process == PROCESS_CONTROL)
+		return (control.started_at);
+	return (control.states[process].since);
+}
+
 json_t *
 report_processes(const struct ask_answer *answer)
 {
@@ -334,13 +343,12 @@ report_processes(const struct ask_answer *answer)
 			pid = getpid();
 		else if (bit == PROCESS_PARENT)
 			pid = getppid();
-		(void)json_array_append_new(array,
-		    json_pack("{s:s s:I s:b s:I s:o}", "process",
-			process_name((enum process)bit), "pid", pid, "up",
-			(answer->missing & bit) == 0, "restarts",
-			(json_int_t)state->restarts, "since",
-			report_time(bit == PROCESS_CONTROL ? control.started_at
-							   : state->since)));
+		(void)json_array_append_new(
+		    array, json_pack("{s:s s:I s:b s:I s:o}", "process",
+			       process_name((enum process)bit), "pid", pid,
+			       "up", (answer->missing & bit) == 0, "restarts",
+			       (json_int_t)state->restarts, "since",
+			       report_time(report_since((enum process)bit))));
 	}
 	return (array);
 }
@@ -420,21 +428,33 @@ report_metrics(const struct ask_answer *answer, struct buffer *out)
 	static const struct {
 		enum process process;
 		enum metric up;
+		enum metric start;
 	} ups[] = {
-		{ PROCESS_PARENT, METRIC_PROCESS_UP_PARENT },
-		{ PROCESS_ROUTER, METRIC_PROCESS_UP_ROUTER },
-		{ PROCESS_KEYD, METRIC_PROCESS_UP_KEYD },
-		{ PROCESS_MESH, METRIC_PROCESS_UP_MESH },
-		{ PROCESS_CONTROL, METRIC_PROCESS_UP_CONTROL },
+		{ PROCESS_PARENT, METRIC_PROCESS_UP_PARENT,
+		    METRIC_PROCESS_START_PARENT },
+		{ PROCESS_ROUTER, METRIC_PROCESS_UP_ROUTER,
+		    METRIC_PROCESS_START_ROUTER },
+		{ PROCESS_KEYD, METRIC_PROCESS_UP_KEYD,
+		    METRIC_PROCESS_START_KEYD },
+		{ PROCESS_MESH, METRIC_PROCESS_UP_MESH,
+		    METRIC_PROCESS_START_MESH },
+		{ PROCESS_CONTROL, METRIC_PROCESS_UP_CONTROL,
+		    METRIC_PROCESS_START_CONTROL },
 	};
 	struct metric_value *values = answer->metrics;
 	size_t i;
 
 	if (values == NULL)
 		return (-1);
-	for (i = 0; i < sizeof(ups) / sizeof(ups[0]); i++)
+	for (i = 0; i < sizeof(ups) / sizeof(ups[0]); i++) {
 		values[ups[i].up].value =
 		    (answer->missing & ups[i].process) == 0;
+		values[ups[i].start].value =
+		    (uint64_t)(report_since(ups[i].process) / CLOCK_SECOND);
+	}
+	values[METRIC_UNLOCKED].value = control.identity.unlocked != 0;
+	values[METRIC_IN_MESH].value = control.identity.in_mesh != 0;
+	values[METRIC_AUTHORITY].value = control.identity.authority != 0;
 	values[METRIC_PROCESS_RESTARTS_ROUTER].value =
 	    control.states[PROCESS_ROUTER].restarts;
 	values[METRIC_PROCESS_RESTARTS_MESH].value =

@@ -73,6 +73,7 @@ void chats_report_ended(struct chats *chats);
 /* Operators. Rekey one chat (key) or all (NULL): how many were begun. */
 size_t chats_rekey(struct chats *chats, const struct chat_key *key);
 void chats_show(struct chats *chats, uint64_t id); /* ROW_RATCHETs */
+void chats_metrics(struct chats *chats); /* count what these rows say */
 /* A node is out of the mesh: end all chats with it (`revoked`). */
 void chats_revoke(struct chats *chats, const uint8_t node_key[KEY_SIZE]);
 size_t chats_count(const struct chats *chats);

@@ -15,6 +15,7 @@
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "common/util/metrics.h"
 #include "keyd/authority.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
@@ -80,10 +81,28 @@ handle_show(void *arg, const struct ipc_message *message)
 }
 
 static void
+count_ticket(const struct ipc_row_ticket *row)
+{
+	if (row->expires_at <= clock_wall())
+		return;
+	metric_add(METRIC_MESH_TICKETS, 1);
+	metric_add(METRIC_MESH_TICKET_USES, row->uses_left);
+}
+
+static void
 handle_metrics_get(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_request *request = message->payload;
 
+	if (keyd.chats != NULL) {
+		chats_set_now(keyd.chats, clock_wall());
+		chats_metrics(keyd.chats);
+	}
+	metric_set(METRIC_MESH_TICKETS, 0);
+	metric_set(METRIC_MESH_TICKET_USES, 0);
+	if (keyd.chats != NULL && keyd.identity.authority &&
+	    authority_tickets(keyd.store, 0, count_ticket) == -1)
+		log_warn("tickets_unread", "error=%s", strerror(errno));
 	ratchet_show_metrics(door(arg), request->id);
 	keyd_pause();
 }

@@ -14,6 +14,22 @@
 #include "keyd/chat.h"
 #include "keyd/show.h"
 
+/* What is true of a ratchet now. */
+static void
+show_flags(const struct chats *chats, const struct chat *chat,
+    struct ipc_row_ratchet *row)
+{
+	const struct config_rekey *rekey = &chats->config->rekey;
+
+	row->derived = chat->ratchet.version != 0;
+	row->resumed = chat->restored != 0;
+	row->expired = chat->version != 0 && rekey->key_lifetime > 0 &&
+		       chats->now - chat->last_ratchet_at > rekey->key_lifetime;
+	row->previous_epoch_open = chat->ratchet.previous_version != 0;
+	row->confirmed = chat->confirmed != 0;
+	row->offered = chat->pending.version;
+}
+
 static void
 show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 {
@@ -30,15 +46,9 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 	row.send_count = chat->sent;
 	row.receive_count = chat->received;
 	row.last_ratchet_at = chat->last_ratchet_at;
-	row.derived = chat->ratchet.version != 0;
+	show_flags(chats, chat, &row);
 	if (row.derived && rekey->after_time > 0)
 		row.next_rekey_by = chat->last_ratchet_at + rekey->after_time;
-	row.resumed = chat->restored;
-	row.expired = chat->version != 0 && rekey->key_lifetime > 0 &&
-		      chats->now - chat->last_ratchet_at > rekey->key_lifetime;
-	row.previous_epoch_open = chat->ratchet.previous_version != 0;
-	row.confirmed = chat->confirmed;
-	row.offered = chat->pending.version;
 	row.sha512 = chat->ratchet.sha512;
 	row.aes = chat->ratchet.aes;
 	wait = throttle_wait(&chat->rekey_throttle, rekey->window, chats->now);
@@ -55,6 +65,31 @@ chats_show(struct chats *chats, uint64_t id)
 
 	while ((chat = table_next(&chats->table, &cursor)) != NULL)
 		show_row(chats, chat, id);
+}
+
+/* How many ratchets are what their rows say. */
+void
+chats_metrics(struct chats *chats)
+{
+	const struct config_rekey *rekey = &chats->config->rekey;
+	struct ipc_row_ratchet row;
+	const struct chat *chat;
+	size_t cursor = 0, i;
+
+	for (i = METRIC_RATCHETS_DERIVED; i <= METRIC_RATCHETS_THROTTLED; i++)
+		metric_set((enum metric)i, 0);
+	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
+		show_flags(chats, chat, &row);
+		metric_add(METRIC_RATCHETS_DERIVED, row.derived);
+		metric_add(METRIC_RATCHETS_RESUMED, row.resumed);
+		metric_add(METRIC_RATCHETS_EXPIRED, row.expired);
+		metric_add(METRIC_RATCHETS_PREVIOUS, row.previous_epoch_open);
+		metric_add(METRIC_RATCHETS_CONFIRMED, row.confirmed);
+		metric_add(METRIC_RATCHETS_OFFERED, row.offered != 0);
+		metric_add(METRIC_RATCHETS_THROTTLED,
+		    throttle_wait(
+			&chat->rekey_throttle, rekey->window, chats->now) > 0);
+	}
 }
 
 static void

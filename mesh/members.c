@@ -559,11 +559,6 @@ members_metrics(void)
 	if (members.swim == NULL)
 		return;
 	swim_count(members.swim, &counts);
-	metric_set(METRIC_MESH_NODES_ALIVE, counts.states[NODE_ALIVE] + 1);
-	metric_set(METRIC_MESH_NODES_SUSPECT, counts.states[NODE_SUSPECT]);
-	metric_set(METRIC_MESH_NODES_FAILED, counts.states[NODE_FAILED]);
-	metric_set(METRIC_MESH_NODES_LEFT, counts.states[NODE_LEFT]);
-	metric_set(METRIC_MESH_NODES_REVOKED, counts.states[NODE_REVOKED]);
 	metric_set(METRIC_MESH_SUSPECTED_PEERS, counts.states[NODE_SUSPECT]);
 	metric_set(METRIC_MESH_EVICTED_PEERS, counts.evicted);
 	metric_set(METRIC_MESH_HEARTBEATS, counts.probes);

@@ -12,6 +12,27 @@
 #include "mesh/show.h"
 #include "mesh/tieline.h"
 
+/* What operators call the state of this node, and of another. */
+static enum node_state
+state_of_self(void)
+{
+	if (peer_is_revoked(mesh.identity.node_key))
+		return (NODE_REVOKED);
+	if (mesh.identity.in_mesh &&
+	    mesh.identity.certificate.not_after < clock_wall())
+		return (NODE_EXPIRED);
+	return (NODE_ALIVE);
+}
+
+static enum node_state
+state_of_peer(const struct peer *peer)
+{
+	if (peer->state != NODE_LEFT && peer->state != NODE_REVOKED &&
+	    peer->certificate.not_after < clock_wall())
+		return (NODE_EXPIRED);
+	return (peer->state);
+}
+
 static void
 row_self(uint64_t id)
 {
@@ -21,12 +42,7 @@ row_self(uint64_t id)
 	memcpy(row.node_id, mesh.identity.node_id, sizeof(row.node_id));
 	memcpy(row.node_key, mesh.identity.node_key, KEY_SIZE);
 	(void)strlcpy(row.endpoint, mesh_endpoint(), sizeof(row.endpoint));
-	row.state = NODE_ALIVE;
-	if (peer_is_revoked(row.node_key))
-		row.state = NODE_REVOKED;
-	else if (mesh.identity.in_mesh &&
-		 mesh.identity.certificate.not_after < clock_wall())
-		row.state = NODE_EXPIRED;
+	row.state = (uint32_t)state_of_self();
 	row.self = 1;
 	row.connected = 1;
 	if (mesh.descriptor != NULL)
@@ -48,10 +64,7 @@ row_peer(uint64_t id, const struct peer *peer)
 	memcpy(row.node_id, peer->node_id, sizeof(row.node_id));
 	memcpy(row.node_key, peer->node_key, KEY_SIZE);
 	memcpy(row.endpoint, peer->endpoint, sizeof(row.endpoint));
-	row.state = (uint32_t)peer->state;
-	if (peer->state != NODE_LEFT && peer->state != NODE_REVOKED &&
-	    peer->certificate.not_after < clock_wall())
-		row.state = NODE_EXPIRED;
+	row.state = (uint32_t)state_of_peer(peer);
 	row.not_after = peer->certificate.not_after;
 	row.apps = presence_count(peer);
 	row.connected = !TAILQ_EMPTY(&peer->trunks);
@@ -126,6 +139,39 @@ show_on_show(void *arg, const struct ipc_message *message)
 	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_SHOW_END, &end, NULL, 0);
 }
 
+/* The rows above, counted. */
+static void
+show_node_metrics(void)
+{
+	static const enum metric states[] = {
+		[NODE_ALIVE] = METRIC_MESH_NODES_ALIVE,
+		[NODE_SUSPECT] = METRIC_MESH_NODES_SUSPECT,
+		[NODE_FAILED] = METRIC_MESH_NODES_FAILED,
+		[NODE_LEFT] = METRIC_MESH_NODES_LEFT,
+		[NODE_REVOKED] = METRIC_MESH_NODES_REVOKED,
+		[NODE_EXPIRED] = METRIC_MESH_NODES_EXPIRED,
+	};
+	const struct ipc_revocation *revocation;
+	const struct peer *peer;
+	size_t cursor = 0, i;
+
+	for (i = NODE_ALIVE; i < sizeof(states) / sizeof(states[0]); i++)
+		metric_set(states[i], 0);
+	metric_set(METRIC_MESH_CONNECTED, 0);
+	if (!mesh.identity.unlocked)
+		return;
+	metric_add(states[state_of_self()], 1);
+	while ((peer = peer_next(&cursor)) != NULL) {
+		metric_add(states[state_of_peer(peer)], 1);
+		metric_add(METRIC_MESH_CONNECTED, !TAILQ_EMPTY(&peer->trunks));
+	}
+	cursor = 0;
+	while ((revocation = peer_revocation_next(&cursor)) != NULL)
+		if (peer_find(revocation->node_key) == NULL &&
+		    !mesh_is_self(revocation->node_key))
+			metric_add(METRIC_MESH_NODES_REVOKED, 1);
+}
+
 void
 show_on_metrics(void *arg, const struct ipc_message *message)
 {
@@ -137,6 +183,8 @@ show_on_metrics(void *arg, const struct ipc_message *message)
 	(void)arg;
 	listener_counters(&counters);
 	members_metrics();
+	show_node_metrics();
+	tieline_metrics();
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_HANDSHAKE,
 	    counters.handshake_failures);
 	metric_set(

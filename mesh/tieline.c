@@ -366,6 +366,30 @@ tieline_frame(struct peer *peer, struct rpc_stream *stream,
 	return (0);
 }
 
+static int
+side_is_up(const struct tieline_side *side)
+{
+	return (side->peer == NULL || side->peer->route.active != NULL);
+}
+
+void
+tieline_metrics(void)
+{
+	const struct tieline *tieline;
+	size_t cursor = 0;
+	unsigned which;
+
+	metric_set(METRIC_MESH_TIELINES_UP, 0);
+	metric_set(METRIC_MESH_TIELINES_DOWN, 0);
+	while ((tieline = tieline_next(&cursor)) != NULL)
+		for (which = CHAT_LO; which <= CHAT_HI; which++)
+			if (tieline->side[which].used)
+				metric_add(side_is_up(&tieline->side[which])
+					       ? METRIC_MESH_TIELINES_UP
+					       : METRIC_MESH_TIELINES_DOWN,
+				    1);
+}
+
 uint64_t
 tieline_show(uint64_t id)
 {
@@ -389,8 +413,7 @@ tieline_show(uint64_t id)
 			    side->peer == NULL ? mesh.identity.node_id
 					       : side->peer->node_id,
 			    sizeof(row.node_id));
-			row.up = side->peer == NULL ||
-				 side->peer->route.active != NULL;
+			row.up = (uint32_t)side_is_up(side);
 			row.sent = side->sent;
 			row.received = side->received;
 			ipc_send(control, IPC_ROW_TIELINE, &row, NULL, 0);

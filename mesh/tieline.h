@@ -42,5 +42,7 @@ void tieline_on_credit(void *arg, const struct ipc_message *message);
 
 /* Rows for hermesctl; returns how many. */
 uint64_t tieline_show(uint64_t id);
+/* Count what these rows say. */
+void tieline_metrics(void);
 
 #endif

@@ -97,6 +97,32 @@ show_rows(const struct ipc_show *show)
 	ipc_send(control, IPC_SHOW_END, &end, NULL, 0);
 }
 
+/* The chats of each state, and what waits in them. */
+static void
+show_chat_metrics(void)
+{
+	static const enum metric states[] = {
+		[CHAT_STATE_NONE] = METRIC_CHATS_STATE_NONE,
+		[CHAT_STATE_OFFERED] = METRIC_CHATS_STATE_OFFERED,
+		[CHAT_STATE_READY] = METRIC_CHATS_STATE_READY,
+		[CHAT_STATE_REKEYING] = METRIC_CHATS_STATE_REKEYING,
+		[CHAT_STATE_SUSPENDED] = METRIC_CHATS_STATE_SUSPENDED,
+		[CHAT_STATE_GONE] = METRIC_CHATS_STATE_GONE,
+	};
+	const struct side *side;
+	uint64_t parked = 0;
+	size_t cursor = 0, i;
+
+	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		metric_set(states[i], 0);
+	while ((side = side_next(&cursor)) != NULL) {
+		metric_add(states[show_state(side)], 1);
+		parked += core_parked(&side->core);
+	}
+	metric_set(METRIC_CHATS_PARKED, parked);
+	metric_set(METRIC_CHATS_ACTIVE, side_count());
+}
+
 static uint64_t
 queued(enum process peer)
 {
@@ -117,7 +143,7 @@ show_metrics(const struct ipc_request *request)
 		return;
 	service_counters(&counters);
 	metric_set(METRIC_SESSIONS_ACTIVE, session_count());
-	metric_set(METRIC_CHATS_ACTIVE, side_count());
+	show_chat_metrics();
 	metric_set(METRIC_QUEUE_DEPTH_ROUTER_KEYD, queued(PROCESS_KEYD));
 	metric_set(METRIC_QUEUE_DEPTH_ROUTER_MESH, queued(PROCESS_MESH));
 	metric_set(METRIC_CONNECTION_ERRORS_APP_HANDSHAKE,
