@@ -10,6 +10,7 @@
  */
 #ifdef __linux__
 
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -352,11 +353,18 @@ add_own_end(scmp_filter_ctx context)
 static void
 add_refusals(scmp_filter_ctx context)
 {
-	/* The name of an IPv6 scope; a log that was restarted. */
-	static const struct row local =
-	    IF2(socket, 0, EQ(0, AF_UNIX), BITS(1, SOCKET_TYPE, SOCK_DGRAM));
+	static const struct row refused[] = {
+		/* A log that was restarted. */
+		IF2(socket, 0, EQ(0, AF_UNIX),
+		    BITS(1, SOCKET_TYPE, SOCK_DGRAM)),
+		/* The scope of an IPv6 address, as a node may give one. */
+		IF(ioctl, 0, EQ(1, SIOCGIFINDEX)),
+		IF(ioctl, 0, EQ(1, SIOCGIFNAME)),
+	};
+	size_t i;
 
-	add(context, SCMP_ACT_ERRNO(EACCES), &local);
+	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		add(context, SCMP_ACT_ERRNO(EACCES), &refused[i]);
 }
 
 void
