@@ -447,7 +447,7 @@ top_draw(FILE *out, struct top_view *view)
 	top_table(&screen, view->now.chats, rest - nodes, top_chat);
 	while (screen.row < view->rows - 1)
 		top_line(&screen, TOP_PLAIN, "%s", "");
-	top_line(&screen, TOP_BOLD, "q quit   space now   chats %zu",
+	top_line(&screen, TOP_BOLD, "q quit   space refresh   chats %zu",
 	    json_array_size(view->now.chats));
 	(void)fputs("\033[J", out);
 }

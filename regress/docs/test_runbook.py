@@ -83,7 +83,7 @@ class World:
             load = Load(machine, machine.wire.inside(machine.end))
             self.loads.append(load)
             load.app(seed)
-            load.chat(seed, "ops", peer, 200, 0, 100)
+            load.chat(seed, "ops", peer, 50, 0, 100)
             load.say("go")
         self.flows()
 

@@ -11,7 +11,9 @@
 
 #include <check.h>
 
+#include "common/util/clock.h"
 #include "control/ctl.h"
+#include "control/ctl_top.h"
 
 static const char *
 found(const char *arg)
@@ -178,6 +180,147 @@ START_TEST(test_table)
 }
 END_TEST
 
+/* --- top ----------------------------------------------------------------- */
+
+#define TOP_NODES 30
+#define TOP_CHATS 1000
+
+/* What a large node says, after n seconds. Chat i goes i messages a second
+ * from here; node 7 has failed, and 8 is called something odd. */
+static void
+large_sample(struct top_sample *sample, int n)
+{
+	char name[32];
+	int i;
+
+	sample->at = (n + 1) * CLOCK_SECOND;
+	sample->summary = json_pack("{s:s s:s s:b s:s s:i s:i}", "node_id",
+	    "alpha", "mesh_id", "0123456789abcdef", "authority", 1, "up_since",
+	    "2026-01-31T12:34:56Z", "messages_sent", 12345 * n, "nodes_alive",
+	    TOP_NODES - 1);
+	sample->status =
+	    json_pack("{s:b s:[s] s:[{s:i} {s:i}]}", "ready", 0, "reasons",
+		"disk nearly full", "processes", "restarts", 1, "restarts", 2);
+	sample->nodes = json_array();
+	for (i = 0; i < TOP_NODES; i++) {
+		snprintf(name, sizeof(name),
+		    i == 8 ? "node-%02d\033[2J" : "node-%02d", i);
+		(void)json_array_append_new(sample->nodes,
+		    json_pack("{s:s s:s s:b s:f s:f s:i s:s}", "node_id", name,
+			"state", i == 7 ? "failed" : "alive", "self", i == 0,
+			"rtt_seconds", 0.0015, "last_seen_seconds", 2.0, "apps",
+			i, "endpoint", "192.0.2.1:7444"));
+	}
+	sample->chats = json_array();
+	for (i = 0; i < TOP_CHATS; i++) {
+		snprintf(name, sizeof(name), "%012d", i);
+		(void)json_array_append_new(sample->chats,
+		    json_pack("{s:s s:s s:s s:s s:s s:s s:i s:i s:i}",
+			"chat_id", name, "handle", name, "local_app_id",
+			"aaaaaaaaaaaa", "remote_app_id", "bbbbbbbbbbbb",
+			"remote_node_id", "node-01", "state", "ready",
+			"key_version", 3, "accepted", i * n, "delivered", 0));
+	}
+}
+
+/* The screen, its lines without the sequences that end and part them. */
+static size_t
+drawn_lines(struct top_view *view, char *text, char *lines[], size_t most)
+{
+	char *line, *end, *rest;
+	size_t count = 0, size;
+	char *all;
+	FILE *out = open_memstream(&all, &size);
+
+	top_draw(out, view);
+	fclose(out);
+	ck_assert_uint_lt(size, 65536);
+	memcpy(text, all, size + 1);
+	free(all);
+	ck_assert_int_eq(strncmp(text, "\033[H", 3), 0);
+	ck_assert_str_eq(text + size - 3, "\033[J");
+	for (line = text + 3; line != NULL; line = rest) {
+		if ((rest = strstr(line, "\r\n")) != NULL) {
+			*rest = '\0';
+			rest += 2;
+		}
+		ck_assert_ptr_nonnull(end = strstr(line, "\033[K"));
+		*end = '\0';
+		ck_assert_uint_lt(count, most);
+		lines[count++] = line;
+	}
+	return (count);
+}
+
+START_TEST(test_top_draws_a_large_node)
+{
+	static const int sizes[][2] = { { 24, 80 }, { 50, 132 }, { 12, 60 },
+		{ 10, 80 }, { 11, 80 }, { 9, 80 }, { 3, 10 }, { 1, 1 } };
+	static char text[65536];
+	struct top_view view = { .clock = "12:00:00" };
+	char *lines[64];
+	size_t i, j, count;
+
+	large_sample(&view.before, 1);
+	large_sample(&view.now, 2);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		view.rows = sizes[i][0];
+		view.columns = sizes[i][1];
+		count = drawn_lines(&view, text, lines, 64);
+		ck_assert_uint_eq(count, (size_t)view.rows);
+		for (j = 0; j < count; j++)
+			ck_assert_uint_le(
+			    strlen(lines[j]), (size_t)view.columns);
+		if (i == 0) {
+			ck_assert_str_eq(lines[1], "NOT READY: disk nearly "
+						   "full");
+			ck_assert_int_eq(
+			    strncmp(lines[3], "messages  12.3k/s", 17), 0);
+			ck_assert_ptr_nonnull(strstr(lines[4], "restarts 3"));
+			ck_assert_int_eq(
+			    strncmp(lines[7], "node-07   ", 10), 0);
+			ck_assert_int_eq(
+			    strncmp(lines[8], "node-00   ", 10), 0);
+			ck_assert_str_eq(lines[13], "... and 24 more");
+			ck_assert_int_eq(
+			    strncmp(lines[16], "000000000999", 12), 0);
+			ck_assert_ptr_nonnull(strstr(lines[16], " 999.0 "));
+			ck_assert_str_eq(lines[22], "... and 994 more");
+		}
+	}
+	top_sample_free(&view.before);
+	top_sample_free(&view.now);
+}
+END_TEST
+
+/* Rates need two moments; a counter that began anew counts from 0. */
+START_TEST(test_top_rates)
+{
+	struct top_view view = { .rows = 24, .columns = 80 };
+	json_t *line;
+
+	view.now.at = 5 * CLOCK_SECOND;
+	view.now.summary = json_pack("{s:i s:i}", "rekeys", 10, "errors", 4);
+	ck_assert(!(top_rate(&view, "rekeys") > 0));
+	view.before.at = 3 * CLOCK_SECOND;
+	view.before.summary =
+	    json_pack("{s:i s:i}", "rekeys", 4, "errors", 100);
+	ck_assert(top_rate(&view, "rekeys") > 2.99 &&
+		  top_rate(&view, "rekeys") < 3.01);
+	ck_assert(top_rate(&view, "errors") > 1.99 &&
+		  top_rate(&view, "errors") < 2.01);
+	ck_assert(!(top_rate(&view, "nothing") > 0));
+	snprintf(view.now.failure, sizeof(view.now.failure), "no answer");
+	line = top_json(&view);
+	ck_assert(json_is_false(json_object_get(line, "ok")));
+	ck_assert_str_eq(
+	    json_string_value(json_object_get(line, "message")), "no answer");
+	json_decref(line);
+	top_sample_free(&view.before);
+	top_sample_free(&view.now);
+}
+END_TEST
+
 static int
 run_init(const char *dir, const char *node)
 {
@@ -249,6 +392,8 @@ main(void)
 	tcase_add_test(tests, test_addresses);
 	tcase_add_test(tests, test_options);
 	tcase_add_test(tests, test_table);
+	tcase_add_test(tests, test_top_draws_a_large_node);
+	tcase_add_test(tests, test_top_rates);
 	tcase_add_test(tests, test_init);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
