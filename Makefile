@@ -50,7 +50,7 @@ all: $(PROGRAMS)
 
 help:
 	@echo 'all demo check sim sim-table bench asan fuzz lint docker-check' \
-	    'install uninstall deps clean'
+	    'package install uninstall deps clean'
 
 .SECONDARY:
 
@@ -154,7 +154,7 @@ $(FIELD)/clock.so: regress/cluster/clock.c
 SUITES :=	$(UNIT_BIN) regress/sim/run.sh regress/model/run.sh $(wildcard regress/vectors) \
 		regress/conform $(wildcard regress/cluster/test_*.py) \
 		$(wildcard regress/docs/test_*.py) regress/fuzz/run.sh regress/keyscan \
-		regress/house/run.sh
+		regress/house/run.sh regress/package
 
 # Packages first, then everything else in a make that can see them.
 check: deps
@@ -188,6 +188,10 @@ asan-run: all unit-bin $(CLUSTER_BIN)
 	    sh regress/run.sh $(UNIT_BIN) \
 	    $(filter-out $(NOT_ASAN),$(wildcard regress/cluster/test_*.py))
 
+# The Debian packages, in $(BUILD)-package.
+package: deps
+	sh etc/package.sh $(BUILD)-package
+
 # Needs root; starts a Docker engine when none runs.
 docker-check: deps
 	@dpkg-query -W docker.io docker-compose debootstrap >/dev/null 2>&1 || \
@@ -216,24 +220,24 @@ BASHCOMPDIR ?=	$(DATADIR)/bash-completion/completions
 ZSHCOMPDIR ?=	$(DATADIR)/zsh/site-functions
 PLACES :=	BINDIR SBINDIR LIBDIR INCLUDEDIR DATADIR MANDIR DOCDIR \
 		UNITDIR SYSUSERSDIR TMPFILESDIR BASHCOMPDIR ZSHCOMPDIR
-INSTALL =	BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' \
+INSTALLER =	BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' \
 		$(foreach place,$(PLACES),$(place)='$($(place))') \
 		sh etc/install.sh
 
 install: all
-	$(INSTALL) install
+	$(INSTALLER) install
 
 uninstall:
-	$(INSTALL) uninstall
+	$(INSTALLER) uninstall
 
 deps:
 	sh etc/deps.sh
 
 clean:
-	rm -rf $(BUILD) build-asan build-clang build-fuzz
+	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz
 
 .PHONY: all help deps check sim sim-table demo bench asan asan-run lint install uninstall \
-    clean unit-bin docker-check
+    clean unit-bin docker-check package
 
 include regress/keyscan/keyscan.mk
 

@@ -22,7 +22,7 @@
 #include "common/util/log.h"
 #include "control/parent.h"
 
-#define WATCH_EVERY (10 * CLOCK_SECOND) /* at most, between two questions */
+#define WATCH_EVERY (2 * CLOCK_SECOND) /* at most, between two questions */
 #define WATCH_PARTS 4                   /* questions in a watchdog's time */
 #define WATCH_TEXT  (PARENT_ERROR_SIZE + 256)
 

@@ -22,14 +22,6 @@ fi
 docker image inspect debian:bookworm-slim >/dev/null 2>&1 && exit 0
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-mirror=$(awk '$1 == "deb" { for (i = 2; i <= NF; i++)
-	if ($i ~ /^http/) { print $i; exit } }
-	$1 == "URIs:" { print $2; exit }' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/*.list \
-    /etc/apt/sources.list.d/*.sources 2>/dev/null || true)
-debootstrap --variant=minbase bookworm "$root/fs" "$mirror" >/dev/null
-rm -f "$root/fs/etc/apt/sources.list"
-cp -r /etc/apt/sources.list* "$root/fs/etc/apt/"
-rm -rf "$root"/fs/var/cache/apt/archives/*.deb
+sh "$(dirname "$0")/../etc/debootstrap.sh" "$root/fs"
 tar -C "$root/fs" -c . | docker import - debian:bookworm-slim >/dev/null
 echo "docker: made debian:bookworm-slim"
