@@ -469,6 +469,8 @@ backup_read(int fd, struct store *store, const char *node_id,
 	    (error = read_head(&backup, node_id, passphrase)) == NULL) {
 		error = clear_all(store) == -1 ? store_failed
 					       : read_records(&backup);
+		if (error == NULL && !identity_is_whole(store))
+			error = damaged;
 		if (error == NULL && store_commit(store, 1) == -1)
 			error = store_failed;
 		if (error != NULL)

@@ -175,6 +175,35 @@ identity_load(
 	return (0);
 }
 
+int
+identity_is_whole(struct store *store)
+{
+	struct identity identity = { .secrets = NULL };
+	uint8_t *record = secret_new(SECRET_MAX);
+	uint8_t spki[KEY_SIZE], public_key[KEY_SIZE];
+	int whole = 0;
+
+	identity.secrets = secret_new(sizeof(*identity.secrets));
+	if (record != NULL && identity.secrets != NULL &&
+	    get(store, "identity", record, NODE_RECORD_SIZE) == 1 &&
+	    tls_spki(record + crypto_sign_SEEDBYTES, spki) == 0 &&
+	    tls_spki(record + crypto_sign_SEEDBYTES + P256_SIZE, spki) == 0) {
+		(void)crypto_sign_seed_keypair(
+		    public_key, identity.secrets->node, record);
+		whole =
+		    load_counters(&identity, store) == 0 &&
+		    identity.incarnation <= NUMBER_MAX &&
+		    identity.presence <= NUMBER_MAX &&
+		    identity.serial <= NUMBER_MAX &&
+		    load_mesh(&identity, store, record) == 0 &&
+		    (!identity.in_mesh || memcmp(identity.certificate.node_key,
+					      public_key, KEY_SIZE) == 0);
+	}
+	identity_wipe(&identity);
+	secret_free(record, SECRET_MAX);
+	return (whole);
+}
+
 void
 identity_wipe(struct identity *identity)
 {

@@ -98,6 +98,10 @@ void identity_issue(struct identity *identity, struct certificate *certificate,
 void identity_skip(
     const uint8_t *name, size_t name_length, uint8_t *data, size_t length);
 
+/* After a backup was put into the open transaction: is there an identity, and
+ * will identity_load() take all of it? 1 or 0. */
+int identity_is_whole(struct store *store);
+
 /* Put incarnation, presence and serial into the open transaction. 0 or -1. */
 int identity_put_counters(const struct identity *identity, struct store *store);
 

@@ -2,13 +2,15 @@
 # libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
 # target defines itself comes before the libraries' own.
 FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
-		records control
+		records control backup
 FUZZ_WITH_keyd := house node store clock
 FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
 FUZZ_WRAP_chats := ratchet_seal
 FUZZ_WITH_records := node store clock
 FUZZ_WRAP_records := ratchet_seal
+FUZZ_WITH_backup := store clock
+FUZZ_WRAP_backup := crypto_pwhash
 FUZZ_WRAP_config := fopen getaddrinfo
 
 FUZZ_DIR :=	$(BUILD)/regress/fuzz

@@ -216,3 +216,15 @@ for i, path in enumerate((b"healthz", b"readyz", b"metrics", b"mesh/members",
     put("control", "http%d" % i, b"\x31" + head + b"\0" +
         bytes_of("http%d" % i, 160))
     put("control", "head%d" % i, b"\x02" + head)
+
+
+# Backups: raw bytes; sealed frames of good and of any records.
+put("backup", "raw", bytes([1]) + b"hermes-backup1\0\0" + bytes(120))
+put("backup", "empty", bytes([0, 0, 0]))
+put("backup", "node", bytes([0, 0, 1, 0]) + bytes_of("node", 32))
+put("backup", "counters", bytes([0, 0, 2, 0]) + bytes_of("node", 96) +
+    bytes([1]) + bytes(24))
+for i in range(12):
+    chance = random.Random("backup%d" % i)
+    put("backup", "seed%02d" % i, bytes([0, chance.randrange(256)]) +
+        chance.randbytes(chance.randrange(40, 800)))
