@@ -15,8 +15,9 @@
 
 #define CHATS_MAX        1000000 /* sides of chats */
 #define TOMBSTONES_MAX   1000000
-#define WAITING_MAX      4096               /* offers that wait for an app */
-#define WAITING_APP_MAX  64                 /* of them for one app */
+#define KEYS_REMEMBERED  16   /* key material of so many versions */
+#define WAITING_MAX      4096 /* offers that wait for an app */
+#define WAITING_APP_MAX  64   /* of them for one app */
 #define WAITING_TAILS    (16 * 1024 * 1024) /* bytes of StartChats kept */
 #define ENDED_MAX        1024
 #define ENDED_LIFETIME   (300 * INT64_C(1000000000))
@@ -42,6 +43,10 @@ struct chat {
 	uint32_t pending_cause;       /* enum rekey_cause */
 	uint8_t peer_offer[KEY_SIZE]; /* hash of that of version */
 	uint8_t peer_ephemeral[KEY_SIZE];
+	/* First bytes of what the last versions were made of, by version
+	 * modulo; 0: nothing. None of it may be offered again. */
+	uint64_t app_keys[KEYS_REMEMBERED];  /* hashes of the local app's */
+	uint64_t peer_keys[KEYS_REMEMBERED]; /* the peer's ephemerals */
 	uint64_t peer_generation;
 	int64_t created_at;
 	int64_t last_ratchet_at;
@@ -205,6 +210,10 @@ void chat_send_pending(struct chats *chats, struct chat *chat);
  */
 enum hermes_code chat_derive(struct chats *chats, struct chat *chat,
     const struct offer *peer, int confirmed);
+
+/* Does key material begin as that of one of the versions remembered? */
+int chat_key_used(
+    const uint64_t used[KEYS_REMEMBERED], const uint8_t key[KEY_SIZE]);
 
 /* Tell the router that the epoch in force is agreed. */
 void chat_send_ready(struct chats *chats, struct chat *chat,

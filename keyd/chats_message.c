@@ -37,6 +37,10 @@ chats_seal(struct chats *chats, const struct ipc_seal *seal,
 
 	if (chat == NULL || chat->ratchet.version == 0) {
 		metric_add(METRIC_RATCHET_FAILURES_UNKNOWN_CHAT, 1);
+		/* Where there is a chat, it waits for the next epoch. */
+		if (chat == NULL && seal->key.side <= CHAT_HI)
+			chat_send_error(
+			    chats, &seal->key, CODE_RATCHET_FAILED, 0, 0);
 		return;
 	}
 	/* What it becomes must fit its door as well. The next one, or one

@@ -7,6 +7,7 @@
 
 #include <sodium.h>
 
+#include "common/sign/encode.h"
 #include "common/util/hex.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -169,6 +170,26 @@ chat_offer_hash(const struct offer *offer, uint8_t hash[KEY_SIZE])
 	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
 }
 
+static uint64_t
+key_begins(const uint8_t key[KEY_SIZE])
+{
+	struct decoder d = { .bytes = key, .length = 8 };
+
+	return (decode_u64(&d));
+}
+
+int
+chat_key_used(const uint64_t used[KEYS_REMEMBERED], const uint8_t key[KEY_SIZE])
+{
+	uint64_t begins = key_begins(key);
+	size_t i;
+
+	for (i = 0; begins != 0 && i < KEYS_REMEMBERED; i++)
+		if (used[i] == begins)
+			return (1);
+	return (0);
+}
+
 enum hermes_code
 chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
     int confirmed)
@@ -192,6 +213,10 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 	memset(&chat->pending, 0, sizeof(chat->pending));
 	chat_offer_hash(peer, chat->peer_offer);
 	memcpy(chat->peer_ephemeral, peer->ephemeral, KEY_SIZE);
+	chat->peer_keys[chat->version % KEYS_REMEMBERED] =
+	    key_begins(peer->ephemeral);
+	chat->app_keys[chat->version % KEYS_REMEMBERED] =
+	    key_begins(chat->own.app_key_hash);
 	chat->peer_generation = peer->generation;
 	chat->last_ratchet_at = chat->last_active = chats->now;
 	chat->wanted = 0;

@@ -369,7 +369,8 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
 	judged.same = memcmp(hash, chat->peer_offer, KEY_SIZE) == 0;
 	judged.same_key =
-	    memcmp(offer->ephemeral, chat->peer_ephemeral, KEY_SIZE) == 0;
+	    memcmp(offer->ephemeral, chat->peer_ephemeral, KEY_SIZE) == 0 ||
+	    chat_key_used(chat->peer_keys, offer->ephemeral);
 	ratchet_commit_link(zero, hash);
 	judged.unlinked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
 	ratchet_commit_link(chat->ratchet.secrets->link, hash);

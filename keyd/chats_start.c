@@ -170,7 +170,8 @@ start_rekey(struct starting *s, struct chat *chat)
 	if (s->start->flags & CHAT_HAS_KEY)
 		hash = s->app_key_hash;
 	if (code == CODE_NONE && hash != NULL && chat->version != 0 &&
-	    memcmp(hash, chat->own.app_key_hash, KEY_SIZE) == 0)
+	    (memcmp(hash, chat->own.app_key_hash, KEY_SIZE) == 0 ||
+		chat_key_used(chat->app_keys, hash)))
 		code = CODE_REPLAYED_KEY;
 	if (code != CODE_NONE) {
 		chat_count_rekey(code == CODE_REPLAYED_KEY

@@ -23,7 +23,7 @@
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
-#define COLD_FORMAT    1
+#define COLD_FORMAT    2 /* 1: without the keys remembered */
 #define HOT_FORMAT     1
 #define COLD_SIZE      2048
 #define HOT_SIZE       128
@@ -61,6 +61,7 @@ static size_t
 encode_cold(const struct chat *chat, uint8_t *out)
 {
 	struct encoder e = { .bytes = out, .size = COLD_SIZE };
+	int i;
 
 	encode_u8(&e, COLD_FORMAT);
 	encode_bytes(&e, &chat->key, sizeof(chat->key));
@@ -81,6 +82,10 @@ encode_cold(const struct chat *chat, uint8_t *out)
 	encode_u64(&e, (uint64_t)chat->last_ratchet_at);
 	encode_bytes(&e, chat->ratchet.secrets->link, KEY_SIZE);
 	encode_bytes(&e, chat->ratchet.secrets->ephemeral, KEY_SIZE);
+	for (i = 0; i < KEYS_REMEMBERED; i++) {
+		encode_u64(&e, chat->app_keys[i]);
+		encode_u64(&e, chat->peer_keys[i]);
+	}
 	return (e.length);
 }
 
@@ -112,13 +117,14 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	char chat_id[CHAT_ID_SIZE + 7];
 	uint8_t local_app[KEY_SIZE], peer_app[KEY_SIZE];
 	struct chat *chat;
-	int format = decode_u8(&d);
+	int i, format = decode_u8(&d);
 
 	decode_bytes(&d, &key, sizeof(key));
 	decode_bytes(&d, chat_id, sizeof(chat_id));
 	decode_bytes(&d, local_app, KEY_SIZE);
 	decode_bytes(&d, peer_app, KEY_SIZE);
-	if (d.failed || format != COLD_FORMAT || name_length != sizeof(key) ||
+	if (d.failed || format < 1 || format > COLD_FORMAT ||
+	    name_length != sizeof(key) ||
 	    memcmp(name, &key, sizeof(key)) != 0 || key.side > CHAT_HI) {
 		errno = EINVAL;
 		return (-1);
@@ -144,6 +150,10 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	keyscan_made(KEYSCAN_LINK, chat->ratchet.secrets->link, KEY_SIZE);
 	keyscan_made(
 	    KEYSCAN_EPHEMERAL, chat->ratchet.secrets->ephemeral, KEY_SIZE);
+	for (i = 0; format > 1 && i < KEYS_REMEMBERED; i++) {
+		chat->app_keys[i] = decode_u64(&d);
+		chat->peer_keys[i] = decode_u64(&d);
+	}
 	if (decode_done(&d) == -1 || chat->created_at < 0 ||
 	    chat->last_ratchet_at < 0) {
 		errno = EINVAL;

@@ -136,6 +136,8 @@ policy_judge(const struct policy_chat *chat, const struct policy_offer *offer)
 	if (w > top && w - top > POLICY_RESET_STEP)
 		return (POLICY_JUMP);
 	if (offer->reset) {
+		if (offer->same_key)
+			return (POLICY_REPLAY);
 		if (chat->pending > w)
 			return (POLICY_WAIT);
 		/* Answers an offer we lost: the peer's half of that key is

@@ -63,7 +63,7 @@ struct policy_offer {
 	uint32_t reset;    /* OFFER_RESET is set */
 	uint32_t answer;   /* sent as the answer to ours */
 	uint32_t same;     /* the very offer of our last epoch */
-	uint32_t same_key; /* ephemeral key of our last epoch */
+	uint32_t same_key; /* ephemeral key of one of our last epochs */
 	uint32_t unlinked; /* commits to link 0 */
 	uint32_t linked;   /* commits to our link */
 };

@@ -224,5 +224,7 @@ void end_from_app(struct session *session,
 /* Ask keyd to end it. */
 void end_ask(struct side *side, enum hermes_status status);
 void end_ended(const struct ipc_chat_end *end);
+/* keyd has no such chat to seal for: tell the app, forget it. */
+void end_failed(struct side *side);
 
 #endif

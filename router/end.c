@@ -84,6 +84,24 @@ end_from_app(struct session *session,
 }
 
 void
+end_failed(struct side *side)
+{
+	struct session *session = side->app->session;
+	struct ipc_event event = { .kind = EVENT_CHAT_ENDED,
+		.detail = STATUS_RATCHET_DESYNC };
+
+	if (session != NULL && side->taken) {
+		session_error(
+		    session, SPAN_NONE, CODE_RATCHET_FAILED, side, 0, 0);
+		end_tell(session, side, STATUS_RATCHET_DESYNC, SPAN_NONE);
+	}
+	chat_event(&event, side);
+	log_warn("ratchet_failed", "peer=%.12s", side->peer_hex);
+	core_gone(&side->core);
+	side_drop(side);
+}
+
+void
 end_ended(const struct ipc_chat_end *end)
 {
 	struct side *side = side_find(&end->key);

@@ -348,6 +348,17 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 
 	if (side == NULL || code->code == CODE_NONE || code->code >= CODE_COUNT)
 		return;
+	/* What ends a chat the peer's node says to keyd, which decides. */
+	if (!from_keyd && code_ends_chat(word))
+		return;
+	if (word == CODE_RATCHET_FAILED) {
+		/* To a message; since then it may have ended and begun anew,
+		 * but is not ready yet. */
+		if (side->core.state == CHAT_STATE_READY ||
+		    side->core.state == CHAT_STATE_REKEYING)
+			end_failed(side);
+		return;
+	}
 	if (side->ending) {
 		if (!from_keyd)
 			return;
@@ -376,8 +387,6 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 		return;
 	if (side->ask != NULL && side->ask->sent)
 		ready_refuse_ask(side, code, from_keyd);
-	else if (side->app->session != NULL && code_ends_chat(word))
-		session_error(side->app->session, SPAN_NONE, word, side, 0, 0);
 	else
 		log_debug("chat_refused", "code=%s peer=%.12s", code_word(word),
 		    side->peer_hex);

@@ -367,6 +367,99 @@ START_TEST(app_keys_are_told_apart)
 }
 END_TEST
 
+/* The app a rekeys with the key that begins with byte. */
+static void
+rekey_with(uint8_t byte)
+{
+	struct ipc_chat_start start;
+
+	pair_start_fill(&pair, 0, &start);
+	start.flags = CHAT_HAS_KEY | CHAT_REKEY;
+	memset(start.app_key, byte, KEY_SIZE);
+	pair_start_message(&pair, 0, &start);
+	pair_run(&pair);
+	pair.now += INT64_C(60000000000);
+}
+
+/* Not only the last one; also after a restart. */
+START_TEST(app_keys_of_the_last_versions_are_refused)
+{
+	uint8_t i;
+
+	pair_ready(&pair);
+	for (i = 1; i <= KEYS_REMEMBERED; i++)
+		rekey_with(i);
+	ck_assert_int_eq(a->errors, 0);
+	assert_works(1 + KEYS_REMEMBERED);
+	for (i = 1; i <= KEYS_REMEMBERED; i++) {
+		rekey_with(i);
+		ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+		ck_assert_int_eq(a->errors, i);
+	}
+	pair_restart(&pair, 0);
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	rekey_with(3);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_int_eq(a->errors, KEYS_REMEMBERED + 1);
+	rekey_with(200);
+	ck_assert_int_eq(a->errors, KEYS_REMEMBERED + 1);
+	assert_works(3 + KEYS_REMEMBERED);
+}
+END_TEST
+
+static void
+sign_again(struct ipc_setup *setup, const struct node *by)
+{
+	uint8_t bytes[OFFER_SIGNED];
+
+	offer_signed_bytes(&setup->offer, bytes);
+	(void)crypto_sign_detached(
+	    setup->offer.signature, NULL, bytes, sizeof(bytes), by->secret);
+}
+
+/* An offer of the peer with a key that it used for a version long ago, as the
+ * next version and as a reset. */
+START_TEST(ephemerals_of_the_last_versions_are_refused)
+{
+	struct ipc_setup used[KEYS_REMEMBERED], again;
+	uint32_t i, reset;
+	int refusals;
+
+	pair_ready(&pair);
+	for (i = 0; i < KEYS_REMEMBERED; i++) {
+		pair_start(&pair, 0, 0, CHAT_REKEY);
+		used[i] = a->last_setup;
+		pair_run(&pair);
+		pair.now += INT64_C(60000000000);
+	}
+	assert_works(1 + KEYS_REMEMBERED);
+	pair_restart(&pair, 1);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	assert_works(2 + KEYS_REMEMBERED);
+	refusals = a->refusals;
+	for (i = 1; i < KEYS_REMEMBERED; i++)
+		for (reset = 0; reset < 2; reset++) {
+			again = used[i];
+			again.offer.version = 3 + KEYS_REMEMBERED;
+			if (reset)
+				again.offer.flags |= OFFER_RESET;
+			ratchet_commit_link(
+			    pair_chat(&pair, 0)->ratchet.secrets->link,
+			    again.offer.link_commitment);
+			sign_again(&again, a);
+			pair_take_setup(&pair, 1, &again, NULL, 0);
+			pair_commit(&pair, 1);
+			pair_run(&pair);
+			ck_assert_int_eq(a->refusals, ++refusals);
+			ck_assert_uint_eq(
+			    a->last_refused.code, CODE_REPLAYED_KEY);
+		}
+	assert_works(2 + KEYS_REMEMBERED);
+}
+END_TEST
+
 START_TEST(age_count_and_operators_rekey)
 {
 	struct chat_key key = pair_key(&pair, 1);
@@ -644,6 +737,21 @@ START_TEST(l05_a_ciphertext_opens_once_and_only_where_it_belongs)
 }
 END_TEST
 
+/* The router has a chat that keyd has not: it is told, for each message. */
+START_TEST(without_a_chat_nothing_is_sealed_and_that_is_said)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	ck_assert_int_eq(a->errors, 0);
+	pair_say(&pair, 0);
+	ck_assert_int_eq(a->errors, 1);
+	ck_assert_uint_eq(a->last_error.code, CODE_RATCHET_FAILED);
+	pair_say(&pair, 0);
+	ck_assert_int_eq(a->errors, 2);
+}
+END_TEST
+
 START_TEST(sequences_have_no_gap)
 {
 	pair_ready(&pair);
@@ -757,16 +865,6 @@ setup_arrives(struct ipc_setup *setup)
 	chats_setup_in(b->chats, setup, NULL, 0);
 	pair_commit(&pair, 1);
 	pair_step(&pair, 0);
-}
-
-static void
-sign_again(struct ipc_setup *setup, const struct node *by)
-{
-	uint8_t bytes[OFFER_SIGNED];
-
-	offer_signed_bytes(&setup->offer, bytes);
-	(void)crypto_sign_detached(
-	    setup->offer.signature, NULL, bytes, sizeof(bytes), by->secret);
 }
 
 START_TEST(setup_in_is_not_believed)
@@ -1094,6 +1192,10 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, divergence_without_end_fails_closed);
 	tcase_add_test(
 	    tcase, l05_a_ciphertext_opens_once_and_only_where_it_belongs);
+	tcase_add_test(
+	    tcase, without_a_chat_nothing_is_sealed_and_that_is_said);
+	tcase_add_test(tcase, app_keys_of_the_last_versions_are_refused);
+	tcase_add_test(tcase, ephemerals_of_the_last_versions_are_refused);
 	tcase_add_test(tcase, sequences_have_no_gap);
 	tcase_add_loop_test(
 	    tcase, l13_a_restored_store_ends_in_a_reset_not_in_old_keys, 0, 6);

@@ -841,6 +841,39 @@ START_TEST(test_delete)
 }
 END_TEST
 
+/* keyd cannot seal: said once, then the chat is gone; and an answer to a
+ * message of a chat before this one means nothing. */
+START_TEST(test_ratchet_failed)
+{
+	struct ipc_chat_code code = { .code = CODE_RATCHET_FAILED };
+	struct side *side;
+	size_t sides;
+	Frame *frame;
+
+	world_begin();
+	chat_begin();
+	ck_assert_int_eq(chat_key_make(&code.key, "c", alice.key, bob.key), 0);
+	ck_assert_ptr_nonnull(side = side_find(&code.key));
+	sides = side_count();
+	side->core.state = CHAT_STATE_OFFERED;
+	ready_error(&code, 1);
+	side->core.state = CHAT_STATE_SUSPENDED;
+	ready_error(&code, 1);
+	side->core.state = CHAT_STATE_READY;
+	ready_error(&code, 0); /* not of keyd */
+	app_expect_nothing(&alice);
+	ck_assert_uint_eq(side_count(), sides);
+	ready_error(&code, 1);
+	app_expect_error(&alice, "RATCHET_FAILED");
+	frame = EXPECT(&alice, DELETE_CHAT_ACK);
+	ck_assert_str_eq(frame->delete_chat_ack->status, "ratchet_desync");
+	frame_free(frame);
+	ck_assert_uint_eq(side_count(), sides - 1);
+	app_send(&alice, "c", 1);
+	app_expect_error(&alice, "CHAT_NOT_FOUND");
+}
+END_TEST
+
 START_TEST(test_ambiguous)
 {
 	world_begin();
@@ -1076,6 +1109,7 @@ main(void)
 	tcase_add_test(tcase, test_tieline);
 	tcase_add_test(tcase, test_rekey);
 	tcase_add_test(tcase, test_delete);
+	tcase_add_test(tcase, test_ratchet_failed);
 	tcase_add_test(tcase, test_ambiguous);
 	tcase_add_test(tcase, test_find);
 	tcase_add_test(tcase, test_frames);
