@@ -11,14 +11,18 @@
  *
  * One line of JSON: messages a second, sealed by one keyd and opened by
  * another, beside the bare ratchet step and AEAD of libsodium in the same
- * run; CPU time of the two; memory of an idle chat; time to unlock and load.
- * This process plays both routers and both meshes and takes its share.
+ * run; CPU time of the two. Spread: each message of another chat than the one
+ * before; batches: BURST of a chat at once; each with the counters written to
+ * the store and without (HERMESD is hermesd_bench). Memory of an idle chat;
+ * time to unlock and load, and to resume, all of them. This process plays
+ * both routers and both meshes and takes its share of the machine.
  */
 
 #include <sys/wait.h>
 
 #include <err.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +41,7 @@
 #define MESSAGES 50000 /* a measurement */
 #define BARE     200000
 #define SAMPLES  31
+#define BURST    64 /* messages of a chat at once */
 
 static struct life life;
 
@@ -183,18 +188,18 @@ status(pid_t pid, const char *name)
 	return ((double)kib * 1024);
 }
 
-/* ns to step the ratchet twice, seal and open one message. */
+/* ns of CPU time to step the ratchet twice, seal and open one message. */
 static double
 bare(void)
 {
 	uint8_t chain[2][32], key[32], next[32], nonce[12] = { 0 };
 	uint8_t plain[MESSAGE] = { 0 }, sealed[MESSAGE + 16], aad[53] = { 0 };
 	int aes = crypto_aead_aes256gcm_is_available(), i, side;
-	int64_t began;
+	double began;
 
 	randombytes_buf(chain[0], 32);
 	memcpy(chain[1], chain[0], 32);
-	began = clock_monotonic();
+	began = cpu_time(getpid());
 	for (i = 0; i < BARE; i++) {
 		for (side = 0; side < 2; side++) {
 			(void)crypto_kdf_derive_from_key(
@@ -216,7 +221,7 @@ bare(void)
 		}
 		nonce[0]++;
 	}
-	return ((double)(clock_monotonic() - began) / BARE);
+	return ((cpu_time(getpid()) - began) / BARE);
 }
 
 struct figures {
@@ -224,8 +229,9 @@ struct figures {
 	double seal_ns, open_ns; /* CPU of the two keyds, a message */
 };
 
+/* burst: messages of one chat before the next one's turn. */
 static struct figures
-measure(void)
+measure(unsigned burst)
 {
 	uint8_t payload[MESSAGE] = { 0 };
 	uint64_t sent = 0, first = life.b.opened;
@@ -239,8 +245,8 @@ measure(void)
 		while (
 		    sent < MESSAGES && sent < life.b.opened - first + FLIGHT) {
 			house_send(&life.a,
-			    &life.a.chats[sent % life.a.chat_count], payload,
-			    sizeof(payload));
+			    &life.a.chats[sent / burst % life.a.chat_count],
+			    payload, sizeof(payload));
 			sent++;
 		}
 		if (goal > MESSAGES)
@@ -254,19 +260,58 @@ measure(void)
 	return (out);
 }
 
+/* All chats resume with new keys after the restart. */
+static void
+resume(size_t chats)
+{
+	int64_t began = clock_monotonic();
+	size_t at = 0, i;
+
+	while (at < chats) {
+		uint64_t goal = life.a.readies;
+
+		for (i = 0; i < BATCH && at < chats; i++, at++, goal++)
+			(void)house_chat_start(
+			    &life.a, life.a.chats[at].chat_id, 0, CHAT_RESUME);
+		if (house_wait(&life.a, &life.a.readies, goal) == -1)
+			errx(1, "bench: chats do not resume");
+	}
+	printf(
+	    "\"resume_s\": %.3f}\n", (double)(clock_monotonic() - began) / 1e9);
+}
+
+/* Counters of both in the store, or not. */
+static void
+counters_toggle(void)
+{
+	if (kill(life.a.pid, SIGWINCH) == -1 ||
+	    kill(life.b.pid, SIGWINCH) == -1)
+		err(1, "bench: SIGWINCH");
+}
+
+static void
+measure_print(const char *name, unsigned burst)
+{
+	struct figures figures = measure(burst);
+
+	printf("\"%s\": {\"rate\": %.0f, \"seal_ns\": %.0f, "
+	       "\"open_ns\": %.0f}, ",
+	    name, figures.rate, figures.seal_ns, figures.open_ns);
+}
+
 static void
 json(int argc, char **argv)
 {
 	double bare_ns = bare(), locked, resident, set_up = 0;
-	struct figures figures;
 	size_t chats = 0, had;
 	int64_t began;
 	int i;
 
 	locked = status(life.a.pid, "VmLck:");
 	resident = status(life.a.pid, "VmRSS:");
-	printf("{\"bare_ns\": %.0f, \"message\": %d, \"runs\": [", bare_ns,
-	    MESSAGE);
+	printf("{\"bare_ns\": %.0f, \"message\": %d, \"batch\": %d, "
+	       "\"runs\": [",
+	    bare_ns, MESSAGE, BURST);
 	for (i = 5; i < argc; i++) {
 		had = chats;
 		chats = strtoul(argv[i], NULL, 10);
@@ -275,12 +320,18 @@ json(int argc, char **argv)
 		if (chats > had)
 			set_up = (double)(clock_monotonic() - began) / 1e9 /
 				 (double)(chats - had);
-		figures = measure();
-		printf("%s{\"chats\": %zu, \"rate\": %.0f, \"seal_ns\": %.0f, "
-		       "\"open_ns\": %.0f, \"set_up_us\": %.0f, "
-		       "\"locked\": %.0f, \"resident\": %.0f}",
-		    i == 5 ? "" : ", ", chats, figures.rate, figures.seal_ns,
-		    figures.open_ns, set_up * 1e6,
+		/* What setting up left to be written is not theirs. */
+		(void)measure(1);
+		printf("%s{\"chats\": %zu, ", i == 5 ? "" : ", ", chats);
+		measure_print("spread", 1);
+		measure_print("batches", BURST);
+		counters_toggle();
+		measure_print("spread_volatile", 1);
+		measure_print("batches_volatile", BURST);
+		counters_toggle();
+		printf("\"set_up_us\": %.0f, \"locked\": %.0f, "
+		       "\"resident\": %.0f}",
+		    set_up * 1e6,
 		    (status(life.a.pid, "VmLck:") - locked) / (double)chats,
 		    (status(life.a.pid, "VmRSS:") - resident) / (double)chats);
 	}
@@ -290,8 +341,8 @@ json(int argc, char **argv)
 	began = clock_monotonic();
 	if (house_start(&life.a) == -1 || life.a.records != chats)
 		errx(1, "bench: the chats are not there");
-	printf(
-	    "\"load_s\": %.3f}\n", (double)(clock_monotonic() - began) / 1e9);
+	printf("\"load_s\": %.3f, ", (double)(clock_monotonic() - began) / 1e9);
+	resume(chats);
 }
 
 int
