@@ -63,6 +63,12 @@ $(BUILD)/proto/%.pb-c.o: $(BUILD)/proto/%.pb-c.c
 	$(CC) $(CPPFLAGS) -std=c11 $(HARDEN) $(CFLAGS) $(EXTRA_CFLAGS) \
 	    -w -c -o $@ $<
 
+# The status page, put into the program.
+PAGE :=		$(BUILD)/control/page_text.h
+$(PAGE): $(wildcard control/page/*) etc/page.sh
+	@mkdir -p $(@D)
+	sh etc/page.sh control/page > $@.tmp && mv $@.tmp $@
+
 # Serialized FileDescriptorProtos for server reflection.
 $(DESCRIPTORS): $(PROTO) etc/descriptors.sh
 	@mkdir -p $(@D)
@@ -76,7 +82,7 @@ $(BUILD)/%.tab.o: $(BUILD)/%.tab.c
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -I$(dir $*) -c -o $@ $<
 
 # --- objects --------------------------------------------------------------
-$(BUILD)/%.o: %.c | $(PROTO_H) $(DESCRIPTORS) $(GRAMMAR:%.y=$(BUILD)/%.tab.h)
+$(BUILD)/%.o: %.c | $(PROTO_H) $(DESCRIPTORS) $(PAGE) $(GRAMMAR:%.y=$(BUILD)/%.tab.h)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -73,7 +73,7 @@ command_show(struct command *command)
 		if (command_ask(command, ASK_SHORT, command_show_summary) ==
 		    NULL)
 			return;
-		ask_metrics(command->ask);
+		readiness_ask(command->ask);
 		ask_start(command->ask);
 		return;
 	}
@@ -99,7 +99,7 @@ static void
 command_status_done(void *arg, const struct ask_answer *answer)
 {
 	struct command *command = arg;
-	json_t *reasons = readiness_reasons(answer);
+	json_t *reasons = readiness_texts(readiness_find(answer));
 
 	command_answered(command);
 	if (reasons == NULL) {

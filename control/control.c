@@ -19,6 +19,7 @@
 #include "control/http.h"
 #include "control/monitor.h"
 #include "control/socket.h"
+#include "control/vitals.h"
 
 struct control control;
 
@@ -139,6 +140,7 @@ control_door_up(enum process peer, struct ipc *ipc)
 {
 	(void)ipc;
 	monitor_door_up(peer);
+	vitals_door_up(peer);
 }
 
 static void
@@ -147,12 +149,20 @@ control_door_down(enum process peer)
 	ask_lost(peer);
 }
 
+static void
+control_go(void)
+{
+	if (vitals_start() == -1)
+		fatal("memory", "what=timer");
+}
+
 /* Told last but for keyd: nothing is left to report on. */
 static void
 control_shutdown(int64_t grace)
 {
 	(void)grace;
 	control.draining = 1;
+	vitals_stop();
 	socket_close_all();
 	http_close_all();
 	proc_done();
@@ -169,6 +179,7 @@ control_main(void)
 		.listeners_close = control_listeners_close,
 		.door_up = control_door_up,
 		.door_down = control_door_down,
+		.go = control_go,
 		.shutdown = control_shutdown,
 	};
 

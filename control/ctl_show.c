@@ -205,6 +205,8 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 		{ "node_key", "node key", CTL_TEXT },
 		{ "mesh_id", "mesh", CTL_TEXT },
 		{ "certificate_not_after", "member until", CTL_TIME },
+		{ "ready", "ready", CTL_YES_NO },
+		{ "new_chats_refused", "chats refused", CTL_YES_NO },
 		{ "authority", "authority", CTL_YES_NO },
 		{ "unlocked", "unlocked", CTL_YES_NO },
 		{ "draining", "draining", CTL_YES_NO },

@@ -30,6 +30,7 @@ struct http {
 	int answered;
 	int head_only;
 	int eof; /* the client says no more */
+	const char *policy;
 	struct event *readable;
 	struct event *writable;
 	struct event *deadline;
@@ -167,10 +168,16 @@ http_reason(int status)
 }
 
 void
+http_policy(struct http *http, const char *policy)
+{
+	http->policy = policy;
+}
+
+void
 http_answer(struct http *http, int status, const char *type, const void *body,
     size_t length)
 {
-	char head[640];
+	char head[1024];
 	int n;
 
 	if (http->answered)
@@ -182,15 +189,17 @@ http_answer(struct http *http, int status, const char *type, const void *body,
 	    "Content-Length: %zu\r\n"
 	    "%s"
 	    "Cache-Control: no-store\r\n"
-	    "Content-Security-Policy: default-src 'none'; "
-	    "frame-ancestors 'none'\r\n"
+	    "Content-Security-Policy: %s\r\n"
 	    "Cross-Origin-Resource-Policy: same-origin\r\n"
 	    "Referrer-Policy: no-referrer\r\n"
 	    "X-Content-Type-Options: nosniff\r\n"
 	    "X-Frame-Options: DENY\r\n"
 	    "Connection: close\r\n\r\n",
 	    status, http_reason(status), type, length,
-	    status == 405 ? "Allow: GET, HEAD\r\n" : "");
+	    status == 405 ? "Allow: GET, HEAD\r\n" : "",
+	    http->policy != NULL
+		? http->policy
+		: "default-src 'none'; frame-ancestors 'none'");
 	if (n < 0 || (size_t)n >= sizeof(head) ||
 	    buffer_append(&http->out, head, (size_t)n) == -1 ||
 	    (!http->head_only && buffer_append(&http->out, body, length) == -1))

@@ -44,6 +44,10 @@ struct http_head {
 enum http_request http_parse(
     struct http_head *head, const char *bytes, size_t length, int loopback);
 
+/* Answer with this Content-Security-Policy, a static text; without it, none
+ * of the answer may be shown by a browser as more than text. */
+void http_policy(struct http *http, const char *policy);
+
 /* Answer and close. The body is copied. */
 void http_answer(struct http *http, int status, const char *type,
     const void *body, size_t length);
@@ -53,6 +57,11 @@ void http_answer(struct http *http, int status, const char *type,
 /* Answer path with http_answer(), now or later; in the latter case the
  * question is returned, to be cancelled if the connection goes. */
 struct ask *http_page(struct http *http, const char *path);
+
+/* --- page.c -------------------------------------------------------------- */
+
+/* Answer with the status page. */
+void page_status(struct http *http);
 
 /* The question of http was answered: nothing to cancel any more. */
 void http_asked(struct http *http);

@@ -56,14 +56,12 @@ static void
 page_ready(void *arg, const struct ask_answer *answer)
 {
 	struct http *http = arg;
-	json_t *reasons = readiness_reasons(answer);
-	int ready;
+	unsigned int reasons = readiness_find(answer);
 
 	http_asked(http);
-	ready = reasons != NULL && json_array_size(reasons) == 0;
-	page_json(http, ready ? 200 : 503,
-	    json_pack("{s:b s:o}", "ready", ready, "reasons",
-		reasons != NULL ? reasons : json_array()));
+	page_json(http, reasons == 0 ? 200 : 503,
+	    json_pack("{s:b s:o}", "ready", reasons == 0, "reasons",
+		readiness_texts(reasons)));
 }
 
 static void
@@ -152,6 +150,10 @@ http_page(struct http *http, const char *path)
 	struct ask *ask;
 	size_t i;
 
+	if (strcmp(path, "/") == 0) {
+		page_status(http);
+		return (NULL);
+	}
 	for (i = 0; i < PAGES; i++)
 		if (strcmp(path, pages[i].path) == 0)
 			break;

@@ -8,6 +8,7 @@
 #include "common/ipc/codes.h"
 #include "control/control.h"
 #include "control/monitor.h"
+#include "control/readiness.h"
 #include "control/report.h"
 
 #define MONITOR_QUEUE (256 * 1024) /* bytes a client may be behind */
@@ -167,6 +168,18 @@ monitor_event(void *arg, const struct ipc_message *message)
 		monitor_tell(monitor_chat(event));
 	else
 		monitor_tell(monitor_node(event));
+}
+
+void
+monitor_readiness(unsigned int reasons)
+{
+	if (TAILQ_EMPTY(&watchers))
+		return;
+	monitor_tell(
+	    json_pack("{s:o s:s s:o s:b}", "time", report_time(clock_wall()),
+		"event", reasons == 0 ? "ready" : "not_ready", "reasons",
+		readiness_texts(reasons), "new_chats_refused",
+		(reasons & NOT_READY_NEW_CHATS) != 0));
 }
 
 void

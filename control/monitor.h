@@ -21,6 +21,9 @@ void monitor_door_up(enum process peer);
 /* EVENT came from a process. */
 void monitor_event(void *arg, const struct ipc_message *message);
 
+/* The node is ready (0) or not, for reasons of enum readiness. */
+void monitor_readiness(unsigned int reasons);
+
 /* The parent says that a process died or was started. */
 void monitor_process(
     const struct ipc_process_state *was, const struct ipc_process_state *now);

@@ -9,7 +9,9 @@
 #include "common/util/hex.h"
 #include "common/util/table.h"
 #include "control/control.h"
+#include "control/readiness.h"
 #include "control/report.h"
+#include "control/vitals.h"
 
 static const char *const words[SHOW_KINDS] = {
 	[SHOW_SESSIONS] = "sessions",
@@ -393,17 +395,20 @@ report_summary(const struct ask_answer *answer)
 {
 	const struct ipc_identity *me = &control.identity;
 	const struct metric_value *values = answer->metrics;
+	unsigned int reasons = readiness_find(answer);
 	json_t *summary, *work;
 
 	if (values == NULL)
 		return (NULL);
-	summary = json_pack("{s:s s:o s:o s:o s:b s:b s:b s:b s:o s:o "
-			    "s:I s:I s:I s:I s:I s:I}",
+	summary = json_pack("{s:s s:o s:o s:o s:b s:o s:b s:b s:b s:b s:b s:o "
+			    "s:o s:I s:I s:I s:I s:I s:I}",
 	    "version", HERMES_VERSION, "node_id",
 	    report_text(control.config.node_id, NODE_ID_SIZE, 1), "node_key",
 	    me->unlocked ? report_id(me->node_key, KEY_SIZE, 1) : json_null(),
 	    "mesh_id",
 	    me->in_mesh ? report_id(me->mesh_id, KEY_SIZE, 1) : json_null(),
+	    "ready", reasons == 0, "reasons", readiness_texts(reasons),
+	    "new_chats_refused", values[METRIC_NEW_CHATS_REFUSED].value != 0,
 	    "unlocked", me->unlocked != 0, "in_mesh", me->in_mesh != 0,
 	    "authority", me->authority != 0, "draining",
 	    control.draining != 0 || values[METRIC_DRAINING].value != 0,
@@ -461,6 +466,9 @@ report_metrics(const struct ask_answer *answer, struct buffer *out)
 	    control.states[PROCESS_MESH].restarts;
 	values[METRIC_PROCESS_RESTARTS_CONTROL].value =
 	    control.states[PROCESS_CONTROL].restarts;
+	values[METRIC_CLOCK_JUMP].value =
+	    (uint64_t)((clock_jump() + CLOCK_SECOND - 1) / CLOCK_SECOND);
+	readiness_metrics(vitals_reasons(), values);
 	values[METRIC_BUILD_INFO].value = 1;
 	return (metrics_print(out, values));
 }

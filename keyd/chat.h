@@ -114,6 +114,7 @@ struct chats {
 	uint64_t generation;
 	int64_t now;
 	int erased;
+	int no_new;
 	struct table table;      /* chat_key: struct chat */
 	struct table tombstones; /* id: struct tombstone */
 	struct table waiting;    /* chat_key: struct waiting */

@@ -83,6 +83,12 @@ chats_set_now(struct chats *chats, int64_t now)
 	chats->now = now;
 }
 
+void
+chats_no_new(struct chats *chats, int refuse)
+{
+	chats->no_new = refuse;
+}
+
 size_t
 chats_count(const struct chats *chats)
 {

@@ -46,6 +46,10 @@ void chats_free(struct chats *chats);
 /* The time (ns since the epoch) of the events that follow. */
 void chats_set_now(struct chats *chats, int64_t now);
 
+/* From now on new chats are refused (1), or taken again. Those that there
+ * are, and offers that wait already, go on. */
+void chats_no_new(struct chats *chats, int refuse);
+
 /* From the router. */
 void chats_start(struct chats *chats, const struct ipc_chat_start *start,
     const uint8_t *tail, size_t tail_length);

@@ -133,6 +133,11 @@ setup_first(struct arriving *a)
 		setup_gone(a, floor > offer->version ? floor : offer->version);
 		return;
 	}
+	if (a->chats->no_new &&
+	    waiting_find(a->chats, &a->setup->key) == NULL) {
+		setup_refuse(a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
+		return;
+	}
 	code = policy_first(offer->version, reset, floor, &expected);
 	if (code != CODE_NONE) {
 		setup_refuse(a, code, expected, 0);

@@ -103,6 +103,10 @@ start_new(struct starting *s)
 		waiting_remove(chats, waiting);
 		waiting = NULL;
 	}
+	if (chats->no_new && waiting == NULL) {
+		start_refuse(s, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
+		return;
+	}
 	code = policy_start(start->version, floor,
 	    waiting != NULL ? waiting->offer.version : 0, &version);
 	if (code != CODE_NONE) {

@@ -90,6 +90,17 @@ count_ticket(const struct ipc_row_ticket *row)
 }
 
 static void
+handle_new_chats(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	(void)arg;
+	keyd.no_new_chats = request->value != 0;
+	if (keyd.chats != NULL)
+		chats_no_new(keyd.chats, keyd.no_new_chats);
+}
+
+static void
 handle_metrics_get(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_request *request = message->payload;
@@ -478,6 +489,7 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_OPEN] = handle_open,
 	[IPC_SHOW] = handle_show,
 	[IPC_METRICS_GET] = handle_metrics_get,
+	[IPC_NEW_CHATS] = handle_new_chats,
 	[IPC_EVENTS_WANTED] = proc_events_wanted,
 	[IPC_MESH_CREATE] = handle_mesh_create,
 	[IPC_TICKET_MAKE] = handle_ticket_make,

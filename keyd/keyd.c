@@ -89,10 +89,15 @@ keyd_commit(void)
 
 	if (keyd.chats != NULL && chats_commit(keyd.chats) == -1) {
 		/* Nothing leaves and nothing more comes in until it works. */
-		if (keyd.failing_since == 0)
+		if (keyd.failing_since == 0) {
 			keyd.failing_since = now;
+			log_error("store_not_written", "full=%d",
+			    store_full(keyd.store));
+		}
+		/* On a full disk all waits for room, however long. */
 		if (store_broken(keyd.store) ||
-		    now - keyd.failing_since > FAILING_MAX)
+		    (now - keyd.failing_since > FAILING_MAX &&
+			!store_full(keyd.store)))
 			fatal("store", "reason=\"cannot write\"");
 		keyd_report(1);
 		keyd_pause();

@@ -109,6 +109,8 @@ show_disk(void)
 
 	if (statvfs(proc_config()->keystore.path, &fs) == -1)
 		return;
+	metric_set(METRIC_STORE_DISK_FREE, (uint64_t)fs.f_bavail * fs.f_frsize);
+	metric_set(METRIC_STORE_DISK_SIZE, (uint64_t)fs.f_blocks * fs.f_frsize);
 	used = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree;
 	if (used + fs.f_bavail > 0)
 		metric_set(METRIC_STORE_DISK_USED,

@@ -9,6 +9,7 @@
 
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <db.h>
 #include <errno.h>
@@ -32,6 +33,7 @@
 #define STORE_MARK      "kept" /* this file: there have been records */
 #define CACHE_SIZE      (64 * 1024 * 1024) /* what 100,000 chats change */
 #define LOG_FILE_SIZE   (4 * 1024 * 1024)
+#define STORE_RESERVE   (256 * 1024)       /* never written into */
 #define CHECKPOINT_SIZE (32 * 1024 * 1024) /* of logs between them */
 
 struct store {
@@ -273,6 +275,15 @@ store_close(struct store *store)
 
 /* --- transactions ------------------------------------------------------- */
 
+int
+store_full(const struct store *store)
+{
+	struct statvfs fs;
+
+	return (fstatvfs(store->folder, &fs) == 0 &&
+		(uint64_t)fs.f_bavail * fs.f_frsize < STORE_RESERVE);
+}
+
 static int
 store_begin(struct store *store)
 {
@@ -282,6 +293,10 @@ store_begin(struct store *store)
 	}
 	if (store->txn != NULL)
 		return (0);
+	if (store_full(store)) {
+		errno = ENOSPC;
+		return (-1);
+	}
 	return (store_check(store, "txn_begin",
 	    store->env->txn_begin(store->env, NULL, &store->txn, 0)));
 }

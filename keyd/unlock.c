@@ -215,6 +215,7 @@ unlock_load(void)
 	    keyd.identity.node_key, keyd.identity.incarnation, clock_wall());
 	if (keyd.chats == NULL)
 		return (store_error_text(STORE_DAMAGED));
+	chats_no_new(keyd.chats, keyd.no_new_chats);
 	return (NULL);
 }
 

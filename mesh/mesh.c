@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "common/proc/event.h"
+#include "common/rpc/rpc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -201,6 +202,10 @@ on_identity(void *arg, const struct ipc_message *message)
 	(void)arg;
 	memcpy(&mesh.identity, message->payload, sizeof(mesh.identity));
 	mesh.identity.node_id[NODE_ID_SIZE - 1] = '\0';
+	metric_set(METRIC_CERTIFICATE_EXPIRY_MEMBERSHIP,
+	    mesh.identity.in_mesh && mesh.identity.certificate.not_after > 0
+		? (uint64_t)(mesh.identity.certificate.not_after / CLOCK_SECOND)
+		: 0);
 	if (!mesh.identity.unlocked)
 		return;
 	listener_start();
@@ -227,6 +232,8 @@ on_tls_certificate(void *arg, const struct ipc_message *message)
 		return;
 	memcpy(pem, message->tail, message->tail_length);
 	pem[message->tail_length] = '\0';
+	metric_set(METRIC_CERTIFICATE_EXPIRY_MESH,
+	    (uint64_t)rpc_certificate_end(pem, message->tail_length));
 	free(mesh.pem);
 	mesh.pem = pem;
 	mesh.pem_length = message->tail_length;

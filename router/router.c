@@ -229,6 +229,16 @@ on_metrics_get(void *arg, const struct ipc_message *message)
 	show_metrics(message->payload);
 }
 
+static void
+on_new_chats(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	(void)arg;
+	router.no_new_chats = request->value != 0;
+	metric_set(METRIC_NEW_CHATS_REFUSED, (uint64_t)router.no_new_chats);
+}
+
 static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 							  on_identity,
 	[IPC_TLS_CERTIFICATE] = on_tls_certificate,
@@ -252,6 +262,7 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_ROUTE_ERROR] = on_route_error,
 	[IPC_SHOW] = on_show,
 	[IPC_METRICS_GET] = on_metrics_get,
+	[IPC_NEW_CHATS] = on_new_chats,
 	[IPC_EVENTS_WANTED] = proc_events_wanted };
 
 /* --- hooks --------------------------------------------------------------- */

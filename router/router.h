@@ -21,6 +21,7 @@ struct correlation {
 struct router {
 	struct ipc_identity identity;
 	int recorded; /* keyd told all its chats */
+	int no_new_chats;
 	int draining;
 };
 

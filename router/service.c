@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "common/proc/proc.h"
+#include "common/rpc/rpc.h"
 #include "common/util/log.h"
+#include "common/util/metrics.h"
 #include "proto/descriptors.h"
 #include "router/router.h"
 #include "router/service.h"
@@ -160,6 +162,8 @@ service_use(const uint8_t *pem, size_t length)
 		log_error("certificate_unusable", "reason=\"%s\"", error);
 		return;
 	}
+	metric_set(METRIC_CERTIFICATE_EXPIRY_APP,
+	    (uint64_t)rpc_certificate_end(pem, length));
 	rpc_tls_free(service.previous);
 	service.previous = service.tls;
 	service.tls = tls;

@@ -305,6 +305,8 @@ start_accept(struct session *session, const struct frame_start_chat *start,
 	if (chat_key_make(&key, chat_id, session->app->key, target) == -1)
 		return (CODE_INVALID_FRAME);
 	side = side_find(&key);
+	if (side == NULL && router.no_new_chats)
+		return (CODE_LIMIT_REACHED);
 	if (side == NULL &&
 	    session->app->taken >= proc_config()->limits.chats_per_app)
 		return (CODE_LIMIT_REACHED);
@@ -357,7 +359,10 @@ start_from_app(struct session *session, struct frame_start_chat *start,
 		session_bad_frame(session, correlation, start->chat_id);
 	else if (code != CODE_NONE)
 		session_error_id(session, correlation, code, start->chat_id,
-		    code == CODE_CHAT_NOT_READY ? CLOCK_SECOND : early);
+		    code == CODE_CHAT_NOT_READY ? CLOCK_SECOND
+		    : code == CODE_LIMIT_REACHED && router.no_new_chats
+			? CHATS_RETRY
+			: early);
 }
 
 void

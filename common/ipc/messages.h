@@ -618,6 +618,11 @@ enum event_kind {
 	EVENT_KINDS
 };
 
+/* NEW_CHATS: value 0, they are taken; else why not, bits of enum readiness.
+ * Old ones go on either way. Who is refused may ask again after CHATS_RETRY
+ * ns. */
+#define CHATS_RETRY INT64_C(5000000000)
+
 /* EVENTS_WANTED: value 1 from now on, 0 no more. EVENT: something happened,
  * for who watches; proc_event() sends it. lost: so many
  * of the sender's were not sent before it. */

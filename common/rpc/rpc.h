@@ -94,6 +94,10 @@ struct rpc_tls *rpc_tls_client(
     const struct rpc_tls_options *options, char *error, size_t size);
 void rpc_tls_free(struct rpc_tls *tls);
 
+/* When the first certificate of a PEM ends, in seconds since the epoch; 0
+ * when there is none in it, or it does not say. */
+int64_t rpc_certificate_end(const void *pem, size_t length);
+
 /* --- limits, the same for both sides ------------------------------------- */
 
 struct rpc_limits {

@@ -4,10 +4,13 @@
  * behind the signer.
  */
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include <openssl/pem.h>
 #include <tls.h>
 
 #include "common/rpc/internal.h"
@@ -169,4 +172,41 @@ rpc_tls_free(struct rpc_tls *tls)
 	tls_free(tls->server);
 	tls_config_free(tls->config);
 	free(tls);
+}
+
+/* Seconds since the epoch, in UTC and the Gregorian calendar. timegm(3) would
+ * look for a time zone, which is not to be had in here. */
+static int64_t
+tls_seconds(const struct tm *tm)
+{
+	/* Years begin in March, so that the odd day comes last. */
+	int64_t year = 1900 + tm->tm_year - (tm->tm_mon < 2);
+	int64_t month = (tm->tm_mon + 10) % 12;
+	int64_t days = year * 365 + year / 4 - year / 100 + year / 400 +
+		       (month * 153 + 2) / 5 + tm->tm_mday - 1;
+
+	return (((days - 719468) * 24 + tm->tm_hour) * 3600 + tm->tm_min * 60 +
+		tm->tm_sec);
+}
+
+int64_t
+rpc_certificate_end(const void *pem, size_t length)
+{
+	X509 *certificate = NULL;
+	struct tm tm;
+	int64_t end = 0;
+	BIO *bio;
+
+	/* Whoever comes first must not look for a configuration of its own. */
+	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	bio = length > INT_MAX ? NULL : BIO_new_mem_buf(pem, (int)length);
+	if (bio != NULL)
+		certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	memset(&tm, 0, sizeof(tm));
+	if (certificate != NULL &&
+	    ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1)
+		end = tls_seconds(&tm);
+	X509_free(certificate);
+	BIO_free(bio);
+	return (end < 0 ? 0 : end);
 }

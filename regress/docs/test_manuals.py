@@ -308,7 +308,8 @@ def test_keys_of_monitor(mesh):
               head.startswith("Cm ") for word in head[3:].split(" , ")}
     source = (ROOT / "control/monitor.c").read_text()
     told = set(re.findall(r'\[EVENT_\w+\] = "(\w+)"', source)) | {
-        "watching", "lost", "process_up", "process_down"}
+        "watching", "lost", "process_up", "process_down", "ready",
+        "not_ready"}
     assert listed == told
 
 

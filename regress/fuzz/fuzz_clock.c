@@ -11,6 +11,12 @@ clock_monotonic(void)
 }
 
 int64_t
+clock_jump(void)
+{
+	return (0);
+}
+
+int64_t
 clock_wall(void)
 {
 	return (fuzz_wall);

@@ -180,6 +180,16 @@ fake_request(void *arg, const struct ipc_message *message)
 	    text == NULL ? 0 : strlen(text));
 }
 
+/* Heard, and not answered. */
+static void
+fake_new_chats(void *arg, const struct ipc_message *message)
+{
+	struct fake *fake = arg;
+
+	fake->asked[message->type]++;
+	memcpy(fake->last, message->payload, sizeof(struct ipc_request));
+}
+
 static void
 fake_ticket(void *arg, const struct ipc_message *message)
 {
@@ -206,6 +216,7 @@ static const ipc_handler fake_handlers[IPC_TYPE_COUNT] = {
 	[IPC_ERASE] = fake_request,
 	[IPC_PASSPHRASE] = fake_request,
 	[IPC_STOP] = fake_request,
+	[IPC_NEW_CHATS] = fake_new_chats,
 	[IPC_RELOAD] = fake_request,
 };
 

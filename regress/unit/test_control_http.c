@@ -3,6 +3,8 @@
  * played by the test. L21: what an operator did not allow is not shown.
  */
 
+#include "control/readiness.h"
+#include "control/vitals.h"
 #include "regress/unit/control_fixture.h"
 
 static enum http_request
@@ -156,6 +158,98 @@ START_TEST(test_store_not_writable)
 	fixture.values[METRIC_STORE_FAILED].value = 0;
 	fake_send_metrics(&fixture.fakes[PROCESS_KEYD], 0);
 	ck_assert_str_eq(reason(), "");
+}
+END_TEST
+
+/* What router and keyd were last told of new chats; -1: nothing. */
+static int64_t
+told(enum process process)
+{
+	struct fake *fake = &fixture.fakes[process];
+	struct ipc_request request;
+
+	memcpy(&request, fake->last, sizeof(request));
+	return (fake->asked[IPC_NEW_CHATS] == 0 ? -1 : (int64_t)request.value);
+}
+
+static void
+told_both(int64_t value)
+{
+	int64_t until = clock_monotonic() + BOUND;
+
+	while (told(PROCESS_ROUTER) != value || told(PROCESS_KEYD) != value) {
+		ck_assert_msg(clock_monotonic() < until, "not told");
+		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+	}
+}
+
+/* A metric as /metrics shows it. */
+static long
+shown(const char *series)
+{
+	char *text = ask_http("GET /metrics HTTP/1.1\r\n\r\n"), *at;
+	char line[128];
+	long value;
+
+	snprintf(line, sizeof(line), "\n%s ", series);
+	ck_assert_ptr_nonnull(at = strstr(text, line));
+	value = strtol(at + strlen(line), NULL, 10);
+	free(text);
+	return (value);
+}
+
+/* Without being asked, control looks; router and keyd are told, also those
+ * that come later, and all that shows it says the same. */
+START_TEST(test_vitals)
+{
+	ck_assert_int_eq(vitals_start(), 0);
+	told_both(0);
+	ck_assert_int_eq(shown("hermes_node_ready"), 1);
+	fixture.values[METRIC_STORE_DISK_USED].value = 95;
+	told_both(NOT_READY_DISK);
+	ck_assert_int_eq(shown("hermes_node_ready"), 0);
+	ck_assert_int_eq(
+	    shown("hermes_not_ready{reason=\"disk_nearly_full\"}"), 1);
+	ck_assert_int_eq(
+	    shown("hermes_not_ready{reason=\"store_not_writable\"}"), 0);
+	fixture.values[METRIC_STORE_FAILED].value = 1;
+	told_both(NOT_READY_DISK | NOT_READY_STORE);
+	fixture.fakes[PROCESS_ROUTER].asked[IPC_NEW_CHATS] = 0;
+	vitals_door_up(PROCESS_ROUTER);
+	told_both(NOT_READY_DISK | NOT_READY_STORE);
+	fixture.values[METRIC_STORE_FAILED].value = 0;
+	fixture.values[METRIC_STORE_DISK_USED].value = 94;
+	told_both(0);
+	/* Other reasons refuse no chats. */
+	fixture.nodes[1].state = NODE_FAILED;
+	while (shown("hermes_node_ready") == 1)
+		;
+	ck_assert_int_eq(
+	    shown("hermes_not_ready{reason=\"no_mesh_member\"}"), 1);
+	ck_assert_int_eq(told(PROCESS_KEYD), 0);
+	vitals_stop();
+}
+END_TEST
+
+/* The page, with what was kept. */
+START_TEST(test_page)
+{
+	char *text = ask_http("GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n");
+	const char *kept;
+
+	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 200 OK\r\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "Content-Type: text/html; charset=utf-8\r\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "Content-Security-Policy: default-src 'none'; "
+			 "style-src 'sha256-"));
+	ck_assert_ptr_nonnull(kept = strstr(text, "id=\"history\">{"));
+	ck_assert_ptr_nonnull(strstr(kept, "\"node_id\":\"alpha\""));
+	ck_assert_ptr_nonnull(strstr(text, "</html>"));
+	free(text);
+	text = ask_http("POST / HTTP/1.1\r\n\r\n");
+	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 405 "));
+	free(text);
 }
 END_TEST
 
@@ -384,6 +478,8 @@ main(void)
 	tcase_add_test(tests, test_health);
 	tcase_add_test(tests, test_readiness);
 	tcase_add_test(tests, test_store_not_writable);
+	tcase_add_test(tests, test_vitals);
+	tcase_add_test(tests, test_page);
 	tcase_add_test(tests, test_metrics);
 	tcase_add_test(tests, test_ratchets);
 	tcase_add_test(tests, test_L21_apps_only_when_allowed);

@@ -981,6 +981,46 @@ START_TEST(stale_and_repeated_offers_change_nothing)
 }
 END_TEST
 
+/* Told to take no new chats, from its own apps or its peers: what there is,
+ * and what waits already, goes on. */
+START_TEST(no_new_chats_but_old_ones)
+{
+	struct ipc_chat_start start;
+	int offers;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(b->offers, 1);
+	chats_no_new(b->chats, 1);
+	pair_start(&pair, 1, 0, 0); /* the offer was there before */
+	pair_run(&pair);
+	assert_works(1);
+	pair_start(&pair, 1, 2, CHAT_REKEY);
+	pair_run(&pair);
+	assert_works(2);
+	/* From the peer, and its own. */
+	snprintf(pair.chat_id, sizeof(pair.chat_id), "another");
+	pair_start_fill(&pair, 0, &start);
+	pair_start_message(&pair, 0, &start);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_refused.code, CODE_LIMIT_REACHED);
+	ck_assert_int_eq(a->last_refused.retry_after, CHATS_RETRY);
+	ck_assert_int_eq(b->offers, 1);
+	snprintf(pair.chat_id, sizeof(pair.chat_id), "a third");
+	pair_start_fill(&pair, 1, &start);
+	pair_start_message(&pair, 1, &start);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_error.code, CODE_LIMIT_REACHED);
+	ck_assert_int_eq(b->last_error.retry_after, CHATS_RETRY);
+	offers = a->offers;
+	chats_no_new(b->chats, 0);
+	pair_start_message(&pair, 1, &start);
+	pair_run(&pair);
+	ck_assert_int_eq(b->errors, 1);
+	ck_assert_int_eq(a->offers, offers + 1);
+}
+END_TEST
+
 START_TEST(offers_that_wait_are_bounded)
 {
 	struct ipc_chat_start start;
@@ -1203,6 +1243,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, setup_in_is_not_believed);
 	tcase_add_test(tcase, l10_a_peer_cannot_burn_the_versions);
 	tcase_add_test(tcase, stale_and_repeated_offers_change_nothing);
+	tcase_add_test(tcase, no_new_chats_but_old_ones);
 	tcase_add_test(tcase, offers_that_wait_are_bounded);
 	tcase_add_loop_test(tcase, an_app_moves_to_another_node, 0, 2);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);

@@ -401,6 +401,25 @@ START_TEST(test_start_limits)
 }
 END_TEST
 
+/* While there are none, an app is told when to ask again; what it has goes
+ * on. */
+START_TEST(test_no_new_chats)
+{
+	world_begin();
+	app_connect(&alice, 0);
+	app_connect(&bob, 0);
+	app_start_chat(&alice, &bob, "old", 0);
+	router.no_new_chats = 1;
+	app_start_chat(&alice, &bob, "old", 0);
+	app_expect_nothing(&alice);
+	app_start_chat(&alice, &bob, "new", 0);
+	app_expect_error(&alice, "LIMIT_REACHED");
+	router.no_new_chats = 0;
+	app_start_chat(&alice, &bob, "new", 0);
+	app_expect_nothing(&alice);
+}
+END_TEST
+
 /* --- messages ------------------------------------------------------------ */
 
 START_TEST(test_sequences)
@@ -1095,6 +1114,7 @@ main(void)
 	tcase_add_test(tcase, test_start_later);
 	tcase_add_test(tcase, test_start_refused);
 	tcase_add_test(tcase, test_start_limits);
+	tcase_add_test(tcase, test_no_new_chats);
 	tcase_add_test(tcase, test_sequences);
 	tcase_add_test(tcase, test_large);
 	tcase_add_test(tcase, test_slow);

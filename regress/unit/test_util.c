@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/util/buffer.h"
+#include "common/util/clock.h"
 #include "common/util/hex.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -315,6 +316,57 @@ START_TEST(test_metrics_print)
 }
 END_TEST
 
+#define EPOCH (INT64_C(1700000000) * CLOCK_SECOND)
+#define HOUR  (INT64_C(3600) * CLOCK_SECOND)
+
+/* A clock that is set: a little is followed at once, a jump only when the
+ * clock stays there; back again it is as if nothing had been. */
+START_TEST(test_clock_judge)
+{
+	struct clock_state state = { 0 };
+	int64_t steady = 5 * CLOCK_SECOND, at;
+
+	ck_assert_int_eq(clock_judge(&state, EPOCH, steady), EPOCH);
+	steady += CLOCK_SECOND;
+	at = EPOCH + CLOCK_SECOND;
+	ck_assert_int_eq(clock_judge(&state, at, steady), at);
+	/* Half a minute, twice, in both directions. */
+	at += 30 * CLOCK_SECOND;
+	ck_assert_int_eq(clock_judge(&state, at, steady), at);
+	at += 30 * CLOCK_SECOND;
+	ck_assert_int_eq(clock_judge(&state, at, steady), at);
+	at -= 60 * CLOCK_SECOND;
+	ck_assert_int_eq(clock_judge(&state, at, steady), at);
+	ck_assert_int_eq(state.since, 0);
+	/* An hour forth: time goes on as it did. */
+	ck_assert_int_eq(clock_judge(&state, at + HOUR, steady), at);
+	ck_assert_int_ne(state.since, 0);
+	steady += CLOCK_HOLD / 2;
+	at += CLOCK_HOLD / 2;
+	ck_assert_int_eq(clock_judge(&state, at + HOUR, steady), at);
+	/* Back. */
+	ck_assert_int_eq(clock_judge(&state, at, steady), at);
+	ck_assert_int_eq(state.since, 0);
+	/* Two hours back, then elsewhere: the wait begins anew. */
+	ck_assert_int_eq(clock_judge(&state, at - 2 * HOUR, steady), at);
+	steady += CLOCK_HOLD - 1;
+	at += CLOCK_HOLD - 1;
+	ck_assert_int_eq(clock_judge(&state, at - 2 * HOUR, steady), at);
+	ck_assert_int_eq(clock_judge(&state, at - 3 * HOUR, steady), at);
+	steady += CLOCK_HOLD - 1;
+	at += CLOCK_HOLD - 1;
+	ck_assert_int_eq(clock_judge(&state, at - 3 * HOUR, steady), at);
+	/* It stayed: that is the time now. */
+	steady++;
+	at++;
+	ck_assert_int_eq(
+	    clock_judge(&state, at - 3 * HOUR, steady), at - 3 * HOUR);
+	ck_assert_int_eq(state.since, 0);
+	ck_assert_int_eq(
+	    clock_judge(&state, at - 3 * HOUR, steady), at - 3 * HOUR);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -327,6 +379,7 @@ main(void)
 	tcase_add_test(tc, test_buffer_order);
 	tcase_add_test(tc, test_buffer_overflow);
 	tcase_add_test(tc, test_hex);
+	tcase_add_test(tc, test_clock_judge);
 	tcase_add_test(tc, test_table);
 	tcase_add_test(tc, test_table_graves);
 	tcase_add_test(tc, test_log_text);
