@@ -348,6 +348,36 @@ def test_keys_of_the_other_commands(mesh, tmp_path):
     assert all(re.search(rf"\b{error}\b", text) for error in errors)
 
 
+def test_json_from_every_command(mesh, tmp_path):
+    """With -j each command prints JSON, whether it is done or refused."""
+    alpha, beta = mesh.nodes
+    own = ["--store-passphrase", str(alpha.config.parent / "passphrase")]
+    arguments = {
+        "backup": [*own, str(tmp_path / "b")],
+        "restore": [*own, "/dev/null"],
+        "passphrase": own,
+        "erase": ["--now"],
+        "init": ["-n", "json", "-d", str(tmp_path / "node")],
+        "join": ["nonsense"],
+        "mesh join": ["nonsense"],
+        "mesh revoke": ["nobody"],
+        "rekey": ["tls"],
+        "ticket revoke": ["112233445566"],
+        "top": ["--count", "1"],
+        "log": ["brief"],
+    }
+    for name in sorted(commands(), key=lambda one: one in ("drain", "stop")):
+        if name in ("complete", "monitor"):  # words for shells; lines
+            continue
+        node = beta if name in ("drain", "stop") else alpha
+        run = node.ctl_run("-j", *name.split(), *arguments.get(name, []),
+                           stdin="one\n")
+        assert isinstance(json.loads(run.stdout)["ok"], bool), (name, run)
+        if name in ("drain", "stop"):
+            assert beta.process.wait(60) == 0
+            beta.start()
+
+
 def ambiguous(mesh):
     """Two chats whose names begin alike."""
     clis = []
