@@ -11,7 +11,7 @@ from machines import Machines
 from netns import Load
 
 RUNBOOK = ROOT / "docs/runbook.md"
-PROMPT = re.compile(r"(alpha|beta|gamma)# (.*)")
+PROMPT = re.compile(r"(alpha|beta|gamma|delta)# (.*)")
 # Commands that only look: typed again until they show what is expected.
 LOOKING = re.compile(r"hermesctl (-j )?(show|status|ticket list|top)|df |ls |"
                      r"journalctl |curl ")
@@ -72,7 +72,7 @@ class World:
     """What happens to the machines, and the apps that use them."""
 
     def __init__(self):
-        self.machines = Machines("alpha", "beta", "gamma")
+        self.machines = Machines("alpha", "beta", "gamma", "delta")
         self.loads = []
 
     def talk(self):
@@ -125,11 +125,11 @@ class World:
         wire = self.machines.wire
         happens = {
             "Rotate keys 1": self.talk,
-            "Replace a dead node 1": lambda: self.lose("gamma"),
+            "Replace a dead node 1": self.machines["gamma"].kill,
             "Restore from a backup 1": self.lose_authority,
             "A full disk 1": lambda: (self.talk(), self.machines["beta"].fill(
                 "/var/lib/hermes/core.4711")),
-            "A split mesh 1": lambda: (self.hush(), wire.part({0}, {1, 2})),
+            "A split mesh 1": lambda: (self.hush(), wire.part({0}, {1, 2, 3})),
             "A split mesh 2": wire.heal,
             "Upgrade 1": self.talk,
         }.get(repr(block))

@@ -14,7 +14,7 @@ import tempfile
 from hermes_cli import BUILD
 from hermes_node import until
 from hermes_wire import ROOT
-from netns import Wire, need_root
+from netns import Wire, need_root, sh
 from screen import Screen
 
 CONFIG = "/etc/hermes/hermesd.conf"
@@ -29,7 +29,7 @@ exec nsenter -t "$(cat {pids}/"$machine")" -m -n -u sh -c "cd /root; $*"
 
 
 class Machine:
-    """One machine at an end of the wires. stage: programs, installed."""
+    """One machine at an end of the wires. stage: what the package holds."""
 
     def __init__(self, wire, end, name, stage, pids):
         self.wire, self.end, self.name = wire, end, name
@@ -39,7 +39,7 @@ class Machine:
         self.install()
 
     def install(self):
-        """A new, empty machine of this name, with Hermes installed."""
+        """A new, empty machine of this name."""
         self.folder = pathlib.Path(
             tempfile.mkdtemp(prefix=f"hermes-{self.name}-"))
         self.folder.chmod(0o755)
@@ -62,14 +62,24 @@ class Machine:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.shell.stdout.readline() == "up\n"
         (self.pids / self.name).write_text(str(self.shell.pid))
-        self.upgrade()
+        text, status = self.run(f"cp {self.stage}/bin/* /usr/local/bin")
+        assert status == 0, text
 
-    def upgrade(self):
-        """What a package does: new files in the place of the old ones, while
-        the old programs may run."""
+    def unpack(self):
+        """New files in the place of the old ones, while the old programs may
+        run."""
         text, status = self.run(
             f"cp -a --remove-destination {self.stage}/usr/local/. /usr/local")
         assert status == 0, text
+
+    def package(self):
+        """What the package does: unpack, run its own script, start. The users
+        are there already."""
+        self.unpack()
+        text, status = self.run(f"sh {ROOT}/debian/hermes.postinst configure")
+        if status == 0:
+            self.restart()
+        return text, status
 
     def command(self, line):
         """The command that runs a line of shell there."""
@@ -85,9 +95,8 @@ class Machine:
         if systemctl:
             getattr(self, systemctl[1])()
             return "", 0
-        if re.fullmatch(r"apt-get install -y (\./)?hermes\S*", line):
-            self.upgrade()
-            return "", 0
+        if re.fullmatch(r"apt-get install -y \./hermes_\S*\.deb", line):
+            return self.package()
         if line.startswith("journalctl -u hermesd"):
             return self.log(), 0
         if line == "hermesctl top":
@@ -167,7 +176,7 @@ class Machine:
 
 
 class Machines:
-    """Machines of these names, Hermes installed and not configured."""
+    """Machines of these names, without Hermes but for its package."""
 
     def __init__(self, *names):
         need_root()
@@ -180,10 +189,15 @@ class Machines:
                 ["make", "-s", "-C", str(ROOT), "install", f"BUILD={BUILD}",
                  f"DESTDIR={stage}", "PREFIX=/usr/local"], check=True,
                 capture_output=True, timeout=600)
-            ssh = stage / "usr/local/bin/ssh"
-            ssh.write_text(SSH.format(pids=pids))
-            ssh.chmod(0o755)
+            (stage / "bin").mkdir()
+            for name, text in (("ssh", SSH.format(pids=pids)),
+                               ("systemd-sysusers", "#!/bin/sh\n")):
+                (stage / "bin" / name).write_text(text)
+                (stage / "bin" / name).chmod(0o755)
             self.wire = Wire(len(names))
+            for inside in self.wire.names:
+                sh("ip", "-n", inside, "route", "add", "default", "dev",
+                   "wire0")
             for end, name in enumerate(names):
                 self.machines[name] = Machine(self.wire, end, name, stage,
                                               pids)
