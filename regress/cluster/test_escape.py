@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 
 import pytest
 
@@ -386,6 +387,54 @@ def test_behind_seccomp_there_are_more_walls():
         node.wait_ready()
         assert node.healthy()
         around.listener.close()
+
+
+# Run a program on a kernel that has no Landlock: seccomp makes one of the
+# calls that ask for it ENOSYS.
+NO_LANDLOCK = """
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("HBBI", *i) for i in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026),
+    (0x06, 0, 0, 0x7fff0000)))
+buffer = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(
+    struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_kernel_without_landlock():
+    """It is said, and the rest of the walls stands."""
+    node = Node("escape")
+    try:
+        node.prefix = [sys.executable, "-c", NO_LANDLOCK]
+        node.start()
+        around = Around(node)
+        assert node.log().count("landlock_missing") == 5
+        assert node.log().count("landlock=0 seccomp=kill root=own") == 4
+        with Held(around.pids["keyd"]) as held:
+            assert read_file(held, around, "keyd") == -errno.ENOENT
+        assert outcome("open /etc/passwd", "router", around) == "killed"
+        around.listener.close()
+    finally:
+        node.destroy()
+
+
+def test_files_do_not_grow():
+    """Only keyd's, when the log is no file."""
+    with Node("escape") as node:
+        log = node.log_path
+        node.stop()
+        node.prefix = ["bash", "-c", f'exec "$@" 2> >(cat >>"{log}")', "bash"]
+        node.start()
+        for process, pid in node.pids().items():
+            limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+            bounded = re.search(r"^Max file size\s+0\s+0 ", limits, re.M)
+            assert bool(bounded) == (process in ("router", "mesh", "control"))
+        assert node.stop() == 0
 
 
 def test_logging_is_for_the_foreground():
