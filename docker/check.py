@@ -15,7 +15,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("BUILD", HERE.parent / "build")).resolve()
-COUNT = 400
+COUNT = 1500
 BOUND = 120  # seconds for any one state
 
 environment = {**os.environ, "COUNT": str(COUNT),
