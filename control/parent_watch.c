@@ -23,7 +23,7 @@
 #include "control/parent.h"
 
 #define WATCH_EVERY (2 * CLOCK_SECOND) /* at most, between two questions */
-#define WATCH_PARTS 4                   /* questions in a watchdog's time */
+#define WATCH_PARTS 4                  /* questions in a watchdog's time */
 #define WATCH_TEXT  (PARENT_ERROR_SIZE + 256)
 
 /* What the service manager heard last. */

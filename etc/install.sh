@@ -15,6 +15,7 @@ files() {
 644 client/hermes.h $INCLUDEDIR/hermes.h
 644 README.md $DOCDIR/README.md
 644 CHANGES.md $DOCDIR/CHANGES.md
+644 docs/runbook.md $DOCDIR/runbook.md
 644 docs/tutorial.md $DOCDIR/tutorial.md
 644 etc/hermesd.conf.sample $DOCDIR/examples/hermesd.conf
 644 etc/completion/hermesctl.bash $BASHCOMPDIR/hermesctl

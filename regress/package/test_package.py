@@ -20,11 +20,15 @@ PASSPHRASE = "/etc/hermes/passphrase"
 CONFIG = "/etc/hermes/hermesd.conf"
 
 
+def blocks():
+    """The blocks of commands of README.md."""
+    return re.findall(r"(?:^    .*\n)+", README, re.M)
+
+
 def shown():
     """[(machine, command)] of the first block of README.md with prompts."""
-    blocks = re.findall(r"(?:^    .*\n|^\n)+", README, re.M)
     found = [re.findall(r"^    (alpha|beta)# +(\S.*)$", block, re.M)
-             for block in blocks]
+             for block in blocks()]
     return next(one for one in found if one)
 
 
@@ -296,3 +300,24 @@ def test_remove_keeps_and_purge_takes_the_state(pair):
     assert left.split() == [], left
     assert host.run("dpkg", "-s", "hermes").returncode != 0
     assert "hermesd" not in host.sh("systemctl list-unit-files")
+
+
+def test_from_source(pair, tmp_path):
+    """Where the package was purged, `make install` and the commands that
+    README.md shows after it make a node that serves."""
+    host = pair[0]
+    subprocess.run(["make", "-s", "-C", str(machine.TOP), "install",
+                    f"DESTDIR={tmp_path}", f"BUILD={machine.BUILD}"],
+                   check=True, capture_output=True)
+    archive = subprocess.run(["tar", "-C", str(tmp_path), "-c", "usr"],
+                             check=True, capture_output=True).stdout
+    subprocess.run(host.inside("tar", "-C", "/", "-x"), input=archive,
+                   check=True)
+    host.sh("rm -f /root/hermes_*.deb")
+    for line in next(one for one in blocks()
+                     if "systemd-sysusers" in one).splitlines():
+        host.sh(line)
+    serves(host)
+    assert unit(host, "FragmentPath", "UnitFileState") == {
+        "FragmentPath": "/usr/local/lib/systemd/system/hermesd.service",
+        "UnitFileState": "enabled"}
