@@ -143,7 +143,9 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< -lnats -lpthread
 
-$(BUILD)/regress/bench/hermes_bench: $(BUILD)/regress/bench/hermes_bench.o \
+BENCH_BIN :=	$(BUILD)/regress/bench/hermes_bench \
+		$(BUILD)/regress/bench/find_bench
+$(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
     $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
 
@@ -175,9 +177,10 @@ demo: deps
 	BUILD=$(BUILD) sh regress/demo.sh
 
 bench: deps
-	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench \
-	    $(BUILD)/regress/bench/hermes_bench house-bin
-	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON))
+	$(MAKE) -j2 all $(BUILD)/regress/bench/nats_bench $(BENCH_BIN) \
+	    $(FIELD)/wire house-bin
+	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON)) \
+	    $(ONLY:%=--only %)
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer. The
 # daemons forbid ptrace, which a leak search needs, so only the unit tests

@@ -1,9 +1,10 @@
 """make bench: acknowledged messages a second and round trips through two
 real nodes, beside the same work on two clustered nats-servers with TLS,
-measured in the same run on the same machine. Rounds of the two take turns;
-each figure is the median of its rounds. Prints one table and the share of
+measured in the same run on the same machine; then keyd alone, and a mesh.
+Each figure is the median of its rounds. Prints one table and the share of
 CPU of each process; --json FILE writes the table as an array of objects
-{work, figure, unit, against, ratio, aim, met}."""
+{work, figure, unit, against, ratio, aim, met}; --only NAME, again and again,
+measures these works only."""
 
 import argparse
 import json
@@ -18,6 +19,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 import hermes_node  # noqa: E402
 import keyd_bench  # noqa: E402
+import mesh_bench  # noqa: E402
 import nats  # noqa: E402
 
 UNLIMITED = "limits {\n\tmessages per second 0\n\tstarts per minute 100000\n}\n"
@@ -27,17 +29,9 @@ hermes_node.DEFAULTS = hermes_node.DEFAULTS.replace("debug", "info")
 ROUNDS = 3
 
 
-def cpu(node):
-    """CPU seconds of each process of a node, by name."""
-    out = {"parent": nats.cpu_seconds(node.process.pid)}
-    out.update({name: nats.cpu_seconds(pid)
-                for name, pid in node.pids().items() if name != "parent"})
-    return out
-
-
 def run_hermes(chats, messages, size):
     with hermes_node.Mesh(2, extra=UNLIMITED) as mesh:
-        before = [cpu(node) for node in mesh.nodes]
+        before = [mesh_bench.cpu(node) for node in mesh.nodes]
         out = subprocess.run(
             [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, str(chats),
              str(messages), str(size), str(ROUNDS)],
@@ -50,7 +44,7 @@ def run_hermes(chats, messages, size):
         result["cpu_us"] = [
             {name: (after[name] - start.get(name, 0)) / total * 1e6
              for name in after}
-            for start, after in zip(before, (cpu(n) for n in mesh.nodes))]
+            for start, after in zip(before, (mesh_bench.cpu(n) for n in mesh.nodes))]
         return result
 
 
@@ -63,36 +57,34 @@ def row(rows, work, figure, unit, against, reference, aim, higher=True):
                  "aim": aim, "met": met})
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json")
-    parser.add_argument("--messages", type=int, default=100000)
-    options = parser.parse_args()
-    rows, shares = [], []
-    for chats in (1, 64):
-        ours = run_hermes(chats, options.messages, 256)
-        theirs = nats.run(str(PROGRAMS / "nats_bench"), chats,
-                          options.messages)
-        against = "nats-server, two clustered, TLS"
-        label = f"{chats} chat{'s' if chats > 1 else ''}, 256 B, window 256"
-        row(rows, f"acknowledged messages, {label}",
-            statistics.median(ours["rates"]), "1/s", against,
-            statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
-        if chats == 1:
-            row(rows, "message and ack, p50", ours["p50_ms"], "ms",
-                against + ", request-reply", theirs["p50_ms"], 0.25, False)
-            row(rows, "message and ack, p99", ours["p99_ms"], "ms",
-                against + ", request-reply", theirs["p99_ms"], 0.5, False)
-        row(rows, f"set up {chats} chat{'s' if chats > 1 else ''}",
-            chats / ours["set_up_s"], "1/s", "", None, None)
-        shares.append((label, ours["cpu_us"]))
-    keyd_bench.rows(row, rows, BUILD)
+def messages(rows, shares, chats, count):
+    """Through two nodes, and two nats-servers."""
+    ours = run_hermes(chats, count, 256)
+    theirs = nats.run(str(PROGRAMS / "nats_bench"), chats, count)
+    against = "nats-server, two clustered, TLS"
+    label = f"{chats} chat{'s' if chats > 1 else ''}, 256 B, window 256"
+    row(rows, f"acknowledged messages, {label}",
+        statistics.median(ours["rates"]), "1/s", against,
+        statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
+    if chats == 1:
+        row(rows, "message and ack, p50", ours["p50_ms"], "ms",
+            against + ", request-reply", theirs["p50_ms"], 0.25, False)
+        row(rows, "message and ack, p99", ours["p99_ms"], "ms",
+            against + ", request-reply", theirs["p99_ms"], 0.5, False)
+    row(rows, f"set up {chats} chat{'s' if chats > 1 else ''}",
+        chats / ours["set_up_s"], "1/s", "", None, None)
+    shares.append((label, ours["cpu_us"]))
+
+
+def show(rows, shares, count):
     print(f"{'work':<50} {'figure':>12} {'unit':<5} {'ratio':>7} {'aim':>6}")
     for r in rows:
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
         aim = "" if r["aim"] is None else f"{r['aim']}"
         print(f"{r['work']:<50} {r['figure']:>12.3f} {r['unit']:<5} "
               f"{ratio:>7} {aim:>6}")
+    if not shares:
+        return
     print("\nCPU microseconds for each acknowledged message, by process")
     for label, nodes in shares:
         for name, node in zip(("sender's node", "receiver's node"), nodes):
@@ -101,7 +93,29 @@ def main():
     print(f"\nEach message is sealed, committed to the store of both keyds "
           f"(safe against SIGKILL,\nnot synced to disk), opened, written to "
           f"the app and acknowledged. {ROUNDS} rounds of\n"
-          f"{options.messages} messages; medians. Errors end the run.")
+          f"{count} messages; medians. Errors end the run.")
+
+
+def main():
+    rows, shares = [], []
+    works = {
+        "one": lambda: messages(rows, shares, 1, options.messages),
+        "many": lambda: messages(rows, shares, 64, options.messages),
+        "keyd": lambda: keyd_bench.rows(row, rows, BUILD),
+        "join": lambda: mesh_bench.join(row, rows),
+        "failover": lambda: mesh_bench.fail_over(row, rows),
+        "lookups": lambda: mesh_bench.lookups(row, rows,
+                                              PROGRAMS / "find_bench"),
+        "idle": lambda: mesh_bench.idle(row, rows),
+    }
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json")
+    parser.add_argument("--messages", type=int, default=100000)
+    parser.add_argument("--only", action="append", choices=works)
+    options = parser.parse_args()
+    for name in options.only or works:
+        works[name]()
+    show(rows, shares, options.messages)
     if options.json:
         with open(options.json, "w", encoding="ascii") as out:
             json.dump(rows, out, indent=1)
