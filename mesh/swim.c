@@ -197,16 +197,22 @@ gossip_tick(struct swim *swim, int64_t now)
  * often at first: of the many things that happen when many join, some pass it
  * by.
  */
+int64_t
+swim_sync_interval(const struct swim *swim)
+{
+	double scale = 1, size = (double)swim->live_count / SYNC_FLAT;
+
+	if (size > 1)
+		scale = fmax(1 + ceil(log2(size)), size / (1 + log2(size)));
+	return ((int64_t)((double)swim->config.sync_interval * scale));
+}
+
 static void
 sync_tick(struct swim *swim, int64_t now)
 {
 	struct swim_member *member = swim_pick(swim, NULL, 0);
-	double scale = 1, size = (double)swim->live_count / SYNC_FLAT;
-	int64_t interval;
+	int64_t interval = swim_sync_interval(swim);
 
-	if (size > 1)
-		scale = fmax(1 + ceil(log2(size)), size / (1 + log2(size)));
-	interval = (int64_t)((double)swim->config.sync_interval * scale);
 	if (swim->answered && swim->sync_wait < interval)
 		swim->sync_wait *= 2;
 	swim->next_sync = jitter(

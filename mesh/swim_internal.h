@@ -128,6 +128,9 @@ struct swim {
 	struct swim_counts counts;
 };
 
+/* swim.c: between two push-pulls of a node that has been here for long */
+int64_t swim_sync_interval(const struct swim *swim);
+
 /* swim_queue.c */
 void swim_queue_put(struct swim *swim, struct swim_member *member, int synced);
 void swim_queue_drop(struct swim *swim, struct swim_member *member);

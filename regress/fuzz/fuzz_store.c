@@ -7,7 +7,7 @@
 #include "regress/fuzz/fuzz.h"
 #include "regress/fuzz/fuzz_store.h"
 
-#define FOLDERS        4
+#define FOLDERS        256
 #define ROTATION_STEPS 2
 
 struct record {

@@ -79,6 +79,45 @@ sim_apps_stop(struct sim_node *node)
 	node->lost_count = node->lost_size = 0;
 }
 
+/* Marks that only the simulator can compute stand for signatures. */
+uint64_t
+sim_claim_mark(
+    const struct sim *sim, const struct sim_claim *claim, uint32_t node)
+{
+	return (sim_mix(sim_mix(sim_mix(sim->seed ^ 0x617070, claim->app),
+			    (uint64_t)claim->issued ^ node),
+	    (uint64_t)claim->expires));
+}
+
+uint64_t
+sim_sync_mark(const struct sim *sim, const struct sim_sync *sync)
+{
+	uint64_t mark = sim_mix(sim->seed ^ 0x73796e63, sync->node);
+	uint32_t i;
+
+	mark = sim_mix(mark ^ sync->sequence, (uint64_t)sync->full);
+	for (i = 0; i < sync->count; i++)
+		mark = sim_mix(mark ^ sync->claims[i].mark,
+		    (uint64_t)sync->claims[i].app << 1 |
+			sync->claims[i].departed);
+	return (mark);
+}
+
+/* As mesh/ does: the node signed it all, each app that it is there. */
+static int
+sync_verify(const struct sim *sim, const struct sim_sync *sync)
+{
+	uint32_t i;
+
+	if (sync->node >= sim->count || sync->mark != sim_sync_mark(sim, sync))
+		return (0);
+	for (i = 0; i < sync->count; i++)
+		if (sync->claims[i].mark !=
+		    sim_claim_mark(sim, &sync->claims[i], sync->node))
+			return (0);
+	return (1);
+}
+
 static struct sim_sync *
 sync_make(const struct sim_node *node, int full, const struct sim_claim *claims,
     uint32_t count, size_t *length)
@@ -95,6 +134,7 @@ sync_make(const struct sim_node *node, int full, const struct sim_claim *claims,
 	sync->count = count;
 	if (count > 0)
 		memcpy(sync->claims, claims, count * sizeof(*claims));
+	sync->mark = sim_sync_mark(node->sim, sync);
 	return (sync);
 }
 
@@ -169,6 +209,7 @@ sim_app_connect(struct sim_node *node, uint32_t app)
 	claim->departed = 0;
 	claim->issued = sim_wall(node);
 	claim->expires = claim->issued + APP_LIFE;
+	claim->mark = sim_claim_mark(node->sim, claim, node->index);
 	apps_publish(node, claim);
 	sim_node_drain(node);
 }
@@ -211,8 +252,8 @@ apps_message(struct sim_node *node, enum sim_kind kind, uint32_t to)
 	return (message);
 }
 
-static void
-message_blob(struct sim_message *message, const void *bytes, size_t length)
+void
+sim_message_blob(struct sim_message *message, const void *bytes, size_t length)
 {
 	struct sim_blob *blob = malloc(sizeof(*blob) + length);
 
@@ -264,7 +305,7 @@ apps_send_full(struct sim_node *node, uint32_t to)
 	size_t length;
 
 	sync = sync_make(node, 1, node->apps, node->app_count, &length);
-	message_blob(message, sync, length);
+	sim_message_blob(message, sync, length);
 	free(sync);
 	sim_send(node->sim, message);
 }
@@ -272,7 +313,7 @@ apps_send_full(struct sim_node *node, uint32_t to)
 static void
 emit(void *arg, const struct rumour *rumour)
 {
-	message_blob(arg, rumour->bytes, rumour->length);
+	sim_message_blob(arg, rumour->bytes, rumour->length);
 }
 
 /* What rides on a message of the membership. */
@@ -307,6 +348,10 @@ receive_sync(struct sim_node *node, const struct sim_blob *blob)
 {
 	const struct sim_sync *sync = (const void *)blob->bytes;
 
+	if (!sync_verify(node->sim, sync)) {
+		node->sim->counts.forged++;
+		return;
+	}
 	if (sync->node == node->index || !member_live(node, sync->node))
 		return;
 	switch (sync_apply(node, sync)) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "mesh/swim_internal.h"
-#include "regress/sim/sim.h"
+#include "regress/sim/house.h"
 
 #define SIGN_DELAY    MS
 #define BOOT_INTERVAL (3 * SECOND)
@@ -83,6 +83,7 @@ sim_node_start(struct sim_node *node, uint32_t bootstrap)
 	if (node->swim == NULL)
 		err(1, "swim_new");
 	sim_apps_start(node);
+	sim_house_start(node);
 	sim_event(sim, sim->now, SIM_EVENT_BOOT, node, 0, NULL);
 	sim_node_drain(node);
 }
@@ -92,6 +93,7 @@ sim_node_stop(struct sim_node *node)
 {
 	if (!node->up)
 		return;
+	sim_house_stop(node);
 	sim_apps_stop(node);
 	swim_free(node->swim);
 	swim_statement_free(node->own);
@@ -160,6 +162,9 @@ node_changed(struct sim_node *node, const struct swim_action *action)
 			    (uint64_t)action->was << 8 | (uint64_t)action->now);
 	if (sim->apps)
 		sim_apps_member(node, about, action->now);
+	if (node->house != NULL && action->now != NODE_ALIVE &&
+	    action->now != NODE_SUSPECT)
+		sim_stream_break(node, about);
 	if (sim->hook != NULL)
 		sim->hook(sim, node, about, action->was, action->now);
 }
@@ -186,6 +191,7 @@ sim_node_drain(struct sim_node *node)
 		}
 	}
 	sim_apps_lost(node);
+	sim_house_drain(node);
 	deadline = swim_deadline(node->swim);
 	if (deadline < node->tick_at) {
 		node->tick_at = deadline;
@@ -255,7 +261,10 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 
 	switch (event->type) {
 	case SIM_EVENT_MESSAGE:
-		node_receive(node, event->message);
+		if (event->message->kind == SIM_STREAM)
+			sim_stream_receive(node, event->message);
+		else
+			node_receive(node, event->message);
 		break;
 	case SIM_EVENT_TICK:
 		if (event->at < node->tick_at)
@@ -274,6 +283,9 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 		sim_event(sim, sim->now + BOOT_INTERVAL, SIM_EVENT_BOOT, node,
 		    0, NULL);
 		break;
+	case SIM_EVENT_CHATS:
+		sim_house_tick(node);
+		break;
 	case SIM_EVENT_APPS:
 		sim_apps_tick(node);
 		sim_event(
@@ -290,6 +302,20 @@ sim_view(const struct sim_node *node, uint32_t about)
 
 	member = swim_find(node->swim, node->sim->nodes[about].key);
 	return (member == NULL ? 0 : member->state);
+}
+
+/* It has exchanged states long enough to do so rarely. */
+static void
+node_settle(struct sim_node *node)
+{
+	struct swim *swim = node->swim;
+	int64_t interval = swim_sync_interval(swim);
+
+	swim->answered = 1;
+	swim->sync_wait = INT64_MAX / 4;
+	swim->next_sync =
+	    node->sim->now + 1 +
+	    (int64_t)(sim_random(&node->random) % (uint64_t)interval);
 }
 
 /* Everybody knows everybody, as after a long quiet time. */
@@ -322,6 +348,8 @@ sim_preload(struct sim *sim)
 			swim_queue_drop(node->swim, node->swim->self);
 		while (node->up && swim_next(node->swim, &action))
 			;
+		if (node->up)
+			node_settle(node);
 		if (node->up)
 			sim_node_drain(node);
 	}

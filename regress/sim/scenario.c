@@ -393,8 +393,11 @@ const struct sim_scenario sim_scenarios[] = {
 	{ "revoked", 30, 1, scenario_revoked },
 	{ "churn", 60, 20, scenario_churn },
 	{ "L18_L31_liars", 60, 2, scenario_liars },
+	{ "L19_thieves", 30, 2, scenario_thieves },
 	{ "directory", 80, 2, scenario_directory },
 	{ "L18_clocks", 30, 2, scenario_clocks },
+	{ "L49_chat_cut", 10, 1, scenario_chat_cut },
+	{ "chats", 20, 5, scenario_chats },
 	{ "figures", 100, 1, scenario_figures },
 	{ "fails", 20, 0, scenario_fails },
 };

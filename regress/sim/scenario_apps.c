@@ -7,8 +7,8 @@
 #include "regress/sim/sim.h"
 
 /* Every node sees every app where it truly is. */
-static int
-apps_agree(struct sim *sim)
+int
+sim_apps_agree(struct sim *sim)
 {
 	uint32_t *where = sim->hook_arg, i, app;
 
@@ -56,7 +56,7 @@ scenario_directory(struct sim *sim)
 		app_move(sim, where, app);
 		sim_run(sim, sim->now + 20 * MS);
 	}
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 180 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 180 * SECOND),
 	    "directories differ after the apps came");
 	for (i = 0; i < 200; i++) {
 		app = (uint32_t)(sim_random(&sim->random) % apps);
@@ -72,7 +72,7 @@ scenario_directory(struct sim *sim)
 		for (i = 0; i < sim->count; i++)
 			if (i != where[app])
 				sim_app_disconnect(&sim->nodes[i], app);
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 180 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 180 * SECOND),
 	    "directories differ after the moves");
 	sim_figure(sim, "bytes_per_node_second",
 	    (double)sim->counts.bytes / sim->count /
@@ -82,7 +82,7 @@ scenario_directory(struct sim *sim)
 	for (app = 0; app < apps; app++)
 		if (where[app] == down)
 			where[app] = UINT32_MAX;
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 120 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 120 * SECOND),
 	    "apps of a failed node stay");
 	/* A part is cut off, is failed, and comes back without a restart. */
 	for (i = 20; i < 30; i++)
@@ -90,7 +90,7 @@ scenario_directory(struct sim *sim)
 	sim->cut[0][1] = sim->cut[1][0] = 1;
 	sim_run(sim, sim->now + 120 * SECOND);
 	memset(sim->cut, 0, sizeof(sim->cut));
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 240 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 240 * SECOND),
 	    "directories differ after a cut healed");
 	free(where);
 	sim->hook_arg = NULL;
@@ -129,13 +129,13 @@ scenario_clocks(struct sim *sim)
 		app_move(sim, where, app);
 		sim_run(sim, sim->now + 20 * MS);
 	}
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 120 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 120 * SECOND),
 	    "directories differ before any clock stepped");
 	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		clock_step(sim, i / 2 + 3, steps[i] * SECOND);
 	SIM_CHECK(sim, sim->false_fail == 0 && sim_all_alive(sim),
 	    "a clock's step failed %llu", (unsigned long long)sim->false_fail);
-	SIM_CHECK(sim, sim_run_to(sim, apps_agree, sim->now + 120 * SECOND),
+	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 120 * SECOND),
 	    "directories differ after clocks stepped");
 	free(where);
 	sim->hook_arg = NULL;

@@ -22,7 +22,9 @@
 #define SIM_FIGURES 32
 
 struct sim;
+struct sim_house;
 struct sim_node;
+struct sim_talk;
 
 struct sim_node {
 	uint32_t index;
@@ -51,6 +53,7 @@ struct sim_node {
 	uint32_t lost_count;
 	uint32_t lost_size;
 	uint64_t sync_sequence;
+	struct sim_house *house; /* house.h; NULL when nobody chats */
 	struct sim *sim;
 };
 
@@ -70,7 +73,9 @@ struct sim {
 	struct swim_config config;
 	struct sim_node *nodes;
 	uint32_t count;
-	int apps; /* directories are used */
+	int apps;               /* directories are used */
+	struct sim_talk *talks; /* house.h; made before nodes start */
+	uint32_t talk_count;
 	uint8_t cut[SIM_GROUPS][SIM_GROUPS];
 	struct sim_event *events;
 	size_t event_count;
@@ -150,6 +155,12 @@ void sim_apps_member(struct sim_node *node, uint32_t about, int now);
 uint32_t sim_app_where(const struct sim_node *node, uint32_t app);
 void sim_apps_lost(struct sim_node *node);
 
+uint64_t sim_claim_mark(
+    const struct sim *sim, const struct sim_claim *claim, uint32_t node);
+uint64_t sim_sync_mark(const struct sim *sim, const struct sim_sync *sync);
+void sim_message_blob(
+    struct sim_message *message, const void *bytes, size_t length);
+
 /* scenario*.c */
 struct sim_scenario {
 	const char *name;
@@ -162,6 +173,7 @@ extern const size_t sim_scenario_count;
 
 /* table.c: print the figures of meshes of all sizes; the exit code. */
 int sim_table(void (*write)(const struct sim *, const struct sim_scenario *));
+int sim_apps_agree(struct sim *sim); /* hook_arg: where each app is */
 int sim_all_alive(struct sim *sim);  /* as it truly is, at every node */
 void sim_start_all(struct sim *sim); /* preloaded */
 void scenario_cut_is_cut(struct sim *);
@@ -169,12 +181,15 @@ void scenario_network_rates(struct sim *);
 void scenario_replay(struct sim *);
 void scenario_churn(struct sim *);
 void scenario_liars(struct sim *);
+void scenario_thieves(struct sim *);
 void scenario_directory(struct sim *);
 void scenario_figures(struct sim *);
 void scenario_load(struct sim *);
 void scenario_links(struct sim *);
 void scenario_slow_node(struct sim *);
 void scenario_clocks(struct sim *);
+void scenario_chats(struct sim *);
+void scenario_chat_cut(struct sim *);
 /* A failure is known to all within this; see scenario_figures.c. */
 int64_t sim_bound(const struct sim *sim);
 

@@ -20,6 +20,7 @@ struct sim_claim {
 	uint32_t departed;
 	int64_t issued;
 	int64_t expires;
+	uint64_t mark; /* stands for the app's signature: app, node, times */
 };
 
 /* A node's AppSync. */
@@ -29,13 +30,15 @@ struct sim_sync {
 	uint64_t sequence;
 	uint32_t count;
 	uint32_t zero;
+	uint64_t mark; /* stands for the node's signature */
 	struct sim_claim claims[];
 };
 
 enum sim_kind {
 	SIM_SWIM,
-	SIM_SYNC, /* a full sync, asked for */
-	SIM_ASK   /* what have you after that sequence? */
+	SIM_SYNC,  /* a full sync, asked for */
+	SIM_ASK,   /* what have you after that sequence? */
+	SIM_STREAM /* a segment of a stream between two houses */
 };
 
 struct sim_blob {
@@ -67,7 +70,8 @@ enum sim_event_type {
 	SIM_EVENT_TICK,
 	SIM_EVENT_SIGNED, /* a descriptor of number is signed */
 	SIM_EVENT_BOOT,   /* contact the bootstrap node again */
-	SIM_EVENT_APPS    /* what the directory needs */
+	SIM_EVENT_APPS,   /* what the directory needs */
+	SIM_EVENT_CHATS   /* what chats and streams need */
 };
 
 struct sim_event {

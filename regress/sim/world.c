@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "regress/fuzz/fuzz.h"
-#include "regress/sim/sim.h"
+#include "regress/sim/house.h"
 
 #define STEP (100 * MS)
 
@@ -116,6 +116,12 @@ sim_free(struct sim *sim)
 
 	for (i = 0; i < sim->count; i++)
 		sim_node_stop(&sim->nodes[i]);
+	for (i = 0; i < sim->count; i++)
+		if (sim->nodes[i].house != NULL) {
+			free(sim->nodes[i].house->heard);
+			free(sim->nodes[i].house);
+		}
+	sim_talks_free(sim);
 	for (i = 0; i < sim->event_count; i++)
 		sim_message_free(sim->events[i].message);
 	free(sim->events);
@@ -224,6 +230,8 @@ message_bytes(const struct sim_message *message)
 	for (i = 0; i < message->update_count; i++)
 		bytes +=
 		    100 + (message->updates[i].statement != NULL ? 500 : 0);
+	if (message->kind == SIM_STREAM)
+		return (message->blobs->length);
 	for (blob = message->blobs; blob != NULL; blob = blob->next)
 		bytes += 150 + 450 * ((blob->length - sizeof(struct sim_sync)) /
 					 sizeof(struct sim_claim));
