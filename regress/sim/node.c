@@ -12,6 +12,7 @@
 
 #define SIGN_DELAY    MS
 #define BOOT_INTERVAL (3 * SECOND)
+#define SEEK          3 /* in that time */
 
 uint32_t
 sim_index(const uint8_t key[KEY_SIZE])
@@ -72,6 +73,9 @@ sim_node_start(struct sim_node *node, uint32_t bootstrap)
 	struct sim *sim = node->sim;
 
 	sim_node_stop(node);
+	if (node->saved == NULL &&
+	    (node->saved = calloc(sim->count, 1)) == NULL)
+		err(1, "calloc");
 	node->up = 1;
 	node->incarnation++;
 	node->bootstrap = bootstrap;
@@ -254,6 +258,28 @@ node_signed(struct sim_node *node, uint64_t incarnation)
 	node->own = own;
 }
 
+/*
+ * As mesh/members.c does: whoever is alone calls those it was told of or had
+ * saved; who is not calls those that its list has not got, by and by.
+ */
+static void
+node_seek(struct sim_node *node)
+{
+	struct sim *sim = node->sim;
+	int i;
+
+	if (swim_live(node->swim) == 1)
+		swim_contact(
+		    node->swim, sim->nodes[node->bootstrap].key, sim->now);
+	for (i = 0; i < SEEK; i++) {
+		node->seek = (node->seek + 1) % sim->count;
+		if (node->saved[node->seek] &&
+		    swim_find(node->swim, sim->nodes[node->seek].key) == NULL)
+			swim_contact(
+			    node->swim, sim->nodes[node->seek].key, sim->now);
+	}
+}
+
 void
 sim_node_event(struct sim_node *node, struct sim_event *event)
 {
@@ -276,10 +302,7 @@ sim_node_event(struct sim_node *node, struct sim_event *event)
 		node_signed(node, event->number);
 		break;
 	case SIM_EVENT_BOOT:
-		/* Whoever is alone asks whom it was told to ask first. */
-		if (swim_live(node->swim) == 1)
-			swim_contact(node->swim,
-			    sim->nodes[node->bootstrap].key, sim->now);
+		node_seek(node);
 		sim_event(sim, sim->now + BOOT_INTERVAL, SIM_EVENT_BOOT, node,
 		    0, NULL);
 		break;
@@ -339,6 +362,7 @@ sim_preload(struct sim *sim)
 			update.incarnation = update.statement->incarnation;
 			if (swim_update(node->swim, &update, sim->now) == -1)
 				err(1, "swim_update");
+			node->saved[j] = 1;
 		}
 		cursor = 0;
 		while (node->up &&

@@ -33,6 +33,8 @@ struct sim_node {
 	int liar;
 	uint32_t group;
 	uint32_t bootstrap;
+	uint8_t *saved; /* of each node: it was known once; on disk */
+	uint32_t seek;
 	uint8_t key[KEY_SIZE];
 	uint64_t incarnation;
 	int64_t tick_at;

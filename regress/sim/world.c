@@ -116,11 +116,13 @@ sim_free(struct sim *sim)
 
 	for (i = 0; i < sim->count; i++)
 		sim_node_stop(&sim->nodes[i]);
-	for (i = 0; i < sim->count; i++)
+	for (i = 0; i < sim->count; i++) {
+		free(sim->nodes[i].saved);
 		if (sim->nodes[i].house != NULL) {
 			free(sim->nodes[i].house->heard);
 			free(sim->nodes[i].house);
 		}
+	}
 	sim_talks_free(sim);
 	for (i = 0; i < sim->event_count; i++)
 		sim_message_free(sim->events[i].message);
