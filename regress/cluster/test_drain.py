@@ -1,13 +1,16 @@
 """Leaving in order: what apps, peers and operators see of a node that is
 drained, and a rolling restart under load that loses nothing."""
 
+import contextlib
+import itertools
 import signal
 
 import pytest
 
 from hermes_cli import Cli
 from hermes_node import Mesh, until, wait_alive
-from test_kill import LONG, Talk, no_keys_left
+from netns import Load
+from test_kill import LONG
 from test_monitor import Monitor
 
 
@@ -60,38 +63,62 @@ def test_drained(trio, how):
         wait_alive(node, 3)
 
 
-def test_L43_rolling_restart_under_load(trio):
-    """Each node in turn drained and started again, chats between all of
-    them: every message once and in order."""
+def test_L43_rolling_restart_of_five_nodes_under_load():
+    """Each node in turn drained and started again, a chat between every two
+    apps on different nodes, both ends sending all the while: every message
+    of every chat is acknowledged, and was received once and in order."""
+    with Mesh(5) as five, contextlib.ExitStack() as stack:
+        homes = {f"roll-{i}": i for i in range(5)}
+        loads = []
+        for i, node in enumerate(five.nodes):
+            loads.append(Load(node))
+            stack.callback(loads[i].end)
+            loads[i].app(f"roll-{i}")
+        chats = [(f"{a}-{b}", a, b) for a, b in
+                 itertools.combinations(homes, 2)]
+        for chat, a, b in chats:
+            for one, other in ((a, b), (b, a)):
+                loads[homes[one]].chat(one, chat, other, 20, 0, 256)
 
-    class Pair:
-        def __init__(self, *nodes):
-            self.nodes = nodes
+        def rows():
+            return {(row["app"], row["chat"]): row
+                    for load in loads for row in load.show()}
 
-        def __getitem__(self, index):
-            return self.nodes[index]
-
-    a, b, c = trio.nodes
-    with Talk(Pair(a, b), "roll-ab", 2500) as one, \
-            Talk(Pair(b, c), "roll-bc", 2500) as two, \
-            Talk(Pair(c, a), "roll-ca", 2500) as three:
-        talks = (one, two, three)
-        for talk in talks:
-            talk.under_way(30)
-        for node in trio.nodes:
-            assert all(talk.anna.count("RECEIVED") < talk.count
-                       for talk in talks)  # still under load
-            before = [talk.anna.count("RECEIVED") for talk in talks]
-            drain(node)
-            assert node.process.wait(60) == 0
-            node.start()
-            for other in trio.nodes:
-                wait_alive(other, 3)
-            for talk, count in zip(talks, before):
-                until("it goes on", lambda: talk.anna.count("RECEIVED") >=
-                      min(talk.count, count + 20), LONG)
-        for talk in talks:
-            talk.finish()
-    for node in trio.nodes:
-        assert "shutdown_late" not in node.log()
-    no_keys_left(trio)
+        def goes_on(what):
+            before = rows()
+            until(f"every chat goes on {what}", lambda: all(
+                row["acked"] > before[key]["acked"] + 5 and
+                row["received"] > before[key]["received"] + 5
+                for key, row in rows().items()), LONG)
+        until("all ready", lambda: all(
+            row["ready"] for row in rows().values()))
+        for load in loads:
+            load.say("go")
+        goes_on("at first")
+        for node in five.nodes:
+            with Monitor(five[(five.nodes.index(node) + 1) % 5]) as watch:
+                drain(node)
+                assert node.process.wait(60) == 0
+                watch.wait("leave", node_id=node.name)
+                node.start()
+                for other in five.nodes:
+                    wait_alive(other, 5)
+                assert not any(event["event"] == "fail"
+                               for event in watch.events)
+            goes_on(f"after {node.name}")
+        for load in loads:
+            load.say("stop")
+        until("all acknowledged", lambda: all(
+            row["sent"] == row["acked"] for row in rows().values()), LONG)
+        now = rows()
+        assert len(now) == 2 * len(chats) == 20
+        for chat, a, b in chats:
+            for one, other in ((a, b), (b, a)):
+                row, peer = now[one, chat], now[other, chat]
+                assert row["gone"] == "" and row["wrong"] == 0, row
+                assert row["gaps"] == 0 and peer["first"] == 1, (row, peer)
+                assert row["sent"] == row["acked"] == peer["received"] > 50, (
+                    row, peer)
+        for node in five.nodes:
+            assert "shutdown_late" not in node.log()
+            assert "process_died" not in node.log()

@@ -281,7 +281,7 @@ def wait_alive(node, count):
 class Mesh:
     """Running nodes named alpha, beta, ... joined to one mesh."""
 
-    NAMES = ("alpha", "beta", "gamma", "delta")
+    NAMES = ("alpha", "beta", "gamma", "delta", "epsilon")
 
     def __init__(self, count=2, extra=""):
         self.nodes = []
