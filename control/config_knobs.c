@@ -147,6 +147,7 @@ const struct knob config_knobs[] = {
 	    10 * SECOND, 0),
 	TIME("mesh membership lifetime %", membership_lifetime, 10 * SECOND,
 	    3650 * DAY, 365 * DAY, 0),
+	COUNT("mesh connections %", mesh_connections, 1, 10000, 64, 0),
 };
 
 const size_t config_knob_count = sizeof(config_knobs) / sizeof(config_knobs[0]);

@@ -21,7 +21,6 @@
 
 #define BACKOFF_FIRST (100 * CLOCK_MS)
 #define BACKOFF_MAX   (5 * CLOCK_SECOND)
-#define CACHE_MAX     64 /* trunks dialled and kept */
 
 static struct table peers;   /* by node_key */
 static struct table names;   /* by node_id */
@@ -437,14 +436,19 @@ peer_dialled_trunk(struct peer *peer)
 	return (NULL);
 }
 
-/* Close the least recently used one that carries no chats. */
-static void
-cache_trim(void)
+/*
+ * The trunks that this node dialled. The least recently used one that carries
+ * no chats is *oldest, or NULL; *idle counts those.
+ */
+static size_t
+cache_count(struct trunk **oldest, size_t *idle)
 {
-	struct trunk *trunk, *oldest = NULL;
+	struct trunk *trunk;
 	struct peer *peer;
 	size_t cursor = 0, count = 0;
 
+	*oldest = NULL;
+	*idle = 0;
 	while ((peer = peer_next(&cursor)) != NULL)
 		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
 		     trunk = TAILQ_NEXT(trunk, entry)) {
@@ -454,11 +458,31 @@ cache_trim(void)
 			if (peer->route.own != NULL &&
 			    peer->route.own->trunk == trunk)
 				continue;
-			if (oldest == NULL || trunk->used < oldest->used)
-				oldest = trunk;
+			(*idle)++;
+			if (*oldest == NULL || trunk->used < (*oldest)->used)
+				*oldest = trunk;
 		}
-	if (count > CACHE_MAX && oldest != NULL)
+	return (count);
+}
+
+static void
+cache_trim(void)
+{
+	struct trunk *oldest;
+	size_t idle;
+
+	(void)cache_count(&oldest, &idle);
+	if (idle > proc_config()->mesh_connections)
 		trunk_close(oldest);
+}
+
+void
+peer_metrics(void)
+{
+	struct trunk *oldest;
+	size_t idle;
+
+	metric_set(METRIC_MESH_CONNECTIONS, cache_count(&oldest, &idle));
 }
 
 static void

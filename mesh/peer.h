@@ -105,6 +105,9 @@ void peer_on_peer(void *arg, const struct ipc_message *message);
  * of nodes that are not alive. */
 void peer_configured(void);
 
+/* Write the metrics of connections. */
+void peer_metrics(void);
+
 /* A new router: tell it of every member. */
 void peer_tell_router(void);
 

@@ -185,6 +185,7 @@ show_on_metrics(void *arg, const struct ipc_message *message)
 	members_metrics();
 	show_node_metrics();
 	tieline_metrics();
+	peer_metrics();
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_HANDSHAKE,
 	    counters.handshake_failures);
 	metric_set(

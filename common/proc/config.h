@@ -91,10 +91,10 @@ struct config {
 	uint32_t app_compat_v1;
 	uint32_t admin_apps; /* /mesh/apps is served */
 	uint32_t admin_full_ids;
-	uint32_t log_level;       /* enum log_level */
-	uint32_t own_certificate; /* operator's, for apps */
-	uint32_t sandbox_log;     /* violations are only logged */
-	uint32_t zero;
+	uint32_t log_level;        /* enum log_level */
+	uint32_t own_certificate;  /* operator's, for apps */
+	uint32_t sandbox_log;      /* violations are only logged */
+	uint32_t mesh_connections; /* dialled and kept */
 	uint32_t peer_count;
 	struct config_peer peers[CONFIG_PEERS];
 	char control_socket[CONFIG_PATH_SIZE];

@@ -1,0 +1,91 @@
+"""Connections between nodes: a node keeps few, closes the one not used for
+longest, never one that carries chats; and TLS keys that are replaced cut
+none."""
+
+import re
+
+from hermes_node import Mesh, until, wait_alive
+from test_kill import Talk
+
+
+def probes(node):
+    return node.metric("hermes_mesh_heartbeats_total")
+
+
+def test_few_connections_are_kept_and_everybody_is_reached():
+    """Each of five nodes keeps one: it probes all in turn all the same,
+    nobody is suspected, and the chats' connections stay."""
+    with Mesh(5, extra="mesh { connections 1 }\n") as five:
+        before = {node.name: probes(node) for node in five.nodes}
+        most = 0
+
+        def probed():
+            nonlocal most
+            metrics = [node.metrics() for node in five.nodes]
+            most = max(most, *(m["hermes_mesh_connections"]
+                               for m in metrics))
+            assert all(m['hermes_mesh_nodes{state="alive"}'] == 5 and
+                       m['hermes_mesh_evicted_peers_total'] == 0
+                       for m in metrics)
+            return all(m["hermes_mesh_heartbeats_total"] >=
+                       before[node.name] + 9
+                       for node, m in zip(five.nodes, metrics))
+        until("each has probed each", probed)
+        # One, and one more between its coming and the other's going.
+        assert 1 <= most <= 2
+        logs = [len(node.log()) for node in five.nodes]
+        with Talk((five[0], five[1]), "one", 400) as one, \
+                Talk((five[0], five[2]), "two", 400) as two, \
+                Talk((five[3], five[0]), "three", 400) as three:
+            for talk in (one, two, three):
+                anna, bert = talk.finish()
+                assert anna["resent"] == bert["resent"] == 0
+        for node, length in zip(five.nodes, logs):
+            assert not re.search(
+                r"route_down .* chats=[1-9]", node.log()[length:])
+
+
+def fingerprints(node):
+    """How each node's mesh listener proves itself now."""
+    from mesh_member import Member, fetch_certificate
+    host, port = node.mesh.rsplit(":", 1)
+    return fetch_certificate(host, int(port), *Member("looker").x509())
+
+
+def incarnation(node, name):
+    return next(row["incarnation"] for row in node.show("nodes")
+                if row["node_id"] == name)
+
+
+def test_new_tls_keys_cut_no_connection():
+    """Under a chat: the listener shows another certificate, the descriptor
+    with its hash goes round, streams of before go on, and nodes that
+    connect anew accept it; then the same once more."""
+    with Mesh(3) as three:
+        alpha, beta, gamma = three.nodes
+        with Talk((alpha, beta), "keys", 400) as talk:
+            talk.under_way(20)
+            for _ in range(2):
+                for node in (alpha, beta):
+                    old = fingerprints(node)
+                    was = incarnation(gamma, node.name)
+                    node.ctl("rekey", "tls")
+                    until("another certificate",
+                          lambda: fingerprints(node) != old)
+                    until("its descriptor is everywhere", lambda: min(
+                        incarnation(other, node.name)
+                        for other in three.nodes) > was)
+            anna, bert = talk.finish()
+            assert anna["resent"] == bert["resent"] == 0
+            for node in (alpha, beta):
+                assert "route_down" not in node.log().split(
+                    'hermesctl command="rekey tls"')[1].split(
+                        "chat_erased")[0]
+        gamma.sigkill()
+        gamma.start()
+        for node in three.nodes:
+            wait_alive(node, 3)
+            assert not any(row["state"] in ("suspect", "failed")
+                           for row in node.show("nodes"))
+        with Talk((gamma, alpha), "anew", 50) as talk:
+            talk.finish()
