@@ -1,8 +1,9 @@
 /*
  * The tieline protocol between two keyds, for SPIN: offers, simultaneous
  * rekeys, frames lost and doubled, crashes of either side between any two
- * steps, resume. keyd/policy.c decides the same cases under the same names;
- * change both together.
+ * steps, resume. keyd/policy.c decides the same cases under the same names
+ * (NEXT, REPEAT, STALE, JUMP), keyd/chats_*.c act on them in functions of the
+ * names given below; change both together.
  *
  * Each side is one keyd with its mesh. What a side commits before it sends is
  * durable (d_ below) and outlives a crash; frames under way do not. An offer
@@ -46,6 +47,7 @@ byte d_peer[2];		/* the peer's */
 byte d_pending[2];	/* own offer of version + 1; 0: none */
 byte d_counter[2];	/* next counter of the sending chain */
 byte d_received[2];	/* next counter of the receiving chain */
+bool d_confirmed[2];	/* the peer is known to be at this version too */
 byte d_accepted;	/* side 0: last sequence sealed */
 byte d_delivered;	/* side 1: last sequence given to the app */
 
@@ -67,7 +69,7 @@ inline send_setup(me, version, offer, answer)
 	wire[1 - me]!SETUP(version, offer, answer)
 }
 
-/* policy: PENDING. The ephemeral is committed before the offer is sent. */
+/* chat_offer(). The ephemeral is committed before the offer is sent. */
 inline make_pending(me)
 {
 	if
@@ -80,28 +82,37 @@ inline make_pending(me)
 }
 
 /*
- * policy: START. A start, or a resume after TIELINE_UP. The offer of the epoch
- * in force goes first: the peer may have lost it, and would take the pending
- * one alone for a jump of two.
+ * chat_send_pending(). The offer of the epoch in force goes first, as an
+ * answer, unless the peer is known to have it: it would take the pending one
+ * alone for a jump of two.
  */
-inline start(me)
+inline send_pending(me)
 {
 #ifndef FAULT_PENDING_ALONE
 	if
-	:: d_version[me] != 0 -> send_setup(me, d_version[me], d_own[me], 0)
+	:: d_version[me] != 0 && !d_confirmed[me] ->
+		send_setup(me, d_version[me], d_own[me], 1)
 	:: else -> skip
 	fi;
 #endif
+	send_setup(me, d_version[me] + 1, d_pending[me], 0)
+}
+
+/* start_new(), start_resume(): START, or a resume after TIELINE_UP. */
+inline start(me)
+{
 	if
-	:: d_version[me] == 0 || restarted[me] || d_pending[me] != 0 ->
-		make_pending(me);
-		send_setup(me, d_version[me] + 1, d_pending[me], 0)
+	:: d_version[me] == 0 || restarted[me] -> make_pending(me)
 	:: else -> skip
+	fi;
+	if
+	:: d_pending[me] != 0 -> send_pending(me)
+	:: else -> send_setup(me, d_version[me], d_own[me], 0)
 	fi
 }
 
-/* policy: DERIVE. Both offers of version + 1 are known. */
-inline derive(me, offer)
+/* chat_derive(). Both offers of version + 1 are known. */
+inline derive(me, offer, confirmed)
 {
 	d_version[me] = d_version[me] + 1;
 	assert(d_version[me] < VERSIONS);
@@ -110,6 +121,7 @@ inline derive(me, offer)
 	d_pending[me] = 0;
 	d_counter[me] = 0;
 	d_received[me] = 0;
+	d_confirmed[me] = confirmed;
 	restarted[me] = false;
 	epoch_own[me * VERSIONS + d_version[me]] = d_own[me];
 	epoch_peer[me * VERSIONS + d_version[me]] = d_peer[me];
@@ -124,13 +136,13 @@ inline derive(me, offer)
 	fi
 }
 
-/* policy: what an incoming offer means. */
+/* policy_judge(), setup_existing(): what an incoming offer means. */
 inline on_setup(me, version, offer, answer)
 {
 	if
 	:: version == d_version[me] + 1 ->		/* NEXT */
 		make_pending(me);
-		derive(me, offer);
+		derive(me, offer, answer);
 		if
 		:: answer == 0 ->
 			send_setup(me, d_version[me], d_own[me], 1)
@@ -139,14 +151,21 @@ inline on_setup(me, version, offer, answer)
 	:: version == d_version[me] && version != 0 ->	/* REPEAT */
 		assert(offer == d_peer[me]);
 		if
-		:: answer == 0 && d_pending[me] == 0 ->
-			send_setup(me, d_version[me], d_own[me], 1)
-		:: answer == 0 && d_pending[me] != 0 ->
-			/* The peer lacks our present offer: it comes first,
-			 * the pending one is offered again. */
-			send_setup(me, d_version[me], d_own[me], 1);
-			send_setup(me, d_version[me] + 1, d_pending[me], 0)
-		:: else -> skip
+		:: answer == 1 -> d_confirmed[me] = true
+		:: else ->
+			if
+			:: d_pending[me] == 0 && restarted[me] ->
+				make_pending(me)
+			:: else -> skip
+			fi;
+			if
+			:: d_pending[me] != 0 ->
+				/* It lacks our present offer. */
+				d_confirmed[me] = false;
+				send_pending(me)
+			:: else ->
+				send_setup(me, d_version[me], d_own[me], 1)
+			fi
 		fi
 	:: version < d_version[me] ->			/* STALE */
 		/* Delayed or doubled: an answer with the present offer lets a
@@ -165,6 +184,7 @@ inline on_relay(me, version, counter, sequence)
 	if
 	:: version == d_version[me] && counter >= d_received[me] ->
 		d_received[me] = counter + 1;
+		d_confirmed[me] = true;
 		if
 		:: sequence == d_delivered + 1 -> d_delivered = sequence
 		:: else -> skip		/* a repeat, or a gap: sent again */
@@ -212,7 +232,7 @@ end:	do
 	:: atomic { d_version[me] != 0 && rekeys > 0 && d_pending[me] == 0 ->
 		rekeys--;
 		make_pending(me);
-		send_setup(me, d_version[me] + 1, d_pending[me], 0) }
+		send_pending(me) }
 	:: atomic { me == 0 && d_version[0] != 0 && !restarted[0] &&
 	    d_accepted < MESSAGES && d_counter[0] < 7 && nfull(wire[1]) ->
 		d_accepted++;
