@@ -351,7 +351,10 @@ def test_locked_node_takes_nobody_until_unlocked():
         one.config.write_text(re.sub(r".*passphrase file.*\n", "", text))
         one.spawn()
         until("locked node answers", lambda: one.http("/readyz")[0] == 503)
-        assert "locked" in one.http("/readyz")[1]
+        assert "keyd locked" in one.http("/readyz")[1]
+        assert one.ctl("show")["summary"]["unlocked"] is False
+        status = one.ctl("status", ok=False)
+        assert not status["ready"] and "keyd locked" in status["reasons"]
         host, port = one.app.rsplit(":", 1)
         with pytest.raises(OSError):
             with socket.create_connection((host, int(port)), 2) as tcp:

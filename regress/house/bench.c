@@ -4,7 +4,7 @@
  *	bench HERMESD CALLS.so FOLDER check
  *
  * The same message with 10 and with 10,000 chats makes the same number of
- * calls and writes the same number of bytes (lesson 28). The last line is
+ * calls and writes the same number of bytes (L28). The last line is
  * "N passed, N failed".
  *
  *	bench HERMESD CALLS.so FOLDER json [CHATS ...]
@@ -75,7 +75,7 @@ chats_make(size_t count)
 		errx(1, "bench: no answer");
 }
 
-/* --- lesson 28 ----------------------------------------------------------- */
+/* --- L28 ------------------------------------------------------------------ */
 
 struct sample {
 	uint64_t calls;
@@ -144,8 +144,9 @@ check(void)
 	few = sample();
 	chats_make(10000);
 	many = sample();
-	printf("a message with 10 chats: %llu calls, %llu bytes; with 10000: "
-	       "%llu calls, %llu bytes\n",
+	printf(
+	    "L28: a message with 10 chats: %llu calls, %llu bytes; with 10000: "
+	    "%llu calls, %llu bytes\n",
 	    (unsigned long long)few.calls, (unsigned long long)few.bytes,
 	    (unsigned long long)many.calls, (unsigned long long)many.bytes);
 	bad = few.calls == 0 || few.bytes == 0 || many.calls != few.calls ||

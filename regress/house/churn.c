@@ -6,7 +6,7 @@
  *
  *	churn HERMESD CALLS.so FOLDER ROUNDS [SEED]
  *
- * The last line is "N passed, N failed", a round each.
+ * (L39.) The last line is "N passed, N failed", a round each.
  */
 
 #include <sys/stat.h>

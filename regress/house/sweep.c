@@ -3,7 +3,7 @@
  * in the middle of it, and at random instants. Each time it must open again,
  * know what it had said was so, forget what it had said was erased, use no
  * counter of an epoch twice, and carry on with the chat: no message lost,
- * none delivered twice. (Lessons 38 and 46.)
+ * none delivered twice. (L38, L46.)
  *
  *	sweep HERMESD CALLS.so FOLDER calls [FIRST [STEP [LAST]]]
  *	sweep HERMESD CALLS.so FOLDER instants COUNT [SEED]
@@ -64,8 +64,8 @@ sweep_calls(unsigned long first, unsigned long step, unsigned long last)
 		life_begin(&life, ++number, at, 1);
 		(void)after(life_live(&life), "death in the write", at);
 	}
-	printf("calls swept: %lu to %lu by %lu%s\n", first, at - step, step,
-	    died ? "" : ", to the end of the life");
+	printf("L38, L46: calls swept: %lu to %lu by %lu%s\n", first, at - step,
+	    step, died ? "" : ", to the end of the life");
 }
 
 /* --- at random instants -------------------------------------------------- */
@@ -110,7 +110,8 @@ sweep_instants(unsigned long count, unsigned seed)
 		died += after(lived, "death number", i) == -1;
 	}
 	event_free(timer);
-	printf("instants: seed %u, %lu of %lu deaths in a life of %lld us\n",
+	printf("L38, L46: instants: seed %u, %lu of %lu deaths in a life of "
+	       "%lld us\n",
 	    seed, died, count, (long long)whole);
 	if (died < count / 4) {
 		printf("not ok: too few deaths to prove anything\n");

@@ -767,6 +767,56 @@ START_TEST(sequences_have_no_gap)
 }
 END_TEST
 
+/* Whoever has an old store or all of the mesh, but not the node's identity,
+ * resets nothing; the node itself does, and both apps hear of it. */
+START_TEST(l12_resets_are_signed_and_seen)
+{
+	uint8_t key[KEY_SIZE], secret[64], own[64];
+	struct ipc_setup setup;
+	int resets;
+
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	setup = a->last_setup;
+	pair_run(&pair);
+	assert_works(2);
+	resets = a->resets + b->resets;
+	setup.offer.version = 3;
+	setup.offer.flags |= OFFER_RESET;
+	setup.offer.ephemeral[0] ^= 1;
+	ratchet_commit_link(
+	    (const uint8_t[KEY_SIZE]){ 0 }, setup.offer.link_commitment);
+	/* As it was signed for something else; by another key. */
+	b->refusals = 0;
+	pair_take_setup(&pair, 1, &setup, NULL, 0);
+	pair_commit(&pair, 1);
+	(void)crypto_sign_keypair(key, secret);
+	memcpy(own, a->secret, sizeof(own));
+	memcpy(a->secret, secret, sizeof(own));
+	sign_again(&setup, a);
+	memcpy(a->secret, own, sizeof(own));
+	pair_take_setup(&pair, 1, &setup, NULL, 0);
+	pair_commit(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_refused.code, CODE_AUTH_FAILED);
+	ck_assert_int_eq(a->resets + b->resets, resets);
+	assert_works(2);
+	/* Signed by the node it is taken, and both routers are told. */
+	sign_again(&setup, a);
+	setup.cause = CAUSE_RECOVERY;
+	pair_take_setup(&pair, 1, &setup, NULL, 0);
+	pair_commit(&pair, 1);
+	ck_assert_uint_eq(b->last_ready.version, 3);
+	ck_assert_uint_eq(b->last_ready.reset, 1);
+	/* a did not make that offer: it goes on above it. */
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_uint_gt(a->last_ready.version, 3);
+	ck_assert_uint_eq(a->last_ready.version, b->last_ready.version);
+	assert_works(a->last_ready.version);
+}
+END_TEST
+
 /* --- backups ------------------------------------------------------------ */
 
 /* b goes back to what it was rekeys versions ago. */
@@ -1236,6 +1286,7 @@ add_tests(TCase *tcase)
 	    tcase, without_a_chat_nothing_is_sealed_and_that_is_said);
 	tcase_add_test(tcase, app_keys_of_the_last_versions_are_refused);
 	tcase_add_test(tcase, ephemerals_of_the_last_versions_are_refused);
+	tcase_add_test(tcase, l12_resets_are_signed_and_seen);
 	tcase_add_test(tcase, sequences_have_no_gap);
 	tcase_add_loop_test(
 	    tcase, l13_a_restored_store_ends_in_a_reset_not_in_old_keys, 0, 6);

@@ -449,6 +449,49 @@ START_TEST(l38_killed_at_any_instant_it_reopens_and_lost_nothing)
 }
 END_TEST
 
+/* Records that belong together, killed after the first, the second, before the
+ * commit and after it. In the midst of it: regress/house/sweep.c. */
+START_TEST(l46_records_of_one_transaction_are_all_there_or_none)
+{
+	struct store *store = open_store();
+	char text[8];
+	pid_t pid;
+	int step;
+
+	put_text(store, "one", "0");
+	put_text(store, "two", "0");
+	put_text(store, "gone", "here");
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	store_close(store);
+	for (step = 1; step <= 4; step++) {
+		snprintf(text, sizeof(text), "%d", step);
+		if ((pid = fork()) == 0) {
+			store = open_store();
+			put_text(store, "one", text);
+			if (step == 1)
+				(void)kill(getpid(), SIGKILL);
+			put_text(store, "two", text);
+			if (step == 2)
+				(void)kill(getpid(), SIGKILL);
+			if (store_delete(store, STORE_COLD, "gone", 4) == -1)
+				_exit(1);
+			if (step == 3)
+				(void)kill(getpid(), SIGKILL);
+			(void)store_commit(store, 0);
+			(void)kill(getpid(), SIGKILL);
+		}
+		ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+		store = open_store();
+		snprintf(text, sizeof(text), "%d", step == 4 ? 4 : 0);
+		ck_assert_str_eq(get_text(store, "one"), text);
+		ck_assert_str_eq(get_text(store, "two"), text);
+		ck_assert_str_eq(
+		    get_text(store, "gone"), step == 4 ? "" : "here");
+		store_close(store);
+	}
+}
+END_TEST
+
 /* Death while the store is born, at a random moment. */
 START_TEST(l38_killed_while_it_is_made)
 {
@@ -661,6 +704,8 @@ main(void)
 	tcase_add_test(
 	    tcase, l38_killed_at_any_instant_it_reopens_and_lost_nothing);
 	tcase_add_test(tcase, l38_killed_while_it_is_made);
+	tcase_add_test(
+	    tcase, l46_records_of_one_transaction_are_all_there_or_none);
 	tcase_add_test(tcase, only_the_new_passphrase_opens_after_a_change);
 	tcase_add_test(tcase, a_change_during_a_rotation);
 	tcase_add_test(tcase, a_change_that_was_cut_off);
