@@ -35,6 +35,7 @@ static const struct command_row {
 	{ "unlock", 1, command_unlock },
 	{ "stop", 1, command_stop },
 	{ "reload", 1, command_reload },
+	{ "log", 1, command_log },
 };
 
 static void

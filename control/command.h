@@ -102,6 +102,7 @@ void command_erase(struct command *command);
 void command_unlock(struct command *command);
 void command_stop(struct command *command);
 void command_reload(struct command *command);
+void command_log(struct command *command);
 /* command_backup.c */
 void command_backup(struct command *command);
 void command_restore(struct command *command);

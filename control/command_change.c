@@ -232,3 +232,13 @@ command_reload(struct command *command)
 	command_request(
 	    command, PROCESS_PARENT, IPC_RELOAD, &plain, command_result);
 }
+
+void
+command_log(struct command *command)
+{
+	struct ipc_request request = { .value = command_boolean(
+					   command, "verbose") };
+
+	command_request(
+	    command, PROCESS_PARENT, IPC_LOG_VERBOSE, &request, command_result);
+}

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/command.h"
+#include "control/config.h"
 #include "control/control.h"
 #include "control/readiness.h"
 #include "control/report.h"
@@ -64,6 +65,23 @@ command_show_certificate(struct command *command)
 		    NULL);
 }
 
+static void
+command_show_config(struct command *command)
+{
+	struct buffer text;
+
+	buffer_init(&text);
+	if (config_print(&control.config, &text) == -1)
+		command_fail(command, ERROR_FAILED, "out of memory");
+	else
+		command_ok(command,
+		    json_pack("{s:s%s:o}", "text", (char *)buffer_bytes(&text),
+			buffer_length(&text), "config",
+			config_print_json(&control.config)),
+		    NULL);
+	buffer_free(&text);
+}
+
 void
 command_show(struct command *command)
 {
@@ -75,6 +93,10 @@ command_show(struct command *command)
 			return;
 		readiness_ask(command->ask);
 		ask_start(command->ask);
+		return;
+	}
+	if (strcmp(what, "config") == 0) {
+		command_show_config(command);
 		return;
 	}
 	if (strcmp(what, "certificate") == 0) {

@@ -146,6 +146,7 @@ config_finish(struct config_parser *parser)
 	file->keystore_path = config_knob_set(parser, "keystore path %")->place;
 	file->passphrase =
 	    config_knob_set(parser, "keystore passphrase file %")->place;
+	file->log_to = config_knob_set(parser, "log to %")->place;
 	(void)config_listen_control(parser);
 }
 

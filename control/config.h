@@ -34,6 +34,7 @@ struct config_file {
 	struct config_place passphrase;
 	struct config_place certificate;
 	struct config_place control_socket;
+	struct config_place log_to;
 };
 
 /* Told each error once: "file:line: message" without a newline. */

@@ -95,6 +95,10 @@ const struct knob config_knobs[] = {
 	CHOICE("admin ids %", admin_full_ids, 0, "short full"),
 	CHOICE(
 	    "log level %", log_level, LOG_LEVEL_INFO, "debug info warn error"),
+	CHOICE("log format %", log_format, LOG_FORMAT_TEXT, "text json"),
+	CHOICE(
+	    "log to %", log_to, CONFIG_LOG_AUTO, "auto stderr syslog journal"),
+	COUNT("log limit %", log_limit, 1, 100000, 100, 1),
 	CHOICE("sandbox %", sandbox_log, 0, "enforce log"),
 
 	TEXT("keystore path %", KNOB_PATH, keystore.path,
@@ -249,11 +253,12 @@ config_print_certificate(const struct knob *knob, const struct config *config,
 const struct knob *
 config_knob(const char *pattern)
 {
-	const struct knob *knob = config_knobs;
+	size_t i;
 
-	while (strcmp(knob->pattern, pattern) != 0)
-		knob++;
-	return (knob);
+	for (i = 0; i < config_knob_count; i++)
+		if (strcmp(config_knobs[i].pattern, pattern) == 0)
+			return (&config_knobs[i]);
+	fatal("config", "error=\"no knob\" pattern=\"%s\"", pattern);
 }
 
 const struct config_setting *

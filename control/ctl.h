@@ -169,6 +169,8 @@ int ctl_stop(struct ctl *ctl, int argc, char *argv[]);
 int ctl_monitor(struct ctl *ctl, int argc, char *argv[]); /* ctl_monitor.c */
 int ctl_top(struct ctl *ctl, int argc, char *argv[]);     /* ctl_top.c */
 int ctl_reload(struct ctl *ctl, int argc, char *argv[]);
+int ctl_log_brief(struct ctl *ctl, int argc, char *argv[]);
+int ctl_log_verbose(struct ctl *ctl, int argc, char *argv[]);
 int ctl_complete(struct ctl *ctl, int argc, char *argv[]); /* ctl_complete.c */
 int ctl_backup(struct ctl *ctl, int argc, char *argv[]);   /* ctl_backup.c */
 int ctl_restore(struct ctl *ctl, int argc, char *argv[]);

@@ -201,3 +201,25 @@ ctl_reload(struct ctl *ctl, int argc, char *argv[])
 		return (CTL_USAGE);
 	return (ctl_do(ctl, json_pack("{s:s}", "command", "reload"), -1, NULL));
 }
+
+static int
+ctl_log(struct ctl *ctl, int argc, char *argv[], int verbose)
+{
+	if (ctl_options(ctl, NULL, argc, argv, 0, 0) == -1)
+		return (CTL_USAGE);
+	return (ctl_do(ctl,
+	    json_pack("{s:s s:b}", "command", "log", "verbose", verbose), -1,
+	    NULL));
+}
+
+int
+ctl_log_brief(struct ctl *ctl, int argc, char *argv[])
+{
+	return (ctl_log(ctl, argc, argv, 0));
+}
+
+int
+ctl_log_verbose(struct ctl *ctl, int argc, char *argv[])
+{
+	return (ctl_log(ctl, argc, argv, 1));
+}

@@ -6,6 +6,12 @@
 
 #include "control/ctl.h"
 
+static const struct ctl_word log_words[] = {
+	{ "brief", "", ctl_log_brief, NULL },
+	{ "verbose", "", ctl_log_verbose, NULL },
+	{ NULL, NULL, NULL, NULL },
+};
+
 static const struct ctl_word mesh_words[] = {
 	{ "create", "", ctl_mesh_create, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
@@ -30,8 +36,8 @@ const struct ctl_word ctl_commands[] = {
 	    "      [-a ADDRESS:PORT]",
 	    ctl_init, NULL },
 	{ "join", "TICKET | -", ctl_join, NULL },
-	{ "mesh", "create | join TICKET | revoke NODE", NULL,
-	    mesh_words },
+	{ "log", "verbose | brief", NULL, log_words },
+	{ "mesh", "create | join TICKET | revoke NODE", NULL, mesh_words },
 	{ "monitor", "", ctl_monitor, NULL },
 	{ "passphrase", "[--store-passphrase FILE]", ctl_passphrase_change,
 	    NULL },
@@ -41,8 +47,9 @@ const struct ctl_word ctl_commands[] = {
 	{ "restore", "FILE [--force] [--store-passphrase FILE]", ctl_restore,
 	    NULL },
 	{ "show",
-	    "[apps | certificate | chats | metrics | nodes | "
-	    "ratchets |\n      sessions | summary | tickets | tielines] "
+	    "[apps | certificate | chats | config | metrics | "
+	    "nodes |\n      ratchets | sessions | summary | tickets | "
+	    "tielines] "
 	    "[--full]",
 	    ctl_show, ctl_show_words },
 	{ "status", "", ctl_status, NULL },

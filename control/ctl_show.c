@@ -268,6 +268,14 @@ ctl_show_certificate(struct ctl *ctl, int argc, char *argv[])
 }
 
 static int
+ctl_show_config(struct ctl *ctl, int argc, char *argv[])
+{
+	return (ctl_show_text(ctl, argc, argv,
+	    json_pack("{s:s s:s}", "command", "show", "what", "config"),
+	    "text"));
+}
+
+static int
 ctl_show_metrics(struct ctl *ctl, int argc, char *argv[])
 {
 	return (ctl_show_text(ctl, argc, argv,
@@ -278,6 +286,7 @@ const struct ctl_word ctl_show_words[] = {
 	{ "apps", "", ctl_show_apps, NULL },
 	{ "certificate", "", ctl_show_certificate, NULL },
 	{ "chats", "", ctl_show_chats, NULL },
+	{ "config", "", ctl_show_config, NULL },
 	{ "metrics", "", ctl_show_metrics, NULL },
 	{ "nodes", "", ctl_show_nodes, NULL },
 	{ "ratchets", "", ctl_show_ratchets, NULL },

@@ -21,6 +21,7 @@
 #include "control/parent.h"
 
 static struct parent parent_state_of_all = { .passphrase = -1,
+	.log_socket = -1,
 	.certificate = -1,
 	.certificate_key = -1,
 	.children = {
@@ -103,7 +104,8 @@ parent_set_up(struct parent *parent)
 		parent_report(&error, "sandbox log: only with -d");
 		return (-1);
 	}
-	if (parent_users(parent) == -1 ||
+	if (parent_log_check(parent, &parent->file, &error) == -1 ||
+	    parent_users(parent) == -1 ||
 	    parent_keystore(parent, &error) == -1 ||
 	    parent_passphrase(parent, &error, &parent->passphrase) == -1 ||
 	    parent_certificate(&parent->file, &error, &parent->certificate,
@@ -141,6 +143,7 @@ parent_run(const char *path, const struct config_options *options,
 			fatal("daemon", "error=\"%s\"", strerror(errno));
 		log_init("parent", log_get_level(), 0);
 	}
+	parent_log(parent);
 	if ((parent->base = event_base_new()) == NULL)
 		fatal("event_base", "error=memory");
 	metric_set(METRIC_BUILD_INFO, 1);

@@ -55,7 +55,8 @@ struct parent {
 	const struct config_options *options;
 	const char *program; /* argv[0] */
 	int foreground;
-	int verbose;
+	int verbose;    /* everything is logged, whatever the level */
+	int log_socket; /* of syslogd or the journal, or -1 */
 	int root;
 	int64_t since;           /* wall clock, of our start */
 	struct config_file file; /* as written */
@@ -149,6 +150,18 @@ void parent_state(struct parent *parent, const struct child *child);
 
 /* The child broke the rules or must not live on. */
 void parent_kill(struct child *child);
+
+/* --- parent_log.c -------------------------------------------------------- */
+
+/* The log can go where file wants it. 0, or -1 reported. */
+int parent_log_check(const struct parent *parent,
+    const struct config_file *file, struct parent_error *error);
+
+/* Log as the effective configuration says; sockets are opened anew. */
+void parent_log(struct parent *parent);
+
+/* Give a child the socket of the log, if there is one. */
+void parent_send_log(struct parent *parent, struct child *child);
 
 /* --- parent_messages.c --------------------------------------------------- */
 

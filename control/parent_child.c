@@ -287,8 +287,10 @@ parent_connect(struct parent *parent, struct child *a, struct child *b)
 void
 parent_send_config(struct parent *parent, struct child *child)
 {
-	if (child->ipc != NULL)
-		ipc_send(child->ipc, IPC_CONFIG, &parent->config, NULL, 0);
+	if (child->ipc == NULL)
+		return;
+	ipc_send(child->ipc, IPC_CONFIG, &parent->config, NULL, 0);
+	parent_send_log(parent, child);
 }
 
 static enum process

@@ -307,6 +307,8 @@ parent_effective(const struct parent *parent, struct config *config)
 	size_t kind, i;
 
 	*config = parent->file.config;
+	if (parent->verbose)
+		config->log_level = LOG_LEVEL_DEBUG;
 	for (kind = 0; kind < LISTEN_KINDS; kind++)
 		for (i = 0; i < CONFIG_LISTENERS; i++) {
 			listener = &config->listen[kind][i];

@@ -93,6 +93,24 @@ parent_on_reload(void *arg, const struct ipc_message *message)
 	parent_result(arg, request->id, ok, line);
 }
 
+/* hermesctl log verbose, value 1, or brief. */
+static void
+parent_on_log_verbose(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+	struct parent *parent = parent_get();
+	size_t i;
+
+	parent->verbose = request->value != 0;
+	parent_effective(parent, &parent->config);
+	parent_log(parent);
+	for (i = 0; i < PARENT_CHILDREN; i++)
+		parent_send_config(parent, &parent->children[i]);
+	parent_result(arg, request->id, 1,
+	    parent->verbose ? "everything is logged"
+			    : "logged as log level says");
+}
+
 static void
 parent_on_metrics_get(void *arg, const struct ipc_message *message)
 {
@@ -117,6 +135,7 @@ const ipc_handler parent_handlers[IPC_TYPE_COUNT] = { [IPC_READY] =
 	[IPC_PONG] = parent_on_pong,
 	[IPC_STOP] = parent_on_stop,
 	[IPC_RELOAD] = parent_on_reload,
+	[IPC_LOG_VERBOSE] = parent_on_log_verbose,
 	[IPC_METRICS_GET] = parent_on_metrics_get };
 
 /* --- reload -------------------------------------------------------------- */
@@ -134,6 +153,7 @@ parent_reload_check(const struct parent *parent, const struct config_file *next,
 		    error, "keystore path: a new path needs a restart");
 	if (parent->file.config.sandbox_log != next->config.sandbox_log)
 		parent_report(error, "sandbox: a change needs a restart");
+	(void)parent_log_check(parent, next, error);
 }
 
 /* Tell the child what changed of its listeners, if anything did. */
@@ -181,8 +201,7 @@ parent_reload_swap(struct parent *parent, const struct config_file *next,
 	parent_listen_swap(parent, next, fds);
 	parent->file = *next;
 	parent_effective(parent, &parent->config);
-	if (!parent->verbose)
-		log_set_level((enum log_level)parent->config.log_level);
+	parent_log(parent);
 	for (i = 0; i < PARENT_CHILDREN; i++) {
 		child = &parent->children[i];
 		parent_send_config(parent, child);

@@ -79,7 +79,7 @@ store_message(const DB_ENV *env, const char *prefix, const char *text)
 	(void)env;
 	(void)prefix;
 	log_warn(
-	    "store_message", "text=%s", log_text(safe, text, strlen(text)));
+	    "store_message", "text=\"%s\"", log_text(safe, text, strlen(text)));
 }
 
 static int

@@ -54,7 +54,8 @@ revoke(const struct ipc_revocation *revocation)
 	members_revoke(revocation->node_key);
 	send_revocation(NULL, revocation);
 	if (mesh_is_self(revocation->node_key))
-		log_error("revoked", "node=%s this node is no member any more",
+		log_error("revoked",
+		    "node=%s reason=\"this node is no member any more\"",
 		    mesh.identity.node_id);
 }
 

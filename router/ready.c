@@ -270,7 +270,7 @@ ready_came(const struct ipc_chat_ready *ready)
 
 	if (side == NULL) {
 		log_warn(
-		    "chat_unknown", "event=ready version=%u", ready->version);
+		    "chat_unknown", "state=ready version=%u", ready->version);
 		return;
 	}
 	if (side->ending)

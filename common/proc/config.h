@@ -27,6 +27,14 @@ enum listener_kind {
 	LISTEN_KINDS
 };
 
+/* auto: stderr in the foreground, else syslog; the rest as log_target. */
+enum config_log_to {
+	CONFIG_LOG_AUTO,
+	CONFIG_LOG_STDERR,
+	CONFIG_LOG_SYSLOG,
+	CONFIG_LOG_JOURNAL
+};
+
 struct config_listener {
 	struct sockaddr_storage address;
 	uint32_t address_length; /* 0: slot unused */
@@ -92,6 +100,9 @@ struct config {
 	uint32_t admin_apps; /* /mesh/apps is served */
 	uint32_t admin_full_ids;
 	uint32_t log_level;        /* enum log_level */
+	uint32_t log_format;       /* enum log_format */
+	uint32_t log_to;           /* enum config_log_to */
+	uint32_t log_limit;        /* lines in 10 s; 0: no limit */
 	uint32_t own_certificate;  /* operator's, for apps */
 	uint32_t sandbox_log;      /* violations are only logged */
 	uint32_t mesh_connections; /* dialled and kept */

@@ -90,6 +90,30 @@ proc_set_log(int foreground, int verbose)
 	proc.verbose = verbose;
 }
 
+enum log_target
+proc_log_target(const struct config *config, int foreground)
+{
+	switch (config->log_to) {
+	case CONFIG_LOG_STDERR:
+		return (LOG_TO_STDERR);
+	case CONFIG_LOG_SYSLOG:
+		return (LOG_TO_SYSLOG);
+	case CONFIG_LOG_JOURNAL:
+		return (LOG_TO_JOURNAL);
+	default:
+		return (foreground ? LOG_TO_STDERR : LOG_TO_SYSLOG);
+	}
+}
+
+void
+proc_apply_log(const struct config *config, int foreground)
+{
+	log_set_level((enum log_level)config->log_level);
+	log_set_format((enum log_format)config->log_format);
+	log_set_limit(config->log_limit);
+	log_set_target(proc_log_target(config, foreground), -1);
+}
+
 /* The end, whatever else is going on. */
 static void __attribute__((noreturn)) proc_exit(int status)
 {
@@ -253,10 +277,20 @@ proc_on_config(void *arg, const struct ipc_message *message)
 	}
 	sandbox_paths(&proc.config);
 	proc.configured = 1;
-	if (!proc.verbose)
-		log_set_level((enum log_level)proc.config.log_level);
+	proc_apply_log(&proc.config, proc.foreground);
 	if (proc.hooks->configured != NULL)
 		proc.hooks->configured(&proc.config, reload);
+}
+
+static void
+proc_on_log_socket(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_request *request = message->payload;
+
+	(void)arg;
+	if (!proc.configured || request->value > LOG_TO_JOURNAL)
+		fatal("log", "error=\"the parent broke the order\"");
+	log_set_target((enum log_target)request->value, message->fd);
 }
 
 static void
@@ -356,6 +390,7 @@ proc_prepare(void)
 	static const ipc_handler frame[IPC_TYPE_COUNT] = { [IPC_DOOR] =
 							       proc_on_door,
 		[IPC_CONFIG] = proc_on_config,
+		[IPC_LOG_SOCKET] = proc_on_log_socket,
 		[IPC_LISTENER] = proc_on_listener,
 		[IPC_LISTENERS_CLOSE] = proc_on_listeners_close,
 		[IPC_TLS_FILE] = proc_on_tls_file,

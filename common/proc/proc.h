@@ -11,6 +11,7 @@
 
 #include "common/ipc/ipc.h"
 #include "common/ipc/messages.h"
+#include "common/util/log.h"
 
 struct event_base;
 
@@ -52,9 +53,14 @@ struct proc_hooks {
 
 /*
  * Where a child logs: stderr when foreground is not 0, and every level when
- * verbose is not 0, whatever the configuration says. Before proc_run().
+ * verbose is not 0, until the configuration comes. Before proc_run().
  */
 void proc_set_log(int foreground, int verbose);
+
+/* Where config sends the log of a process with a standard error or without. */
+enum log_target proc_log_target(const struct config *config, int foreground);
+/* Log as config says; a socket is given with log_set_target() after it. */
+void proc_apply_log(const struct config *config, int foreground);
 
 /*
  * Run the child until it is told to stop: names the log, makes sure no

@@ -7,6 +7,7 @@
 #define COMMON_UTIL_LOG_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum log_level {
 	LOG_LEVEL_DEBUG,
@@ -14,6 +15,10 @@ enum log_level {
 	LOG_LEVEL_WARN,
 	LOG_LEVEL_ERROR
 };
+
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG, LOG_TO_JOURNAL };
 
 /*
  * Name this process in every line and choose where lines go: stderr when
@@ -23,6 +28,22 @@ enum log_level {
 void log_init(const char *process, enum log_level level, int foreground);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+void log_set_format(enum log_format format);
+
+/*
+ * At most so many lines of one event about one peer, and ten times as many of
+ * one event, in 10 s, debug lines apart; 0: no limit. The next line that
+ * comes through says in suppressed= how many did not.
+ */
+void log_set_limit(unsigned int lines);
+
+/* A socket of the target, close-on-exec, for log_set_target(); -1 with errno
+ * when there is none or it needs none. */
+int log_open(enum log_target target);
+
+/* Where lines go from now on; fd is from log_open(), owned from here. Without
+ * one, -1, syslog is written by syslog(3), and a journal by it too. */
+void log_set_target(enum log_target target, int fd);
 
 /*
  * Log one event. event is a fixed word such as "chat_ready"; format gives
@@ -54,5 +75,28 @@ void fatal(const char *event, const char *format, ...)
  */
 #define LOG_TEXT_SIZE 264
 const char *log_text(char out[LOG_TEXT_SIZE], const char *text, size_t length);
+
+/* --- inside of the log, and its tests (log_fields.c, log_limit.c) -------- */
+
+struct log_field {
+	const char *key; /* in the line, not ended */
+	size_t key_length;
+	const char *value; /* without quotes */
+	size_t value_length;
+};
+
+/* Take the next "key=value" or key="value" from *cursor. 1, or 0 when there
+ * is none left. */
+int log_field_next(const char **cursor, struct log_field *field);
+
+/* Append the line as one JSON object; fields is "key=value ...". Cut at a
+ * field when out is full: size is at least 512. Returns its length. */
+size_t log_json(char *out, size_t size, const char *process, const char *level,
+    const char *event, const char *fields);
+
+/* May a line be written at now (ns)? *suppressed is how many of its event and
+ * peer were not since the last. */
+int log_limit_take(unsigned int lines, int64_t now, const char *event,
+    const char *fields, unsigned int *suppressed);
 
 #endif

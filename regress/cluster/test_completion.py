@@ -130,7 +130,7 @@ def test_shells(mesh, prompt, tmp_path):
                 "".join(lines))
     prompt.type("\x15hermesctl show c\t\t")
     prompt.wait("both", lambda lines: any(
-        line.split() == ["certificate", "chats"] for line in lines))
+        line.split() == ["certificate", "chats", "config"] for line in lines))
     (tmp_path / "saved-file").touch()
     prompt.type("\x15hermesctl backup sav\t")
     prompt.wait("a file", typed("hermesctl backup saved-file"))

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from hermes_node import HERMESD
+from hermes_node import HERMESD, Node
 
 
 def hermesd(*arguments, environment=None):
@@ -69,6 +69,49 @@ def test_what_is_printed_reads_back(conf, tmp_path):
     again = tmp_path / "again.conf"
     again.write_text(first)
     assert hermesd("-n", "-v", "-f", again).stdout == first
+
+
+# --- hermesctl show config --------------------------------------------------
+
+@pytest.fixture(scope="module")
+def node():
+    extra = "rekey after 7m\nlisten app on 127.0.0.1 port 0\n"
+    with Node("shown", extra=extra,
+              environment={"HERMES_LIMITS_APPS": "78"}) as one:
+        yield one
+
+
+def test_show_config_reads_back(node, tmp_path):
+    shown = node.ctl_run("show", "config")
+    assert shown.returncode == 0
+    assert "\tafter 7m\n" in shown.stdout and "\tapps 78\n" in shown.stdout
+    # The port that was free, and what others are told.
+    assert f'app on "127.0.0.1" port {node.app.split(":")[1]}' in shown.stdout
+    assert "port 0" not in shown.stdout
+    assert f'app "{node.app}"' in shown.stdout
+    again = tmp_path / "again.conf"
+    again.write_text(shown.stdout)
+    assert hermesd("-n", "-v", "-f", again).stdout == shown.stdout
+
+
+def test_show_config_json_is_what_o_takes(node, tmp_path):
+    shown = node.ctl("show", "config")
+    assert shown["text"] == node.ctl_run("show", "config").stdout
+    assert shown["config"]["rekey_after"] == "7m"
+    assert shown["config"]["limits_apps"] == "78"
+    empty = tmp_path / "empty.conf"
+    empty.write_text("node other\n")
+    options = [word for key, value in shown["config"].items()
+               for word in ("-o", f"{key}={value}")]
+    run = hermesd("-n", "-v", "-f", empty, *options)
+    assert run.stdout == shown["text"], run.stderr
+
+
+def test_show_config_shows_no_secret(node):
+    secret = (node.config.parent / "passphrase").read_text().strip()
+    assert secret not in node.ctl_run("show", "config").stdout
+    assert str(node.config.parent / "passphrase") in node.ctl(
+        "show", "config")["text"]
 
 
 def test_usage():

@@ -104,7 +104,7 @@ def test_words_may_be_shortened(mesh, short, long):
 
 @pytest.mark.parametrize("words,listed", [
     ("s", {"show", "status", "stop"}),
-    ("show c", {"certificate", "chats"}),
+    ("show c", {"certificate", "chats", "config"}),
     ("re", {"rekey", "reload"}),
     ("mesh x", {"create", "revoke"}),
     ("mesh", {"create", "revoke"}),

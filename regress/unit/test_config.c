@@ -498,7 +498,7 @@ END_TEST
 /* Each block may be written as one or as single statements. */
 START_TEST(test_blocks)
 {
-	static const char *const names[] = { "listen", "admin", "keystore",
+	static const char *const names[] = { "listen", "admin", "log", "keystore",
 		"rekey", "limits", "mesh" };
 	struct config first;
 	size_t i;
@@ -509,7 +509,7 @@ START_TEST(test_blocks)
 	ck_assert_int_eq(
 	    load_text("node a\nlisten { app on 127.0.0.1 port 1, mesh on "
 		      "127.0.0.1 port 2 }\nadmin { apps yes ids full }\n"
-		      "log level warn\nrekey { after 5m }\n"),
+		      "log { level warn }\nrekey { after 5m }\n"),
 	    0);
 	first = file.config;
 	ck_assert_int_eq(

@@ -59,9 +59,9 @@ START_TEST(test_word_errors_list_what_is_possible)
 	fclose(out);
 	ck_assert_str_eq(text,
 	    "hermesctl: c: ambiguous; it begins:\n"
-	    "  certificate\n  chats\n"
+	    "  certificate\n  chats\n  config\n"
 	    "hermesctl: zz: unknown; known are:\n"
-	    "  apps\n  certificate\n  chats\n  metrics\n  nodes\n"
+	    "  apps\n  certificate\n  chats\n  config\n  metrics\n  nodes\n"
 	    "  ratchets\n  sessions\n  summary\n  tickets\n  tielines\n");
 	free(text);
 }
