@@ -43,6 +43,10 @@ void sandbox_enter(
 void sandbox_limits(
     enum process self, const struct config *config, int foreground);
 
+/* The parent's part: a bound on its memory that its children do not inherit
+ * for good. */
+void sandbox_limits_parent(void);
+
 /* After sandbox_enter(): write into config, where paths are as the parent
  * sees them, the path of keyd's folder as this process does. */
 void sandbox_paths(struct config *config);

@@ -1,5 +1,5 @@
 /*
- * Children of hermesd on any system. How much of the machine a process may
+ * Parent and children of hermesd on any system. How much of the machine a process may
  * use, whatever gets hold of it. See sandbox.h.
  */
 
@@ -14,8 +14,10 @@
 #include "common/proc/sandbox.h"
 #include "common/util/log.h"
 
-#define K (UINT64_C(1) << 10)
-#define M (UINT64_C(1) << 20)
+#define K           (UINT64_C(1) << 10)
+#define M           (UINT64_C(1) << 20)
+
+#define PARENT_DATA (512 * M) /* bytes */
 
 static void
 bound(int resource, const char *name, uint64_t most)
@@ -34,9 +36,9 @@ bound(int resource, const char *name, uint64_t most)
 }
 
 /*
- * Memory that a process writes to, in bytes: what it is measured to use with
- * everything at its configured limit, several times over. It is no quota but
- * the end of growth without bound.
+ * Memory that a process writes to, in bytes: reckoned generously from what
+ * the configuration lets it hold. It is no quota but the end of growth
+ * without bound.
  */
 static uint64_t
 memory_of(enum process self, const struct config *config)
@@ -81,6 +83,20 @@ files_of(enum process self, const struct config *config)
 	default:
 		return (1024);
 	}
+}
+
+void
+sandbox_limits_parent(void)
+{
+	struct rlimit limit;
+
+	/* Soft: the children choose their own. */
+	if (SANDBOX_SANITIZED || getrlimit(RLIMIT_DATA, &limit) == -1)
+		return;
+	if (limit.rlim_cur > PARENT_DATA)
+		limit.rlim_cur = PARENT_DATA;
+	if (setrlimit(RLIMIT_DATA, &limit) == -1)
+		fatal("sandbox", "limit=data error=\"%s\"", strerror(errno));
 }
 
 void

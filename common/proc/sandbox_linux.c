@@ -89,6 +89,7 @@ sandbox_parent(const struct config *config)
 {
 	int abi;
 
+	sandbox_limits_parent();
 	if (privileges_keep() == -1)
 		fatal("sandbox", "step=capabilities error=\"%s\"",
 		    strerror(errno));

@@ -96,6 +96,7 @@ sandbox_parent(const struct config *config)
 {
 	char folder[CONFIG_PATH_SIZE], *slash;
 
+	sandbox_limits_parent();
 	(void)strlcpy(folder, config->control_socket, sizeof(folder));
 	if ((slash = strrchr(folder, '/')) != NULL)
 		slash[slash == folder] = '\0';

@@ -204,7 +204,7 @@ ATTEMPTS = {
     "signal a stranger": (signal_stranger, {"parent": "EPERM"}),
     "memory without end": (grow_memory, {
         "router": "ENOMEM", "keyd": "ENOMEM", "mesh": "ENOMEM",
-        "control": "ENOMEM", "parent": "may"}),
+        "control": "ENOMEM", "parent": "ENOMEM"}),
     "descriptors without end": (grow_descriptors, {
         "keyd": "EMFILE", "mesh": "EMFILE", "parent": "EMFILE"}),
     "map writable code": (map_code, {"parent": "EPERM"}),
