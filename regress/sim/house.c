@@ -12,8 +12,6 @@
 #include <sodium.h>
 
 #include "common/ipc/codes.h"
-#include "common/sign/attestation.h"
-#include "regress/fuzz/fuzz_store.h"
 #include "regress/sim/house.h"
 
 #define TRY_AGAIN (3 * SECOND)
@@ -36,83 +34,7 @@ struct frame {
 	uint8_t tail[];
 };
 
-/* --- apps and their talks ------------------------------------------------ */
-
-void
-sim_talks_make(struct sim *sim, uint32_t count)
-{
-	struct sim_end *end;
-	uint32_t i, k;
-
-	sim->talks = calloc(count, sizeof(*sim->talks));
-	if (sim->talks == NULL)
-		err(1, "calloc");
-	sim->talk_count = count;
-	for (i = 0; i < count; i++) {
-		(void)snprintf(sim->talks[i].chat_id,
-		    sizeof(sim->talks[i].chat_id), "talk-%u", i);
-		for (k = 0; k < 2; k++) {
-			end = &sim->talks[i].ends[k];
-			(void)crypto_sign_keypair(end->key, end->secret);
-			end->app = 2 * i + k;
-			end->node = UINT32_MAX;
-		}
-	}
-}
-
-void
-sim_talks_free(struct sim *sim)
-{
-	if (sim->talks == NULL)
-		return;
-	fuzz_store_reset();
-	free(sim->talks);
-	sim->talks = NULL;
-}
-
-void
-sim_end_move(struct sim *sim, struct sim_end *end, uint32_t node)
-{
-	if (end->node != UINT32_MAX && sim->nodes[end->node].up)
-		sim_app_disconnect(&sim->nodes[end->node], end->app);
-	end->node = node;
-	if (node == UINT32_MAX)
-		return;
-	end->issued = sim_wall(&sim->nodes[node]);
-	sim_app_connect(&sim->nodes[node], end->app);
-}
-
-static void
-end_attest(
-    const struct sim *sim, const struct sim_end *end, struct attestation *out)
-{
-	const struct sim_house *house = sim->nodes[end->node].house;
-	uint8_t bytes[ATTESTATION_SIGNED_MAX];
-	size_t length;
-
-	memset(out, 0, sizeof(*out));
-	out->kind = ATTESTATION_V2;
-	memcpy(out->app_key, end->key, KEY_SIZE);
-	memcpy(out->node_key, house->key, KEY_SIZE);
-	memcpy(out->node_id, house->node_id, NODE_ID_SIZE);
-	out->issued_at = end->issued;
-	out->expires_at = end->issued + ATTESTATION_MAX_AGE;
-	length = attestation_signed_bytes(out, bytes);
-	(void)crypto_sign_detached(
-	    out->signature, NULL, bytes, length, end->secret);
-}
-
-/* The payload of a message: who says it, and which it is. */
-static size_t
-end_payload(const struct sim_end *end, uint64_t sequence, uint8_t out[128])
-{
-	size_t length = 48 + sequence * 7 % 64;
-
-	memset(out, (int)(sequence & 0xff), 128);
-	memcpy(out, end->key, KEY_SIZE);
-	memcpy(out + KEY_SIZE, &sequence, sizeof(sequence));
-	return (length);
-}
+/* --- sides --------------------------------------------------------------- */
 
 /* The end that a side of a node is of; the other one of the talk. */
 static struct sim_end *
@@ -398,8 +320,8 @@ side_start(struct sim_node *node, struct sim_side *side, uint32_t peer)
 		return; /* its attestation went with it */
 	(void)strlcpy(
 	    start.chat_id, side_chat(node, side), sizeof(start.chat_id));
-	end_attest(node->sim, end, &start.local);
-	end_attest(node->sim, other, &start.peer);
+	sim_end_attest(node->sim, end, &start.local);
+	sim_end_attest(node->sim, other, &start.peer);
 	start.flags = side->core.version != 0 ? CHAT_RESUME : 0;
 	start.delivered = side->core.written;
 	start.acked = side->core.acked;
@@ -441,7 +363,7 @@ side_say(struct sim_node *node, struct sim_side *side)
 	size_t length;
 
 	while ((sequence = side->core.accepted + 1) <= end->wanted) {
-		length = end_payload(end, sequence, payload);
+		length = sim_end_payload(end, sequence, payload);
 		if (core_accept(&side->core, sequence, payload, length, NULL, 0,
 			&about) != CHAT_ACCEPTED)
 			break;
@@ -458,7 +380,7 @@ side_hear(struct sim_node *node, struct sim_side *side, uint64_t sequence,
 
 	if (sequence != end->heard + 1 ||
 	    length !=
-		end_payload(side_end(node, side, 1), sequence, expected) ||
+		sim_end_payload(side_end(node, side, 1), sequence, expected) ||
 	    memcmp(payload, expected, length) != 0)
 		end->wrong++;
 	end->heard = sequence;
@@ -645,7 +567,7 @@ sim_house_frame(
 		if (other->node != peer)
 			break; /* no attestation says that it is there */
 		memcpy(frame.payload.setup.node, node_key, KEY_SIZE);
-		end_attest(node->sim, other, &frame.payload.setup.peer);
+		sim_end_attest(node->sim, other, &frame.payload.setup.peer);
 		chats_setup_in(
 		    house->chats, &frame.payload.setup, bytes, frame.length);
 		break;

@@ -71,9 +71,19 @@ void sim_stream_send(
 void sim_stream_receive(
     struct sim_node *node, const struct sim_message *message);
 
-/* house.c */
+/* talk.c */
 void sim_talks_make(struct sim *sim, uint32_t count);
 void sim_talks_free(struct sim *sim);
+/* The app of an end connects to a node, or (UINT32_MAX) leaves. */
+void sim_end_move(struct sim *sim, struct sim_end *end, uint32_t node);
+/* That it is at its node, signed by it. */
+void sim_end_attest(
+    const struct sim *sim, const struct sim_end *end, struct attestation *out);
+/* Its message of that sequence; the length. */
+size_t sim_end_payload(
+    const struct sim_end *end, uint64_t sequence, uint8_t out[128]);
+
+/* house.c */
 void sim_house_start(struct sim_node *node);
 void sim_house_stop(struct sim_node *node);
 void sim_house_tick(struct sim_node *node);
@@ -82,7 +92,5 @@ void sim_house_up(struct sim_node *node, uint32_t peer);
 void sim_house_down(struct sim_node *node, uint32_t peer);
 void sim_house_frame(
     struct sim_node *node, uint32_t peer, const uint8_t *bytes, size_t length);
-/* The app of an end connects to a node, or (UINT32_MAX) leaves. */
-void sim_end_move(struct sim *sim, struct sim_end *end, uint32_t node);
 
 #endif
