@@ -186,6 +186,7 @@ chat_send_start(
 	start.key_version = version;
 	start.rekey = rekey;
 	start.resume = resume;
+	follow_say(chat, &start);
 	if ((key = chat_key_of(chat, &start)) != NULL) {
 		start.local_ephemeral_public_key.data =
 		    (uint8_t *)(uintptr_t)key;
@@ -341,7 +342,7 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 
 	message.chat_id = chat->id;
 	message.peer_app_id = chat->peer;
-	message.sequence = sequence;
+	message.sequence = sequence - chat->send_base;
 	message.payload.data = kept->payload;
 	message.payload.len = kept->length;
 	if (chat->secure != NULL &&

@@ -91,7 +91,12 @@ struct hermes_chat {
 	int hold;              /* until retry or an ack */
 	int blocked;           /* EAGAIN was answered */
 	/* receiving */
-	uint64_t next_receive;           /* 0: not known yet */
+	uint64_t next_receive; /* 0: not known yet */
+	/* The nodes count from 1 again when both apps have lost theirs:
+	 * sequence of ours = sequence on the wire + base. */
+	uint64_t send_base;
+	uint64_t receive_base;
+	uint64_t peer_next; /* the peer's first, after a move; 0: not said */
 	struct hermes_progress progress; /* counters only */
 };
 
@@ -170,6 +175,17 @@ void follow_learn(
     struct hermes *hermes, Approuter__V1__NodeHint **nodes, size_t count);
 /* The node took us in: at another one than before, chats begin anew. */
 void follow_arrived(struct hermes *hermes);
+/* Say in a StartChat after a move which message will be the first. The
+ * entry is used as long as start is. */
+void follow_say(
+    const struct hermes_chat *chat, Approuter__V1__StartChat *start);
+/* What the peer said so. */
+void follow_hear(
+    struct hermes_chat *chat, const Approuter__V1__StartChat *frame);
+/* Both apps have moved and no node knew their chat: go on where the two
+ * apps stand. */
+void follow_rebase(
+    struct hermes_chat *chat, uint64_t *next_send, uint64_t *next_receive);
 /* No connection: the next attempt is for another node, if that failed once
  * already. */
 void follow_failed(struct hermes *hermes);

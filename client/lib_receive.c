@@ -93,6 +93,7 @@ chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 		chat->phase =
 		    hermes->options.accept_auto ? PHASE_IDLE : PHASE_OFFERED;
 	}
+	follow_hear(chat, frame);
 	peer_key = start_peer_key(chat, frame);
 	if (chat->secure != NULL)
 		secure_on_key(chat, peer_key, frame->hkdf_salt.data,
@@ -156,8 +157,10 @@ chat_on_start_ack(
 		receive_version(chat, frame->key_version);
 		return;
 	}
-	next_send = next_send == 0 ? 1 : next_send;
-	next_receive = next_receive == 0 ? 1 : next_receive;
+	next_send = (next_send == 0 ? 1 : next_send) + chat->send_base;
+	next_receive =
+	    (next_receive == 0 ? 1 : next_receive) + chat->receive_base;
+	follow_rebase(chat, &next_send, &next_receive);
 	chat->version = frame->key_version;
 	if (!chat->ever_ready) {
 		kept_restart(&chat->kept, next_send);
@@ -189,6 +192,7 @@ chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 	const uint8_t *payload = frame->payload.data;
 	size_t length = frame->payload.len;
 	struct hermes_chat *chat;
+	uint64_t sequence;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
 	if (chat == NULL) {
@@ -199,21 +203,21 @@ chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 		chat->phase = PHASE_IDLE;
 		chat_start(chat);
 	}
+	sequence = frame->sequence + chat->receive_base;
 	if (chat->next_receive == 0)
-		chat->next_receive = frame->sequence;
-	if (frame->sequence < chat->next_receive) {
+		chat->next_receive = sequence;
+	if (sequence < chat->next_receive) {
 		chat->progress.duplicates++;
 		return;
 	}
-	chat->progress.gaps += frame->sequence - chat->next_receive;
-	chat->next_receive = frame->sequence + 1;
+	chat->progress.gaps += sequence - chat->next_receive;
+	chat->next_receive = sequence + 1;
 	if (chat->secure != NULL &&
-	    (payload = secure_open(chat, frame->sequence, payload, &length)) ==
-		NULL)
+	    (payload = secure_open(chat, sequence, payload, &length)) == NULL)
 		return;
 	if (hermes->callbacks.message != NULL)
 		hermes->callbacks.message(
-		    chat, frame->sequence, payload, length, hermes->arg);
+		    chat, sequence, payload, length, hermes->arg);
 }
 
 /* One acknowledgement covers all before it: delivery is in order. */
@@ -222,14 +226,17 @@ chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
 {
 	struct hermes_chat *chat;
 	struct kept *kept;
-	uint64_t sequence;
+	uint64_t sequence, through;
 	int64_t now, rtt;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
-	if (chat == NULL || frame->sequence > chat->written)
+	if (chat == NULL)
+		return;
+	through = frame->sequence + chat->send_base;
+	if (through > chat->written)
 		return;
 	now = clock_monotonic();
-	while (chat->kept.count > 0 && chat->kept.first <= frame->sequence) {
+	while (chat->kept.count > 0 && chat->kept.first <= through) {
 		sequence = chat->kept.first;
 		kept = kept_get(&chat->kept, sequence);
 		rtt = kept->sent_at == 0 ? 0 : now - kept->sent_at;
@@ -239,7 +246,7 @@ chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
 			hermes->callbacks.acked(
 			    chat, sequence, rtt, hermes->arg);
 	}
-	if (chat->rewound != 0 && frame->sequence >= chat->rewound)
+	if (chat->rewound != 0 && through >= chat->rewound)
 		chat->rewound = 0;
 	chat_pump(chat);
 	receive_writable(chat);
@@ -353,7 +360,9 @@ error_of_message(struct hermes_chat *chat, enum hermes_code code,
     const Approuter__V1__Error *frame)
 {
 	struct hermes *hermes = chat->hermes;
-	uint64_t expected = frame->expected_sequence;
+	uint64_t expected = frame->expected_sequence == 0
+				? 0
+				: frame->expected_sequence + chat->send_base;
 
 	switch (code) {
 	case CODE_OUT_OF_SEQUENCE:

@@ -101,16 +101,16 @@ def test_newest_signature_wins_whatever_order_it_comes_in(mesh):
 class Follower:
     """anna sends to bert, who echoes; both go after their nodes."""
 
-    def __init__(self, mesh, name, count, places=(0, 1)):
+    def __init__(self, mesh, name, count, places=(0, 1), extra=()):
         self.count = count
         anna, bert = f"{name}-anna", f"{name}-bert"
         self.bert = Cli("recv", mesh[places[1]].app, bert, "--chat", name,
                         "--check", "--echo", "--stay", "--count", count,
-                        "--follow", "--timeout", LONG, Cli.id(anna))
+                        "--follow", "--timeout", LONG, *extra, Cli.id(anna))
         self.anna = Cli("send", mesh[places[0]].app, anna, "--chat", name,
                         "--check", "--answers", count, "--count", count,
                         "--interval", "0.01", "--follow", "--delete",
-                        "--timeout", LONG, Cli.id(bert))
+                        "--timeout", LONG, *extra, Cli.id(bert))
 
     def __enter__(self):
         return self
@@ -136,12 +136,14 @@ def goes_on(cli, times=30):
     return time.monotonic() - began
 
 
+@pytest.mark.parametrize("extra", [(), ("--end-to-end",)],
+                         ids=["plain", "end-to-end"])
 @pytest.mark.parametrize("how", ["drain", "kill"])
-def test_follow_another_node(mesh, how):
+def test_follow_another_node(mesh, how, extra):
     """The node of one app stops, or dies; the app goes to another by itself
     and the chat goes on, though the node never comes back meanwhile."""
-    name = f"follow-{how}"
-    with Follower(mesh, name, 600) as pair:
+    name = f"follow-{how}{len(extra)}"
+    with Follower(mesh, name, 300, extra=extra) as pair:
         pair.anna.wait("RECEIVED", 50, timeout=LONG)
         if how == "drain":
             drain(mesh[0])
@@ -184,6 +186,33 @@ def test_follow_from_node_to_node(mesh):
         assert anna.sequences("RECEIVED") == list(range(
             1, anna.count("RECEIVED") + 1))
         assert anna.count("ACKED") <= len(came) <= len(sent)
+    for node in mesh.nodes:
+        wait_alive(node, 3)
+
+
+@pytest.mark.parametrize("how, places, extra", [
+    ("drain", (0, 0), ()), ("kill", (1, 1), ("--end-to-end",)),
+    ("kill", (0, 1), ())],
+    ids=["both-at-a-node-that-stops", "both-at-a-node-that-dies",
+         "each-at-one-that-dies"])
+def test_follow_when_no_node_is_left_that_knew_the_chat(
+        mesh, how, places, extra):
+    """Only the two apps know how far they were; they go on there."""
+    name = f"lost-{how}-{places}"
+    with Follower(mesh, name, 300, places, extra) as pair:
+        pair.anna.wait("RECEIVED", 50, timeout=LONG)
+        for i in set(places):
+            if how == "drain":
+                drain(mesh[i])
+                assert mesh[i].process.wait(60) == 0
+            else:
+                mesh[i].sigkill()
+        for cli in (pair.anna, pair.bert):
+            cli.wait("CONNECTED", 2, timeout=LONG)
+        goes_on(pair.anna)
+        pair.finish()
+    for i in set(places):
+        mesh[i].start()
     for node in mesh.nodes:
         wait_alive(node, 3)
 
