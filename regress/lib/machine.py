@@ -23,10 +23,9 @@ ENVIRONMENT = ("env", "-i", "-C", "/root", "HOME=/root", "TERM=dumb", "LC_ALL=C"
 
 
 def packages():
-    """The Debian packages of this tree, built by dpkg-buildpackage: {name:
-    path}."""
-    subprocess.run(["sh", str(TOP / "etc/package.sh"), str(PACKAGES)],
-                   check=True, stdout=subprocess.DEVNULL)
+    """What `make package` makes of this tree: {name: path}."""
+    subprocess.run(["make", "-s", "-C", str(TOP), "package",
+                    f"BUILD={BUILD}"], check=True, stdout=subprocess.DEVNULL)
     return {path.name.split("_")[0]: path for path in PACKAGES.glob("*.deb")}
 
 

@@ -136,6 +136,20 @@ def test_packages_hold_what_they_should(debs):
     assert not lists["hermes"] & lists["hermes-dev"]
 
 
+def test_developers_get_all_that_an_app_is_linked_with(debs, tmp_path):
+    """What libhermes.pc names is in packages that hermes-dev depends on."""
+    subprocess.run(["dpkg", "-x", str(debs["hermes-dev"]), str(tmp_path)],
+                   check=True)
+    pc = next(tmp_path.rglob("libhermes.pc")).read_text()
+    found = set()
+    for name in re.search(r"^Requires: (.*)$", pc, re.M).group(1).split():
+        folder = machine.sh("pkg-config", "--variable=pcfiledir",
+                            name).strip()
+        found.add(machine.sh("dpkg", "-S", f"{folder}/{name}.pc").split(
+            ":")[0])
+    assert found <= machine.needs(debs["hermes-dev"])
+
+
 # --- a newcomer ------------------------------------------------------------
 
 def test_newcomer(pair):
