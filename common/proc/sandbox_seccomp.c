@@ -355,8 +355,7 @@ add_refusals(scmp_filter_ctx context)
 {
 	static const struct row refused[] = {
 		/* A log that was restarted. */
-		IF2(socket, 0, EQ(0, AF_UNIX),
-		    BITS(1, SOCKET_TYPE, SOCK_DGRAM)),
+		IF(socket, 0, EQ(0, AF_UNIX)),
 		/* The scope of an IPv6 address, as a node may give one. */
 		IF(ioctl, 0, EQ(1, SIOCGIFINDEX)),
 		IF(ioctl, 0, EQ(1, SIOCGIFNAME)),

@@ -3,6 +3,7 @@ inside each living process of a real node, and what becomes of them. The table
 of process, attempt and outcome that they make is the one in hermesd(8). With
 `pytest -s` it is printed. Root only: nobody else may enter a process."""
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -435,6 +436,35 @@ def test_files_do_not_grow():
             bounded = re.search(r"^Max file size\s+0\s+0 ", limits, re.M)
             assert bool(bounded) == (process in ("router", "mesh", "control"))
         assert node.stop() == 0
+
+
+def test_in_the_background():
+    """syslog(3) may look for its socket again at any line, of any kind: that
+    is refused, and is nobody's death."""
+    node = Node("escape")
+    pids = {}
+    try:
+        subprocess.run([HERMESD, "-f", str(node.config)], check=True,
+                       timeout=60)
+        until("ready", lambda: node.http("/readyz")[0] == 200)
+        pids = node.pids()
+        for process in ("router", "mesh", "control", "keyd"):
+            with Held(pids[process]) as held:
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    assert held.call("socket", socket.AF_UNIX, kind,
+                                     0) == -errno.EACCES
+        # Each has something to say.
+        node.ctl("reload")
+        assert node.ctl("show")["summary"]["node_id"] == "escape"
+        assert node.pids() == pids
+        node.ctl("stop")
+        until("ended", lambda: not any(os.path.exists(f"/proc/{pid}")
+                                       for pid in pids.values()))
+    finally:
+        for pid in pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        node.destroy()
 
 
 def test_logging_is_for_the_foreground():
