@@ -287,6 +287,11 @@ on_configured(const struct config *config, int reload)
 	enum store_error error;
 
 	if (reload) {
+		/* The operator took its certificate back. */
+		if (!config->own_certificate && keyd.own_key != NULL) {
+			secret_free(keyd.own_key, P256_SIZE);
+			keyd.own_key = NULL;
+		}
 		/* Names of the listeners may have changed. */
 		if (keyd.chats != NULL && unlock_certificates() == 0) {
 			unlock_tell_all();

@@ -26,6 +26,15 @@ directory_init(struct directory *directory, uint32_t max_apps,
 }
 
 void
+directory_set_limits(struct directory *directory, uint32_t max_apps,
+    uint32_t max_per_node, uint32_t max_nodes)
+{
+	directory->max_apps = max_apps;
+	directory->max_per_node = max_per_node;
+	directory->max_nodes = max_nodes;
+}
+
+void
 directory_free(struct directory *directory)
 {
 	struct directory_node *node;

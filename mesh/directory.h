@@ -92,6 +92,10 @@ void directory_init(struct directory *directory, uint32_t max_apps,
     void *arg);
 void directory_free(struct directory *directory);
 
+/* Other limits; what is there beyond them stays. */
+void directory_set_limits(struct directory *directory, uint32_t max_apps,
+    uint32_t max_per_node, uint32_t max_nodes);
+
 /* What would become of a sync? Ask before verifying signatures. */
 enum directory_verdict directory_wants(const struct directory *directory,
     const uint8_t node[KEY_SIZE], uint64_t sequence, int full);

@@ -159,6 +159,17 @@ server_make(void)
 }
 
 void
+listener_configured(void)
+{
+	struct rpc_limits limits;
+
+	if (listener.server == NULL)
+		return;
+	trunk_limits(&limits);
+	rpc_server_set_limits(listener.server, &limits);
+}
+
+void
 listener_start(void)
 {
 	if (listener.tls == NULL || !mesh.going || mesh.stopping ||

@@ -22,6 +22,9 @@ void listener_close(void);
 /* mesh.pem is new: TLS settings for connections from now on, both ways. */
 void listener_renew_tls(void);
 
+/* Other limits, after a reload. */
+void listener_configured(void);
+
 /* Serve what waits, when TLS settings are there and GO has come. */
 void listener_start(void);
 

@@ -230,6 +230,14 @@ members_start(struct swim_statement *own)
 	return (0);
 }
 
+void
+members_configured(void)
+{
+	if (members.swim != NULL)
+		swim_set_members(
+		    members.swim, proc_config()->limits.members);
+}
+
 int
 members_own(const struct Nodemesh__V1__NodeDescriptor *node)
 {

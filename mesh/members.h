@@ -17,6 +17,9 @@ struct peer;
 /* The own descriptor was signed: start, or let the others know. 0 or -1. */
 int members_own(const struct Nodemesh__V1__NodeDescriptor *node);
 
+/* Another limit of members, after a reload. */
+void members_configured(void);
+
 /* NULL while this node is outside a mesh. */
 struct swim *members_swim(void);
 

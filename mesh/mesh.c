@@ -287,6 +287,8 @@ on_configured(const struct config *config, int reload)
 	(void)config;
 	if (reload) {
 		peer_configured();
+		members_configured();
+		listener_configured();
 		join_configured();
 		describe_again();
 		return;

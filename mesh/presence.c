@@ -58,6 +58,9 @@ the_directory(void)
 		    limits->members + 1, on_changed, NULL);
 		presence.ready = 1;
 	}
+	/* A reload may have changed them. */
+	directory_set_limits(&presence.directory, limits->apps, limits->apps,
+	    limits->members + 1);
 	return (&presence.directory);
 }
 

@@ -109,6 +109,12 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 }
 
 void
+swim_set_members(struct swim *swim, uint32_t members)
+{
+	swim->config.members = members;
+}
+
+void
 swim_free(struct swim *swim)
 {
 	struct swim_member *member;

@@ -110,6 +110,9 @@ void swim_config_default(struct swim_config *config);
 struct swim *swim_new(const struct swim_config *config,
     struct swim_statement *own, uint64_t (*random)(void *), void *arg,
     int64_t now);
+
+/* Another limit of members, at least 1; those beyond it stay. */
+void swim_set_members(struct swim *swim, uint32_t members);
 void swim_free(struct swim *swim);
 
 /* The time at which swim_tick() has something to do. */
