@@ -302,6 +302,13 @@ store_broken(const struct store *store)
 }
 
 int
+store_full(const struct store *store)
+{
+	(void)store;
+	return (0);
+}
+
+int
 store_get(struct store *store, enum store_table table, const void *name,
     size_t name_length, void *data, size_t size, size_t *length)
 {
