@@ -338,7 +338,9 @@ on_condition(void)
 {
 	if (keyd.chats == NULL)
 		return (CONDITION_LOCKED);
-	return (keyd.failing_since != 0 ? CONDITION_STORE : CONDITION_SERVES);
+	return (keyd.failing_since != 0 || store_full(keyd.store)
+		    ? CONDITION_STORE
+		    : CONDITION_SERVES);
 }
 
 static void

@@ -107,7 +107,7 @@ say "Two nodes from nothing: alpha founds a mesh, beta joins with a ticket"
     -m "127.0.0.1:$5" -a "127.0.0.1:$6" >/dev/null
 start alpha
 start beta
-ctl alpha mesh create
+ctl alpha mesh create | head -n 1
 ticket=$(ctl alpha ticket --ttl 1h)
 echo "ticket: $(printf %.40s "$ticket")..."
 ctl beta join "$ticket"

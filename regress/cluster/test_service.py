@@ -9,6 +9,7 @@ import pytest
 
 from hermes_node import Node
 from notify import Manager
+from test_health import SmallDisk
 
 CHILDREN = ("router", "keyd", "mesh", "control")
 WATCHDOG = 0.4  # seconds; asked four times as often
@@ -122,3 +123,26 @@ def test_locked_is_told():
             manager.until(STATUS="house serves")
         finally:
             node.destroy()
+
+
+def test_a_store_that_cannot_be_written_is_told():
+    """The processes answer, so the node is fed; it says what is wrong, until
+    it is no more."""
+    with Manager(WATCHDOG) as manager:
+        node = Node("house", environment=manager.environment)
+        disk = SmallDisk(node)
+        try:
+            node.start()
+            disk.fill(100)
+            assert node.ctl_run("mesh", "create").returncode == 1
+            manager.until(STATUS="house serves, but its store cannot be "
+                          "written")
+            manager.until(WATCHDOG="1")
+            disk.free()
+            heard = {}
+            while heard.get("STATUS") != "house serves":
+                heard = manager.hear()
+                assert heard is not None
+        finally:
+            node.destroy()
+            disk.unmount()

@@ -125,6 +125,8 @@ def test_packages_hold_what_they_should(debs):
     nothing in both; and what the programs are linked with is depended on, no
     more, so that the machines below have what is declared."""
     assert machine.needs(debs["hermes"]) == machine.linked()
+    assert machine.sh("dpkg-deb", "-f", debs["hermes"], "Version") == \
+        machine.sh(machine.BUILD / "hermesd", "-V").split()[1] + "\n"
     assert set(debs) == {"hermes", "hermes-dev", "hermes-dbgsym"}
     lists = {name: set(re.findall(r" \./(\S*[^/\s])$", machine.sh(
         "dpkg", "-c", debs[name]), re.M)) for name in ("hermes",
