@@ -20,11 +20,12 @@ DENIED, UNREACHABLE = 5, 3
 # What the socket takes, each as a request.
 LOOKING = ["show", "status", "metrics", "monitor"]
 # What hermesctl sends for them, and what it prints of looking only.
-LOOK = ["show", "show apps", "show certificate", "show chats",
+LOOK = ["show", "show apps", "show certificate", "show chats", "show config",
         "show metrics", "show nodes", "show ratchets", "show sessions",
         "show tickets", "show tielines", "status", "ticket list",
         "top -j --count 1", "show nodes -j"]
-CHANGE = ["reload", "stop", "drain", "mesh create", "mesh revoke one",
+CHANGE = ["reload", "stop", "drain", "log verbose", "log brief",
+          "mesh create", "mesh revoke one",
           "ticket", "ticket revoke 112233445566", "rekey all", "rekey x",
           "rekey tls", "erase --now"]
 

@@ -319,6 +319,7 @@ def test_keys_of_the_other_commands(mesh, tmp_path):
         "ticket": alpha.ctl("ticket"),
         "certificate": alpha.ctl("show", "certificate"),
         "metrics": alpha.ctl("show", "metrics"),
+        "config": alpha.ctl("show", "config"),
         "rekey": alpha.ctl("rekey", "all", "--wait"),
         "tls": alpha.ctl("rekey", "tls"),
         "erase": alpha.ctl("erase", "--now"),
