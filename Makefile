@@ -49,8 +49,8 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check sim sim-table bench asan fuzz lint docker-check' \
-	    'package install uninstall deps clean'
+	@echo 'all demo check sim sim-table bench asan escape fuzz lint' \
+	    'docker-check package install uninstall deps clean'
 
 .SECONDARY:
 
@@ -201,6 +201,11 @@ asan-run: all unit-bin $(CLUSTER_BIN)
 package: deps
 	sh etc/package.sh $(BUILD)-package
 
+# What comes of breaking out of each process, as a table (root).
+escape: deps all
+	BUILD=$(BUILD) $(PYTHON) -m pytest -q -s -p no:cacheprovider \
+	    regress/cluster/test_escape.py
+
 # Needs root; starts a Docker engine when none runs.
 docker-check: deps
 	@dpkg-query -W docker.io docker-compose debootstrap >/dev/null 2>&1 || \
@@ -245,7 +250,7 @@ deps:
 clean:
 	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz
 
-.PHONY: all help deps check sim sim-table demo bench asan asan-run lint install uninstall \
+.PHONY: all help deps check sim sim-table demo bench asan asan-run escape lint install uninstall \
     clean unit-bin docker-check package
 
 include regress/keyscan/keyscan.mk
