@@ -18,6 +18,8 @@ files() {
 644 docs/runbook.md $DOCDIR/runbook.md
 644 docs/tutorial.md $DOCDIR/tutorial.md
 644 etc/hermesd.conf.sample $DOCDIR/examples/hermesd.conf
+644 etc/prometheus/hermes.rules.yml $DOCDIR/examples/hermes.rules.yml
+644 etc/grafana/hermes.json $DOCDIR/examples/grafana.json
 644 etc/completion/hermesctl.bash $BASHCOMPDIR/hermesctl
 644 etc/completion/_hermesctl $ZSHCOMPDIR/_hermesctl
 EOF

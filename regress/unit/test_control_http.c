@@ -279,6 +279,82 @@ START_TEST(test_metrics)
 }
 END_TEST
 
+/* The names of all series of /metrics, one a line. */
+static void
+series_names(struct buffer *out)
+{
+	char *text = ask_http("GET /metrics HTTP/1.1\r\n\r\n"), *line, *next;
+
+	for (line = strstr(text, "\r\n\r\n") + 4; *line != '\0'; line = next) {
+		next = strchr(line, '\n') + 1;
+		if (*line != '#')
+			while (next[-1] != ' ')
+				next--;
+		ck_assert_int_eq(
+		    buffer_append(out, line, (size_t)(next - line)), 0);
+		next = strchr(line, '\n') + 1;
+	}
+	ck_assert_int_eq(buffer_append(out, "", 1), 0);
+	free(text);
+}
+
+/* One of 10,000 apps and of 10,000 chats, with a name of its own, happens. */
+static void
+happen(size_t i)
+{
+	struct ipc_event event = { .kind = EVENT_CHAT_READY };
+	struct ipc_row_chat chat;
+	struct ipc_row_app app;
+	struct ipc_row_session session;
+
+	snprintf(event.chat_id, sizeof(event.chat_id), "evil\"} %zu", i);
+	memcpy(event.local_app, &i, sizeof(i));
+	memset(&chat, 0, sizeof(chat));
+	memset(&app, 0, sizeof(app));
+	memset(&session, 0, sizeof(session));
+	memcpy(chat.chat_id, event.chat_id, sizeof(chat.chat_id));
+	memcpy(app.app, &i, sizeof(i));
+	memcpy(session.app, &i, sizeof(i));
+	snprintf(app.node_id, sizeof(app.node_id), "evil%zu", i);
+	ipc_send(fixture.fakes[PROCESS_ROUTER].end, IPC_EVENT, &event, NULL, 0);
+	ipc_send(
+	    fixture.fakes[PROCESS_ROUTER].end, IPC_ROW_CHAT, &chat, NULL, 0);
+	ipc_send(fixture.fakes[PROCESS_ROUTER].end, IPC_ROW_SESSION, &session,
+	    NULL, 0);
+	ipc_send(fixture.fakes[PROCESS_MESH].end, IPC_ROW_APP, &app, NULL, 0);
+}
+
+/* L26: the number of series does not depend on what there is. */
+START_TEST(test_L26_ten_thousand_apps_and_chats)
+{
+	struct buffer before, after;
+	size_t i, k;
+
+	buffer_init(&before);
+	buffer_init(&after);
+	series_names(&before);
+	ck_assert_ptr_nonnull(
+	    strstr((char *)buffer_bytes(&before), "\nhermes_sessions_active "));
+	for (i = 0; i < METRIC_COUNT; i++) {
+		fixture.values[i].value = 10000 + i;
+		for (k = 0; k < METRIC_BUCKETS; k++)
+			fixture.values[i].buckets[k] = 10000;
+	}
+	for (i = 0; i < 10000; i++) {
+		happen(i);
+		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	}
+	ck_assert_int_eq(
+	    shown("hermes_chats_active"), 10000 + METRIC_CHATS_ACTIVE);
+	series_names(&after);
+	ck_assert_str_eq(
+	    (char *)buffer_bytes(&before), (char *)buffer_bytes(&after));
+	ck_assert_ptr_null(strstr((char *)buffer_bytes(&after), "evil"));
+	buffer_free(&before);
+	buffer_free(&after);
+}
+END_TEST
+
 START_TEST(test_ratchets)
 {
 	static const char *const keys[] = { "chat_id", "key_version",
@@ -481,6 +557,7 @@ main(void)
 	tcase_add_test(tests, test_vitals);
 	tcase_add_test(tests, test_page);
 	tcase_add_test(tests, test_metrics);
+	tcase_add_test(tests, test_L26_ten_thousand_apps_and_chats);
 	tcase_add_test(tests, test_ratchets);
 	tcase_add_test(tests, test_L21_apps_only_when_allowed);
 	tcase_add_test(tests, test_hostile_rows);

@@ -691,6 +691,10 @@ START_TEST(divergence_is_recovered_by_a_rekey)
 	pair_run(&pair);
 	/* Both messages came through, after a rekey, told to both. */
 	ck_assert_uint_eq(b->delivered, 3);
+	ck_assert_uint_ge(metrics[METRIC_RATCHET_FAILURES_AEAD].value, 1);
+	ck_assert_uint_eq(metrics[METRIC_RATCHET_RECOVERIES_ATTEMPT].value, 1);
+	ck_assert_uint_ge(
+	    metrics[METRIC_RATCHET_RECOVERIES_RECOVERED].value, 1);
 	ck_assert_uint_eq(b->last_ready.cause, CAUSE_RECOVERY);
 	ck_assert_uint_eq(a->last_ready.resumed, 1);
 	assert_works(2);
@@ -709,6 +713,11 @@ START_TEST(divergence_without_end_fails_closed)
 	}
 	ck_assert_uint_eq(b->last_end.status, STATUS_RATCHET_DESYNC);
 	ck_assert_uint_eq(a->last_end.status, STATUS_RATCHET_DESYNC);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_RECOVERIES_THROTTLED].value, 1);
+	ck_assert_uint_eq(metrics[METRIC_RATCHET_RECOVERIES_FAILED].value, 1);
+	ck_assert_uint_eq(
+	    metrics[METRIC_CHAT_ERASURES_RATCHET_DESYNC].value, 2);
 	ck_assert_ptr_null(pair_chat(&pair, 0));
 	ck_assert_ptr_null(pair_chat(&pair, 1));
 }
@@ -727,12 +736,15 @@ START_TEST(l05_a_ciphertext_opens_once_and_only_where_it_belongs)
 	frame.sealed.key.side ^= 1;
 	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
 	ck_assert_uint_eq(b->doubles, 0);
+	ck_assert_uint_eq(metrics[METRIC_RATCHET_FAILURES_REPLAY].value, 1);
 	ck_assert_uint_eq(pair_chat(&pair, 1)->pending.version, 0);
 	/* Unknown chats are no reason to panic. */
 	frame.sealed.key.handle[3] ^= 1;
 	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
 	frame.sealed.key.side = 9;
 	chats_open(b->chats, &frame.sealed, frame.tail, 3);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_FAILURES_UNKNOWN_CHAT].value, 2);
 	assert_works(1);
 }
 END_TEST
@@ -1013,6 +1025,9 @@ START_TEST(stale_and_repeated_offers_change_nothing)
 	pair_commit(&pair, 1);
 	pair_run(&pair);
 	ck_assert_uint_eq(a->last_refused.code, CODE_REPLAYED_KEY);
+	ck_assert_uint_ge(metrics[METRIC_REKEYS_STALE_APP].value +
+			      metrics[METRIC_REKEYS_REPLAYED_APP].value,
+	    1);
 	pair_take_setup(&pair, 1, &second, NULL, 0);
 	pair_commit(&pair, 1);
 	pair_run(&pair);
