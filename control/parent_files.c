@@ -73,18 +73,22 @@ parent_keystore(struct parent *parent, struct parent_error *error)
 		return (0);
 	if (parent_make_above(path) == -1 ||
 	    (mkdir(path, 0700) == -1 && errno != EEXIST))
-		return (parent_file_error(error, place, "keystore path %s: %s",
+		return (parent_file_error(error, place,
+		    "keystore path %s: %s; name a folder that can be made",
 		    path, strerror(errno)));
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1)
-		return (parent_file_error(error, place, "keystore path %s: %s",
+		return (parent_file_error(error, place,
+		    "keystore path %s: %s; name a folder that can be made",
 		    path, strerror(errno)));
 	if (fstat(fd, &st) == -1 || (st.st_uid != owner && st.st_uid != 0)) {
 		(void)close(fd);
 		return (parent_file_error(error, place,
 		    "keystore path %s "
-		    "belongs to another user (uid %u)",
-		    path, (unsigned int)st.st_uid));
+		    "belongs to another user (uid %u); chown it to %s, or "
+		    "name another",
+		    path, (unsigned int)st.st_uid,
+		    parent->root ? keyd->user : "yourself"));
 	}
 	if (fchmod(fd, 0700) == -1 ||
 	    (parent->root && fchown(fd, keyd->uid, keyd->gid) == -1)) {
@@ -108,18 +112,22 @@ parent_open_secret(const char *path, const char *what,
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1 || fstat(fd, &st) == -1) {
 		(void)parent_file_error(error, place, "%s %s: %s", what, path,
-		    errno == ELOOP ? "is a symbolic link" : strerror(errno));
+		    errno == ELOOP ? "is a symbolic link; name the file itself"
+		    : errno == ENOENT
+			? "is not there; make it, with mode 600, or take the "
+			  "line away"
+			: strerror(errno));
 		goto fail;
 	}
 	if (!S_ISREG(st.st_mode)) {
 		(void)parent_file_error(
-		    error, place, "%s %s: not a file", what, path);
+		    error, place, "%s %s: not a file; name one", what, path);
 		goto fail;
 	}
 	if (st.st_uid != 0 && st.st_uid != geteuid()) {
 		(void)parent_file_error(error, place,
 		    "%s %s: must belong to "
-		    "root or to the user that starts hermesd",
+		    "root or to the user that starts hermesd; chown it",
 		    what, path);
 		goto fail;
 	}

@@ -153,6 +153,28 @@ parent_listen_owned(const struct parent *parent, int fd)
 	return (0);
 }
 
+/* What to do about an error of bind(2). */
+static const char *
+parent_listen_hint(int error)
+{
+	switch (error) {
+	case EADDRINUSE:
+		return ("; stop what listens there, or take another");
+	case EADDRNOTAVAIL:
+		return ("; no interface of this machine has it");
+	case EACCES:
+	case EPERM:
+		return ("; start hermesd as root, or take a port above 1023 "
+			"or a folder of yours");
+	case ENOENT:
+	case ENOTDIR:
+	case EROFS:
+		return ("; make the folder, or name another");
+	default:
+		return ("");
+	}
+}
+
 int
 parent_listen(struct parent *parent, const struct config_file *next,
     struct parent_error *error, int fds[LISTEN_KINDS][CONFIG_LISTENERS])
@@ -161,7 +183,7 @@ parent_listen(struct parent *parent, const struct config_file *next,
 	char where[CONFIG_PATH_SIZE + 16];
 	char address[256], line[1024];
 	size_t kind, i;
-	int failed = 0, *fd;
+	int failed = 0, saved, *fd;
 
 	for (kind = 0; kind < LISTEN_KINDS; kind++)
 		for (i = 0; i < CONFIG_LISTENERS; i++) {
@@ -177,13 +199,14 @@ parent_listen(struct parent *parent, const struct config_file *next,
 			if (*fd != -1)
 				continue;
 			failed = 1;
+			saved = errno;
 			(void)snprintf(line, sizeof(line),
-			    "%s: listen %s on %s: %s",
+			    "%s: listen %s on %s: %s%s",
 			    config_place_text(where, &next->listen[kind][i]),
 			    kinds[kind],
 			    parent_address_text(
 				listener, address, sizeof(address)),
-			    strerror(errno));
+			    strerror(saved), parent_listen_hint(saved));
 			parent_report(error, line);
 		}
 	if (!failed)

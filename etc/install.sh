@@ -23,6 +23,9 @@ files() {
 644 etc/completion/hermesctl.bash $BASHCOMPDIR/hermesctl
 644 etc/completion/_hermesctl $ZSHCOMPDIR/_hermesctl
 EOF
+	for file in etc/examples/*.conf; do
+		echo "644 $file $DOCDIR/examples/${file##*/}"
+	done
 	for file in proto/*.proto; do
 		echo "644 $file $DATADIR/hermes/$file"
 	done
