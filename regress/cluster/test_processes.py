@@ -314,7 +314,7 @@ def test_open_passphrase_file(cold):
     path.symlink_to(target)
     assert "is a symbolic link" in refused(cold)
     path.unlink()
-    assert "No such file" in refused(cold)
+    assert "is not there; make it" in refused(cold)
 
 
 def test_credential_of_the_service_manager(cold):
