@@ -7,34 +7,34 @@
 
 static const struct {
 	enum readiness bit;
-	const char *text;
-	const char *word; /* the label of METRIC */
 	enum metric metric;
+	const char *text;
+	const char *word; /* the label of metric */
 } reasons_known[] = {
-	{ NOT_READY_PARENT, "parent not answering", "parent_silent",
-	    METRIC_NOT_READY_PARENT },
-	{ NOT_READY_ROUTER, "router not answering", "router_silent",
-	    METRIC_NOT_READY_ROUTER },
-	{ NOT_READY_KEYD, "keyd not answering", "keyd_silent",
-	    METRIC_NOT_READY_KEYD },
-	{ NOT_READY_MESH, "mesh not answering", "mesh_silent",
-	    METRIC_NOT_READY_MESH },
-	{ NOT_READY_LOCKED, "keyd locked", "keyd_locked",
-	    METRIC_NOT_READY_LOCKED },
-	{ NOT_READY_STORE, "store not writable", "store_not_writable",
-	    METRIC_NOT_READY_STORE },
-	{ NOT_READY_DISK, "disk nearly full", "disk_nearly_full",
-	    METRIC_NOT_READY_DISK },
-	{ NOT_READY_CLOCK, "clock jumped", "clock_jumped",
-	    METRIC_NOT_READY_CLOCK },
-	{ NOT_READY_DRAINING, "draining", "draining",
-	    METRIC_NOT_READY_DRAINING },
-	{ NOT_READY_REVOKED, "membership revoked", "membership_revoked",
-	    METRIC_NOT_READY_REVOKED },
-	{ NOT_READY_EXPIRED, "membership expired", "membership_expired",
-	    METRIC_NOT_READY_EXPIRED },
-	{ NOT_READY_ALONE, "no mesh member reachable", "no_mesh_member",
-	    METRIC_NOT_READY_ALONE },
+	{ NOT_READY_PARENT, METRIC_NOT_READY_PARENT, "parent not answering",
+	    "parent_silent" },
+	{ NOT_READY_ROUTER, METRIC_NOT_READY_ROUTER, "router not answering",
+	    "router_silent" },
+	{ NOT_READY_KEYD, METRIC_NOT_READY_KEYD, "keyd not answering",
+	    "keyd_silent" },
+	{ NOT_READY_MESH, METRIC_NOT_READY_MESH, "mesh not answering",
+	    "mesh_silent" },
+	{ NOT_READY_LOCKED, METRIC_NOT_READY_LOCKED, "keyd locked",
+	    "keyd_locked" },
+	{ NOT_READY_STORE, METRIC_NOT_READY_STORE, "store not writable",
+	    "store_not_writable" },
+	{ NOT_READY_DISK, METRIC_NOT_READY_DISK, "disk nearly full",
+	    "disk_nearly_full" },
+	{ NOT_READY_CLOCK, METRIC_NOT_READY_CLOCK, "clock jumped",
+	    "clock_jumped" },
+	{ NOT_READY_DRAINING, METRIC_NOT_READY_DRAINING, "draining",
+	    "draining" },
+	{ NOT_READY_REVOKED, METRIC_NOT_READY_REVOKED, "membership revoked",
+	    "membership_revoked" },
+	{ NOT_READY_EXPIRED, METRIC_NOT_READY_EXPIRED, "membership expired",
+	    "membership_expired" },
+	{ NOT_READY_ALONE, METRIC_NOT_READY_ALONE, "no mesh member reachable",
+	    "no_mesh_member" },
 };
 #define REASONS (sizeof(reasons_known) / sizeof(reasons_known[0]))
 

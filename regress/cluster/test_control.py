@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+import select
 import socket
 import subprocess
 import urllib.request
@@ -441,6 +442,31 @@ def test_http_only_reads(plain, method):
     assert head.startswith(b"HTTP/1.1 405 ")
     assert b"\r\nAllow: GET, HEAD" in head
     assert "error" in json.loads(body)
+
+
+def test_http_slow_clients_are_cut(plain):
+    """One that says nothing, one that says a byte at a time, one that says
+    more than a request may be: none stays, and the others are served."""
+    host, port = plain.admin.rsplit(":", 1)
+    mute, slow, long = (socket.create_connection((host, int(port)), 60)
+                        for _ in range(3))
+    with mute, slow, long:
+        long.sendall(b"GET /" + b"x" * 8187)
+        assert long.recv(64).startswith(b"HTTP/1.1 431 ")
+        request = iter(b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 1000)
+
+        def cut():
+            """A byte each time it is looked; True when it was no use."""
+            try:
+                slow.send(bytes([next(request)]))
+                return select.select([slow], [], [], 0.2)[0] and \
+                    slow.recv(64) == b""
+            except (BrokenPipeError, ConnectionResetError):
+                return True
+        assert plain.http("/healthz")[0] == 200
+        until("the slow one is cut", cut)
+        assert mute.recv(64) == b""
+    assert plain.http("/healthz")[0] == 200
 
 
 def test_http_refuses_what_it_should(plain):
