@@ -98,6 +98,8 @@ class Machine:
              '--quiet --boot --register=no --keep-unit --console=pipe '
              '--directory="$2/root" --machine="$3" --hostname="$3" '
              '--link-journal=no --resolv-conf=off --capability=CAP_IPC_LOCK '
+             '--system-call-filter="landlock_create_ruleset '
+             'landlock_add_rule landlock_restrict_self" '
              '--network-namespace-path="/run/netns/$4"',
              "machine", str(root), str(self.folder), name, self.netns,
              " ".join(map(str, self.cgroups))],

@@ -187,8 +187,9 @@ def test_newcomer(pair):
 
 def test_runs_as_the_unit_says(pair):
     """Five processes under five users; the parent may become others and no
-    more, the children nothing; keyd's memory is locked; all folders as
-    tmpfiles.d says; only the port for nodes is open to others."""
+    more, the children nothing; each is shut in by Landlock and seccomp;
+    keyd's memory is locked; all folders as tmpfiles.d says; only the port
+    for nodes is open to others."""
     for host in pair:
         serves(host)
         pids = {p["process"]: p["pid"] for p in ctl(host, "status")[
@@ -202,7 +203,11 @@ def test_runs_as_the_unit_says(pair):
                 0x1c0 if name == "parent" else 0), name
             assert status["NoNewPrivs"] == "1"
         assert len(users) == 5
-        assert "memory_not_locked" not in host.sh("journalctl -u hermesd")
+        log = host.sh("journalctl -u hermesd")
+        assert "memory_not_locked" not in log
+        shut_in = re.findall(r"(\w+): info: event=sandbox landlock=[1-9]\d* "
+                             r"seccomp=kill", log)
+        assert set(shut_in) == {"router", "keyd", "mesh", "control"}
         assert host.sh("stat -c %a:%U /var/lib/hermes/keyd "
                        f"{PASSPHRASE}").split() == [
             "700:_hermes_keyd", "600:root"]
