@@ -92,9 +92,14 @@ waiting_flush(struct peer *peer)
 
 /* --- ends of chats ------------------------------------------------------- */
 
+/* The oldest one. */
 static void
-told_forget(struct route *route, struct told *told)
+told_forget(struct route *route)
 {
+	struct told *told = TAILQ_FIRST(&route->told);
+
+	if (told == NULL)
+		return;
 	TAILQ_REMOVE(&route->told, told, entry);
 	route->told_count--;
 	free(told);
@@ -103,10 +108,8 @@ told_forget(struct route *route, struct told *told)
 static void
 told_clear(struct route *route)
 {
-	struct told *told;
-
-	while ((told = TAILQ_FIRST(&route->told)) != NULL)
-		told_forget(route, told);
+	while (route->told_count > 0)
+		told_forget(route);
 	route->repeat = 0;
 }
 
@@ -116,7 +119,7 @@ told_keep(struct route *route, const struct frame *frame)
 	struct told *told;
 
 	if (route->told_count >= TOLD_COUNT)
-		told_forget(route, TAILQ_FIRST(&route->told));
+		told_forget(route);
 	if ((told = malloc(sizeof(*told) + frame_bound(frame))) == NULL)
 		return;
 	told->at = clock_monotonic();
@@ -148,11 +151,9 @@ told_again(struct route *route)
 static void
 told_expire(struct route *route, int64_t now)
 {
-	struct told *told;
-
-	while ((told = TAILQ_FIRST(&route->told)) != NULL &&
-	       route->active != NULL && now - told->at > TOLD_FOR)
-		told_forget(route, told);
+	while (route->told_count > 0 && route->active != NULL &&
+	       now - TAILQ_FIRST(&route->told)->at > TOLD_FOR)
+		told_forget(route);
 }
 
 void

@@ -274,10 +274,10 @@ credit_in(struct peer *peer, const struct frame *frame)
 static void
 teardown_unknown(struct ipc_teardown *teardown)
 {
-	uint8_t side;
+	unsigned side;
 
 	for (side = CHAT_LO; side <= CHAT_HI; side++) {
-		teardown->key.side = side;
+		teardown->key.side = (uint8_t)side;
 		ipc_send(
 		    proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, teardown, NULL, 0);
 	}

@@ -2,9 +2,11 @@
 longest, never one that carries chats; and TLS keys that are replaced cut
 none."""
 
+import json
 import re
 
-from hermes_node import Mesh, until, wait_alive
+from hermes_node import Mesh, Node, until, wait_alive
+from hermes_wire import Session
 from test_kill import Talk
 
 
@@ -89,3 +91,46 @@ def test_new_tls_keys_cut_no_connection():
                            for row in node.show("nodes"))
         with Talk((gamma, alpha), "anew", 50) as talk:
             talk.finish()
+
+
+def test_metrics_of_the_mesh():
+    """Each moves when what it counts happens, and not before."""
+    with Mesh(3) as three, Node("stranger") as stranger:
+        alpha, beta, gamma = three.nodes
+
+        def value(name):
+            return alpha.metric(f"hermes_mesh_{name}")
+        assert value("join_success_total") == 2
+        assert value("join_failure_total") == 0
+        used = alpha.ctl("ticket")["ticket"]
+        alpha.ctl("ticket", "revoke", alpha.ctl(
+            "ticket", "list")["tickets"][-1]["ticket_id"])
+        text = alpha.ctl("ticket")["ticket"]
+        for row in alpha.ctl("ticket", "list")["tickets"]:
+            if row["uses_left"]:
+                alpha.ctl("ticket", "revoke", row["ticket_id"])
+        for void in (used, text):
+            assert not stranger.ctl("join", void, ok=False)["ok"]
+        assert value("join_failure_total") == 2
+        assert stranger.metric("hermes_mesh_join_failure_total") == 2
+        until("probes and their times", lambda:
+              value("heartbeats_total") > 2 and
+              value("probe_rtt_seconds_count") > 2)
+        synced = value("appsync_total")
+        with Session(beta.app) as app:
+            app.connect()
+            until("presence came", lambda: value("apps") == 1)
+            assert value("appsync_total") > synced
+        until("and went", lambda: value("apps") == 0)
+        assert value("evicted_peers_total") == 0
+        assert value('nodes{state="alive"}') == 3
+        gamma.sigkill()
+        until("suspected", lambda: value("suspected_peers") == 1 or
+              value("evicted_peers_total") == 1)
+        until("evicted", lambda: value("evicted_peers_total") == 1)
+        assert value('nodes{state="failed"}') == 1
+        assert value("suspected_peers") == 0
+        members = {row["node_id"]: row["state"] for row in
+                   json.loads(alpha.http("/mesh/members")[1])}
+        assert members == {"alpha": "alive", "beta": "alive",
+                           "gamma": "failed"}

@@ -635,6 +635,7 @@ node_config(struct node *node)
 	(void)strlcpy(
 	    config.advertise_app, "127.0.0.1:1", sizeof(config.advertise_app));
 	config.limits.members = 64;
+	config.mesh_connections = 64;
 	config.limits.apps = 1000;
 	config.limits.message_size = 1024 * 1024;
 	config.route_grace = world.route_grace;
