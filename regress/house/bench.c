@@ -66,10 +66,6 @@ chats_make(size_t count)
 		if (house_wait(&life.a, &life.a.readies, goal) == -1)
 			errx(1, "bench: chats do not become ready, see %s",
 			    life.log);
-		/* Nobody reads this one's journal: room for more. */
-		if (life.calls->used > CALLS_SIZE / 2 &&
-		    house_settle(&life.a) == 0)
-			life.calls->used = 0;
 	}
 	if (house_settle(&life.a) == -1 || house_settle(&life.b) == -1)
 		errx(1, "bench: no answer");
@@ -81,23 +77,6 @@ struct sample {
 	uint64_t calls;
 	uint64_t bytes;
 };
-
-static uint64_t
-bytes_written(void)
-{
-	uint64_t at = 0, bytes = 0;
-
-	while (at < life.calls->used) {
-		const struct call *call;
-
-		call =
-		    (const struct call *)(const void *)(life.calls->bytes + at);
-		if (call->kind == CALL_WRITE)
-			bytes += call->length;
-		at += sizeof(*call) + ((call->length + 7) & ~UINT64_C(7));
-	}
-	return (bytes);
-}
 
 static int
 compare(const void *a, const void *b)
@@ -112,20 +91,20 @@ static struct sample
 sample(void)
 {
 	struct house_chat *chat = &life.a.chats[life.a.chat_count / 2];
-	uint64_t calls[SAMPLES], bytes[SAMPLES], before;
+	uint64_t calls[SAMPLES], bytes[SAMPLES], before, written;
 	struct sample out;
 	int i;
 
 	for (i = 0; i < SAMPLES; i++) {
 		if (house_settle(&life.a) == -1)
 			errx(1, "bench: no answer");
-		life.calls->used = 0;
 		before = life.calls->count;
+		written = life.calls->written;
 		if (house_talk(&life.a, chat, chat->accepted + 1, 1) == -1 ||
 		    house_settle(&life.a) == -1)
 			errx(1, "bench: a message does not arrive");
 		calls[i] = life.calls->count - before;
-		bytes[i] = bytes_written();
+		bytes[i] = life.calls->written - written;
 	}
 	qsort(calls, SAMPLES, sizeof(calls[0]), compare);
 	qsort(bytes, SAMPLES, sizeof(bytes[0]), compare);
@@ -358,6 +337,7 @@ main(int argc, char **argv)
 	}
 	life_init(&life, argv[1], argv[2], argv[3]);
 	life_begin(&life, 0, 0, 0);
+	life.calls->unkept = 1;
 	life.a.watch = NULL;
 	if (strcmp(argv[4], "check") != 0)
 		life.a.environment = NULL;

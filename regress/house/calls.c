@@ -88,6 +88,10 @@ done(enum call_kind kind, uint32_t file, const char *name, uint64_t offset,
 
 	if (calls == NULL)
 		return;
+	if (kind == CALL_WRITE)
+		calls->written += length;
+	if (calls->unkept)
+		return;
 	if (size > CALLS_SIZE - sizeof(*calls) - calls->used)
 		abort();
 	if (name != NULL) {

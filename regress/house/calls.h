@@ -36,6 +36,8 @@ struct calls {
 	uint64_t torn;    /* half of that write gets through */
 	uint32_t died_in; /* enum call_kind */
 	uint32_t files;   /* numbers given */
+	uint64_t written; /* bytes of all CALL_WRITE */
+	uint64_t unkept;  /* 1: counted only, nothing below */
 	uint64_t used;    /* bytes of calls */
 	uint8_t bytes[];
 };
