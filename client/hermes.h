@@ -51,8 +51,8 @@ struct hermes_options {
 	size_t ca_length;
 	const struct hermes_pair *metadata;
 	size_t metadata_count;
-	int accept_auto;       /* take every chat offered */
-	int reconnect;         /* 0: the first end is final */
+	int accept_auto; /* take every chat offered */
+	int reconnect;   /* 0: the first end is final */
 	/*
 	 * With reconnect: go on at another node of the mesh when this one
 	 * stops or cannot be reached. The nodes, and their keys, are those

@@ -48,7 +48,7 @@ struct command {
 	int watches;
 	struct client *client;
 	json_t *request;
-	struct ask *ask; /* the open question, or NULL */
+	struct ask *ask;      /* the open question, or NULL */
 	int fds[COMMAND_FDS]; /* came with the request, or -1 */
 	enum show_what what;
 	int full; /* ids whole */

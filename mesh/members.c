@@ -234,8 +234,7 @@ void
 members_configured(void)
 {
 	if (members.swim != NULL)
-		swim_set_members(
-		    members.swim, proc_config()->limits.members);
+		swim_set_members(members.swim, proc_config()->limits.members);
 }
 
 int

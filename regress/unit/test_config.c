@@ -498,8 +498,8 @@ END_TEST
 /* Each block may be written as one or as single statements. */
 START_TEST(test_blocks)
 {
-	static const char *const names[] = { "listen", "admin", "log", "keystore",
-		"rekey", "limits", "mesh" };
+	static const char *const names[] = { "listen", "admin", "log",
+		"keystore", "rekey", "limits", "mesh" };
 	struct config first;
 	size_t i;
 
