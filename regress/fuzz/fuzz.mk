@@ -2,7 +2,7 @@
 # libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
 # target defines itself comes before the libraries' own.
 FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
-		records control backup
+		records control backup e2e
 FUZZ_WITH_keyd := house node store clock
 FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
@@ -12,6 +12,7 @@ FUZZ_WRAP_records := ratchet_seal
 FUZZ_WITH_backup := store clock
 FUZZ_WRAP_backup := crypto_pwhash
 FUZZ_WRAP_config := fopen getaddrinfo
+FUZZ_OBJ_e2e := $(BUILD)/client/lib_e2e.o
 
 FUZZ_DIR :=	$(BUILD)/regress/fuzz
 FUZZ_BIN :=	$(FUZZ_TARGETS:%=$(FUZZ_DIR)/run_%)
@@ -20,7 +21,7 @@ FUZZ_MAIN :=	$(filter %.o,$(FUZZ_ENGINE))
 
 define fuzz_rule
 $(FUZZ_DIR)/run_$(1): $(FUZZ_DIR)/fuzz_$(1).o $(FUZZ_DIR)/fuzz.o $(FUZZ_MAIN) \
-    $(FUZZ_WITH_$(1):%=$(FUZZ_DIR)/fuzz_%.o) $(BUILD)/libdaemon.a \
+    $(FUZZ_WITH_$(1):%=$(FUZZ_DIR)/fuzz_%.o) $(FUZZ_OBJ_$(1)) $(BUILD)/libdaemon.a \
     $(BUILD)/libcommon.a
 	$$(LINK) $(filter-out %.o,$(FUZZ_ENGINE)) \
 	    $(FUZZ_WRAP_$(1):%=-Wl,--wrap=%) $$^ $$(LDLIBS)

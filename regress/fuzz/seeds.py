@@ -25,7 +25,8 @@ def bytes_of(seed, length):
 # Scripts: any bytes are one.
 for target, count, longest in (("keyd", 24, 700), ("chats", 16, 500),
                                ("chat", 8, 400), ("swim", 12, 400),
-                               ("directory", 12, 400), ("records", 12, 200)):
+                               ("directory", 12, 400), ("records", 12, 200),
+                               ("e2e", 16, 500)):
     for i in range(count):
         chance = random.Random("%s%d" % (target, i))
         put(target, "seed%02d" % i,
