@@ -159,10 +159,12 @@ $(FIELD)/clock.so: regress/cluster/clock.c
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
 
-SUITES :=	$(UNIT_BIN) regress/sim/run.sh regress/model/run.sh $(wildcard regress/vectors) \
-		regress/conform $(wildcard regress/cluster/test_*.py) \
-		$(wildcard regress/docs/test_*.py) regress/fuzz/run.sh regress/keyscan \
-		regress/house/run.sh regress/package
+# The longest first: two run at a time.
+SUITES :=	regress/house/run.sh regress/conform regress/package \
+		regress/sim/run.sh regress/keyscan \
+		$(wildcard regress/cluster/test_*.py) \
+		$(wildcard regress/docs/test_*.py) regress/fuzz/run.sh \
+		regress/model/run.sh regress/vectors $(UNIT_BIN)
 
 # Packages first, then everything else in a make that can see them.
 check: deps
