@@ -380,6 +380,8 @@ struct app_player {
 };
 
 static struct app_player alice, bob, carol;
+static struct app_player *crowd; /* more of them, for one test */
+static size_t crowd_count;
 
 static struct rpc_stream *
 stream_open(void)
@@ -566,11 +568,14 @@ static struct app_player *
 player_of(const uint8_t key[KEY_SIZE])
 {
 	struct app_player *all[] = { &alice, &bob, &carol };
-	int i;
+	size_t i;
 
 	for (i = 0; i < 3; i++)
 		if (memcmp(all[i]->key, key, KEY_SIZE) == 0)
 			return (all[i]);
+	for (i = 0; i < crowd_count; i++)
+		if (memcmp(crowd[i].key, key, KEY_SIZE) == 0)
+			return (&crowd[i]);
 	return (NULL);
 }
 

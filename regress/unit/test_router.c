@@ -1017,6 +1017,87 @@ START_TEST(test_shutdown)
 }
 END_TEST
 
+/* Apps told to leave since the last look. */
+static unsigned
+crowd_told(void)
+{
+	unsigned told = 0;
+	Frame *frame;
+	size_t i;
+
+	for (i = 0; i < crowd_count; i++)
+		while ((frame = app_hear(crowd[i].stream)) != NULL) {
+			ck_assert_int_eq(frame->body_case,
+			    APPROUTER__V1__APP_FRAME__BODY_GO_AWAY);
+			ck_assert_str_eq(frame->go_away->reason, "shutdown");
+			told++;
+			frame_free(frame);
+		}
+	return (told);
+}
+
+/* A crowd is not sent away at once: it would fall upon the other nodes. */
+START_TEST(test_shutdown_is_spread)
+{
+	static struct app_player many[100];
+	const size_t count = sizeof(many) / sizeof(many[0]);
+	unsigned told, more, steps = 0;
+	size_t i;
+
+	world_begin();
+	world.config.limits.sessions = 200;
+	crowd = many;
+	crowd_count = count;
+	for (i = 0; i < count; i++) {
+		app_make_keys(&crowd[i], (uint8_t)(10 + i));
+		app_connect(&crowd[i], 0);
+	}
+	world.hooks->shutdown(4 * CLOCK_SECOND);
+	told = crowd_told();
+	ck_assert_uint_eq(told, 32);
+	while (told < count) {
+		ck_assert_int_eq(event_base_loop(world.base, EVLOOP_ONCE), 0);
+		more = crowd_told();
+		steps += more > 0;
+		told += more;
+	}
+	ck_assert_uint_eq(told, count);
+	ck_assert_uint_gt(steps, 1);
+	for (i = 0; i < count; i++)
+		stream_close(crowd[i].stream);
+	while (!world.done)
+		ck_assert_int_eq(event_base_loop(world.base, EVLOOP_ONCE), 0);
+}
+END_TEST
+
+/* L36: the newest signature says where an app is; what it left ends, but not
+ * a session that is newer than the news. */
+START_TEST(test_L36_moved)
+{
+	struct ipc_app_moved moved = { .issued_at = 0 };
+	Frame *frame;
+
+	world_begin();
+	app_connect(&alice, 0);
+	memcpy(moved.app, alice.key, KEY_SIZE);
+	moved.issued_at = clock_wall() - 60 * CLOCK_SECOND;
+	from(PROCESS_MESH, IPC_APP_MOVED, &moved, NULL, 0);
+	app_expect_nothing(&alice);
+	ck_assert_int_eq(alice.stream->finished, 0);
+	moved.issued_at = clock_wall() + CLOCK_SECOND;
+	from(PROCESS_MESH, IPC_APP_MOVED, &moved, NULL, 0);
+	frame = EXPECT(&alice, GO_AWAY);
+	ck_assert_str_eq(frame->go_away->reason, "moved");
+	frame_free(frame);
+	ck_assert_int_eq(alice.stream->finished, 1);
+	ck_assert_int_eq(alice.stream->status, RPC_ABORTED);
+	/* Of one that is not here. */
+	memcpy(moved.app, bob.key, KEY_SIZE);
+	from(PROCESS_MESH, IPC_APP_MOVED, &moved, NULL, 0);
+	stream_close(alice.stream);
+}
+END_TEST
+
 /* Apps come, go, talk, stall and are cut at random; none of ours dies, and
  * in the end every message said has come exactly once. */
 START_TEST(test_storm)
@@ -1134,6 +1215,8 @@ main(void)
 	tcase_add_test(tcase, test_find);
 	tcase_add_test(tcase, test_frames);
 	tcase_add_test(tcase, test_shutdown);
+	tcase_add_test(tcase, test_shutdown_is_spread);
+	tcase_add_test(tcase, test_L36_moved);
 	tcase_add_loop_test(tcase, test_storm, 0, 30);
 	suite_add_tcase(suite, tcase);
 	srunner_run_all(runner, CK_NORMAL);
