@@ -289,6 +289,7 @@ on_configured(const struct config *config, int reload)
 		peer_configured();
 		members_configured();
 		listener_configured();
+		trunk_configured();
 		join_configured();
 		describe_again();
 		return;

@@ -381,6 +381,20 @@ trunk_accept_closed(struct rpc_connection *connection, void *arg)
 }
 
 void
+trunk_configured(void)
+{
+	struct rpc_limits limits;
+	struct trunk *trunk;
+
+	trunk_limits(&limits);
+	for (trunk = TAILQ_FIRST(&dialled); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry_dialled))
+		if (trunk->connection != NULL)
+			rpc_connection_allow(
+			    trunk->connection, limits.max_message);
+}
+
+void
 trunk_pause_all(int pause)
 {
 	struct trunk *trunk;

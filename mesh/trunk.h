@@ -75,6 +75,8 @@ int trunk_admit(struct trunk *trunk);
 
 /* The limits of connections between nodes. */
 void trunk_limits(struct rpc_limits *limits);
+/* After a reload, for the connections that are there. */
+void trunk_configured(void);
 
 /* Read names (resolv.conf, hosts) while files may still be opened. */
 void trunk_setup(void);

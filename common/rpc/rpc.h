@@ -326,6 +326,10 @@ const uint8_t *rpc_connection_certificate(
 int rpc_connection_peer_spki(
     const struct rpc_connection *connection, uint8_t hash[32]);
 
+/* Take messages of up to max bytes from now on, if that is more than so far:
+ * a smaller limit would end streams that are open. */
+void rpc_connection_allow(struct rpc_connection *connection, uint32_t max);
+
 /* "192.0.2.1 port 4433", for logs; valid as long as the connection. */
 const char *rpc_connection_name(const struct rpc_connection *connection);
 const struct sockaddr *rpc_connection_address(

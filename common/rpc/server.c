@@ -238,10 +238,8 @@ rpc_server_set_limits(
 	struct rpc_connection *connection;
 
 	server->limits = *limits;
-	/* What is allowed now must not end a stream that is open. */
 	TAILQ_FOREACH(connection, &server->connections, entry)
-	if (connection->limits.max_message < limits->max_message)
-		connection->limits.max_message = limits->max_message;
+	rpc_connection_allow(connection, limits->max_message);
 }
 
 void

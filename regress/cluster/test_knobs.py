@@ -27,18 +27,20 @@ EFFECTS = {
     "no admin": HERE + ":test_no_admin",
     "control socket": HERE + ":test_control_socket",
     "advertise app": HERE + ":test_advertise_app",
-    "advertise mesh": CLUSTER + "test_addresses.py:test_",
+    "advertise mesh": CLUSTER + "test_addresses.py:"
+                      "test_names_are_looked_up_again",
     "certificate key": CLUSTER + "test_processes.py:test_L45_expired_certificate",
     "peer address key": CLUSTER + "test_fixed.py:"
                         "test_peer_lines_instead_of_tickets",
-    "app compat": CONFORM + "test_connect.py:compat",
+    "app compat": CONFORM + "test_connect.py:test_v1_connect",
     "admin apps": CLUSTER + "test_control.py:test_admin_pages",
     "admin ids": CLUSTER + "test_control.py:test_admin_pages",
     "log level": CLUSTER + "test_log.py:test_verbose_and_brief",
     "log format": CLUSTER + "test_log.py:test_json",
     "log to": CLUSTER + "test_log.py:test_journal",
     "log limit": CLUSTER + "test_log.py:test_limit",
-    "sandbox": CLUSTER + "test_escape.py:sandbox log",
+    "sandbox": CLUSTER + "test_escape.py:"
+               "test_behind_seccomp_there_are_more_walls",
     "keystore path": HERE + ":test_keystore_path",
     "keystore passphrase file": CLUSTER + "test_control.py:test_unlock",
     "keystore argon2 ops": HERE + ":test_argon2",
@@ -72,10 +74,12 @@ EFFECTS = {
                            "test_idle_session_ends",
     "mesh route grace": CONFORM + "test_ends.py:"
                         "test_route_unavailable_when_the_peer_s_node_is_dead",
-    "mesh drain grace": CLUSTER + "test_processes.py:mesh { drain grace 1s }",
+    "mesh drain grace": CLUSTER + "test_processes.py:"
+                        "test_stop_does_not_wait_for_the_dead",
     "mesh membership lifetime": CLUSTER + "test_admission.py:"
-                                "membership lifetime 20s",
-    "mesh connections": CLUSTER + "test_connections.py:connections 1 }",
+                                "test_memberships_are_renewed_under_a_chat",
+    "mesh connections": CLUSTER + "test_connections.py:"
+                        "test_few_connections_are_kept_and_everybody_is_reached",
 }
 
 
@@ -101,8 +105,12 @@ def test_L44_every_knob_has_an_effect_test():
 
 @pytest.mark.parametrize("words", sorted(EFFECTS))
 def test_L44_the_effect_test_is_there(words):
-    path, mark = EFFECTS[words].split(":", 1)
-    assert mark in (TOP / path).read_text()
+    path, name = EFFECTS[words].split(":", 1)
+    text = (TOP / path).read_text()
+    assert f"\ndef {name}(" in text
+    # And it, or what it stands on, sets the knob.
+    value = words.split()[-1]
+    assert value in text
 
 
 # --- those that no other suite shows ----------------------------------------

@@ -9,7 +9,7 @@ import ssl
 
 import pytest
 
-from hermes_node import free_ports, until, Node
+from hermes_node import Mesh, Node, free_ports, until
 from hermes_wire import Session, pair, server_certificate
 from test_processes import certificate
 
@@ -94,6 +94,28 @@ def test_a_larger_message_on_an_old_session():
         assert node.ctl("reload")["ok"]
         a.message("grow", 1, bytes(1024 * 1024))
         assert b.received("grow") == (1, bytes(1024 * 1024))
+        a.close()
+        b.close()
+
+
+def test_larger_messages_between_nodes():
+    """On the stream that is there, whoever of the two opened it."""
+    with Mesh(2) as mesh:
+        a, b, _, _ = pair(mesh[0].app, mesh[1].app, "wide")
+        a.message("wide", 1, b"small")
+        assert b.received("wide") == (1, b"small")
+        a.acked("wide", 1)
+        for node in mesh.nodes:
+            append(node, "limits { message size 8M chat window 8M bytes }\n")
+            assert node.ctl("reload")["ok"]
+        large = bytes(8 << 20)
+        a.message("wide", 2, large)
+        assert b.received("wide", 60) == (2, large)
+        b.message("wide", 1, large)
+        assert a.received("wide", 60) == (1, large)
+        for node in mesh.nodes:
+            assert node.healthy()
+            assert node.log().count("event=route_up") == 1
         a.close()
         b.close()
 
