@@ -63,8 +63,12 @@ struct chat {
 	uint8_t dirty;     /* DIRTY_ bits */
 	uint8_t listed;    /* in chats->dirty */
 	uint8_t restored;  /* read from the store */
-	uint8_t wanted;    /* the app was told to renew its key */
-	uint32_t floor;    /* DIRTY_ERASED: the tombstone's */
+	/* The pending offer is, too. Should the store be an old copy, its
+	 * epoch was in use before: it may be derived but not used. */
+	uint8_t pending_restored;
+	uint8_t reset_untold; /* the next READY is of a reset */
+	uint8_t wanted;       /* the app was told to renew its key */
+	uint32_t floor;       /* DIRTY_ERASED: the tombstone's */
 	int64_t previous_until;
 	int64_t offered_at; /* pending was last sent */
 	struct chat *dirty_next;
@@ -207,7 +211,8 @@ void chat_send_pending(struct chats *chats, struct chat *chat);
 
 /*
  * Derive the epoch of the pending offer and the peer's, which is of the same
- * version. CODE_NONE, or the code word and nothing changed.
+ * version. CODE_NONE, or the code word and nothing changed. Of an offer that
+ * was in the store at start, only the link is kept: another epoch is due.
  */
 enum hermes_code chat_derive(struct chats *chats, struct chat *chat,
     const struct offer *peer, int confirmed);

@@ -60,6 +60,7 @@ offer_make(struct chats *chats, struct chat *chat, uint32_t version,
 	offer_signed_bytes(&offer, bytes);
 	chats->io.sign(chats->io.arg, bytes, sizeof(bytes), offer.signature);
 	chat->pending = offer;
+	chat->pending_restored = 0;
 	chat->pending_cause = cause;
 	chat_touch(chats, chat, DIRTY_COLD);
 }
@@ -202,6 +203,9 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 		chat_count_rekey(METRIC_REKEYS_FAILED_APP, chat->pending_cause);
 		return (CODE_DERIVATION_FAILED);
 	}
+	if (chat->pending_restored)
+		ratchet_close(&chat->ratchet);
+	chat->pending_restored = 0;
 	if (chat->version != 0)
 		chat->rekeys++;
 	if (peer->generation < chat->peer_generation)
@@ -246,7 +250,8 @@ chat_send_ready(struct chats *chats, struct chat *chat, enum rekey_cause cause,
 	ready.cause = cause;
 	ready.resumed = (uint32_t)resumed;
 	ready.first = (uint32_t)first;
-	ready.reset = (uint32_t)reset;
+	ready.reset = (uint32_t)(reset || chat->reset_untold);
+	chat->reset_untold = 0;
 	ready.peer_delivered = peer_delivered;
 	ready.peer_acked = peer_acked;
 	if (resumed)

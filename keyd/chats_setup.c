@@ -216,6 +216,19 @@ setup_cause(const struct arriving *a, const struct chat *chat)
 	return (a->setup->flags & CHAT_RESUME ? CAUSE_RESUME : CAUSE_APP);
 }
 
+/* The epoch just derived may have been in use in a life before: begin the
+ * next one, with an ephemeral key of this life. */
+static void
+setup_next_epoch(struct arriving *a, struct chat *chat, int reset)
+{
+	chat->resuming = 1;
+	chat->reset_untold |= reset != 0;
+	if (chat->version == UINT32_MAX - 1)
+		return; /* the next start ends it */
+	chat_offer(a->chats, chat, chat->version + 1, 0, CAUSE_RESUME, NULL);
+	chat_send_pending(a->chats, chat);
+}
+
 /* Both offers of the version are there, or ours is made now: derive. */
 static void
 setup_derive(struct arriving *a, struct chat *chat)
@@ -259,6 +272,10 @@ setup_derive(struct arriving *a, struct chat *chat)
 	if (resumed)
 		setup_progress(a, chat, trusted || reset);
 	setup_tell_start(a, chat);
+	if (chat->ratchet.version == 0) {
+		setup_next_epoch(a, chat, reset);
+		return;
+	}
 	if (!setup->answer)
 		chat_send_present(chats, chat, 1, setup->flags & CHAT_RESUME);
 	setup_ready(a, chat, cause, resumed, first, reset);

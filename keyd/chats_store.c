@@ -160,6 +160,7 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 		return (-1);
 	}
 	chat->restored = 1;
+	chat->pending_restored = chat->pending.version != 0;
 	/* The store came to a lesser machine: that offer leads nowhere. */
 	if (chat->version != 0 &&
 	    (chat->pending.flags & ~ratchet_offer_flags(1)) & OFFER_AES)

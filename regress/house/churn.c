@@ -2,11 +2,11 @@
  * Tests only. keyd started, stopped, killed, in any order: never a lock
  * error after an unclean stop, never a lost identity, a clean stop keeps what
  * a crash keeps; a second keyd on the same folder gets a clear message and
- * does no harm. (Lessons 39, 42, 43.)
+ * does no harm. (L39, L42, L43.)
  *
  *	churn HERMESD CALLS.so FOLDER ROUNDS [SEED]
  *
- * (L39.) The last line is "N passed, N failed", a round each.
+ * The last line is "N passed, N failed", a round each.
  */
 
 #include <sys/stat.h>

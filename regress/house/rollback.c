@@ -2,9 +2,9 @@
  * Tests only. An old copy of keyd's folder is put back, of one end, of both,
  * or one end is empty: noticed, a reset that both ends are told of, no key
  * and counter used twice, messages flow again; too often, and the chat ends
- * for both (lesson 13). A reset that the node did not sign is refused (lesson
- * 12). A message sent again is delivered once (lesson 40), a clean stop keeps
- * what a crash keeps (42), in order (43).
+ * for both (L13). A reset that the node did not sign is refused (lesson
+ * 12). A message sent again is delivered once (L40), a clean stop keeps
+ * what a crash keeps (L42), in order (L43).
  *
  *	rollback HERMESD CALLS.so FOLDER
  *
@@ -142,7 +142,7 @@ end(const char *name, unsigned number)
 	}
 }
 
-/* --- lesson 13 ----------------------------------------------------------- */
+/* --- L13 ----------------------------------------------------------- */
 
 /* a goes on from a copy that is some rekeys behind. */
 static void
@@ -174,6 +174,46 @@ test_one_end(unsigned behind, int clean)
 	if (t.watch_a.counters_twice + t.watch_b.counters_twice != 0)
 		fail("a version and counter were used twice");
 	end("one end went back, rekeys", behind);
+}
+
+/* The copy has an offer that nobody had answered: that it is answered now as
+ * it was then must not bring the same keys into use again. */
+static void
+test_offer_out(unsigned behind, int both)
+{
+	begin();
+	t.a.cut = t.b.cut = 1;
+	(void)house_chat_start(&t.a, "chat", 0, CHAT_REKEY);
+	if (both)
+		(void)house_chat_start(&t.b, "chat", 0, CHAT_REKEY);
+	if (house_settle(&t.a) == -1 || house_settle(&t.b) == -1 ||
+	    house_stop(&t.a) != 0 || (both && house_stop(&t.b) != 0))
+		fail("no orderly stop");
+	t.a.cut = t.b.cut = 0;
+	copy_folder(t.path[0], t.copy[0]);
+	if (both)
+		copy_folder(t.path[1], t.copy[1]);
+	if (house_start(&t.a) == -1 || (both && house_start(&t.b) == -1) ||
+	    ready() == -1)
+		fail("no resume after a stop");
+	talk(40);
+	rekeys(behind);
+	talk(60);
+	house_kill(&t.a);
+	copy_folder(t.copy[0], t.path[0]);
+	if (both) {
+		house_kill(&t.b);
+		copy_folder(t.copy[1], t.path[1]);
+		t.chat->seen = t.other->seen = 20;
+	}
+	if (house_start(&t.a) == -1 || (both && house_start(&t.b) == -1) ||
+	    ready() == -1)
+		fail("no resume from an old copy");
+	talk(100);
+	if (!both && t.watch_a.counters_twice + t.watch_b.counters_twice != 0)
+		fail("a version and counter were used twice");
+	end(both ? "offers out at both ends, rekeys" : "an offer out, rekeys",
+	    behind);
 }
 
 static void
@@ -274,7 +314,7 @@ test_again_and_again(unsigned behind)
 	end("again and again, rekeys", behind);
 }
 
-/* --- lesson 12 ----------------------------------------------------------- */
+/* --- L12 ----------------------------------------------------------- */
 
 static void
 sign(struct offer *offer, const uint8_t secret[64])
@@ -374,7 +414,7 @@ test_garbage(void)
 	end("what does not open", 0);
 }
 
-/* --- lessons 40, 42, 43 -------------------------------------------------- */
+/* --- L40, L42, L43 -------------------------------------------------- */
 
 static void
 test_retries(void)
@@ -516,6 +556,8 @@ main(int argc, char **argv)
 	for (behind = 0; behind <= 3; behind++) {
 		test_one_end(behind, (int)behind % 2);
 		test_both_ends(behind);
+		test_offer_out(behind, 0);
+		test_offer_out(behind, 1);
 	}
 	test_wiped();
 	test_again_and_again(0);

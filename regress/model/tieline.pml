@@ -32,7 +32,7 @@
 #define MESSAGES 1	/* from side 0 to side 1 */
 #endif
 #define WIRE	12	/* frames; never full, which is checked */
-#define VERSIONS (3 + REKEYS + CRASHES)
+#define VERSIONS (3 + REKEYS + 2 * CRASHES)
 
 mtype = { SETUP, RELAY, ACK };
 
@@ -53,6 +53,7 @@ byte d_delivered;	/* side 1: last sequence given to the app */
 
 /* Lost in a crash. */
 bool restarted[2];	/* since the epoch in force was derived */
+bool restored[2];	/* the pending offer is of before a crash */
 byte acked;		/* side 0's router */
 
 byte offers;		/* made so far: the next offer's number */
@@ -76,7 +77,8 @@ inline make_pending(me)
 #ifdef FAULT_OFFER_NOT_KEPT
 	:: true -> offers++; d_pending[me] = offers
 #endif
-	:: d_pending[me] == 0 -> offers++; d_pending[me] = offers
+	:: d_pending[me] == 0 ->
+		offers++; d_pending[me] = offers; restored[me] = false
 	:: else -> skip
 	fi
 }
@@ -122,7 +124,10 @@ inline derive(me, offer, confirmed)
 	d_counter[me] = 0;
 	d_received[me] = 0;
 	d_confirmed[me] = confirmed;
-	restarted[me] = false;
+	/* Of an offer of before a crash the epoch may have been in use, if the
+	 * store is an old copy: it is not used. */
+	restarted[me] = restored[me];
+	restored[me] = false;
 	epoch_own[me * VERSIONS + d_version[me]] = d_own[me];
 	epoch_peer[me * VERSIONS + d_version[me]] = d_peer[me];
 	/* Same version, same epoch. */
@@ -144,7 +149,10 @@ inline on_setup(me, version, offer, answer)
 		make_pending(me);
 		derive(me, offer, answer);
 		if
-		:: answer == 0 ->
+		:: restarted[me] ->	/* setup_next_epoch() */
+			make_pending(me);
+			send_pending(me)
+		:: !restarted[me] && answer == 0 ->
 			send_setup(me, d_version[me], d_own[me], 1)
 		:: else -> skip
 		fi
@@ -253,12 +261,14 @@ proctype world()
 end:	do
 	:: atomic { crashes > 0 && d_version[0] != 0 ->
 		crashes--; drop_wire(); restarted[0] = true; acked = 0;
+		restored[0] = d_pending[0] != 0;
 #ifdef FAULT_COUNTER_LOST
-		d_counter[0] = 0; restarted[0] = false;
+		d_counter[0] = 0; restarted[0] = false; restored[0] = false;
 #endif
 		start(0); start(1) }
 	:: atomic { crashes > 0 && d_version[1] != 0 ->
 		crashes--; drop_wire(); restarted[1] = true;
+		restored[1] = d_pending[1] != 0;
 		start(1); start(0) }
 	:: atomic { losses > 0 && (nempty(wire[0]) || nempty(wire[1])) ->
 		losses--; drop_wire(); start(0); start(1) }

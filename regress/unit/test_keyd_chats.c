@@ -723,6 +723,102 @@ START_TEST(divergence_without_end_fails_closed)
 }
 END_TEST
 
+/* What a and b would seal next with, for each life of the nodes. */
+static uint8_t used_chains[32][KEY_SIZE];
+static size_t used_chain_count;
+
+/* Both say something; each chain key must be new. */
+static void
+chains_are_new(void)
+{
+	size_t i, n;
+
+	for (n = 0; n < 2; n++) {
+		const struct chat *chat = pair_chat(&pair, (int)n);
+		const uint8_t *chain = chat->ratchet.secrets->send;
+
+		ck_assert(!sodium_is_zero(chain, KEY_SIZE));
+		for (i = 0; i < used_chain_count; i++)
+			ck_assert_mem_ne(used_chains[i], chain, KEY_SIZE);
+		memcpy(used_chains[used_chain_count++], chain, KEY_SIZE);
+	}
+}
+
+/*
+ * The copy has an offer that nobody had answered: put back, it is answered as
+ * it was in the life before, and that epoch must not be used again. a (1), b
+ * (2) or both (3) go back; a, b or both had an offer out.
+ */
+START_TEST(l13_an_offer_in_an_old_copy_makes_no_key_twice)
+{
+	char copies[2][32] = { "/tmp/hermes-copy-XXXXXX",
+		"/tmp/hermes-copy-XXXXXX" };
+	int back = 1 + _i % 3, out = 1 + _i / 3, n;
+
+	used_chain_count = 0;
+	pair_ready(&pair);
+	assert_works(1);
+	chains_are_new();
+	for (n = 0; n < 2; n++)
+		if (out & (n + 1))
+			pair_start(&pair, n, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	for (n = 0; n < 2; n++) {
+		ck_assert_ptr_nonnull(mkdtemp(copies[n]));
+		pair_stop(&pair, n);
+		pair_copy_folder(pair.nodes[n].folder, copies[n]);
+		pair_start_node(&pair, n);
+	}
+	for (n = 0; n < 2; n++)
+		pair_resume(&pair, n);
+	pair_run(&pair);
+	chains_are_new();
+	assert_works(pair_chat(&pair, 0)->version);
+	for (n = 0; n < 2; n++) {
+		if (!(back & (n + 1)))
+			continue;
+		pair_stop(&pair, n);
+		pair_copy_folder(copies[n], pair.nodes[n].folder);
+		pair_start_node(&pair, n);
+	}
+	for (n = 0; n < 2; n++)
+		pair_resume(&pair, n);
+	pair_run(&pair);
+	chains_are_new();
+	for (n = 0; n < 2; n++)
+		pair_remove_folder(copies[n], 1);
+}
+END_TEST
+
+/* The same with the very first offer. */
+START_TEST(l13_a_first_offer_in_an_old_copy_makes_no_key_twice)
+{
+	char copy[] = "/tmp/hermes-copy-XXXXXX";
+
+	used_chain_count = 0;
+	ck_assert_ptr_nonnull(mkdtemp(copy));
+	pair_start(&pair, 0, 0, 0);
+	pair_drop(&pair);
+	pair_stop(&pair, 0);
+	pair_copy_folder(a->folder, copy);
+	pair_start_node(&pair, 0);
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	chains_are_new();
+	assert_works(pair_chat(&pair, 0)->version);
+	pair_stop(&pair, 0);
+	pair_copy_folder(copy, a->folder);
+	pair_start_node(&pair, 0);
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	chains_are_new();
+	pair_remove_folder(copy, 1);
+}
+END_TEST
+
 START_TEST(l05_a_ciphertext_opens_once_and_only_where_it_belongs)
 {
 	struct frame frame;
@@ -1301,6 +1397,10 @@ add_tests(TCase *tcase)
 	    tcase, without_a_chat_nothing_is_sealed_and_that_is_said);
 	tcase_add_test(tcase, app_keys_of_the_last_versions_are_refused);
 	tcase_add_test(tcase, ephemerals_of_the_last_versions_are_refused);
+	tcase_add_loop_test(
+	    tcase, l13_an_offer_in_an_old_copy_makes_no_key_twice, 0, 9);
+	tcase_add_test(
+	    tcase, l13_a_first_offer_in_an_old_copy_makes_no_key_twice);
 	tcase_add_test(tcase, l12_resets_are_signed_and_seen);
 	tcase_add_test(tcase, sequences_have_no_gap);
 	tcase_add_loop_test(
