@@ -67,6 +67,7 @@ struct chat {
 	 * epoch was in use before: it may be derived but not used. */
 	uint8_t pending_restored;
 	uint8_t reset_untold; /* the next READY is of a reset */
+	uint8_t next_due;     /* the peer holds an epoch that is not used */
 	uint8_t wanted;       /* the app was told to renew its key */
 	uint32_t floor;       /* DIRTY_ERASED: the tombstone's */
 	int64_t previous_until;

@@ -205,7 +205,7 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 	}
 	if (chat->pending_restored)
 		ratchet_close(&chat->ratchet);
-	chat->pending_restored = 0;
+	chat->pending_restored = chat->next_due = 0;
 	if (chat->version != 0)
 		chat->rekeys++;
 	if (peer->generation < chat->peer_generation)

@@ -223,6 +223,7 @@ setup_next_epoch(struct arriving *a, struct chat *chat, int reset)
 {
 	chat->resuming = 1;
 	chat->reset_untold |= reset != 0;
+	chat->next_due = 1;
 	if (chat->version == UINT32_MAX - 1)
 		return; /* the next start ends it */
 	chat_offer(a->chats, chat, chat->version + 1, 0, CAUSE_RESUME, NULL);

@@ -51,8 +51,9 @@ tick_chat(struct chats *chats, struct chat *chat)
 	if (chat->ratchet.previous_version != 0 &&
 	    chats->now >= chat->previous_until)
 		ratchet_close_previous(&chat->ratchet);
-	/* Without an epoch in force the app's return brings the rekey. */
-	if (chat->ratchet.version == 0)
+	/* Without an epoch in force the app's return brings the rekey, unless
+	 * the peer believes that there is one. */
+	if (chat->ratchet.version == 0 && !chat->next_due)
 		return;
 	if (chat->pending.version != 0) {
 		if (chats->now - chat->offered_at >= OFFER_AGAIN)

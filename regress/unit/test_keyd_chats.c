@@ -790,6 +790,28 @@ START_TEST(l13_an_offer_in_an_old_copy_makes_no_key_twice)
 }
 END_TEST
 
+/* The peer has the epoch that is not used, and the offer after it is lost: it
+ * is made again, with no word of an app. */
+START_TEST(after_an_epoch_that_is_not_used_the_next_one_comes)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	pair_restart(&pair, 0);
+	pair_resume(&pair, 0);
+	while (pair_chat(&pair, 0)->version == 1)
+		ck_assert(pair_step(&pair, 1) + pair_step(&pair, 0) > 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->ratchet.version, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.version, 2);
+	pair_drop(&pair);
+	pair.now += INT64_C(11000000000);
+	pair_tick(&pair, 0);
+	pair_run(&pair);
+	assert_works(3);
+}
+END_TEST
+
 /* The same with the very first offer. */
 START_TEST(l13_a_first_offer_in_an_old_copy_makes_no_key_twice)
 {
@@ -1399,6 +1421,8 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, ephemerals_of_the_last_versions_are_refused);
 	tcase_add_loop_test(
 	    tcase, l13_an_offer_in_an_old_copy_makes_no_key_twice, 0, 9);
+	tcase_add_test(
+	    tcase, after_an_epoch_that_is_not_used_the_next_one_comes);
 	tcase_add_test(
 	    tcase, l13_a_first_offer_in_an_old_copy_makes_no_key_twice);
 	tcase_add_test(tcase, l12_resets_are_signed_and_seen);
