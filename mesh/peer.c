@@ -431,7 +431,8 @@ peer_dialled_trunk(struct peer *peer)
 
 	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
 	     trunk = TAILQ_NEXT(trunk, entry))
-		if (trunk->owner != NULL && !trunk->draining)
+		if (trunk->owner != NULL && !trunk->draining &&
+		    !trunk->given_up)
 			return (trunk);
 	return (NULL);
 }
@@ -452,7 +453,7 @@ cache_count(struct trunk **oldest, size_t *idle)
 	while ((peer = peer_next(&cursor)) != NULL)
 		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
 		     trunk = TAILQ_NEXT(trunk, entry)) {
-			if (trunk->owner == NULL)
+			if (trunk->owner == NULL || trunk->given_up)
 				continue;
 			count++;
 			if (peer->route.own != NULL &&
@@ -471,8 +472,9 @@ cache_trim(void)
 	struct trunk *oldest;
 	size_t idle;
 
-	(void)cache_count(&oldest, &idle);
-	if (idle > proc_config()->mesh_connections)
+	/* Closing takes a turn of the loop; one given up is not counted. */
+	while (cache_count(&oldest, &idle) > 0 &&
+	       idle > proc_config()->mesh_connections)
 		trunk_close(oldest);
 }
 
