@@ -145,10 +145,12 @@ command_result(void *arg, const struct ask_answer *answer)
 struct ask *
 command_ask(struct command *command, int64_t timeout, ask_done done)
 {
-	command->ask = ask_new(timeout, done, command);
-	if (command->ask == NULL)
+	struct ask *question = ask_new(timeout, done, command);
+
+	command->ask = question;
+	if (question == NULL)
 		command_fail(command, ERROR_FAILED, "out of memory");
-	return (command->ask);
+	return (question);
 }
 
 void

@@ -329,7 +329,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 
 	if (setup->peer.kind != ATTESTATION_V1 &&
 	    setup->peer.issued_at <= chat->peer_issued) {
-		setup_refuse(a, CODE_AUTH_FAILED, 0, 0);
+		setup_refuse(a, CODE_ROUTE_UNAVAILABLE, 0, 0);
 		return;
 	}
 	chat_policy(chat, &state);

@@ -266,10 +266,11 @@ start_existing(struct starting *s, struct chat *chat)
 	chat->last_active = s->chats->now;
 	chat_touch(s->chats, chat, DIRTY_HOT);
 	if (memcmp(start->peer.node_key, chat->peer_node, KEY_SIZE) != 0) {
-		/* Two words for where the app is: the later one counts. */
+		/* Two words for where the app is: the later one counts,
+		 * and mesh will have it soon. */
 		if (start->peer.kind != ATTESTATION_V1 &&
 		    start->peer.issued_at <= chat->peer_issued)
-			start_refuse(s, CODE_AUTH_FAILED, 0, 0);
+			start_refuse(s, CODE_ROUTE_UNAVAILABLE, 0, 0);
 		else
 			start_moved(s, chat);
 		return;

@@ -11,9 +11,13 @@
 
 static uint64_t state;
 
+void (*fuzz_on_fail)(void);
+
 void
 fuzz_fail(const char *file, int line, const char *what)
 {
+	if (fuzz_on_fail != NULL)
+		fuzz_on_fail();
 	(void)fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
 	abort();
 }

@@ -17,6 +17,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 	((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition))
 void fuzz_fail(const char *file, int line, const char *what)
     __attribute__((noreturn));
+/* Called first, if set: where a property need not hold (starve.c). */
+extern void (*fuzz_on_fail)(void);
 
 /* Bytes of the input, taken one after another; zero when there are none. */
 struct input {

@@ -30,10 +30,30 @@ $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_rule,$(target))))
 
 fuzz-bin: $(FUZZ_BIN)
 
+# The same with memory that runs out, for the code under test only.
+STARVED :=	malloc calloc realloc reallocarray strdup strndup
+$(FUZZ_DIR)/starved_%.a: $(BUILD)/lib%.a
+	@mkdir -p $(@D)
+	$(OBJCOPY) $(foreach f,$(STARVED),--redefine-sym $(f)=starve_$(f)) $< $@
+
+STARVE_BIN :=	$(FUZZ_TARGETS:%=$(FUZZ_DIR)/starve_%)
+starve-bin: $(STARVE_BIN)
+$(STARVE_BIN): $(FUZZ_DIR)/starve_%: $(FUZZ_DIR)/run_% $(FUZZ_DIR)/starve.o \
+    $(FUZZ_DIR)/starved_daemon.a $(FUZZ_DIR)/starved_common.a
+	$(LINK) $(FUZZ_WRAP_$*:%=-Wl,--wrap=%) $(FUZZ_DIR)/fuzz_$*.o \
+	    $(FUZZ_DIR)/fuzz.o $(FUZZ_DIR)/starve.o \
+	    $(FUZZ_WITH_$*:%=$(FUZZ_DIR)/fuzz_%.o) $(FUZZ_OBJ_$*) \
+	    $(FUZZ_DIR)/starved_daemon.a \
+	    $(FUZZ_DIR)/starved_common.a $(LDLIBS)
+
 # What make check replays: under the sanitizers, with any compiler.
 fuzz-replay: $(FUZZ_DIR)/hostile
 	$(MAKE) -j2 BUILD=$(BUILD)/fuzz HARDEN=-O1 \
-	    EXTRA_CFLAGS="$(SANITIZE)" fuzz-bin
+	    EXTRA_CFLAGS="$(SANITIZE)" fuzz-bin starve-bin
+
+# Every file of the corpora, with each allocation failing in turn.
+starve: deps all fuzz-replay
+	BUILD=$(BUILD) STARVE_FILES=1000000 sh regress/fuzz/run.sh
 
 # Search for inputs that break something: make fuzz FUZZTIME=60 [FUZZ=target].
 FUZZTIME ?=	60
@@ -44,7 +64,7 @@ fuzz: deps
 	FUZZTIME=$(FUZZTIME) sh regress/fuzz/search.sh \
 	    $(or $(FUZZ),$(FUZZ_TARGETS))
 
-.PHONY: fuzz fuzz-bin fuzz-replay
+.PHONY: fuzz starve starve-bin fuzz-bin fuzz-replay
 
 # A real keyd among liars; run.sh runs it with the daemon as it is built.
 HOSTILE_OBJ :=	$(FUZZ_DIR)/hostile.o $(call obj,$(wildcard \

@@ -1,23 +1,32 @@
 #!/bin/sh
 # Replay the corpora of all fuzz targets under AddressSanitizer and
 # UndefinedBehaviorSanitizer (`make BUILD=build/fuzz ... fuzz-bin` makes the
-# programs); then a keyd among liars. The last line is "N passed, N failed",
-# one a file or round.
+# programs), then some files with each allocation failing in turn; then a keyd
+# among liars. The last line is "N passed, N failed", one a file, failure or
+# round. STARVE_FILES: how many files of each target do without memory (3).
 set -u
 cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
 passed=0
 failed=0
-for folder in regress/fuzz/corpus/*/; do
-	target=$(basename "$folder")
-	out=$("$BUILD/fuzz/regress/fuzz/run_$target" "$folder" 2>&1)
+
+replay() { # program, arguments
+	name=$1
+	shift
+	out=$("$BUILD/fuzz/regress/fuzz/$name" "$@" 2>&1)
 	set -- $(echo "$out" | sed -n \
 	    's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' | tail -n 1)
 	[ $# -eq 2 ] || set -- 0 1
 	[ "$2" -eq 0 ] || echo "$out"
-	echo "$target: $1 passed, $2 failed"
+	echo "$name: $1 passed, $2 failed; $(echo "$out" | grep "chains of")"
 	passed=$((passed + $1))
 	failed=$((failed + $2))
+}
+
+for folder in regress/fuzz/corpus/*/; do
+	target=$(basename "$folder")
+	replay "run_$target" "$folder"
+	replay "starve_$target" "$folder" "${STARVE_FILES:-3}"
 done
 
 # A real keyd among liars, with another seed each time.
