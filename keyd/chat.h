@@ -9,6 +9,7 @@
 
 #include "common/ipc/codes.h"
 #include "common/util/table.h"
+#include "keyd/attested.h"
 #include "keyd/chats.h"
 #include "keyd/policy.h"
 #include "keyd/ratchet.h"
@@ -131,6 +132,7 @@ struct chats {
 	size_t ended_next;
 	uint8_t *scratch; /* opened payload */
 	size_t scratch_size;
+	struct attested attested;
 };
 
 /* --- chats.c: the table ------------------------------------------------- */

@@ -31,6 +31,7 @@ chats_new(const struct chats_io *io, struct store *store,
 	memcpy(chats->node_key, node_key, KEY_SIZE);
 	chats->generation = generation;
 	chats->now = now;
+	io->random(io->arg, chats->attested.key, sizeof(chats->attested.key));
 	if ((chats->ended = calloc(ENDED_MAX, sizeof(*chats->ended))) == NULL) {
 		free(chats);
 		return (NULL);

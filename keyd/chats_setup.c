@@ -81,7 +81,8 @@ setup_check(const struct arriving *a)
 	    memcmp(setup->peer.node_key, setup->node, KEY_SIZE) != 0 ||
 	    (setup->peer.kind == ATTESTATION_V1 &&
 		!chats->config->app_compat_v1) ||
-	    attestation_verify(&setup->peer, chats->now) == -1)
+	    attested_verify(&a->chats->attested, &setup->peer, chats->now) ==
+		-1)
 		return (CODE_AUTH_FAILED);
 	if (offer_verify(offer) == -1)
 		return (CODE_AUTH_FAILED);

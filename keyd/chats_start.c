@@ -31,16 +31,17 @@ start_refuse(struct starting *s, enum hermes_code code, uint32_t expected,
 
 /* Does the attestation show that the app is at that node? */
 static int
-attested(const struct chats *chats, const struct attestation *attestation)
+attested(struct chats *chats, const struct attestation *attestation)
 {
 	if (attestation->kind == ATTESTATION_V1 &&
 	    !chats->config->app_compat_v1)
 		return (0);
-	return (attestation_verify(attestation, chats->now) == 0);
+	return (
+	    attested_verify(&chats->attested, attestation, chats->now) == 0);
 }
 
 static enum hermes_code
-start_check(const struct chats *chats, const struct ipc_chat_start *start)
+start_check(struct chats *chats, const struct ipc_chat_start *start)
 {
 	struct chat_key key;
 

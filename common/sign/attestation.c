@@ -104,6 +104,20 @@ attestation_in_time(const struct attestation *attestation, int64_t now)
 }
 
 int
+attestation_valid(const struct attestation *attestation, int64_t now)
+{
+	if (!attestation_form(attestation)) {
+		errno = EINVAL;
+		return (-1);
+	}
+	if (!attestation_in_time(attestation, now)) {
+		errno = ETIME;
+		return (-1);
+	}
+	return (0);
+}
+
+int
 attestation_verify(const struct attestation *attestation, int64_t now)
 {
 	uint8_t bytes[ATTESTATION_SIGNED_MAX];
@@ -120,11 +134,7 @@ attestation_verify(const struct attestation *attestation, int64_t now)
 		errno = EACCES;
 		return (-1);
 	}
-	if (!attestation_in_time(attestation, now)) {
-		errno = ETIME;
-		return (-1);
-	}
-	return (0);
+	return (attestation_valid(attestation, now));
 }
 
 size_t

@@ -65,6 +65,9 @@ size_t attestation_signed_bytes(
  */
 int attestation_verify(const struct attestation *attestation, int64_t now);
 
+/* The same but for the signature, which the caller knows to be good. */
+int attestation_valid(const struct attestation *attestation, int64_t now);
+
 /*
  * The bytes of a v1 Connect signature: node_id then each key and value in
  * key order (sorts pairs). Their length, or 0 when out (size bytes) is
