@@ -144,6 +144,8 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 	$(CC) -D_GNU_SOURCE $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< -lnats -lpthread
 
 BENCH_BIN :=	$(BUILD)/regress/bench/hermes_bench \
+		$(BUILD)/regress/bench/crowd_bench \
+		$(BUILD)/regress/bench/stream_bench \
 		$(BUILD)/regress/bench/find_bench
 $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
     $(BUILD)/libhermes.a

@@ -79,7 +79,7 @@ class Node:
     """One hermesd. extra: lines of hermesd.conf(5)."""
 
     def __init__(self, name, folder=None, extra="", environment=None,
-                 defaults=DEFAULTS, addresses=None, prefix=()):
+                 defaults=None, addresses=None, prefix=()):
         self.name = name
         self.prefix = list(prefix)  # of the command that starts it
         self.owned = folder is None
@@ -99,7 +99,7 @@ class Node:
              "-l", self.app, "-m", self.mesh, "-a", self.admin],
             check=True, capture_output=True)
         with open(self.config, "a") as out:
-            out.write(defaults + extra)
+            out.write((DEFAULTS if defaults is None else defaults) + extra)
 
     def __enter__(self):
         return self.start()

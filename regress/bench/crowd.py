@@ -1,0 +1,194 @@
+"""Many apps, many chats: rows of make bench from crowd_bench and
+stream_bench. Medians of ROUNDS; whatever goes wrong ends the run."""
+
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+
+import hermes_node
+import mesh_bench
+import nats
+
+ROUNDS = 3
+LIMITS = """limits {
+\tmessages per second 0
+\tstarts per minute 1000000
+\tchats per app 100000
+\tsessions 20000
+\tunauthenticated 1000
+\tper source 20000
+}
+"""
+CORE = "0"         # where sessions and bare handshakes are counted
+HANDSHAKES = 400   # a round
+SESSIONS = 300     # a round
+APPS = 10000       # connected and idle
+PAIRS = 8          # of apps that chat
+NEW_CHATS = 4000   # a round
+CHATS = 100000     # idle
+FEW = 10           # chats that talk
+MESSAGES = 50000   # a round of theirs
+IDLE = 10          # seconds that idle apps are looked at
+
+
+class Crowd:
+    """A crowd_bench on two nodes."""
+
+    def __init__(self, program, there, here, pairs, prefix=()):
+        self.process = subprocess.Popen(
+            [*prefix, program, there, here, str(pairs)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def do(self, *words):
+        """Seconds that it took."""
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"crowd_bench ended in {words}")
+        return json.loads(answer)["seconds"]
+
+
+def memory(node):
+    """Bytes of each process, its share of what is shared, by name."""
+    pids = {"parent": node.process.pid, **node.pids()}
+    out = {}
+    for name, pid in pids.items():
+        text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+        out[name] = 1024 * sum(int(n) for n in re.findall(
+            r"^(?:Pss|SwapPss): +(\d+)", text, re.M))
+    return out
+
+
+def grown(before, after, count):
+    """(bytes each, the same by process as text)."""
+    each = {name: (after[name] - before[name]) / count for name in after}
+    return sum(each.values()), ", ".join(
+        f"{name} {size:.0f}" for name, size in sorted(each.items()))
+
+
+def bare(program, what, count, prefix=()):
+    """What libtls alone does a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        nats.make_certificate(folder)
+        out = subprocess.run(
+            [*prefix, program, what, folder, str(count), str(ROUNDS)],
+            check=True, capture_output=True, text=True).stdout
+    return statistics.median(json.loads(out)["rates"])
+
+
+def known(node, count):
+    """Wait until the node's directory has so many apps."""
+    hermes_node.until(f"{count} apps in the directory", lambda:
+                      node.metric("hermes_mesh_apps") >= count, 600)
+
+
+def sessions(row, rows, programs):
+    """The node, its apps and the bare handshakes on one core each time."""
+    pin = ("taskset", "-c", CORE)
+    handshakes = bare(programs / "stream_bench", "handshakes", HANDSHAKES, pin)
+    with hermes_node.Node("alpha", extra=LIMITS, prefix=pin) as node:
+        node.ctl("mesh", "create")
+        with Crowd(programs / "crowd_bench", node.app, node.app, 0,
+                   pin) as crowd:
+            rates = []
+            for done in range(ROUNDS):
+                start = time.monotonic()
+                crowd.do("apps", SESSIONS)
+                known(node, (done + 1) * SESSIONS)
+                rates.append(SESSIONS / (time.monotonic() - start))
+    row(rows, "new app sessions, one core", statistics.median(rates), "1/s",
+        "libtls handshakes, same core", handshakes, 0.5)
+
+
+def idle_apps(row, rows, programs):
+    with hermes_node.Node("alpha", extra=LIMITS) as node:
+        node.ctl("mesh", "create")
+        with Crowd(programs / "crowd_bench", node.app, node.app, 0) as crowd:
+            crowd.do("apps", 100)  # what is allocated once
+            known(node, 100)
+            before, alone = memory(node), busy(node)
+            crowd.do("apps", APPS)
+            known(node, APPS + 100)
+            each, parts = grown(before, memory(node), APPS)
+            used = busy(node)
+    row(rows, f"memory of one of {APPS} idle apps", each, "B", "", None,
+        40 * 1024, False, parts)
+    row(rows, f"CPU of {APPS} idle apps", used - alone, "%",
+        "a node without apps", None, 1, False)
+
+
+def busy(node):
+    """Share of a core that the node uses, in per cent; a median."""
+    shares = []
+    for _ in range(ROUNDS):
+        before, start = sum(mesh_bench.cpu(node).values()), time.monotonic()
+        time.sleep(IDLE / ROUNDS)
+        used = sum(mesh_bench.cpu(node).values()) - before
+        shares.append(used / (time.monotonic() - start) * 100)
+    return statistics.median(shares)
+
+
+def message_cost(mesh, crowd):
+    """CPU microseconds of both nodes for a message of FEW chats."""
+    costs = []
+    crowd.do("messages", MESSAGES // 10, FEW)
+    for _ in range(ROUNDS):
+        before = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
+        crowd.do("messages", MESSAGES, FEW)
+        after = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
+        costs.append((after - before) / MESSAGES * 1e6)
+    return statistics.median(costs)
+
+
+def start_times(node):
+    """Seconds from exec to ready, after SIGKILL."""
+    took = []
+    for _ in range(ROUNDS):
+        node.sigkill()
+        start = time.monotonic()
+        node.start()
+        took.append(time.monotonic() - start)
+    return statistics.median(took)
+
+
+def chats(row, rows, programs):
+    with hermes_node.Mesh(2, extra=LIMITS) as mesh:
+        with Crowd(programs / "crowd_bench", mesh[0].app, mesh[1].app,
+                   PAIRS) as crowd:
+            crowd.do("pairs")
+            crowd.do("chats", FEW)
+            few = message_cost(mesh, crowd)
+            before = [memory(node) for node in mesh.nodes]
+            cpu = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
+            rates = [NEW_CHATS / crowd.do("chats", NEW_CHATS)
+                     for _ in range(ROUNDS)]
+            cpu = sum(sum(mesh_bench.cpu(n).values())
+                      for n in mesh.nodes) - cpu
+            crowd.do("chats", CHATS - FEW - ROUNDS * NEW_CHATS)
+            grew = [grown(old, memory(node), CHATS - FEW)
+                    for old, node in zip(before, mesh.nodes)]
+            many = message_cost(mesh, crowd)
+        took = start_times(mesh[0])
+    row(rows, "new chats across nodes", statistics.median(rates), "1/s", "",
+        None, 2000)
+    row(rows, "CPU of a new chat, both nodes",
+        cpu / (ROUNDS * NEW_CHATS) * 1e6, "us", "", None, None, False)
+    for which, (each, parts) in zip(("asking", "asked"), grew):
+        row(rows, f"memory of one of {CHATS} idle chats, {which}", each, "B",
+            "", None, 2048, False, parts)
+    row(rows, f"CPU of a message, {FEW} chats of {CHATS}", many, "us",
+        f"{FEW} chats alone", few, 1.1, False)
+    row(rows, f"start to ready, {CHATS} stored chats", took, "s", "", None, 5,
+        False)

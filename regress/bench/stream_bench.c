@@ -1,0 +1,217 @@
+/*
+ * What libtls alone does between two processes on the loopback, for `make
+ * bench` to compare with: bytes of one stream, or handshakes one after
+ * another. Prints one JSON object {"rates": [...]}: bytes or handshakes a
+ * second.
+ *
+ *	stream_bench bytes FOLDER BYTES ROUNDS
+ *	stream_bench handshakes FOLDER COUNT ROUNDS
+ *
+ * FOLDER has cert.pem and key.pem.
+ */
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tls.h>
+
+#define PIECE (64 * 1024)
+
+static struct tls_config *config;
+static uint8_t piece[PIECE];
+
+static double
+now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+}
+
+static void
+die(const char *what)
+{
+	perror(what);
+	_exit(1);
+}
+
+static void
+write_all(struct tls *tls, const uint8_t *bytes, size_t length)
+{
+	ssize_t n;
+
+	while (length > 0) {
+		n = tls_write(tls, bytes, length);
+		if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
+			continue;
+		if (n <= 0)
+			die("tls_write");
+		bytes += n;
+		length -= (size_t)n;
+	}
+}
+
+static void
+read_all(struct tls *tls, uint64_t length)
+{
+	ssize_t n;
+
+	while (length > 0) {
+		n = tls_read(tls, piece, length < PIECE ? length : PIECE);
+		if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
+			continue;
+		if (n <= 0)
+			die("tls_read");
+		length -= (uint64_t)n;
+	}
+}
+
+/* --- the other process --------------------------------------------------- */
+
+/* Take connections; of bytes > 0 read so many and answer one, again. */
+static void
+serve(int listener, uint64_t bytes)
+{
+	struct tls *server = tls_server(), *tls;
+	int fd;
+
+	if (server == NULL || tls_configure(server, config) == -1)
+		die("tls_server");
+	while ((fd = accept(listener, NULL, NULL)) != -1) {
+		if (tls_accept_socket(server, &tls, fd) == -1 ||
+		    tls_handshake(tls) == -1)
+			die("tls_accept");
+		if (bytes == 0)
+			write_all(tls, piece, 1);
+		while (bytes > 0) {
+			read_all(tls, bytes);
+			write_all(tls, piece, 1);
+		}
+		tls_free(tls);
+		(void)close(fd);
+	}
+	die("accept");
+}
+
+/* --- this one ------------------------------------------------------------ */
+
+static struct tls *
+call(const struct sockaddr_in *address, int *fd)
+{
+	struct tls *tls = tls_client();
+	int one = 1;
+
+	*fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (*fd == -1 || tls == NULL ||
+	    connect(*fd, (const struct sockaddr *)(const void *)address,
+		sizeof(*address)) == -1)
+		die("connect");
+	(void)setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (tls_configure(tls, config) == -1 ||
+	    tls_connect_socket(tls, *fd, "localhost") == -1 ||
+	    tls_handshake(tls) == -1)
+		die("tls_connect");
+	return (tls);
+}
+
+static double
+stream(struct tls *tls, uint64_t bytes)
+{
+	double start = now();
+	uint64_t sent;
+
+	for (sent = 0; sent < bytes; sent += PIECE)
+		write_all(tls, piece, PIECE);
+	read_all(tls, 1);
+	return ((double)bytes / (now() - start));
+}
+
+static double
+handshakes(const struct sockaddr_in *address, uint64_t count)
+{
+	double start = now();
+	struct tls *tls;
+	uint64_t i;
+	int fd;
+
+	for (i = 0; i < count; i++) {
+		tls = call(address, &fd);
+		read_all(tls, 1);
+		tls_free(tls);
+		(void)close(fd);
+	}
+	return ((double)count / (now() - start));
+}
+
+static void
+configure(const char *folder)
+{
+	char certificate[1024], key[1024];
+
+	(void)snprintf(certificate, sizeof(certificate), "%s/cert.pem", folder);
+	(void)snprintf(key, sizeof(key), "%s/key.pem", folder);
+	config = tls_config_new();
+	if (config == NULL ||
+	    tls_config_set_keypair_file(config, certificate, key) == -1 ||
+	    tls_config_set_ca_file(config, certificate) == -1 ||
+	    tls_config_set_protocols(config, TLS_PROTOCOL_TLSv1_3) == -1)
+		die("tls_config");
+	tls_config_insecure_noverifycert(config);
+	tls_config_insecure_noverifyname(config);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t size = sizeof(address);
+	uint64_t count;
+	int bytes, fd, listener, i, rounds;
+	struct tls *tls = NULL;
+	pid_t child;
+
+	if (argc != 5) {
+		fprintf(stderr, "usage: stream_bench bytes|handshakes FOLDER "
+				"COUNT ROUNDS\n");
+		return (2);
+	}
+	bytes = strcmp(argv[1], "bytes") == 0;
+	count = strtoull(argv[3], NULL, 10);
+	if (bytes)
+		count -= count % PIECE;
+	rounds = (int)strtol(argv[4], NULL, 10);
+	configure(argv[2]);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	if (listener == -1 || count == 0 ||
+	    bind(listener, (struct sockaddr *)(void *)&address, size) == -1 ||
+	    listen(listener, 16) == -1 ||
+	    getsockname(listener, (struct sockaddr *)(void *)&address, &size) ==
+		-1 ||
+	    (child = fork()) == -1)
+		die("listen");
+	if (child == 0)
+		serve(listener, bytes ? count : 0);
+	if (bytes)
+		tls = call(&address, &fd);
+	printf("{\"rates\": [");
+	for (i = 0; i < rounds; i++)
+		printf("%s%.1f", i == 0 ? "" : ", ",
+		    bytes ? stream(tls, count) : handshakes(&address, count));
+	printf("]}\n");
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, NULL, 0);
+	return (0);
+}
