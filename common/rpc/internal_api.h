@@ -102,6 +102,11 @@ int rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
     const uint8_t *header, size_t length, nghttp2_data_source *source,
     void *arg);
 
+/* --- memory.c ------------------------------------------------------------ */
+
+/* Where HTTP/2 sessions get memory: what is large is mapped. */
+extern nghttp2_mem rpc_session_memory;
+
 /* --- session.c ----------------------------------------------------------- */
 
 /* Make the nghttp2 session and queue our SETTINGS. 0 or -1. */

@@ -385,11 +385,11 @@ rpc_session_open(struct rpc_connection *connection)
 	if (option == NULL || callbacks == NULL)
 		goto done;
 	if (connection->server != NULL)
-		rv = nghttp2_session_server_new2(
-		    &connection->session, callbacks, connection, option);
+		rv = nghttp2_session_server_new3(&connection->session,
+		    callbacks, connection, option, &rpc_session_memory);
 	else
-		rv = nghttp2_session_client_new2(
-		    &connection->session, callbacks, connection, option);
+		rv = nghttp2_session_client_new3(&connection->session,
+		    callbacks, connection, option, &rpc_session_memory);
 	if (rv == 0)
 		rv = session_settings(connection);
 done:

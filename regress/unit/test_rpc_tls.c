@@ -1,5 +1,10 @@
 /* Tests of common/rpc: TLS, identities, the signer, admission, limits. */
 
+#include <sys/wait.h>
+
+#include <fcntl.h>
+#include <signal.h>
+
 #include "common/rpc/internal.h"
 #include "regress/unit/rpc_fixture.h"
 
@@ -443,6 +448,84 @@ START_TEST(test_set_tls)
 }
 END_TEST
 
+/* --- what an idle connection costs --------------------------------------- */
+
+#define IDLE_COUNT 200
+#if defined(__SANITIZE_ADDRESS__) /* keeps what is freed for a while */
+#define IDLE_MAX (256 * 1024)
+#else
+#define IDLE_MAX (40 * 1024)
+#endif
+
+/* Bytes of this process that are its own and in memory. */
+static size_t
+idle_own_memory(void)
+{
+	unsigned long size, resident, shared;
+	FILE *statm = fopen("/proc/self/statm", "r");
+
+	ck_assert_ptr_nonnull(statm);
+	ck_assert_int_eq(
+	    fscanf(statm, "%lu %lu %lu", &size, &resident, &shared), 3);
+	(void)fclose(statm);
+	return ((size_t)(resident - shared) * (size_t)getpagesize());
+}
+
+/* Another process: connections that each make a call and then say nothing. */
+static void
+idle_client(struct rig *rig, int count, int done)
+{
+	int i;
+
+	event_free(rig->alarm);
+	rig->base = event_base_new();
+	rig->alarm = event_new(rig->base, -1, EV_PERSIST, rig_alarm, NULL);
+	(void)event_add(rig->alarm, &(struct timeval){ 0, 1000 });
+	for (i = 0; i < count; i++) {
+		rig->connected = 0;
+		rig_connect(rig);
+		WAIT(rig, rig->connected);
+		test_echo(rig);
+	}
+	ck_assert_int_eq(write(done, "d", 1), 1);
+	(void)event_base_dispatch(rig->base);
+	_exit(1);
+}
+
+START_TEST(test_idle_memory)
+{
+	struct rig rig;
+	size_t before, each;
+	pid_t child[2];
+	int i, done[2];
+	char byte;
+
+	ck_assert_int_eq(pipe2(done, O_NONBLOCK), 0);
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	/* The first few bring in what there is once. */
+	for (i = 0; i < 2; i++) {
+		before = idle_own_memory();
+		if ((child[i] = fork()) == 0)
+			idle_client(&rig, i == 0 ? 10 : IDLE_COUNT, done[1]);
+		ck_assert_int_ne(child[i], -1);
+		WAIT(&rig, read(done[0], &byte, 1) == 1);
+		rig_settle(&rig);
+	}
+	each = (idle_own_memory() - before) / IDLE_COUNT;
+	ck_assert_uint_le(each, IDLE_MAX);
+	for (i = 0; i < 2; i++) {
+		(void)kill(child[i], SIGKILL);
+		(void)waitpid(child[i], NULL, 0);
+	}
+	WAIT(&rig, rig.server_closed == 10 + IDLE_COUNT);
+	rig_down(&rig);
+	(void)close(done[0]);
+	(void)close(done[1]);
+}
+END_TEST
+
 static Suite *
 rpc_suite(void)
 {
@@ -464,6 +547,7 @@ rpc_suite(void)
 	tcase_add_test(tc, test_connect_fd);
 	tcase_add_loop_test(tc, test_free_early, 0, 8);
 	tcase_add_test(tc, test_set_tls);
+	tcase_add_test(tc, test_idle_memory);
 	suite_add_tcase(suite, tc);
 	return (suite);
 }
