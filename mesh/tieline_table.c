@@ -17,7 +17,14 @@
 
 #define TIELINES_MAX (1U << 20)
 
+/* An attestation that tielines of the same app share. */
+struct seen {
+	struct attestation what;
+	unsigned int refs;
+};
+
 static struct table tielines; /* by handle */
+static struct table seens;    /* by all of the attestation */
 static TAILQ_HEAD(, tieline) dirty = TAILQ_HEAD_INITIALIZER(dirty);
 
 struct tieline *
@@ -53,6 +60,41 @@ tieline_which(const struct tieline *tieline, const struct tieline_side *side)
 	return (side == &tieline->side[CHAT_LO] ? CHAT_LO : CHAT_HI);
 }
 
+static void
+seen_release(const struct attestation *what)
+{
+	struct seen *seen;
+
+	if (what == NULL)
+		return;
+	seen = table_get(&seens, what);
+	if (--seen->refs > 0)
+		return;
+	(void)table_remove(&seens, &seen->what);
+	free(seen);
+}
+
+/* NULL when memory is short. */
+static const struct attestation *
+seen_take(const struct attestation *what)
+{
+	struct seen *seen;
+
+	if (seens.key_size == 0)
+		table_init(&seens, sizeof(seen->what));
+	if ((seen = table_get(&seens, what)) == NULL) {
+		if ((seen = calloc(1, sizeof(*seen))) == NULL)
+			return (NULL);
+		seen->what = *what;
+		if (table_put(&seens, &seen->what, seen) == -1) {
+			free(seen);
+			return (NULL);
+		}
+	}
+	seen->refs++;
+	return (&seen->what);
+}
+
 static struct tieline *
 tieline_new(const uint8_t handle[KEY_SIZE], const char *chat_id)
 {
@@ -86,7 +128,7 @@ tieline_take(const struct chat_key *key, const char *chat_id, struct peer *peer)
 		return (side);
 	if (side->used && side->peer != NULL)
 		route_unneed(side->peer);
-	free(side->seen);
+	seen_release(side->seen);
 	memset(side, 0, sizeof(*side));
 	side->used = 1;
 	side->peer = peer;
@@ -98,10 +140,12 @@ tieline_take(const struct chat_key *key, const char *chat_id, struct peer *peer)
 void
 tieline_saw(struct tieline_side *side, const struct attestation *attestation)
 {
-	if (side->seen == NULL &&
-	    (side->seen = malloc(sizeof(*side->seen))) == NULL)
+	const struct attestation *seen = seen_take(attestation);
+
+	if (seen == NULL)
 		return;
-	*side->seen = *attestation;
+	seen_release(side->seen);
+	side->seen = seen;
 }
 
 int
@@ -111,7 +155,7 @@ tieline_drop(struct tieline *tieline, uint8_t which)
 
 	if (side->used && side->peer != NULL)
 		route_unneed(side->peer);
-	free(side->seen);
+	seen_release(side->seen);
 	memset(side, 0, sizeof(*side));
 	if (tieline->side[CHAT_LO].used || tieline->side[CHAT_HI].used)
 		return (0);

@@ -19,7 +19,7 @@ struct tieline_side {
 	uint32_t confirmed; /* own keyd has answered */
 	struct peer *peer;  /* where the other app is; NULL: here */
 	/* Its presence there when last seen: the app may be away since. */
-	struct attestation *seen; /* owned; NULL none */
+	const struct attestation *seen; /* shared; NULL none */
 	uint64_t sent;
 	uint64_t received;
 	uint64_t ack_out; /* to be told to the peer; 0 none */
