@@ -49,7 +49,7 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check sim sim-table bench asan escape fuzz lint' \
+	@echo 'all demo check sim sim-table bench asan coverage escape fuzz starve lint' \
 	    'docker-check package install uninstall deps clean'
 
 .SECONDARY:
@@ -153,10 +153,10 @@ $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
 
 # Load with accounting, the wires between network namespaces, a clock ahead.
 FIELD :=	$(BUILD)/regress/cluster
-CLUSTER_BIN :=	$(FIELD)/load $(FIELD)/wire $(FIELD)/clock.so
+CLUSTER_BIN :=	$(FIELD)/load $(FIELD)/wire $(FIELD)/clock.so $(FIELD)/faults.so
 $(FIELD)/load $(FIELD)/wire: $(FIELD)/%: $(FIELD)/%.o $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
-$(FIELD)/clock.so: regress/cluster/clock.c
+$(FIELD)/clock.so $(FIELD)/faults.so: $(FIELD)/%.so: regress/cluster/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
@@ -195,11 +195,25 @@ asan: deps
 	$(MAKE) -j2 BUILD=build-asan HARDEN=-O1 EXTRA_CFLAGS="$(SANITIZE)" \
 	    asan-run
 # A sanitizer needs more system calls and has flags of its own.
-NOT_ASAN :=	$(addprefix regress/cluster/test_,escape.py hardening.py)
+NOT_ASAN :=	$(addprefix regress/cluster/test_,escape.py faults.py hardening.py)
 asan-run: all unit-bin $(CLUSTER_BIN)
 	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
 	    sh regress/run.sh $(UNIT_BIN) \
 	    $(filter-out $(NOT_ASAN),$(wildcard regress/cluster/test_*.py))
+
+# Which lines the units, keyd's house, the fuzz corpora and a few suites of
+# whole nodes run. keyd writes down what ran as its own user.
+COVERAGE_ONLY :=	$(addprefix regress/cluster/test_,kill.py rekey.py)
+coverage: deps
+	rm -rf build-coverage
+	umask 0; $(MAKE) -j2 BUILD=build-coverage HARDEN=-O1 \
+	    EXTRA_CFLAGS="--coverage -DHERMES_COVERAGE -Wl,-z,muldefs" coverage-run
+	sh etc/coverage.sh build-coverage
+coverage-run: all unit-bin fuzz-bin house-bin
+	-BUILD=$(BUILD) sh regress/run.sh $(UNIT_BIN)
+	-for t in $(FUZZ_TARGETS); do \
+	    $(FUZZ_DIR)/run_$$t regress/fuzz/corpus/$$t | tail -n 1; done
+	-BUILD=$(BUILD) sh regress/run.sh regress/house/run.sh $(COVERAGE_ONLY)
 
 # The Debian packages, in $(BUILD)-package.
 package: deps
@@ -252,9 +266,9 @@ deps:
 	sh etc/deps.sh
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz
+	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz build-coverage
 
-.PHONY: all help deps check sim sim-table demo bench asan asan-run escape lint install uninstall \
+.PHONY: all help coverage coverage-run deps check sim sim-table demo bench asan asan-run escape lint install uninstall \
     clean unit-bin docker-check package
 
 include regress/keyscan/keyscan.mk

@@ -72,13 +72,9 @@ setup_check(const struct arriving *a)
 
 	if ((code = setup_check_names(a)) != CODE_NONE)
 		return (code);
-	if (memcmp(lo ? offer->node_lo : offer->node_hi, chats->node_key,
+	if (memcmp(lo ? offer->node_hi : offer->node_lo, setup->node,
 		KEY_SIZE) != 0 ||
-	    memcmp(lo ? offer->node_hi : offer->node_lo, setup->node,
-		KEY_SIZE) != 0)
-		return (CODE_AUTH_FAILED);
-	if (memcmp(setup->peer.app_key, a->peer_app, KEY_SIZE) != 0 ||
-	    memcmp(setup->peer.node_key, setup->node, KEY_SIZE) != 0 ||
+	    memcmp(setup->peer.app_key, a->peer_app, KEY_SIZE) != 0 ||
 	    (setup->peer.kind == ATTESTATION_V1 &&
 		!chats->config->app_compat_v1) ||
 	    attested_verify(&a->chats->attested, &setup->peer, chats->now) ==
@@ -86,6 +82,11 @@ setup_check(const struct arriving *a)
 		return (CODE_AUTH_FAILED);
 	if (offer_verify(offer) == -1)
 		return (CODE_AUTH_FAILED);
+	/* An app moved, and one of us has yet to hear of it. */
+	if (memcmp(lo ? offer->node_lo : offer->node_hi, chats->node_key,
+		KEY_SIZE) != 0 ||
+	    memcmp(setup->peer.node_key, setup->node, KEY_SIZE) != 0)
+		return (CODE_ROUTE_UNAVAILABLE);
 	return (CODE_NONE);
 }
 

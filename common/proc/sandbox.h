@@ -23,6 +23,13 @@
 #define SANDBOX_SANITIZED 0
 #endif
 
+/* What ran is written to files as a process ends: no walls (make coverage).*/
+#ifdef HERMES_COVERAGE
+#define SANDBOX_OPEN 1
+#else
+#define SANDBOX_OPEN 0
+#endif
+
 /*
  * A child, with its first configuration and before it does anything with it:
  * bounds on memory, files and processes; a root folder of its own (keyd's is

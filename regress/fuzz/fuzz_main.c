@@ -17,6 +17,10 @@
 
 #include "regress/fuzz/fuzz.h"
 
+#ifdef HERMES_COVERAGE
+void __gcov_dump(void);
+#endif
+
 #define INPUT_MAX (1024 * 1024)
 #define SECONDS   20 /* for one file */
 
@@ -46,6 +50,9 @@ run_file(const char *path)
 		memcpy(exact + 1, room, (size_t)length);
 		(void)LLVMFuzzerTestOneInput(exact + 1, (size_t)length);
 		free(exact);
+#ifdef HERMES_COVERAGE
+		__gcov_dump();
+#endif
 		_exit(0);
 	}
 	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
