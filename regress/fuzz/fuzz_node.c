@@ -292,21 +292,31 @@ node_init(struct node *node, const char *node_id)
 	node->config.keystore.chat_idle = 7200 * CLOCK_SECOND;
 }
 
-void
-node_start(struct node *node)
+int
+node_load(struct node *node)
 {
 	struct chats_io io = { node_send, node_send_tail, node_sign,
 		node_random, node };
 	enum store_error error;
-	struct chat *chat;
-	size_t i;
 
 	node->store = store_open(node->path, &error);
 	FUZZ_CHECK(node->store != NULL);
 	FUZZ_CHECK(store_unlock(node->store, "pass", 4, 1, 1) == STORE_OK);
 	node->chats = chats_new(&io, node->store, &node->config, node->key,
 	    ++node->generation, fuzz_wall);
-	FUZZ_CHECK(node->chats != NULL);
+	if (node->chats != NULL)
+		return (0);
+	store_close(node->store);
+	return (-1);
+}
+
+void
+node_start(struct node *node)
+{
+	struct chat *chat;
+	size_t i;
+
+	FUZZ_CHECK(node_load(node) == 0);
 	for (i = 0; i < NODE_CHATS; i++) {
 		node->routes[i].ready = 0;
 		if ((chat = chat_find(node->chats, &node->routes[i].key)) ==

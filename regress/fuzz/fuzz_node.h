@@ -86,8 +86,10 @@ void wire_clear(struct wire *wire);
 
 /* Keys from the seeded generator; not started. */
 void node_init(struct node *node, const char *node_id);
-void node_start(struct node *node);
-void node_stop(struct node *node); /* as if killed */
+/* Open the store and load it; -1 and closed: keyd would not start on it. */
+int node_load(struct node *node);
+void node_start(struct node *node); /* which must load */
+void node_stop(struct node *node);  /* as if killed */
 
 /* Chat index of node is chat_id between its app and the other's. */
 void node_route(struct node *node, size_t index, const char *chat_id,

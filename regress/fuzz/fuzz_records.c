@@ -105,10 +105,6 @@ try_chats(struct input *input)
 {
 	uint8_t a[sizeof(cold)], b[sizeof(hot)], tomb[64];
 	size_t a_length = cold_length, b_length = hot_length, n;
-	struct chats_io io;
-	enum store_error error;
-	struct store *store;
-	struct chats *chats;
 	const uint8_t *at;
 
 	memcpy(a, cold, sizeof(a));
@@ -124,15 +120,10 @@ try_chats(struct input *input)
 	if (n > 0)
 		fuzz_store_plant(node.path, STORE_TOMBSTONE, tomb,
 		    n & 1 ? KEY_SIZE : n, at, n);
-	memset(&io, 0, sizeof(io));
-	FUZZ_CHECK((store = store_open(node.path, &error)) != NULL);
-	FUZZ_CHECK(store_unlock(store, "pass", 4, 1, 1) == STORE_OK);
-	chats = chats_new(&io, store, &node.config, node.key, 2, fuzz_wall);
-	chats_free(chats);
-	store_close(store);
-	if (chats == NULL)
+	if (node_load(&node) == -1)
 		return;
 	/* It loads: then it also works. */
+	node_stop(&node);
 	node_start(&node);
 	chats_report(node.chats);
 	chats_show(node.chats, 1);
