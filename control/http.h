@@ -1,54 +1,35 @@
 /*
- * control: the admin HTTP server. Read-only: GET and HEAD, one request a
- * connection, no request body is ever read, every size and time is bounded.
- * It knows nothing of Hermes; http_pages.c answers.
+ * control: the admin HTTP server, which is libevent's evhttp with bounds
+ * around it. Read-only: GET and HEAD, one request a connection, no request
+ * body is ever looked at, every size and time is bounded. It knows nothing of
+ * Hermes; http_pages.c answers.
  */
 #ifndef CONTROL_HTTP_H
 #define CONTROL_HTTP_H
 
 #include <stddef.h>
 
-#include "common/util/buffer.h"
-
-#define HTTP_CONNECTIONS 64
-#define HTTP_REQUEST     8192 /* bytes of request line and headers */
+#define HTTP_CONNECTIONS 64   /* more wait until one of these goes */
+#define HTTP_REQUEST     8192 /* bytes of request line and headers; of a body */
 #define HTTP_SECONDS     15   /* from accept to the last byte */
 
 struct http;
 
-/* Serve clients of a bound TCP socket, owned from here. 0 or -1. */
+/*
+ * Serve clients of a bound TCP socket, owned from here. A connection to a
+ * loopback address believes only a Host that is one too, so that no web page
+ * can reach it through a name of its own that resolves to 127.0.0.1. 0 or -1.
+ */
 int http_listen(int fd);
 void http_listeners_close(void); /* requests being answered go on */
 void http_close_all(void);
-
-/* What a request line says. */
-enum http_request {
-	HTTP_OK,
-	HTTP_INCOMPLETE, /* more bytes are needed */
-	HTTP_BAD,        /* 400 */
-	HTTP_METHOD,     /* 405 */
-	HTTP_HOST        /* 403: see http_parse() */
-};
-
-#define HTTP_PATH 128
-struct http_head {
-	char path[HTTP_PATH]; /* without query */
-	int head;             /* HEAD: no body in the answer */
-};
-
-/*
- * Read a request's head. A listener on a loopback address believes only a
- * Host that is one too, so that no web page can reach it through a name of
- * its own that resolves to 127.0.0.1.
- */
-enum http_request http_parse(
-    struct http_head *head, const char *bytes, size_t length, int loopback);
 
 /* Answer with this Content-Security-Policy, a static text; without it, none
  * of the answer may be shown by a browser as more than text. */
 void http_policy(struct http *http, const char *policy);
 
-/* Answer and close. The body is copied. */
+/* Answer and close; only the first answer counts. The body is copied, or for
+ * HEAD only counted. */
 void http_answer(struct http *http, int status, const char *type,
     const void *body, size_t length);
 

@@ -174,6 +174,8 @@ static const struct row rows[] = {
 	/* Control asks who is at its socket; libevent listens once more. */
 	IF2(getsockopt, C, EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED)),
 	ANY(listen, C | P),
+	/* Its evhttp asks how much there is to read. */
+	IF(ioctl, C, EQ(1, FIONREAD)),
 
 	/* keyd's store, in its folder: Berkeley DB and the files beside it.
 	 * Paths are no matter of this list but of root and Landlock. */
@@ -351,19 +353,25 @@ add_own_end(scmp_filter_ctx context)
 /* What libraries try and can do without: an answer instead of death, for it
  * can be brought about from outside. */
 static void
-add_refusals(scmp_filter_ctx context)
+add_refusals(scmp_filter_ctx context, enum process self)
 {
 	static const struct row refused[] = {
 		/* A log that was restarted. */
-		IF(socket, 0, EQ(0, AF_UNIX)),
+		IF(socket, ALL, EQ(0, AF_UNIX)),
 		/* The scope of an IPv6 address, as a node may give one. */
-		IF(ioctl, 0, EQ(1, SIOCGIFINDEX)),
-		IF(ioctl, 0, EQ(1, SIOCGIFNAME)),
+		IF(ioctl, ALL, EQ(1, SIOCGIFINDEX)),
+		IF(ioctl, ALL, EQ(1, SIOCGIFNAME)),
+		/* ... and a client of the admin HTTP may have. */
+		IF2(socket, C, EQ(0, AF_INET),
+		    BITS(1, SOCKET_TYPE, SOCK_DGRAM)),
+		IF2(socket, C, EQ(0, AF_INET6),
+		    BITS(1, SOCKET_TYPE, SOCK_DGRAM)),
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		add(context, SCMP_ACT_ERRNO(EACCES), &refused[i]);
+		if (refused[i].who & (unsigned int)self)
+			add(context, SCMP_ACT_ERRNO(EACCES), &refused[i]);
 }
 
 void
@@ -398,7 +406,7 @@ seccomp_enter(enum process self, int only_log)
 			add(context, SCMP_ACT_ALLOW, &rows[i]);
 	if (self != PROCESS_PARENT) {
 		add_own_end(context);
-		add_refusals(context);
+		add_refusals(context, self);
 	}
 	seccomp_check("load", seccomp_load(context));
 	seccomp_release(context);

@@ -2,7 +2,9 @@
 up again when a connection fails, names with an address that is no good. Root,
 for a name server that one node alone asks."""
 
+import json
 import re
+import subprocess
 
 import pytest
 
@@ -149,3 +151,33 @@ def test_a_name_that_is_none_for_a_while(place):
         beta.ctl("join", text)
         for node in (alpha, beta):
             wait_alive(node, 2)
+
+
+def test_a_client_with_a_scope_harms_nobody(place):
+    """The admin HTTP on all addresses, asked from one whose name libc would
+    make in ways the sandbox forbids: it is answered."""
+    alpha = place("alpha")
+    port = alpha.admin.rsplit(":", 1)[1]
+    alpha.config.write_text(alpha.config.read_text().replace(
+        f"listen admin on 127.0.0.1 port {port}",
+        f'listen admin on "::" port {port}'))
+    # A network of its own, with an address that no other host has.
+    alpha.prefix = ["unshare", "-n", "sh", "-c", "ip link set lo up && "
+                    "ip addr add fe80::1/64 dev lo nodad && exec \"$@\"",
+                    "sh"]
+    alpha.spawn()
+    until("it answers", lambda: alpha.ctl_run("status").returncode == 0)
+    client = f"""
+import socket
+with socket.create_connection(("fe80::1%lo", {port}), 30) as s:
+    s.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n")
+    print(s.makefile("rb").read().decode())
+"""
+    for _ in range(2):
+        run = subprocess.run(
+            ["nsenter", "-n", "-t", str(alpha.process.pid),
+             "/usr/bin/python3", "-c", client],
+            capture_output=True, text=True, timeout=60)
+        assert run.stdout.startswith("HTTP/1.1 200 "), (run, alpha.log())
+        assert json.loads(run.stdout.split("\n\n", 1)[1])
+    assert alpha.healthy()

@@ -452,7 +452,7 @@ def test_http_slow_clients_are_cut(plain):
                         for _ in range(3))
     with mute, slow, long:
         long.sendall(b"GET /" + b"x" * 8187)
-        assert long.recv(64).startswith(b"HTTP/1.1 431 ")
+        assert long.recv(64).startswith(b"HTTP/1.1 400 ")
         request = iter(b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 1000)
 
         def cut():

@@ -216,7 +216,6 @@ for i, path in enumerate((b"healthz", b"readyz", b"metrics", b"mesh/members",
     head = (b"GET /" + path + b" HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n")
     put("control", "http%d" % i, b"\x31" + head + b"\0" +
         bytes_of("http%d" % i, 160))
-    put("control", "head%d" % i, b"\x02" + head)
 
 
 # Backups: raw bytes; sealed frames of good and of any records.

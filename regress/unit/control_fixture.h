@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,6 +352,7 @@ static void
 fixture_setup(void)
 {
 	ck_assert_int_ne(sodium_init(), -1);
+	(void)signal(SIGPIPE, SIG_IGN); /* as proc.c does */
 	log_init("control", LOG_LEVEL_ERROR, 1);
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.base = event_base_new();

@@ -7,43 +7,149 @@
 #include "control/vitals.h"
 #include "regress/unit/control_fixture.h"
 
-static enum http_request
-parse(const char *text, int loopback, struct http_head *head)
+/* The whole answer to these bytes, after which the client says no more or
+ * waits. To be freed. */
+static char *
+answer(const void *bytes, size_t length, int no_more)
 {
-	return (http_parse(head, text, strlen(text), loopback));
+	int fd = fixture_connect(1), eof;
+	char *text;
+
+	ck_assert_int_eq(send(fd, bytes, length, 0), (ssize_t)length);
+	if (no_more)
+		ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	text = fixture_read(fd, NULL, &eof);
+	close(fd);
+	return (text);
 }
 
-START_TEST(test_parse)
+/* Its status, or 0: closed without an answer. All that it says of itself
+ * holds, and there is one answer. */
+static int
+answer_status(const void *bytes, size_t length, int no_more)
 {
-	struct http_head head;
+	char *text = answer(bytes, length, no_more), *body, *said;
+	int status = 0;
 
-	ck_assert_int_eq(
-	    parse("GET /a?b=c HTTP/1.1\r\n\r\n", 1, &head), HTTP_OK);
-	ck_assert_str_eq(head.path, "/a");
-	ck_assert_int_eq(head.head, 0);
-	ck_assert_int_eq(
-	    parse("HEAD / HTTP/1.0\r\nA: b\r\n\r\n", 1, &head), HTTP_OK);
-	ck_assert_int_eq(head.head, 1);
-	ck_assert_int_eq(
-	    parse("GET / HTTP/1.1\r\n", 1, &head), HTTP_INCOMPLETE);
-	ck_assert_int_eq(parse("", 1, &head), HTTP_INCOMPLETE);
-	ck_assert_int_eq(
-	    parse("POST / HTTP/1.1\r\n\r\n", 1, &head), HTTP_METHOD);
-	ck_assert_int_eq(
-	    parse("get / HTTP/1.1\r\n\r\n", 1, &head), HTTP_METHOD);
-	ck_assert_int_eq(parse("\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET /\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET a HTTP/1.1\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET / HTTP/2.0\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(parse("GET / HTTP/1.1 \r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(
-	    parse("GET / HTTP/1.1\r\nnocolon\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(
-	    parse("GET / HTTP/1.1\r\n: x\r\n\r\n", 1, &head), HTTP_BAD);
-	ck_assert_int_eq(
-	    http_parse(&head, "GET /\0 HTTP/1.1\r\n\r\n", 20, 1), HTTP_BAD);
+	if (*text != '\0') {
+		ck_assert_int_eq(sscanf(text, "HTTP/1.%*d %d ", &status), 1);
+		ck_assert_ptr_nonnull(body = strstr(text, "\r\n\r\n"));
+		ck_assert_ptr_null(strstr(text, "keep-alive"));
+		ck_assert_ptr_null(strstr(text, "Transfer-Encoding"));
+		ck_assert_ptr_nonnull(
+		    said = strstr(text, "\r\nContent-Length: "));
+		ck_assert_uint_eq(
+		    strlen(body + 4), memcmp(bytes, "HEAD", 4) == 0
+					  ? 0
+					  : strtoul(said + 18, NULL, 10));
+	}
+	free(text);
+	return (status);
+}
+
+START_TEST(test_requests)
+{
+	static const struct {
+		const char *text;
+		int status;
+	} requests[] = {
+		{ "GET /healthz?b=c HTTP/1.1\r\n\r\n", 200 },
+		{ "GET /healthz HTTP/1.0\r\n\r\n", 200 },
+		{ "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+		    200 },
+		{ "GET /healthz HTTP/1.1\nHost: localhost\n\n", 200 },
+		{ "GET /healthz#x HTTP/1.1\r\nA: b\r\n c\r\n\r\n", 200 },
+		{ "HEAD / HTTP/1.1\r\nA: b\r\n\r\n", 200 },
+		{ "HEAD /nothing HTTP/1.1\r\n\r\n", 404 },
+		/* Not ours: no such page. */
+		{ "GET /../healthz HTTP/1.1\r\n\r\n", 404 },
+		{ "GET /healthz/../healthz HTTP/1.1\r\n\r\n", 404 },
+		{ "GET /%68ealthz HTTP/1.1\r\n\r\n", 404 },
+		{ "GET /healthz%00 HTTP/1.1\r\n\r\n", 404 },
+		{ "GET /%zz%%%n%s HTTP/1.1\r\n\r\n", 404 },
+		{ "GET /\xff\x80\x01 HTTP/1.1\r\n\r\n", 404 },
+		/* Not what a server of its own is asked. */
+		{ "GET http://localhost/healthz HTTP/1.1\r\n\r\n", 400 },
+		{ "GET http://evil.example/healthz HTTP/1.1\r\n\r\n", 400 },
+		{ "GET //localhost/healthz HTTP/1.1\r\n\r\n", 400 },
+		{ "GET file:/healthz HTTP/1.1\r\n\r\n", 400 },
+		{ "GET healthz HTTP/1.1\r\n\r\n", 400 },
+		{ "GET * HTTP/1.1\r\n\r\n", 400 },
+		{ "GET ?healthz HTTP/1.1\r\n\r\n", 400 },
+		/* Methods. */
+		{ "POST / HTTP/1.1\r\n\r\n", 405 },
+		{ "get / HTTP/1.1\r\n\r\n", 405 },
+		{ "BREW /pot HTTP/1.1\r\n\r\n", 405 },
+		{ "OPTIONS * HTTP/1.1\r\n\r\n", 405 },
+		{ "CONNECT evil.example:25 HTTP/1.1\r\n\r\n", 405 },
+		/* Nonsense. */
+		{ "\r\n\r\n", 400 },
+		{ "GET /\r\n\r\n", 400 },
+		{ "GET  HTTP/1.1\r\n\r\n", 400 },
+		{ "GET / HTTP/2.0\r\n\r\n", 400 },
+		{ "GET / HTTP/1.1x\r\n\r\n", 400 },
+		{ "GET http://[::1/ HTTP/1.1\r\n\r\n", 400 },
+		{ "GET / HTTP/1.1\r\nnocolon\r\n\r\n", 400 },
+		{ "GET / HTTP/1.1\r\n folded\r\n\r\n", 400 },
+		{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
+		/* Bodies. */
+		{ "GET /healthz HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+		    200 },
+		{ "GET /healthz HTTP/1.1\r\nContent-Length: 8193\r\n\r\nabc",
+		    413 },
+		{ "GET /healthz HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400 },
+		{ "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "3\r\nabc\r\n0\r\n\r\n",
+		    405 },
+		{ "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "7fffffffffffffff\r\nabc\r\n",
+		    413 },
+		{ "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+		  "-1\r\nabc\r\n",
+		    413 },
+		{ "POST / HTTP/1.1\r\nContent-Length: 3\r\n"
+		  "Expect: nothing\r\n\r\nabc",
+		    417 },
+		/* One request a connection. */
+		{ "GET /healthz HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"
+		  "GET /readyz HTTP/1.1\r\n\r\n",
+		    200 },
+	};
+	/* What is not whole has no answer. */
+	static const char *const parts[] = { "", "G", "GET / HTTP/1.1",
+		"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nA: b\r\n",
+		"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab",
+		"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3" };
+	size_t i;
+	int no_more, status;
+
+	for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		for (no_more = 0; no_more < 2; no_more++) {
+			status = answer_status(requests[i].text,
+			    strlen(requests[i].text), no_more);
+			ck_assert_msg(status == requests[i].status, "%s: %d",
+			    requests[i].text, status);
+		}
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		ck_assert_int_eq(
+		    answer_status(parts[i], strlen(parts[i]), 1), 0);
+	ck_assert_int_eq(answer_status("GET /\0 HTTP/1.1\r\n\r\n", 20, 0), 400);
 }
 END_TEST
+
+/* 1 when /healthz is shown to who asks with these headers. */
+static int
+host_served(const char *headers)
+{
+	char text[256];
+	int status;
+
+	snprintf(
+	    text, sizeof(text), "GET /healthz HTTP/1.1\r\n%s\r\n\r\n", headers);
+	status = answer_status(text, strlen(text), 0);
+	ck_assert(status == 200 || status == 403);
+	return (status == 200);
+}
 
 /* A web page whose name resolves to 127.0.0.1 reads nothing. */
 START_TEST(test_host)
@@ -52,19 +158,24 @@ START_TEST(test_host)
 		"127.0.0.1:8080", "LocalHost:1", "[::1]", "[::1]:80" };
 	static const char *const others[] = { "evil.example",
 		"localhost.evil.example", "127.0.0.1.evil.example",
-		"127.evil.example", "", "10.0.0.1" };
-	struct http_head head;
+		"127.evil.example", "", "10.0.0.1", ":80" };
 	char text[128];
 	size_t i;
 
-	for (i = 0; i < 6; i++) {
-		snprintf(text, sizeof(text),
-		    "GET / HTTP/1.1\r\nhOST: %s\r\n\r\n", local[i]);
-		ck_assert_int_eq(parse(text, 1, &head), HTTP_OK);
-		snprintf(text, sizeof(text),
-		    "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", others[i]);
-		ck_assert_int_eq(parse(text, 1, &head), HTTP_HOST);
-		ck_assert_int_eq(parse(text, 0, &head), HTTP_OK);
+	for (i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
+		snprintf(text, sizeof(text), "hOST: \t%s ", local[i]);
+		ck_assert(host_served(text));
+	}
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(text, sizeof(text), "Host: %s", others[i]);
+		ck_assert(!host_served(text));
+		/* Nor with a good one before it, or after it. */
+		snprintf(text, sizeof(text), "Host: localhost\r\nHost: %s",
+		    others[i]);
+		ck_assert(!host_served(text));
+		snprintf(text, sizeof(text), "Host: %s\r\nHost: localhost",
+		    others[i]);
+		ck_assert(!host_served(text));
 	}
 }
 END_TEST
@@ -476,66 +587,176 @@ END_TEST
 
 START_TEST(test_errors)
 {
-	char large[HTTP_REQUEST + 1], *text;
+	char *text;
 	int status;
 
 	json_decref(get_json("/nothing", &status));
 	ck_assert_int_eq(status, 404);
-	text = ask_http("nonsense\r\n\r\n");
-	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 400 "));
-	free(text);
 	text = ask_http("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
 	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 403 "));
-	free(text);
-	memset(large, 'a', sizeof(large));
-	large[HTTP_REQUEST] = '\0';
-	memcpy(large, "GET / HTTP/1.1\r\n", 16);
-	text = ask_http(large);
-	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 431 "));
+	ck_assert_ptr_nonnull(strstr(text, "{\"error\":"));
+	ck_assert_ptr_nonnull(
+	    strstr(text, "\r\nContent-Security-Policy: default-src 'none'; "
+			 "frame-ancestors 'none'\r\n"));
 	free(text);
 }
 END_TEST
 
-/* Idle connections take no place from others for ever, and never more than
- * the cap. A client that leaves in the middle harms nobody. */
+/* A request that is too long has an answer, whatever it is that is long, and
+ * although nobody read the rest of it. */
+START_TEST(test_too_large)
+{
+	static const char *const begins[] = { "", "GET /", "GET / HTTP/1.1\r\n",
+		"GET / HTTP/1.1\r\nA: ", "GET / HTTP/1.1\r\nA: b\r\n" };
+	static const char *const fills[] = { "a", "/", "A: b\r\n", "?",
+		"\t \r\n" };
+	static char large[40 * HTTP_REQUEST];
+	size_t i, k, at, n;
+
+	for (i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		for (k = 0; k < sizeof(fills) / sizeof(fills[0]); k++) {
+			n = strlen(begins[i]);
+			memcpy(large, begins[i], n);
+			for (at = n; at < sizeof(large); at++)
+				large[at] =
+				    fills[k][(at - n) % strlen(fills[k])];
+			if (k < 2)
+				ck_assert_int_eq(
+				    answer_status(large, HTTP_REQUEST + 32, 0),
+				    400);
+			ck_assert_int_eq(
+			    answer_status(large, sizeof(large), 0), 400);
+		}
+}
+END_TEST
+
+/* 1 when /healthz is answered in the end. */
+static int
+healthy(int fd)
+{
+	int eof, good;
+	char *text = fixture_read(fd, NULL, &eof);
+
+	good = strstr(text, "HTTP/1.1 200 ") != NULL;
+	free(text);
+	return (good);
+}
+
+/* Not more than the cap are served at a time, and who comes then waits. A
+ * client that leaves in the middle harms nobody. */
 START_TEST(test_connections)
 {
-	int fds[HTTP_CONNECTIONS], i, eof, status;
-	int64_t until;
+	static const char ask[] = "GET /healthz HTTP/1.1\r\n\r\n";
+	int fds[HTTP_CONNECTIONS], i, late;
 	char byte;
-	char *text;
 
 	for (i = 0; i < HTTP_CONNECTIONS; i++) {
 		fds[i] = fixture_connect(1);
 		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
 	}
-	i = fixture_connect(1);
-	text = fixture_read(i, NULL, &eof);
-	ck_assert_str_eq(text, "");
-	free(text);
-	close(i);
+	late = fixture_connect(1);
+	(void)send(late, ask, sizeof(ask) - 1, 0);
+	for (i = 0; i < 1000; i++)
+		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	ck_assert_int_eq(recv(late, &byte, 1, MSG_DONTWAIT), -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	/* Those that are served are answered. */
+	(void)send(fds[0], ask, sizeof(ask) - 1, 0);
+	ck_assert(healthy(fds[0]));
+	ck_assert_int_eq(recv(late, &byte, 1, MSG_DONTWAIT), -1);
 	for (i = 0; i < HTTP_CONNECTIONS; i++) {
-		(void)send(fds[i], "GET /healthz HTTP/1.1\r\n\r\n",
-		    i % 2 ? 25 : 9, MSG_NOSIGNAL);
+		(void)send(
+		    fds[i], ask, i % 2 ? sizeof(ask) - 1 : 9, MSG_NOSIGNAL);
 		close(fds[i]);
 	}
-	/* Their places are free again, as soon as control has noticed. */
-	until = clock_monotonic() + BOUND;
+	/* There are places again, as soon as control has noticed. */
+	ck_assert(healthy(late));
+	close(late);
+	/* As often as one likes. */
+	for (i = 0; i < 3 * HTTP_CONNECTIONS; i++) {
+		late = fixture_connect(1);
+		(void)send(late, ask, sizeof(ask) - 1, 0);
+		if (i % 3 == 0)
+			ck_assert(healthy(late));
+		close(late);
+	}
+	late = fixture_connect(1);
+	(void)send(late, ask, sizeof(ask) - 1, 0);
+	ck_assert(healthy(late));
+	close(late);
+}
+END_TEST
+
+/* Listeners go and come at a reload: who is there is answered. */
+START_TEST(test_listeners)
+{
+	static const char ask[] = "GET /healthz HTTP/1.1\r\n\r\n";
+	int early = fixture_connect(1), late;
+
+	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	(void)send(early, ask, 9, 0);
+	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	http_listeners_close();
+	late = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(late, (struct sockaddr *)&fixture.http_address,
+			     sizeof(fixture.http_address)),
+	    -1);
+	close(late);
+	(void)send(early, ask + 9, sizeof(ask) - 10, 0);
+	ck_assert(healthy(early));
+	close(early);
+	fixture_listen_http();
+	late = fixture_connect(1);
+	(void)send(late, ask, sizeof(ask) - 1, 0);
+	ck_assert(healthy(late));
+	close(late);
+	/* One that waits for its answer at the end. */
+	fixture.fakes[PROCESS_MESH].silent = 1;
+	late = fixture_connect(1);
+	(void)send(late, ask, sizeof(ask) - 1, 0);
+	while (fixture.fakes[PROCESS_MESH].asked[IPC_METRICS_GET] < 3)
+		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+	http_close_all();
+	fixture.fakes[PROCESS_MESH].silent = 0;
+	ck_assert(!healthy(late));
+	close(late);
+}
+END_TEST
+
+/* A client that reads little at a time gets all, one that says more without
+ * end does not keep its answer away. */
+START_TEST(test_slow_reader)
+{
+	static const char ask[] = "GET / HTTP/1.1\r\n\r\n";
+	static char more[65536];
+	int64_t until = clock_monotonic() + BOUND;
+	int fd = fixture_connect(1), small = 1;
+	size_t got = 0, length = 0;
+	char text[2048], *at;
+	ssize_t n;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	(void)send(fd, ask, sizeof(ask) - 1, 0);
 	do {
 		ck_assert(clock_monotonic() < until);
-		text = ask_http("GET /healthz HTTP/1.1\r\n\r\n");
-		status = strstr(text, "HTTP/1.1 200 ") != NULL;
-		free(text);
-	} while (!status);
-	/* One that says no more still gets its answer. */
-	i = fixture_connect(1);
-	(void)send(i, "GET /healthz HTTP/1.1\r\n\r\n", 25, 0);
-	(void)shutdown(i, SHUT_WR);
-	text = fixture_read(i, NULL, &eof);
-	ck_assert_ptr_nonnull(strstr(text, "HTTP/1.1 200 "));
-	free(text);
-	ck_assert_int_eq(recv(i, &byte, 1, MSG_DONTWAIT), 0);
-	close(i);
+		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		(void)send(fd, more, sizeof(more), MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+		if (n <= 0)
+			continue;
+		text[n] = '\0';
+		if (length == 0) {
+			ck_assert_ptr_nonnull(
+			    at = strstr(text, "\r\nContent-Length: "));
+			length = strtoul(at + 18, NULL, 10);
+			ck_assert_ptr_nonnull(at = strstr(text, "\r\n\r\n"));
+			length += (size_t)(at + 4 - text);
+		}
+		got += (size_t)n;
+	} while (n != 0);
+	ck_assert_uint_gt(got, 16384);
+	ck_assert_uint_eq(got, length);
+	close(fd);
 }
 END_TEST
 
@@ -549,7 +770,7 @@ main(void)
 
 	tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
 	tcase_set_timeout(tests, 60);
-	tcase_add_test(tests, test_parse);
+	tcase_add_test(tests, test_requests);
 	tcase_add_test(tests, test_host);
 	tcase_add_test(tests, test_health);
 	tcase_add_test(tests, test_readiness);
@@ -563,7 +784,10 @@ main(void)
 	tcase_add_test(tests, test_hostile_rows);
 	tcase_add_test(tests, test_read_only);
 	tcase_add_test(tests, test_errors);
+	tcase_add_test(tests, test_too_large);
 	tcase_add_test(tests, test_connections);
+	tcase_add_test(tests, test_listeners);
+	tcase_add_test(tests, test_slow_reader);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
