@@ -576,8 +576,8 @@ store_rotate_some(struct store *store, size_t count)
 	DBC *cursor;
 	int status;
 
-	memcpy(at, store->position, sizeof(at));
 	for (; count > 0; count--) {
+		memcpy(at, store->position, sizeof(at));
 		/* A cursor a record: puts move what a cursor stands on. */
 		status = store->db->cursor(store->db, store->txn, &cursor, 0);
 		if (store_check(store, "cursor", status) == -1)

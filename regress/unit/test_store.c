@@ -253,17 +253,42 @@ END_TEST
 
 /* --- rotation ------------------------------------------------------------ */
 
-static void
+/* The number of steps that it took. */
+static size_t
 rotate(struct store *store, size_t step)
 {
+	size_t steps = 1;
 	int more;
 
 	ck_assert_int_eq(store_rotate_begin(store), 0);
 	while ((more = store_rotate_step(store, step)) == 1)
-		;
+		steps++;
 	ck_assert_int_eq(more, 0);
 	ck_assert(!store_rotating(store));
+	return (steps);
 }
+
+/* A step of n records gets n records further. */
+START_TEST(rotation_looks_at_each_record_once)
+{
+	struct store *store = open_store();
+	char name[16];
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "name-%d", i);
+		put_text(store, name, "some text");
+	}
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	ck_assert_uint_eq(rotate(store, 1000), 1);
+	ck_assert_uint_eq(rotate(store, 10), 11);
+	ck_assert_uint_eq(rotate(store, 7), 15);
+	ck_assert_uint_eq(rotate(store, 1), 101);
+	ck_assert_int_eq(count_records(store, STORE_COLD), 100);
+	ck_assert_str_eq(get_text(store, "name-99"), "some text");
+	store_close(store);
+}
+END_TEST
 
 /* Try to open a record at every byte of a file. */
 static int
@@ -699,6 +724,7 @@ main(void)
 	tcase_add_test(tcase, folder_open_to_others_is_refused);
 	tcase_add_test(tcase, records_without_keyring_are_damage);
 	tcase_add_test(tcase, dump_and_load_move_everything);
+	tcase_add_test(tcase, rotation_looks_at_each_record_once);
 	tcase_add_test(tcase, rotation_leaves_nothing_of_what_was_erased);
 	tcase_add_test(tcase, writes_during_a_rotation_are_kept);
 	tcase_add_test(
