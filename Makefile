@@ -49,7 +49,7 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check sim sim-table bench asan coverage escape fuzz starve lint' \
+	@echo 'all demo check sim sim-table bench asan coverage escape fuzz starve soak lint' \
 	    'docker-check package install uninstall deps clean'
 
 .SECONDARY:

@@ -11,6 +11,7 @@
  *	go				start to send
  *	stop				send nothing new
  *	drop SEED			break the app's connection
+ *	move SEED ADDRESS		go to another node, or to nobody
  *	delete SEED ID			DeleteChat, and start it again
  *	show				one line of JSON: every chat
  * It answers each with a line, "ok" or the JSON, and ends with its input.
@@ -66,10 +67,14 @@ struct load_chat {
 	uint64_t last_ack;
 	uint64_t last_received;
 	uint64_t first; /* received first */
+	uint64_t gaps;  /* lost with a stream that broke, of this chat */
 	uint64_t wrong;
 	uint64_t errors;
 	int64_t first_sent; /* monotonic */
 	int64_t last_acked;
+	uint64_t abandoned; /* unacknowledged when the chat ended */
+	unsigned ends;
+	char fault[96]; /* the first that was wrong */
 	char gone[32];
 	char error[32]; /* the last */
 	struct hermes_progress progress;
@@ -92,12 +97,23 @@ bad(const char *what)
 
 /* --- chats --------------------------------------------------------------- */
 
+static void
+wrong(struct load_chat *entry, const char *what, uint64_t sequence,
+    uint64_t expected)
+{
+	if (entry->wrong++ == 0)
+		(void)snprintf(entry->fault, sizeof(entry->fault),
+		    "%s %llu, not %llu", what, (unsigned long long)sequence,
+		    (unsigned long long)expected);
+}
+
 /* One more than last, or the first of a chat that this process takes up. */
 static void
-in_order(struct load_chat *entry, uint64_t *last, uint64_t sequence)
+in_order(struct load_chat *entry, const char *what, uint64_t *last,
+    uint64_t sequence)
 {
 	if (*last != 0 && sequence != *last + 1)
-		entry->wrong++;
+		wrong(entry, what, sequence, *last + 1);
 	*last = sequence;
 }
 
@@ -133,8 +149,9 @@ chat_send(struct load_chat *entry, int64_t now)
 			return;
 		}
 		if (sequence != entry->progress.next_send)
-			entry->wrong++;
-		in_order(entry, &entry->last_sent, sequence);
+			wrong(
+			    entry, "next", sequence, entry->progress.next_send);
+		in_order(entry, "sent", &entry->last_sent, sequence);
 		entry->sent++;
 		if (entry->first_sent == 0)
 			entry->first_sent = now;
@@ -165,14 +182,18 @@ on_message(struct hermes_chat *chat, uint64_t sequence, const void *payload,
 		return;
 	if (entry->received++ == 0)
 		entry->first = sequence;
-	in_order(entry, &entry->last_received, sequence);
+	hermes_chat_progress(chat, &entry->progress);
+	if (entry->last_received != 0)
+		entry->last_received += entry->progress.gaps - entry->gaps;
+	entry->gaps = entry->progress.gaps;
+	in_order(entry, "received", &entry->last_received, sequence);
 	if (length > sizeof(text)) {
-		entry->wrong++;
+		wrong(entry, "length", length, sizeof(text));
 		return;
 	}
 	compose(text, length, entry->id, entry->peer_seed, sequence);
 	if (memcmp(text, payload, length) != 0)
-		entry->wrong++;
+		wrong(entry, "content", sequence, sequence);
 }
 
 static void
@@ -185,7 +206,7 @@ on_acked(struct hermes_chat *chat, uint64_t sequence, int64_t rtt, void *arg)
 	if (entry == NULL)
 		return;
 	entry->acked++;
-	in_order(entry, &entry->last_ack, sequence);
+	in_order(entry, "acked", &entry->last_ack, sequence);
 	entry->last_acked = clock_monotonic();
 }
 
@@ -200,6 +221,10 @@ on_gone(struct hermes_chat *chat, const char *status, void *arg)
 	hermes_chat_progress(chat, &entry->progress);
 	(void)snprintf(entry->gone, sizeof(entry->gone), "%s", status);
 	entry->chat = NULL;
+	if (entry->sent > entry->acked)
+		entry->abandoned = entry->sent - entry->acked;
+	entry->ends++;
+	entry->gaps = 0;
 	entry->last_sent = entry->last_ack = entry->last_received = 0;
 }
 
@@ -257,7 +282,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	SLIST_FOREACH(entry, &load.chats, entry)
 	{
 		if (entry->chat == NULL &&
-		    strncmp(entry->gone, "deleted", 7) == 0)
+		    (strncmp(entry->gone, "deleted", 7) == 0 ||
+			strcmp(entry->gone, "not_found") == 0))
 			(void)chat_begin(entry);
 		chat_send(entry, now);
 	}
@@ -361,7 +387,7 @@ show(void)
 		if (entry->chat != NULL)
 			hermes_chat_progress(entry->chat, &entry->progress);
 		row = json_pack("{s:s s:s s:s s:I s:I s:I s:I s:I s:I s:I s:I"
-				" s:I s:b s:f s:s s:s s:I}",
+				" s:I s:I s:I s:b s:f s:s s:s s:s s:I}",
 		    "app", entry->app->seed, "peer", entry->peer_seed, "chat",
 		    entry->id, "sent", (json_int_t)entry->sent, "acked",
 		    (json_int_t)entry->acked, "received",
@@ -370,13 +396,15 @@ show(void)
 		    "errors", (json_int_t)entry->errors, "duplicates",
 		    (json_int_t)entry->progress.duplicates, "gaps",
 		    (json_int_t)entry->progress.gaps, "resent",
-		    (json_int_t)entry->progress.resent, "ready",
+		    (json_int_t)entry->progress.resent, "abandoned",
+		    (json_int_t)entry->abandoned, "ends",
+		    (json_int_t)entry->ends, "ready",
 		    entry->chat != NULL && hermes_chat_is_ready(entry->chat),
 		    "seconds",
 		    (double)(entry->last_acked - entry->first_sent) /
 			(double)CLOCK_SECOND,
-		    "gone", entry->gone, "error", entry->error, "connects",
-		    (json_int_t)entry->app->connects);
+		    "fault", entry->fault, "gone", entry->gone, "error",
+		    entry->error, "connects", (json_int_t)entry->app->connects);
 		if (row == NULL || json_array_append_new(list, row) == -1) {
 			(void)bad("memory");
 			exit(1);
@@ -406,6 +434,9 @@ command(const char *line)
 	if (sscanf(line, "drop %63s", words[0]) == 1 &&
 	    (app = app_find(words[0])) != NULL)
 		return (hermes_set_node(app->hermes, load.address, NULL));
+	if (sscanf(line, "move %63s %63s", words[0], words[1]) == 2 &&
+	    (app = app_find(words[0])) != NULL)
+		return (hermes_set_node(app->hermes, words[1], NULL));
 	if (sscanf(line, "delete %63s %63s", words[0], words[1]) == 2 &&
 	    (app = app_find(words[0])) != NULL)
 		return (command_delete(app, words[1]));

@@ -3,7 +3,8 @@
 $(BUILD)/regress/keyscan/scan: $(BUILD)/regress/keyscan/scan.o
 	$(LINK) $^ -lsodium
 
-keyscan-bin: all $(BUILD)/regress/keyscan/scan
+keyscan-bin: all $(BUILD)/regress/keyscan/scan \
+    $(BUILD)/regress/cluster/load
 
 keyscan-build:
 	$(MAKE) -j2 BUILD=$(BUILD)/keyscan \
@@ -13,4 +14,10 @@ keyscan-build:
 keyscan: deps all keyscan-build
 	BUILD=$(BUILD) sh regress/run.sh regress/keyscan
 
-.PHONY: keyscan keyscan-bin keyscan-build
+# Everything in motion on five nodes: make soak MINUTES=30 (root).
+MINUTES ?=	1
+soak: deps all keyscan-build
+	BUILD=$(BUILD) SOAK_MINUTES=$(MINUTES) $(PYTHON) -m pytest -q -s \
+	    -p no:cacheprovider regress/keyscan/test_soak.py
+
+.PHONY: soak keyscan keyscan-bin keyscan-build

@@ -256,3 +256,22 @@ def count(hits, names=None, maps=None):
             where = f"{where} {name} {'locked' if 'lo' in flags else ''}"
         out[where, h.kind, h.form] += 1
     return dict(out)
+
+
+def custody(nodes, pids, keys):
+    """Search the memory of all processes for keys: which hits are where no
+    key may be. keyd may hold the keys that live, in pages that are locked and
+    kept out of dumps."""
+    wrong, where = [], {}
+    names = {str(pid): " ".join(name) for name, pid in pids.items()}
+    maps = {str(pid): mappings(pid) for pid in pids.values()}
+    for (node, process), pid in pids.items():
+        live = {}
+        if process == "keyd":
+            live = next(n for n in nodes if n.name == node).journal.live()
+        for hit in in_memory(keys, pid):
+            _, flags = mapping_of(maps[str(pid)], hit.offset)
+            where.setdefault(process, set()).add(hit.key)
+            if hit.key not in live or not {"lo", "dd"} <= flags:
+                wrong.append(hit)
+    return count(wrong, names, maps), where

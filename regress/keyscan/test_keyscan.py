@@ -24,8 +24,8 @@ from cryptography.x509.oid import NameOID
 from hermes_cli import BUILD, ROOT
 from hermes_node import join, state, until
 from hermes_wire import Identity, Session
-from keyscan import (House, count, in_files, in_memory, in_opened, mapping_of,
-                     mappings, stopped)
+from keyscan import (House, count, custody, in_files, in_memory, in_opened,
+                     mapping_of, mappings, stopped)
 
 # Rotations as soon as they are due; as many rekeys as a test likes.
 CONFIG = """
@@ -201,26 +201,6 @@ def busy(houses):
 
 # --- what is a fault --------------------------------------------------------
 
-def custody(houses, pids):
-    """Search the memory of all processes for all keys: which hits are where
-    no key may be. keyd may hold the keys that live, in pages that are locked
-    and kept out of dumps."""
-    keys, wrong, where = houses.everything(), [], {}
-    names = {str(pid): " ".join(name) for name, pid in pids.items()}
-    maps = {str(pid): mappings(pid) for pid in pids.values()}
-    for (node, process), pid in pids.items():
-        live = {}
-        if process == "keyd":
-            live = next(n for n in houses.nodes if n.name == node
-                        ).journal.live()
-        for hit in in_memory(keys, pid):
-            _, flags = mapping_of(maps[str(pid)], hit.offset)
-            where.setdefault(process, set()).add(hit.key)
-            if hit.key not in live or not {"lo", "dd"} <= flags:
-                wrong.append(hit)
-    return count(wrong, names, maps), where
-
-
 def on_disk(houses):
     """Hits of any key in any file, but for the passphrase in its own."""
     wrong = []
@@ -317,7 +297,7 @@ def test_L04_keys_are_in_keyd_alone_and_die(houses, busy):
         with houses.stopped() as pids:
             assert {process for _, process in pids} == {
                 "parent", "router", "keyd", "mesh", "control"}
-            wrong, where = custody(houses, pids)
+            wrong, where = custody(houses.nodes, pids, houses.everything())
         assert wrong == {}
         assert set(where) == {"keyd"}
 
@@ -439,7 +419,8 @@ class Doomed:
                 node.journal.live("node"))
         if memory:
             with self.houses.stopped() as pids:
-                assert custody(self.houses, pids)[0] == {}
+                assert custody(self.houses.nodes, pids,
+                               self.houses.everything())[0] == {}
 
     def wait_ended(self):
         for node, links in zip(self.houses.nodes, self.links):
