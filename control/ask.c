@@ -39,7 +39,7 @@ static const enum process askable[] = { PROCESS_PARENT, PROCESS_ROUTER,
 
 static const struct {
 	enum ipc_type row;
-	enum process owner;
+	unsigned int owners; /* enum process, or'ed */
 } kinds[SHOW_KINDS] = {
 	[SHOW_SESSIONS] = { IPC_ROW_SESSION, PROCESS_ROUTER },
 	[SHOW_CHATS] = { IPC_ROW_CHAT, PROCESS_ROUTER },
@@ -48,6 +48,7 @@ static const struct {
 	[SHOW_APPS] = { IPC_ROW_APP, PROCESS_MESH },
 	[SHOW_TIELINES] = { IPC_ROW_TIELINE, PROCESS_MESH },
 	[SHOW_TICKETS] = { IPC_ROW_TICKET, PROCESS_KEYD },
+	[SHOW_PENALTIES] = { IPC_ROW_PENALTY, PROCESS_ROUTER | PROCESS_MESH },
 };
 
 static void
@@ -165,8 +166,11 @@ void
 ask_show(struct ask *ask, enum show_what what)
 {
 	struct ipc_show show = { 0, what };
+	size_t i;
 
-	ask_send(ask, kinds[what].owner, IPC_SHOW, &show, -1);
+	for (i = 0; i < ASKABLE; i++)
+		if (kinds[what].owners & askable[i])
+			ask_send(ask, askable[i], IPC_SHOW, &show, -1);
 }
 
 void

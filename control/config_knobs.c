@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/penalty.h"
 #include "common/util/buffer.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
@@ -57,6 +58,8 @@
 	}
 
 static int config_set_node(struct config_parser *, const struct knob *,
+    const struct config_word *const *);
+static int config_set_exempt(struct config_parser *, const struct knob *,
     const struct config_word *const *);
 static int config_set_no_admin(struct config_parser *, const struct knob *,
     const struct config_word *const *);
@@ -125,7 +128,13 @@ const struct knob config_knobs[] = {
 	COUNT("limits sessions %", limits.sessions, 1, 1000000, 10000, 0),
 	COUNT("limits unauthenticated %", limits.unauthenticated, 1, 100000,
 	    1024, 0),
+	COUNT("limits unauthenticated per source %",
+	    limits.unauthenticated_source, 1, 100000, 128, 0),
 	COUNT("limits per source %", limits.per_source, 1, 1000000, 1024, 0),
+	COUNT("limits verifications %", limits.verifications, 1, 1000000, 5000,
+	    1),
+	COUNT("limits verifications per source %", limits.verifications_source,
+	    1, 1000000, 200, 1),
 	COUNT("limits chats per app %", limits.chats_per_app, 1, 1000000, 1000,
 	    0),
 	COUNT("limits messages per second %", limits.messages_per_second, 1,
@@ -145,6 +154,21 @@ const struct knob config_knobs[] = {
 	    10 * MINUTE, 10 * SECOND, 0),
 	TIME("limits session idle %", limits.session_idle, SECOND, 30 * DAY, 0,
 	    1),
+
+	TIME("penalty handshake %", penalty.handshake, MS, HOUR, SECOND, 1),
+	TIME("penalty authentication %", penalty.authentication, MS, HOUR,
+	    5 * SECOND, 1),
+	TIME("penalty abuse %", penalty.abuse, MS, HOUR, 10 * SECOND, 1),
+	TIME(
+	    "penalty threshold %", penalty.threshold, MS, HOUR, 15 * SECOND, 1),
+	TIME("penalty longest %", penalty.longest, MS, 7 * DAY, 10 * MINUTE, 0),
+	COUNT("penalty sources %", penalty.sources, 1, 1000000, 4096, 0),
+	{ .pattern = "penalty exempt %",
+	    .type = KNOB_TEXT,
+	    FIELD(penalty.exempt),
+	    .text = "127.0.0.1 ::1",
+	    .set = config_set_exempt,
+	    .print = config_value_print },
 
 	TIME("mesh route grace %", route_grace, 100 * MS, DAY, 30 * SECOND, 0),
 	TIME("mesh drain grace %", drain_grace, 100 * MS, 10 * MINUTE,
@@ -177,6 +201,27 @@ config_set_node(struct config_parser *parser, const struct knob *knob,
 	}
 	memset(config->node_id, 0, sizeof(config->node_id));
 	(void)strlcpy(config->node_id, name, sizeof(config->node_id));
+	return (0);
+}
+
+static int
+config_set_exempt(struct config_parser *parser, const struct knob *knob,
+    const struct config_word *const *values)
+{
+	struct config_penalty *penalty = &parser->file->config.penalty;
+	const char *text = values == NULL ? knob->text : values[0]->text;
+	struct rpc_prefix prefixes[RPC_PREFIXES];
+
+	if (strlen(text) >= sizeof(penalty->exempt) || *text == '\0' ||
+	    (strcmp(text, "none") != 0 &&
+		rpc_prefixes_read(text, prefixes) == -1)) {
+		config_error(parser, values == NULL ? 0 : values[0]->line,
+		    "\"%s\": addresses or prefixes, at most %d, or \"none\"",
+		    text, RPC_PREFIXES);
+		return (-1);
+	}
+	memset(penalty->exempt, 0, sizeof(penalty->exempt));
+	(void)strlcpy(penalty->exempt, text, sizeof(penalty->exempt));
 	return (0);
 }
 

@@ -15,7 +15,7 @@
 
 #define CONFIG_WORDS  64 /* in one run of statements */
 #define CONFIG_DEPTH  8  /* of includes */
-#define CONFIG_KNOBS  64 /* at most */
+#define CONFIG_KNOBS  96 /* at most */
 #define CONFIG_VALUES 3  /* of one knob */
 
 struct buffer;

@@ -89,6 +89,7 @@ const ipc_handler control_handlers[IPC_TYPE_COUNT] = {
 	[IPC_ROW_APP] = control_answer,
 	[IPC_ROW_TIELINE] = control_answer,
 	[IPC_ROW_TICKET] = control_answer,
+	[IPC_ROW_PENALTY] = control_answer,
 	[IPC_SHOW_END] = control_answer,
 	[IPC_METRICS] = control_answer,
 	[IPC_TICKET] = control_answer,

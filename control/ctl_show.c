@@ -77,6 +77,16 @@ static const struct ctl_column columns_tickets[] = {
 	{ NULL, NULL, CTL_TEXT, 0 },
 };
 
+static const struct ctl_column columns_penalties[] = {
+	{ "SOURCE", "source", CTL_TEXT, 0 },
+	{ "LISTENER", "listener", CTL_TEXT, 0 },
+	{ "OUT", "kept_out", CTL_YES_NO, 0 },
+	{ "SECONDS", "seconds", CTL_NUMBER, 0 },
+	{ "OFFENCES", "offences", CTL_NUMBER, 0 },
+	{ "REFUSED", "refused", CTL_NUMBER, 0 },
+	{ NULL, NULL, CTL_TEXT, 0 },
+};
+
 static const struct ctl_column columns_processes[] = {
 	{ "PROCESS", "process", CTL_TEXT, 0 },
 	{ "UP", "up", CTL_YES_NO, 0 },
@@ -167,6 +177,12 @@ static int
 ctl_show_tielines(struct ctl *ctl, int argc, char *argv[])
 {
 	return (ctl_show_rows(ctl, argc, argv, "tielines", columns_tielines));
+}
+
+static int
+ctl_show_penalties(struct ctl *ctl, int argc, char *argv[])
+{
+	return (ctl_show_rows(ctl, argc, argv, "penalties", columns_penalties));
 }
 
 int
@@ -289,6 +305,7 @@ const struct ctl_word ctl_show_words[] = {
 	{ "config", "", ctl_show_config, NULL },
 	{ "metrics", "", ctl_show_metrics, NULL },
 	{ "nodes", "", ctl_show_nodes, NULL },
+	{ "penalties", "", ctl_show_penalties, NULL },
 	{ "ratchets", "", ctl_show_ratchets, NULL },
 	{ "sessions", "", ctl_show_sessions, NULL },
 	{ "summary", "", ctl_show_summary, NULL },

@@ -21,6 +21,7 @@ static const char *const words[SHOW_KINDS] = {
 	[SHOW_APPS] = "apps",
 	[SHOW_TIELINES] = "tielines",
 	[SHOW_TICKETS] = "tickets",
+	[SHOW_PENALTIES] = "penalties",
 };
 
 const char *
@@ -241,6 +242,19 @@ report_ticket(const void *data, int full)
 	    "uses_left", (json_int_t)row->uses_left));
 }
 
+static json_t *
+report_penalty(const void *data, int full)
+{
+	const struct ipc_row_penalty *row = data;
+
+	(void)full;
+	return (json_pack("{s:o s:s s:b s:f s:I s:I}", "source",
+	    report_text(row->source, sizeof(row->source), 1), "listener",
+	    row->apps ? "app" : "mesh", "kept_out", row->kept_out != 0,
+	    "seconds", (double)row->left / (double)CLOCK_SECOND, "offences",
+	    (json_int_t)row->offences, "refused", (json_int_t)row->refused));
+}
+
 /* Ratchets name their peer's node by its key; the rows of nodes name it. */
 static json_t *
 report_ratchets(const struct ask_answer *answer, int full)
@@ -288,6 +302,8 @@ report_rows(const struct ask_answer *answer, enum show_what what, int full)
 		    sizeof(struct ipc_row_tieline) },
 		[SHOW_TICKETS] = { report_ticket,
 		    sizeof(struct ipc_row_ticket) },
+		[SHOW_PENALTIES] = { report_penalty,
+		    sizeof(struct ipc_row_penalty) },
 	};
 	const uint8_t *rows;
 	json_t *array;

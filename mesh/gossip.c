@@ -467,13 +467,14 @@ enum rpc_status
 gossip_opened(struct rpc_stream *stream, void *arg)
 {
 	struct trunk *trunk = rpc_connection_arg(rpc_stream_connection(stream));
+	enum rpc_status status;
 
 	(void)arg;
 	rpc_stream_set_arg(stream, NULL);
 	if (trunk == NULL || members_swim() == NULL)
 		return (RPC_UNAVAILABLE);
-	if (trunk_admit(trunk) == -1)
-		return (RPC_PERMISSION_DENIED);
+	if ((status = trunk_welcome(trunk)) != RPC_OK)
+		return (status);
 	rpc_stream_set_arg(stream, trunk);
 	trunk->gossip = stream;
 	outbox_flush(trunk->peer, trunk);

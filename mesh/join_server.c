@@ -78,6 +78,8 @@ refuse(struct rpc_stream *stream, enum rpc_status status, const char *why)
 	log_info("join_refused", "address=\"%s\" why=\"%s\"",
 	    rpc_connection_name(rpc_stream_connection(stream)), why);
 	rpc_stream_finish(stream, status, why);
+	if (status == RPC_UNAUTHENTICATED || status == RPC_PERMISSION_DENIED)
+		rpc_connection_blame(rpc_stream_connection(stream));
 }
 
 /*
@@ -221,6 +223,10 @@ on_message(
 
 	(void)arg;
 	rpc_stream_consume(stream, length);
+	if (!rpc_connection_may_verify(rpc_stream_connection(stream))) {
+		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
+		return;
+	}
 	request = nodemesh__v1__join_request__unpack(NULL, length, bytes);
 	if (request != NULL)
 		status = request_check(request, trunk, &read, &renews);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/proc/sources.h"
 #include "common/util/log.h"
 #include "mesh/gossip.h"
 #include "mesh/join.h"
@@ -154,6 +155,7 @@ server_make(void)
 	    methods, 3, &server_callbacks, NULL);
 	if (listener.server == NULL)
 		return (-1);
+	rpc_server_set_penalties(listener.server, sources_penalties(PROCESS_MESH));
 	reflect();
 	return (0);
 }
@@ -163,6 +165,7 @@ listener_configured(void)
 {
 	struct rpc_limits limits;
 
+	sources_configured();
 	if (listener.server == NULL)
 		return;
 	trunk_limits(&limits);

@@ -337,13 +337,14 @@ route_opened(struct rpc_stream *stream, void *arg)
 	struct trunk *trunk = rpc_connection_arg(rpc_stream_connection(stream));
 	struct route_stream *rs, *old;
 	struct route *route;
+	enum rpc_status status;
 
 	(void)arg;
 	rpc_stream_set_arg(stream, NULL);
 	if (trunk == NULL || mesh.stopping)
 		return (RPC_UNAVAILABLE);
-	if (trunk_admit(trunk) == -1)
-		return (RPC_PERMISSION_DENIED);
+	if ((status = trunk_welcome(trunk)) != RPC_OK)
+		return (status);
 	rs = route_stream_new(stream, trunk->peer, trunk, 0);
 	if (rs == NULL)
 		return (RPC_RESOURCE_EXHAUSTED);

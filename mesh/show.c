@@ -1,6 +1,7 @@
 /* mesh, unprivileged. Rows for hermesctl and admin HTTP, and metrics. */
 #include <string.h>
 
+#include "common/proc/sources.h"
 #include "common/util/buffer.h"
 #include "common/util/clock.h"
 #include "common/util/metrics.h"
@@ -133,6 +134,9 @@ show_on_show(void *arg, const struct ipc_message *message)
 	case SHOW_TIELINES:
 		end.value = tieline_show(show->id);
 		break;
+	case SHOW_PENALTIES:
+		end.value = sources_show(show->id);
+		break;
 	default:
 		break;
 	}
@@ -192,6 +196,7 @@ show_on_metrics(void *arg, const struct ipc_message *message)
 	    METRIC_CONNECTION_ERRORS_MESH_PROTOCOL, counters.protocol_errors);
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_ABUSE, counters.abuse);
 	metric_set(METRIC_CONNECTION_ERRORS_MESH_REFUSED, counters.refused);
+	sources_metrics(&counters);
 	if (proc_ipc(PROCESS_KEYD) != NULL)
 		metric_set(METRIC_QUEUE_DEPTH_MESH_KEYD,
 		    ipc_queued(proc_ipc(PROCESS_KEYD)));

@@ -29,6 +29,9 @@
 #define MESSAGE_MAX       (16U * 1024 * 1024)
 #define MESSAGE_WRAPPING  1024U
 #define WINDOW            (4U * 1024 * 1024)
+/* Until the node is known: a Join, and so much of several calls. */
+#define UNPROVEN_MESSAGE  (32U * 1024)
+#define UNPROVEN_HELD     (64U * 1024)
 
 static TAILQ_HEAD(, trunk) dialled = TAILQ_HEAD_INITIALIZER(dialled);
 static struct evdns_base *names;
@@ -67,7 +70,13 @@ trunk_limits(struct rpc_limits *limits)
 	limits->connection_window = 2 * WINDOW;
 	if (limits->max_connections < 2 * config->limits.members)
 		limits->max_connections = 2 * config->limits.members;
+	limits->max_unproven = config->limits.unauthenticated;
+	limits->max_unproven_source = config->limits.unauthenticated_source;
+	limits->max_per_source = config->limits.per_source;
+	limits->unproven_message = UNPROVEN_MESSAGE;
+	limits->unproven_held = UNPROVEN_HELD;
 	limits->handshake_timeout = HANDSHAKE_TIMEOUT;
+	limits->slow_timeout = HANDSHAKE_TIMEOUT;
 	limits->keepalive = KEEPALIVE;
 	limits->idle_timeout = 0;
 }
@@ -144,6 +153,20 @@ trunk_admit(struct trunk *trunk)
 refused:
 	metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
 	return (-1);
+}
+
+enum rpc_status
+trunk_welcome(struct trunk *trunk)
+{
+	if (trunk->peer == NULL &&
+	    !rpc_connection_may_verify(trunk->connection))
+		return (RPC_RESOURCE_EXHAUSTED);
+	if (trunk_admit(trunk) == -1) {
+		rpc_connection_blame(trunk->connection);
+		return (RPC_PERMISSION_DENIED);
+	}
+	rpc_connection_prove(trunk->connection);
+	return (RPC_OK);
 }
 
 /* --- dialling ------------------------------------------------------------ */
@@ -357,14 +380,16 @@ trunk_accepted(struct rpc_connection *connection, void *arg)
 	struct trunk *trunk;
 
 	(void)arg;
-	if ((trunk = calloc(1, sizeof(*trunk))) == NULL)
+	if (!rpc_connection_may_verify(connection) ||
+	    (trunk = calloc(1, sizeof(*trunk))) == NULL)
 		return (-1);
 	trunk->connection = connection;
 	trunk->used = clock_monotonic();
 	rpc_connection_set_arg(connection, trunk);
 	/* Without a binding it may look at health and reflection only. */
-	if (trunk_identify(trunk) == 0 && trunk->binding.has_certificate)
-		(void)trunk_admit(trunk);
+	if (trunk_identify(trunk) == 0 && trunk->binding.has_certificate &&
+	    trunk_admit(trunk) == 0)
+		rpc_connection_prove(connection);
 	return (0);
 }
 

@@ -73,6 +73,12 @@ void trunk_accept_closed(struct rpc_connection *connection, void *arg);
  */
 int trunk_admit(struct trunk *trunk);
 
+/*
+ * The same for a call that a member may make. RPC_OK, or the status that
+ * refuses it, after its source was made to pay.
+ */
+enum rpc_status trunk_welcome(struct trunk *trunk);
+
 /* The limits of connections between nodes. */
 void trunk_limits(struct rpc_limits *limits);
 /* After a reload, for the connections that are there. */

@@ -132,6 +132,8 @@ connect_refuse(struct session *session, enum rpc_status status, const char *why)
 	    hex_short(short_id, session->attestation.app_key, KEY_SIZE),
 	    (int)status, why);
 	session_finish(session, status, why);
+	if (status == RPC_UNAUTHENTICATED)
+		rpc_connection_blame(rpc_stream_connection(session->stream));
 }
 
 /* A second stream of the app takes the place of the first. */
@@ -190,6 +192,7 @@ connect_open(struct session *session, struct app *app, struct span correlation)
 	session->connected_at = clock_wall();
 	session->app = app;
 	session_count_open(session);
+	rpc_connection_prove(rpc_stream_connection(session->stream));
 	connect_answer(session, correlation);
 	session_announce(session);
 	if (session->v1) {
@@ -222,6 +225,12 @@ session_connect(
 	if (frame_read_connect(&connect, body) == -1) {
 		session_finish(
 		    session, RPC_INVALID_ARGUMENT, "Connect is malformed");
+		return;
+	}
+	if (!rpc_connection_may_verify(
+		rpc_stream_connection(session->stream))) {
+		session_finish(session, RPC_RESOURCE_EXHAUSTED,
+		    "too many Connects at a time");
 		return;
 	}
 	if ((status = connect_verify(session, &connect, &why)) != RPC_OK) {

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "common/proc/proc.h"
+#include "common/proc/sources.h"
 #include "common/rpc/rpc.h"
+#include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "proto/descriptors.h"
@@ -19,12 +21,15 @@
 #include "router/service.h"
 #include "router/session.h"
 
-#define SIGN_TIMEOUT  2000        /* ms */
-#define FRAME_EXTRA   (64 * 1024) /* all but the payload */
-#define STREAM_WINDOW (1024 * 1024)
-#define STREAMS_MAX   64 /* a connection */
-#define CHAIN_MAX     65536
-#define DESCRIPTORS   (sizeof(descriptors) / sizeof(descriptors[0]))
+#define SIGN_TIMEOUT     2000        /* ms */
+#define FRAME_EXTRA      (64 * 1024) /* all but the payload */
+#define STREAM_WINDOW    (1024 * 1024)
+#define STREAMS_MAX      64 /* a connection */
+/* Until an app is known: a Connect frame, and so much of several. */
+#define UNPROVEN_MESSAGE (32 * 1024)
+#define UNPROVEN_HELD    (64 * 1024)
+#define CHAIN_MAX        65536
+#define DESCRIPTORS      (sizeof(descriptors) / sizeof(descriptors[0]))
 
 struct old_server {
 	TAILQ_ENTRY(old_server) entry;
@@ -93,7 +98,13 @@ service_limits(struct rpc_limits *limits)
 
 	rpc_limits_default(limits);
 	limits->max_connections = config->sessions + config->unauthenticated;
-	limits->max_handshakes = config->unauthenticated;
+	limits->max_unproven = config->unauthenticated;
+	limits->max_unproven_source = config->unauthenticated_source;
+	limits->unproven_message = UNPROVEN_MESSAGE;
+	limits->unproven_held = UNPROVEN_HELD;
+	limits->slow_timeout = config->connect_timeout < CLOCK_SECOND
+				   ? CLOCK_SECOND
+				   : config->connect_timeout;
 	limits->max_per_source = config->per_source;
 	limits->max_streams = STREAMS_MAX;
 	limits->stream_window = STREAM_WINDOW;
@@ -125,6 +136,8 @@ service_start(void)
 			log_error("server_failed", "listener=app");
 			return;
 		}
+		rpc_server_set_penalties(
+		    service.server, sources_penalties(PROCESS_ROUTER));
 		for (i = 0; i < DESCRIPTORS; i++) {
 			if (!service_reflects(descriptors[i].file))
 				continue;
@@ -251,6 +264,7 @@ service_configured(void)
 		if (service.chain != NULL)
 			service_use(service.chain, service.chain_length);
 	}
+	sources_configured();
 	if (service.server == NULL)
 		return;
 	service_limits(&limits);
@@ -298,8 +312,11 @@ static void
 counters_add(struct rpc_counters *sum, const struct rpc_server *server)
 {
 	struct rpc_counters c;
+	size_t i;
 
 	rpc_server_counters(server, &c);
+	for (i = 0; i < RPC_ABUSE_KINDS; i++)
+		sum->abuses[i] += c.abuses[i];
 	sum->connections_open += c.connections_open;
 	sum->streams_open += c.streams_open;
 	sum->connections_total += c.connections_total;

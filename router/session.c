@@ -45,11 +45,13 @@ TAILQ_HEAD(session_list, session);
 
 static struct {
 	struct session_list list;
+	struct session_list new; /* oldest first */
 	struct table by_number;
 	uint64_t number;
 	uint32_t open;
 	uint32_t waiting; /* before ConnectAck */
-} sessions = { .list = TAILQ_HEAD_INITIALIZER(sessions.list) };
+} sessions = { .list = TAILQ_HEAD_INITIALIZER(sessions.list),
+	.new = TAILQ_HEAD_INITIALIZER(sessions.new) };
 
 struct frame_body session_body;
 
@@ -86,6 +88,27 @@ session_challenge(struct session *session)
 	session->challenged = 1;
 }
 
+/* Too many have not said who they are: the oldest goes, of this connection
+ * when it has many of them. */
+static void
+session_displace(const struct rpc_stream *stream)
+{
+	const struct rpc_connection *from = rpc_stream_connection(stream);
+	struct session *session, *oldest = NULL;
+	uint32_t count = 0;
+
+	TAILQ_FOREACH(session, &sessions.new, entry_waiting)
+	if (rpc_stream_connection(session->stream) == from) {
+		count++;
+		if (oldest == NULL)
+			oldest = session;
+	}
+	if (oldest == NULL || count < sessions.waiting / 4)
+		oldest = TAILQ_FIRST(&sessions.new);
+	session_finish(
+	    oldest, RPC_RESOURCE_EXHAUSTED, "displaced by a newer one");
+}
+
 enum rpc_status
 session_opened(struct rpc_stream *stream, void *arg)
 {
@@ -95,9 +118,10 @@ session_opened(struct rpc_stream *stream, void *arg)
 	(void)arg;
 	if (!router_serving())
 		return (RPC_UNAVAILABLE);
-	if (sessions.waiting >= config->limits.unauthenticated ||
-	    (session = calloc(1, sizeof(*session))) == NULL)
+	if ((session = calloc(1, sizeof(*session))) == NULL)
 		return (RPC_RESOURCE_EXHAUSTED);
+	if (sessions.waiting >= config->limits.unauthenticated)
+		session_displace(stream);
 	session->stream = stream;
 	TAILQ_INIT(&session->find_list);
 	session->number = ++sessions.number;
@@ -112,6 +136,7 @@ session_opened(struct rpc_stream *stream, void *arg)
 		return (RPC_RESOURCE_EXHAUSTED);
 	}
 	TAILQ_INSERT_TAIL(&sessions.list, session, entry);
+	TAILQ_INSERT_TAIL(&sessions.new, session, entry_waiting);
 	sessions.waiting++;
 	rpc_stream_set_arg(stream, session);
 	if (config->app_compat_v1 &&
@@ -377,9 +402,10 @@ session_announce(const struct session *session)
 static void
 session_leave(struct session *session)
 {
-	if (session->state == SESSION_NEW)
+	if (session->state == SESSION_NEW) {
+		TAILQ_REMOVE(&sessions.new, session, entry_waiting);
 		sessions.waiting--;
-	else if (session->state == SESSION_OPEN) {
+	} else if (session->state == SESSION_OPEN) {
 		sessions.open--;
 		find_forget(session);
 		app_disconnected(session->app, session);
@@ -441,6 +467,7 @@ session_closed(struct rpc_stream *stream, enum rpc_status status,
 void
 session_count_open(struct session *session)
 {
+	TAILQ_REMOVE(&sessions.new, session, entry_waiting);
 	sessions.waiting--;
 	sessions.open++;
 	session->state = SESSION_OPEN;

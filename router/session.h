@@ -23,6 +23,7 @@ enum session_state {
 
 struct session {
 	TAILQ_ENTRY(session) entry;
+	TAILQ_ENTRY(session) entry_waiting; /* while NEW */
 	struct rpc_stream *stream;
 	struct app *app; /* while OPEN */
 	enum session_state state;

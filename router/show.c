@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/proc/proc.h"
+#include "common/proc/sources.h"
 #include "common/util/buffer.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -94,6 +95,8 @@ show_rows(const struct ipc_show *show)
 		end.value = show_sessions(control, show->id);
 	else if (show->what == SHOW_CHATS)
 		end.value = show_chats(control, show->id);
+	else if (show->what == SHOW_PENALTIES)
+		end.value = sources_show(show->id);
 	ipc_send(control, IPC_SHOW_END, &end, NULL, 0);
 }
 
@@ -152,6 +155,7 @@ show_metrics(const struct ipc_request *request)
 	    METRIC_CONNECTION_ERRORS_APP_PROTOCOL, counters.protocol_errors);
 	metric_set(METRIC_CONNECTION_ERRORS_APP_ABUSE, counters.abuse);
 	metric_set(METRIC_CONNECTION_ERRORS_APP_REFUSED, counters.refused);
+	sources_metrics(&counters);
 	buffer_init(&buffer);
 	if (metrics_pack(&buffer) == -1)
 		log_warn("metrics_failed", "process=router");

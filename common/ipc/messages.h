@@ -491,6 +491,7 @@ enum show_what {
 	SHOW_APPS,         /* mesh */
 	SHOW_TIELINES,     /* mesh */
 	SHOW_TICKETS,      /* keyd */
+	SHOW_PENALTIES,    /* router and mesh */
 	SHOW_KINDS
 };
 
@@ -590,6 +591,16 @@ struct ipc_row_app {
 	char node_id[NODE_ID_SIZE];
 	int64_t connected_at;
 	uint64_t local;
+};
+
+struct ipc_row_penalty {
+	uint64_t id;
+	char source[56]; /* "192.0.2.1/32" */
+	int64_t left;    /* ns of penalty */
+	uint64_t offences;
+	uint64_t refused;  /* connections */
+	uint32_t kept_out; /* it is not served */
+	uint32_t apps;     /* by the listener of apps; or of nodes */
 };
 
 struct ipc_row_tieline {

@@ -35,6 +35,8 @@ enum config_log_to {
 	CONFIG_LOG_JOURNAL
 };
 
+#define CONFIG_EXEMPT_SIZE 512
+
 struct config_listener {
 	struct sockaddr_storage address;
 	uint32_t address_length; /* 0: slot unused */
@@ -45,7 +47,11 @@ struct config_listener {
 struct config_limits {
 	uint32_t sessions;        /* apps connected */
 	uint32_t unauthenticated; /* app connections before ack */
-	uint32_t per_source;      /* connections an address */
+	uint32_t unauthenticated_source;
+	uint32_t per_source;    /* connections an address */
+	uint32_t verifications; /* signatures of strangers a second; 0 */
+	uint32_t verifications_source;
+	uint32_t zero;
 	uint32_t chats_per_app;
 	uint32_t messages_per_second;  /* an app; 0: no limit */
 	uint32_t starts_per_minute;    /* StartChat, an app */
@@ -57,6 +63,18 @@ struct config_limits {
 	uint32_t apps;           /* in the directory */
 	int64_t connect_timeout; /* ns */
 	int64_t session_idle;    /* ns; 0: never */
+};
+
+/* What sources pay for what they do. */
+struct config_penalty {
+	int64_t handshake; /* ns; 0: nothing */
+	int64_t authentication;
+	int64_t abuse;
+	int64_t threshold; /* ns; 0: nobody is kept out */
+	int64_t longest;   /* ns */
+	uint32_t sources;  /* remembered */
+	uint32_t zero;
+	char exempt[CONFIG_EXEMPT_SIZE]; /* prefixes, or "none" */
 };
 
 struct config_rekey {
@@ -91,6 +109,7 @@ struct config {
 	char advertise_mesh[ENDPOINT_SIZE];
 	char advertise_app[ENDPOINT_SIZE];
 	struct config_limits limits;
+	struct config_penalty penalty;
 	struct config_rekey rekey;
 	struct config_keystore keystore;
 	int64_t route_grace;         /* ns */

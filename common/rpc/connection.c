@@ -17,9 +17,12 @@
 #include <tls.h>
 
 #include "common/rpc/internal.h"
+#include "common/rpc/penalty.h"
 #include "common/util/clock.h"
 
-#define READ_BUDGET (512 * 1024) /* bytes before others have a turn */
+#define READ_BUDGET                (512 * 1024) /* bytes before others have a turn */
+/* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which older headers do not have. */
+#define ERR_TOO_MANY_CONTINUATIONS (-905)
 
 static void connection_writable(evutil_socket_t, short, void *);
 static void connection_readable(evutil_socket_t, short, void *);
@@ -87,6 +90,8 @@ rpc_connection_start(
 	    connection_woken, connection);
 	(void)evtimer_assign(
 	    &connection->timer, connection->base, rpc_timer_fired, connection);
+	(void)evtimer_assign(&connection->watch, connection->base,
+	    rpc_abuse_watched, connection);
 	connection->state = connecting ? RPC_CONNECTING : RPC_HANDSHAKE;
 	connection->counters->connections_total++;
 	connection->counters->connections_open++;
@@ -116,7 +121,8 @@ connection_reads(const struct rpc_connection *connection)
 		return (1);
 	case RPC_PREFACE:
 	case RPC_OPEN:
-		return (!connection->paused && !connection->doomed &&
+		return (!connection->paused &&
+			(!connection->doomed || connection->lingering) &&
 			(connection->server == NULL ||
 			    !connection->server->paused));
 	default:
@@ -208,11 +214,14 @@ rpc_connection_cut(struct rpc_connection *connection, const char *why)
 {
 	if (connection->state == RPC_DEAD)
 		return;
-	if (connection->state < RPC_OPEN)
+	if (connection->state < RPC_OPEN) {
 		connection->counters->handshake_failures++;
-	if (connection->server != NULL)
-		rpc_server_handshaken(connection);
+		if (!connection->blameless)
+			rpc_penalty_offence(connection, RPC_OFFENCE_HANDSHAKE);
+	}
+	rpc_unproven_remove(connection);
 	connection->state = RPC_DEAD;
+	(void)event_del(&connection->watch);
 	(void)event_del(&connection->read_event);
 	(void)event_del(&connection->write_event);
 	(void)event_del(&connection->wake_event);
@@ -236,24 +245,12 @@ rpc_connection_close(struct rpc_connection *connection)
 }
 
 void
-rpc_connection_abuse(struct rpc_connection *connection)
-{
-	if (connection->doomed || connection->state == RPC_DEAD)
-		return;
-	connection->counters->abuse++;
-	connection->doomed = 1;
-	(void)nghttp2_session_terminate_session(
-	    connection->session, NGHTTP2_ENHANCE_YOUR_CALM);
-	rpc_connection_wake(connection);
-}
-
-void
 rpc_connection_ready(struct rpc_connection *connection)
 {
 	if (connection->state != RPC_PREFACE)
 		return;
-	if (connection->server != NULL)
-		rpc_server_handshaken(connection);
+	if (connection->limits.unproven_message == 0)
+		rpc_unproven_remove(connection);
 	connection->state = RPC_OPEN;
 	connection->idle_since = connection->pinged = clock_monotonic();
 	rpc_timer_start(connection);
@@ -296,8 +293,10 @@ connection_handshake(struct rpc_connection *connection)
 	}
 	connection->state = RPC_PREFACE;
 	rpc_connection_wake(connection);
-	if (connection->server != NULL && rpc_server_admit(connection) == -1)
+	if (connection->server != NULL && rpc_server_admit(connection) == -1) {
+		connection->blameless = 1;
 		rpc_connection_cut(connection, "refused");
+	}
 }
 
 /* Hand plaintext to the session. -1: read no more. */
@@ -313,8 +312,10 @@ connection_input(
 		return (-1);
 	if (n >= 0)
 		return (0);
-	if (n == NGHTTP2_ERR_FLOODED) {
-		rpc_connection_abuse(connection);
+	if (n == NGHTTP2_ERR_FLOODED || n == ERR_TOO_MANY_CONTINUATIONS) {
+		rpc_connection_abuse(connection, n == NGHTTP2_ERR_FLOODED
+						     ? connection->glitch
+						     : RPC_ABUSE_CONTINUATION);
 		return (-1);
 	}
 	connection->counters->protocol_errors++;
@@ -338,6 +339,7 @@ connection_end(struct rpc_connection *connection)
 	if (connection->lingering)
 		return;
 	connection->lingering = 1;
+	connection_end_streams(connection, "protocol broken");
 	rpc_transport_shutdown(&connection->transport);
 	rpc_timer_start(connection);
 }
@@ -458,7 +460,7 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 		if (rpc_output_flush(connection) == -1)
 			rpc_connection_cut(connection, "connection lost");
 		else if (connection->doomed)
-			rpc_connection_cut(connection, "protocol broken");
+			connection_end(connection);
 		else if (connection_is_done(connection))
 			connection_end(connection);
 		else

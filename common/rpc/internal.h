@@ -69,6 +69,7 @@ TAILQ_HEAD(rpc_stream_list, rpc_stream);
 
 struct rpc_connection {
 	TAILQ_ENTRY(rpc_connection) entry; /* server's */
+	TAILQ_ENTRY(rpc_connection) entry_unproven;
 	struct event_base *base;
 	struct rpc_server *server; /* NULL: client */
 	struct rpc_tls *tls;       /* a reference */
@@ -100,12 +101,17 @@ struct rpc_connection {
 	unsigned reading : 1;   /* read event is added */
 	unsigned writing : 1;   /* write event is added */
 	unsigned ping_sent : 1;
-	unsigned heard : 1; /* read something since last tick */
+	unsigned heard : 1;     /* read something since last tick */
+	unsigned unproven : 1;  /* on the server's list of them */
+	unsigned exempt : 1;    /* from what is counted by source */
+	unsigned blameless : 1; /* that it ends is our doing */
+	unsigned watched : 1;   /* the watch runs */
 
 	struct event read_event;
 	struct event write_event;
 	struct event wake_event;
 	struct event timer;
+	struct event watch; /* for what comes too slowly */
 	int64_t started;
 	int64_t idle_since;
 	int64_t drain_since;
@@ -113,6 +119,13 @@ struct rpc_connection {
 
 	struct rpc_bucket resets;   /* streams we had to reset */
 	struct rpc_bucket glitches; /* frames that carry nothing */
+	struct rpc_bucket calls;    /* that are none of ours */
+	size_t earned;              /* WINDOW_UPDATEs, by what we sent */
+	size_t held;                /* bytes of messages not whole */
+	uint64_t sent;              /* bytes of messages that left */
+	uint64_t marked_sent;
+	size_t marked_out;     /* what the watch saw waiting */
+	enum rpc_abuse glitch; /* the last one */
 
 	const struct rpc_client_callbacks *callbacks; /* client */
 	void *arg;
@@ -146,6 +159,8 @@ struct rpc_stream {
 	unsigned timed : 1;
 	unsigned detached : 1; /* nghttp2 knows it no longer */
 	unsigned held : 1;     /* unary: its message is in hold */
+	unsigned heading : 1;  /* a header list has begun */
+	unsigned marked : 1;   /* the watch saw it unfinished */
 
 	/* What the headers said. */
 	unsigned post : 1;
@@ -168,6 +183,10 @@ struct rpc_stream {
 	size_t early;  /* of the part, given back */
 	size_t ahead;  /* delivered, given back */
 	size_t reserved;
+	size_t counted;       /* in connection->held */
+	size_t marked_length; /* of what was unfinished */
+	uint32_t messages;    /* that came whole */
+	uint32_t marked_messages;
 
 	enum rpc_status status;
 	char *text; /* owned; status message */
@@ -185,6 +204,7 @@ struct rpc_listener {
 struct rpc_source { /* connections of one address */
 	uint8_t key[17];
 	unsigned count;
+	unsigned unproven;
 };
 
 struct rpc_health_entry;
@@ -203,11 +223,14 @@ struct rpc_server {
 	void *arg;
 	struct rpc_listener_list listeners;
 	struct rpc_connection_list connections;
+	struct rpc_connection_list unproven; /* oldest first */
 	struct table sources;
+	struct rpc_penalties *penalties;
 	struct rpc_counters counters;
 	struct rpc_health_list health;
 	struct rpc_reflection *reflection;
-	unsigned handshakes;
+	unsigned unproven_count;
+	size_t held; /* by all connections */
 	unsigned refs;
 	unsigned paused : 1;
 	unsigned draining : 1;

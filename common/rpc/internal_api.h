@@ -62,13 +62,45 @@ void rpc_connection_wake(struct rpc_connection *connection);
 void rpc_connection_cut(struct rpc_connection *connection, const char *why);
 
 /* The peer goes too far: count it, say ENHANCE_YOUR_CALM and cut. */
-void rpc_connection_abuse(struct rpc_connection *connection);
+void rpc_connection_abuse(
+    struct rpc_connection *connection, enum rpc_abuse kind);
 /* Wait on the socket for what the state asks for. */
 void rpc_connection_update(struct rpc_connection *connection);
 /* Free one that was never started. */
 void rpc_connection_free(struct rpc_connection *connection);
 /* The peer's SETTINGS have come. */
 void rpc_connection_ready(struct rpc_connection *connection);
+
+/* --- abuse.c ------------------------------------------------------------- */
+
+/* One frame of kind that carries nothing came: too many are abuse. */
+void rpc_abuse_glitch(struct rpc_connection *connection, enum rpc_abuse kind);
+/* A frame of ours of length bytes goes out on a window. */
+void rpc_abuse_earn(struct rpc_connection *connection, size_t length);
+/* A WINDOW_UPDATE came. */
+void rpc_abuse_window(struct rpc_connection *connection);
+/* A call that we do not serve. */
+void rpc_abuse_call(struct rpc_connection *connection);
+
+/*
+ * What stream holds of messages that are not whole has changed: count it.
+ * 0, or -1: it is more than the limits allow, and the stream should end.
+ */
+int rpc_abuse_hold(struct rpc_stream *stream);
+/* It holds nothing any more. */
+void rpc_abuse_release(struct rpc_stream *stream);
+
+/* Something has begun that must go on: look after it. */
+void rpc_abuse_watch(struct rpc_connection *connection);
+void rpc_abuse_watched(evutil_socket_t fd, short what, void *arg);
+
+/* --- unproven.c ---------------------------------------------------------- */
+
+/* A server's new connection is nobody's; displace the oldest one such when
+ * there are too many. */
+void rpc_unproven_add(struct rpc_connection *connection);
+/* It is proven, or gone. */
+void rpc_unproven_remove(struct rpc_connection *connection);
 
 /* --- timer.c ------------------------------------------------------------- */
 
@@ -185,8 +217,7 @@ int rpc_server_respond(struct rpc_stream *stream);
 int rpc_server_trailers(struct rpc_stream *stream);
 /* TLS is done; -1 when the owner refuses. */
 int rpc_server_admit(struct rpc_connection *connection);
-/* A connection's state goes from handshake to something else. */
-void rpc_server_handshaken(struct rpc_connection *connection);
+/* A connection is over. */
 void rpc_server_gone(struct rpc_connection *connection);
 void rpc_server_unref(struct rpc_server *server);
 /* The outcome of a client's call whose stream nghttp2 closed. */

@@ -78,6 +78,8 @@ rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
 	gather.length += FRAME_HEADER + length;
 	buffer_consume(&stream->out, length);
 	connection->queued -= length;
+	connection->sent += length;
+	rpc_abuse_earn(connection, length);
 	if (buffer_length(&stream->out) == 0 && stream->out.size > OUT_KEEP)
 		buffer_free(&stream->out);
 	return (0);
@@ -131,5 +133,8 @@ rpc_output_flush(struct rpc_connection *connection)
 		    rpc_transport_flush(transport) == -1)
 			return (-1);
 	}
+	if (connection->unproven &&
+	    connection->queued + buffer_length(&transport->out) > 0)
+		rpc_abuse_watch(connection);
 	return (0);
 }

@@ -44,9 +44,11 @@ rpc_peer_set_address(struct rpc_connection *connection,
 		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 		port = ntohs(in6->sin6_port);
 		/* One site has a /64 at least: that is one source. */
-		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
-			memcpy(connection->source + 1, &in6->sin6_addr, 16);
-		else
+		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+			connection->source[0] = AF_INET;
+			memcpy(connection->source + 1,
+			    in6->sin6_addr.s6_addr + 12, 4);
+		} else
 			memcpy(connection->source + 1, &in6->sin6_addr, 8);
 	} else {
 		(void)snprintf(

@@ -94,6 +94,7 @@ receive_message(
 		stream->held = 1;
 		return;
 	}
+	stream->messages++;
 	stream->ahead += stream->early;
 	stream->early = 0;
 	rpc_stream_credit(stream, RPC_FRAME_HEADER);
@@ -129,6 +130,35 @@ receive_broken(struct rpc_stream *stream, enum rpc_frame why)
 		break;
 	}
 	stream->connection->counters->protocol_errors++;
+	stream->connection->counters->abuses[RPC_ABUSE_MESSAGE]++;
+}
+
+/* The largest message this peer may send. */
+static uint32_t
+receive_max(const struct rpc_connection *connection)
+{
+	const struct rpc_limits *limits = &connection->limits;
+
+	if (connection->unproven && limits->unproven_message > 0 &&
+	    limits->unproven_message < limits->max_message)
+		return (limits->unproven_message);
+	return (limits->max_message);
+}
+
+/* It holds part of a message now: that is counted, and has to go on. */
+static void
+receive_hold(struct rpc_stream *stream)
+{
+	if (stream->detached)
+		return;
+	if (rpc_frame_partial(&stream->in))
+		rpc_abuse_watch(stream->connection);
+	if (rpc_abuse_hold(stream) == 0 || receive_ignored(stream))
+		return;
+	stream->connection->counters->abuses[RPC_ABUSE_MEMORY]++;
+	rpc_stream_fail(
+	    stream, RPC_RESOURCE_EXHAUSTED, "too much that is not whole");
+	rpc_abuse_release(stream);
 }
 
 void
@@ -138,7 +168,6 @@ rpc_stream_receive(
 	const uint8_t *message;
 	size_t message_length;
 	enum rpc_frame rv;
-	uint32_t max = stream->connection->limits.max_message;
 
 	if (receive_is_unary(stream))
 		rpc_stream_credit(stream, length);
@@ -147,8 +176,8 @@ rpc_stream_receive(
 			rpc_stream_credit(stream, length);
 			return;
 		}
-		rv = rpc_frame_read(&stream->in, &bytes, &length, max, &message,
-		    &message_length);
+		rv = rpc_frame_read(&stream->in, &bytes, &length,
+		    receive_max(stream->connection), &message, &message_length);
 		if (rv == RPC_FRAME_MESSAGE)
 			receive_message(stream, message, message_length);
 		else if (rv == RPC_FRAME_MORE) {
@@ -157,6 +186,8 @@ rpc_stream_receive(
 		} else
 			receive_broken(stream, rv);
 	}
+	if (stream->connection->server != NULL)
+		receive_hold(stream);
 }
 
 void

@@ -15,6 +15,7 @@ respond_http(struct rpc_stream *stream, const char *status)
 	nghttp2_nv field = rpc_headers_field(":status", status);
 
 	stream->connection->counters->protocol_errors++;
+	rpc_abuse_call(stream->connection);
 	stream->headers_sent = 1;
 	stream->local_done = 1;
 	if (nghttp2_submit_response(
@@ -52,9 +53,10 @@ rpc_server_request(struct rpc_stream *stream)
 		respond_http(stream, "415");
 	else if (!stream->te)
 		respond_http(stream, "400");
-	else if (stream->method == NULL)
+	else if (stream->method == NULL) {
+		rpc_abuse_call(stream->connection);
 		rpc_stream_finish(stream, RPC_UNIMPLEMENTED, "unknown method");
-	else if (stream->bad_timeout)
+	} else if (stream->bad_timeout)
 		rpc_stream_finish(stream, RPC_INTERNAL, "bad grpc-timeout");
 	else {
 		if (stream->timeout > 0)

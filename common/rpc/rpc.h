@@ -101,15 +101,23 @@ int64_t rpc_certificate_end(const void *pem, size_t length);
 /* --- limits, the same for both sides ------------------------------------- */
 
 struct rpc_limits {
-	uint32_t max_connections;   /* server: in all */
-	uint32_t max_handshakes;    /* server: TLS not finished */
-	uint32_t max_per_source;    /* server: one IP address */
-	uint32_t max_streams;       /* a connection */
-	uint32_t stream_window;     /* bytes the peer may send */
-	uint32_t connection_window; /* unconsumed, per stream/all */
-	uint32_t max_message;       /* bytes of one gRPC message */
-	uint32_t max_header_bytes;  /* +32 a field, RFC 7541 4.1 */
+	uint32_t max_connections;     /* server: in all */
+	uint32_t max_unproven;        /* server: nobody knows who */
+	uint32_t max_unproven_source; /* of them, one source */
+	uint32_t max_per_source;      /* server: one source */
+	uint32_t max_streams;         /* a connection */
+	uint32_t stream_window;       /* bytes the peer may send */
+	uint32_t connection_window;   /* unconsumed, per stream/all */
+	uint32_t max_message;         /* bytes of one gRPC message */
+	uint32_t max_header_bytes;    /* +32 a field, RFC 7541 4.1 */
 	uint32_t max_header_fields;
+	uint32_t unproven_message; /* max_message until
+						   rpc_connection_prove(); 0:
+						   TLS is proof enough */
+	uint32_t unproven_held;    /* max_held of such a
+						   connection */
+	size_t max_held;           /* server: bytes of messages
+						   not yet whole, in all */
 	uint32_t max_output;       /* bytes queued on a connection
 						   before it is congested */
 	int64_t handshake_timeout; /* ns, to finish TLS and the
@@ -118,6 +126,43 @@ struct rpc_limits {
 	int64_t keepalive;         /* ns of silence before a
 						   PING, and for its answer;
 						   0 no */
+	int64_t slow_timeout;      /* ns for a header list to be
+						   whole, and to look whether
+						   a message comes */
+	uint32_t slow_rate;        /* bytes a second of one that
+						   takes longer */
+};
+
+/*
+ * What a peer was cut for, or a call ended: the name (a metric's label) is
+ * the second column.
+ */
+#define RPC_ABUSES(X)                                                          \
+	X(RESET, "reset")               /* it resets its own streams */        \
+	X(PROVOKED, "provoked_reset")   /* it makes us reset them */           \
+	X(STREAMS, "streams")           /* more than may be open */            \
+	X(CONTINUATION, "continuation") /* a header list without end */        \
+	X(HEADERS, "headers")           /* too many, too large */              \
+	X(SETTINGS, "settings")                                                \
+	X(PING, "ping")                                                        \
+	X(PRIORITY, "priority")                                                \
+	X(WINDOW_UPDATE, "window_update") /* for nothing that was sent */      \
+	X(EMPTY_DATA, "empty_data")                                            \
+	X(STALLED, "stalled") /* it opens no window */                         \
+	X(CALL, "call")       /* no gRPC, or no such method */                 \
+	X(MESSAGE, "message") /* too large, compressed, broken */              \
+	X(SLOW_HEADERS, "slow_headers")                                        \
+	X(SLOW_BODY, "slow_body")                                              \
+	X(MEMORY, "memory")             /* too much that is not whole */       \
+	X(DISPLACED, "displaced")       /* oldest that is not proven */        \
+	X(VERIFICATION, "verification") /* too many signatures to check */     \
+	X(PENALTY, "penalty")           /* its source is kept out */
+
+enum rpc_abuse {
+#define RPC_ABUSE_WORD(id, name) RPC_ABUSE_##id,
+	RPC_ABUSES(RPC_ABUSE_WORD)
+#undef RPC_ABUSE_WORD
+	    RPC_ABUSE_KINDS
 };
 
 /* Sane defaults, to be changed field by field. */
@@ -132,6 +177,7 @@ struct rpc_counters {
 	uint64_t protocol_errors; /* HTTP/2 or gRPC broken */
 	uint64_t abuse;           /* cut by a limit */
 	uint64_t refused;         /* over max_connections &c. */
+	uint64_t abuses[RPC_ABUSE_KINDS];
 	uint64_t bytes_read;
 	uint64_t bytes_written;
 };
@@ -248,6 +294,14 @@ void rpc_server_set_tls(struct rpc_server *server, struct rpc_tls *tls);
 void rpc_server_set_limits(
     struct rpc_server *server, const struct rpc_limits *limits);
 
+/*
+ * Share penalties (may be NULL) with other servers of the process: sources
+ * under one are not served. They must outlive the server.
+ */
+struct rpc_penalties;
+void rpc_server_set_penalties(
+    struct rpc_server *server, struct rpc_penalties *penalties);
+
 /* Stop reading from all connections (1), or go on (0). What was read before,
  * at most a TLS record a connection, is still delivered. */
 void rpc_server_pause(struct rpc_server *server, int pause);
@@ -334,6 +388,22 @@ void rpc_connection_allow(struct rpc_connection *connection, uint32_t max);
 const char *rpc_connection_name(const struct rpc_connection *connection);
 const struct sockaddr *rpc_connection_address(
     const struct rpc_connection *connection);
+
+/*
+ * Server, with limits.unproven_message: its owner knows who the peer is. That
+ * lasts until no call is open on it.
+ */
+void rpc_connection_prove(struct rpc_connection *connection);
+
+/*
+ * Server: may a signature be checked for this peer now? 1 or 0, and then it
+ * is counted. Without penalties always 1.
+ */
+int rpc_connection_may_verify(struct rpc_connection *connection);
+
+/* Server: it could not prove who it is. Its source pays for that, and the
+ * connection is cut when the source is to be kept out. */
+void rpc_connection_blame(struct rpc_connection *connection);
 
 /* Stop reading from this connection (1), or go on (0). */
 void rpc_connection_pause(struct rpc_connection *connection, int pause);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/rpc/internal.h"
+#include "common/rpc/penalty.h"
 
 #define ACCEPT_BATCH 64     /* connections taken in one turn */
 #define ACCEPT_RETRY 100000 /* us, when descriptors have run out */
@@ -42,6 +43,7 @@ rpc_server_new(struct event_base *base, struct rpc_tls *tls,
 	server->refs = 1;
 	TAILQ_INIT(&server->listeners);
 	TAILQ_INIT(&server->connections);
+	TAILQ_INIT(&server->unproven);
 	TAILQ_INIT(&server->health);
 	table_init(&server->sources, sizeof(((struct rpc_source *)0)->key));
 	rpc_server_set_health(server, "", 1);
@@ -123,6 +125,12 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 	}
 	server->refs++;
 	rpc_peer_set_address(connection, address, length);
+	if (rpc_penalty_keeps_out(connection)) {
+		server->counters.abuses[RPC_ABUSE_PENALTY]++;
+		(void)close(fd);
+		rpc_connection_free(connection);
+		return (-1);
+	}
 	if (server_source_add(server, connection->source) == -1) {
 		(void)close(fd);
 		rpc_connection_free(connection);
@@ -135,8 +143,8 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 		rpc_connection_free(connection);
 		return (-1);
 	}
-	server->handshakes++;
 	TAILQ_INSERT_TAIL(&server->connections, connection, entry);
+	rpc_unproven_add(connection);
 	return (0);
 }
 
@@ -166,8 +174,7 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 		if (fd == -1)
 			return;
 		if (server->counters.connections_open >=
-			server->limits.max_connections ||
-		    server->handshakes >= server->limits.max_handshakes) {
+		    server->limits.max_connections) {
 			(void)close(fd);
 			server->counters.refused++;
 		} else if (server_take(server, fd, (struct sockaddr *)&address,
@@ -202,14 +209,6 @@ rpc_server_admit(struct rpc_connection *connection)
 }
 
 void
-rpc_server_handshaken(struct rpc_connection *connection)
-{
-	if (connection->state == RPC_HANDSHAKE ||
-	    connection->state == RPC_PREFACE)
-		connection->server->handshakes--;
-}
-
-void
 rpc_server_gone(struct rpc_connection *connection)
 {
 	struct rpc_server *server = connection->server;
@@ -240,6 +239,13 @@ rpc_server_set_limits(
 	server->limits = *limits;
 	TAILQ_FOREACH(connection, &server->connections, entry)
 	rpc_connection_allow(connection, limits->max_message);
+}
+
+void
+rpc_server_set_penalties(
+    struct rpc_server *server, struct rpc_penalties *penalties)
+{
+	server->penalties = penalties;
 }
 
 void
@@ -292,6 +298,7 @@ rpc_server_free(struct rpc_server *server)
 	rpc_server_unlisten(server);
 	while ((connection = TAILQ_FIRST(&server->connections)) != NULL) {
 		rpc_connection_enter(connection);
+		connection->blameless = 1;
 		rpc_connection_cut(connection, "server stopped");
 		rpc_connection_leave(connection);
 	}

@@ -14,15 +14,14 @@
 /* What a well-behaved peer stays below; see rpc_bucket_take(). */
 #define RESET_BURST       200 /* streams we reset as broken */
 #define RESET_RATE        20
-#define GLITCH_BURST      1000 /* frames that carry nothing */
-#define GLITCH_RATE       100
 #define PEER_RESET_BURST  2000 /* nghttp2's own; ours comes first */
 #define PEER_RESET_RATE   200
+/* A header list that many times as large as it may be ends the connection. */
+#define HEADERS_FAR       2
 #define MAX_CONTINUATIONS 8
 #define MAX_SETTINGS      32
 #define MAX_ACKS          256   /* PING and SETTINGS answers queued */
 #define MAX_CONTROL       10000 /* frames queued of any kind */
-#define FRAME_TYPE_LAST   0x09  /* CONTINUATION */
 
 /* What nghttp2 callbacks return once the connection is to go. */
 static int
@@ -42,21 +41,34 @@ session_stream(nghttp2_session *session, int32_t id)
 }
 
 /* A frame that makes us work and carries nothing. */
-static int
-session_is_glitch(const nghttp2_frame_hd *header)
+static void
+session_judge(struct rpc_connection *connection, const nghttp2_frame_hd *header)
 {
 	switch (header->type) {
 	case NGHTTP2_DATA:
-		return (header->length == 0 &&
-			(header->flags & NGHTTP2_FLAG_END_STREAM) == 0);
+		if (header->length == 0 &&
+		    (header->flags & NGHTTP2_FLAG_END_STREAM) == 0)
+			rpc_abuse_glitch(connection, RPC_ABUSE_EMPTY_DATA);
+		break;
 	case NGHTTP2_PRIORITY:
+		rpc_abuse_glitch(connection, RPC_ABUSE_PRIORITY);
+		break;
 	case NGHTTP2_RST_STREAM:
-		return (1);
+		rpc_abuse_glitch(connection, RPC_ABUSE_RESET);
+		break;
 	case NGHTTP2_PING:
+		if ((header->flags & NGHTTP2_FLAG_ACK) == 0)
+			rpc_abuse_glitch(connection, RPC_ABUSE_PING);
+		break;
 	case NGHTTP2_SETTINGS:
-		return ((header->flags & NGHTTP2_FLAG_ACK) == 0);
+		if ((header->flags & NGHTTP2_FLAG_ACK) == 0)
+			rpc_abuse_glitch(connection, RPC_ABUSE_SETTINGS);
+		break;
+	case NGHTTP2_WINDOW_UPDATE:
+		rpc_abuse_window(connection);
+		break;
 	default:
-		return (header->type > FRAME_TYPE_LAST);
+		break;
 	}
 }
 
@@ -66,11 +78,9 @@ session_begin_frame(
 {
 	struct rpc_connection *connection = arg;
 
-	if ((session_is_glitch(header) &&
-		!rpc_bucket_take(&connection->glitches, clock_monotonic(),
-		    GLITCH_BURST, GLITCH_RATE)) ||
-	    nghttp2_session_get_outbound_queue_size(session) > MAX_CONTROL)
-		rpc_connection_abuse(connection);
+	session_judge(connection, header);
+	if (nghttp2_session_get_outbound_queue_size(session) > MAX_CONTROL)
+		rpc_connection_abuse(connection, connection->glitch);
 	return (session_verdict(connection));
 }
 
@@ -84,9 +94,7 @@ session_invalid_frame(
 	(void)frame;
 	(void)error;
 	connection->counters->protocol_errors++;
-	if (!rpc_bucket_take(&connection->glitches, clock_monotonic(),
-		GLITCH_BURST, GLITCH_RATE))
-		rpc_connection_abuse(connection);
+	rpc_abuse_glitch(connection, RPC_ABUSE_PROVOKED);
 	return (session_verdict(connection));
 }
 
@@ -97,12 +105,19 @@ session_begin_headers(
 	struct rpc_connection *connection = arg;
 	struct rpc_stream *stream;
 
-	if (connection->server == NULL || frame->hd.type != NGHTTP2_HEADERS ||
-	    frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+	if (connection->server == NULL || frame->hd.type != NGHTTP2_HEADERS)
 		return (session_verdict(connection));
+	rpc_abuse_watch(connection);
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		stream = session_stream(session, frame->hd.stream_id);
+		if (stream != NULL)
+			stream->heading = 1;
+		return (session_verdict(connection));
+	}
 	if ((stream = rpc_stream_new(connection)) == NULL)
 		return (NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
 	stream->id = frame->hd.stream_id;
+	stream->heading = 1;
 	(void)nghttp2_session_set_stream_user_data(session, stream->id, stream);
 	return (0);
 }
@@ -113,6 +128,7 @@ session_header(nghttp2_session *session, const nghttp2_frame *frame,
     size_t value_length, uint8_t flags, void *arg)
 {
 	struct rpc_connection *connection = arg;
+	const struct rpc_limits *limits = &connection->limits;
 	struct rpc_stream *stream;
 
 	(void)flags;
@@ -122,13 +138,21 @@ session_header(nghttp2_session *session, const nghttp2_frame *frame,
 	if (rpc_headers_take(stream, name, name_length, value, value_length) ==
 	    0)
 		return (0);
-	connection->counters->abuse++;
-	rpc_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
-	rpc_stream_over(stream, RPC_RESOURCE_EXHAUSTED, "headers too large");
-	if (session_verdict(connection) != 0)
-		return (session_verdict(connection));
-	/* HPACK has to decode the rest of the block; nobody looks at it. */
-	return (NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
+	if (connection->server == NULL) {
+		connection->counters->abuse++;
+		rpc_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
+		rpc_stream_over(
+		    stream, RPC_RESOURCE_EXHAUSTED, "headers too large");
+		return (session_verdict(connection) != 0
+			    ? session_verdict(connection)
+			    : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
+	}
+	/* Reset once it is whole; what it costs to decode has an end. */
+	stream->flooded = 1;
+	if (stream->header_bytes / HEADERS_FAR > limits->max_header_bytes ||
+	    stream->header_fields / HEADERS_FAR > limits->max_header_fields)
+		rpc_connection_abuse(connection, RPC_ABUSE_HEADERS);
+	return (session_verdict(connection));
 }
 
 static int
@@ -153,6 +177,15 @@ session_headers_received(struct rpc_stream *stream, const nghttp2_frame *frame)
 {
 	struct rpc_connection *connection = stream->connection;
 
+	stream->heading = 0;
+	if (stream->flooded) {
+		connection->counters->abuses[RPC_ABUSE_HEADERS]++;
+		connection->counters->abuse++;
+		rpc_stream_reset(stream, NGHTTP2_ENHANCE_YOUR_CALM);
+		rpc_stream_over(
+		    stream, RPC_RESOURCE_EXHAUSTED, "headers too large");
+		return;
+	}
 	if (connection->server != NULL) {
 		if (frame->headers.cat == NGHTTP2_HCAT_REQUEST)
 			rpc_server_request(stream);
@@ -218,6 +251,20 @@ session_frame_received(
 	return (session_verdict(connection));
 }
 
+/* Why we had to reset one stream too many. */
+static enum rpc_abuse
+session_provocation(uint32_t code)
+{
+	switch (code) {
+	case NGHTTP2_REFUSED_STREAM:
+		return (RPC_ABUSE_STREAMS);
+	case NGHTTP2_ENHANCE_YOUR_CALM:
+		return (RPC_ABUSE_HEADERS);
+	default:
+		return (RPC_ABUSE_PROVOKED);
+	}
+}
+
 static int
 session_frame_sent(
     nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -231,7 +278,8 @@ session_frame_sent(
 	    frame->rst_stream.error_code != NGHTTP2_CANCEL &&
 	    !rpc_bucket_take(&connection->resets, clock_monotonic(),
 		RESET_BURST, RESET_RATE))
-		rpc_connection_abuse(connection);
+		rpc_connection_abuse(connection,
+		    session_provocation(frame->rst_stream.error_code));
 	/* nghttp2 gave up on the peer: so do we. */
 	if (frame->hd.type == NGHTTP2_GOAWAY && !connection->doomed &&
 	    frame->goaway.error_code != NGHTTP2_NO_ERROR) {

@@ -61,6 +61,7 @@ stream_detach(struct rpc_stream *stream)
 		return;
 	stream->detached = 1;
 	stream->local_done = 1;
+	rpc_abuse_release(stream);
 	connection->queued -= buffer_length(&stream->out);
 	buffer_consume(&stream->out, buffer_length(&stream->out));
 	if (stream->waiting)
@@ -97,6 +98,9 @@ rpc_stream_over(
 	connection->counters->streams_open--;
 	if (connection->stream_count == 0) {
 		connection->idle_since = clock_monotonic();
+		if (connection->server != NULL &&
+		    connection->limits.unproven_message > 0)
+			rpc_unproven_add(connection);
 		rpc_connection_wake(connection);
 	}
 	if (stream->owned)
@@ -249,6 +253,17 @@ rpc_stream_unsent(const struct rpc_stream *stream)
 		buffer_length(&stream->connection->transport.out));
 }
 
+/* How much may wait before nothing more is asked for. */
+static size_t
+stream_output_max(const struct rpc_connection *connection)
+{
+	const struct rpc_limits *limits = &connection->limits;
+
+	if (connection->unproven && limits->unproven_held > 0)
+		return (limits->unproven_held);
+	return (limits->max_output);
+}
+
 static int
 stream_is_congested(const struct rpc_stream *stream)
 {
@@ -259,7 +274,7 @@ stream_is_congested(const struct rpc_stream *stream)
 	if (stream->detached)
 		return (0);
 	if (connection->queued + buffer_length(&connection->transport.out) >
-	    connection->limits.max_output)
+	    stream_output_max(connection))
 		return (1);
 	length = buffer_length(&stream->out);
 	if (length == 0)
@@ -295,7 +310,7 @@ rpc_stream_tell_writable(struct rpc_connection *connection)
 
 	if (connection->waiting == 0 ||
 	    connection->queued + buffer_length(&connection->transport.out) >
-		connection->limits.max_output)
+		stream_output_max(connection))
 		return;
 	stream = TAILQ_FIRST(&connection->streams);
 	for (; stream != NULL && connection->waiting > 0;

@@ -7,8 +7,8 @@
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
-#define DRAIN_STEP CLOCK_SECOND /* at most, to the second GOAWAY */
-#define LINGER     CLOCK_SECOND /* for the peer to close first */
+#define DRAIN_STEP CLOCK_SECOND       /* at most, to the second GOAWAY */
+#define LINGER     (3 * CLOCK_SECOND) /* for the peer to close first */
 #define TICK_MIN   (10 * CLOCK_MS)
 
 static int64_t
@@ -71,6 +71,7 @@ rpc_connection_drain(struct rpc_connection *connection)
 		return;
 	connection->draining = 1;
 	if (connection->state != RPC_OPEN) {
+		connection->blameless = 1;
 		rpc_connection_close(connection);
 		return;
 	}

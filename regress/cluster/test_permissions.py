@@ -21,7 +21,7 @@ DENIED, UNREACHABLE = 5, 3
 LOOKING = ["show", "status", "metrics", "monitor"]
 # What hermesctl sends for them, and what it prints of looking only.
 LOOK = ["show", "show apps", "show certificate", "show chats", "show config",
-        "show metrics", "show nodes", "show ratchets", "show sessions",
+        "show metrics", "show nodes", "show penalties", "show ratchets", "show sessions",
         "show tickets", "show tielines", "status", "ticket list",
         "top -j --count 1", "show nodes -j"]
 CHANGE = ["reload", "stop", "drain", "log verbose", "log brief",

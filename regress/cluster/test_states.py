@@ -18,7 +18,8 @@ NAMES = {"app_id", "node_id", "node_key", "chat_id", "handle", "endpoint",
          "address", "ticket_id", "mesh_id", "process", "self", "local",
          "key_version", "incarnation", "connected_at", "created_at",
          "expires_at", "last_seen_seconds", "last_ratchet_at",
-         "next_rekey_by", "uses", "hkdf", "aead", "pid"}
+         "next_rekey_by", "uses", "hkdf", "aead", "pid", "source",
+         "listener"}
 # The other keys, and where their metric is.
 METRICS = {
     "summary": {"version": "hermes_build_info{version=",
@@ -65,6 +66,12 @@ METRICS = {
                   '{certificate="membership"}',
               "apps": "hermes_mesh_apps",
               "connected": "hermes_mesh_nodes_connected"},
+    "penalties": {"kept_out": 'hermes_sources_kept_out{listener="app"}',
+                  "refused": 'hermes_rpc_abuse_total{listener="app",'
+                             'kind="penalty"}',
+                  "seconds": 'hermes_sources_kept_out{listener="mesh"}',
+                  "offences": 'hermes_connection_errors_total'
+                              '{listener="app",cause="handshake"}'},
     "ratchets": {"send_count": 'hermes_ratchet_advances_total'
                                '{direction="send"}',
                  "recv_count": 'hermes_ratchet_advances_total'

@@ -636,6 +636,8 @@ node_config(struct node *node)
 	    config.advertise_app, "127.0.0.1:1", sizeof(config.advertise_app));
 	config.limits.members = 64;
 	config.mesh_connections = 64;
+	config.limits.unauthenticated = 256;
+	config.limits.per_source = 1024;
 	config.limits.apps = 1000;
 	config.limits.message_size = 1024 * 1024;
 	config.route_grace = world.route_grace;

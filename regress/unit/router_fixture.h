@@ -16,6 +16,7 @@
 #include <sodium.h>
 
 #include "common/proc/proc.h"
+#include "common/proc/sources.h"
 #include "common/rpc/rpc.h"
 #include "common/sign/statement.h"
 #include "common/util/clock.h"
@@ -226,6 +227,38 @@ rpc_stream_connection(const struct rpc_stream *stream)
 {
 	(void)stream;
 	return (NULL);
+}
+
+uint64_t
+sources_show(uint64_t id)
+{
+	(void)id;
+	return (0);
+}
+
+void
+sources_metrics(const struct rpc_counters *counters)
+{
+	(void)counters;
+}
+
+void
+rpc_connection_prove(struct rpc_connection *connection)
+{
+	(void)connection;
+}
+
+int
+rpc_connection_may_verify(struct rpc_connection *connection)
+{
+	(void)connection;
+	return (1);
+}
+
+void
+rpc_connection_blame(struct rpc_connection *connection)
+{
+	(void)connection;
 }
 
 const char *

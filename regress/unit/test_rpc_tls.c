@@ -2,6 +2,7 @@
 
 #include <sys/wait.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 
@@ -303,7 +304,7 @@ test_dial(struct rig *rig)
 	return (fd);
 }
 
-/* By address, by unfinished handshakes, in all. */
+/* By address and in all: the newest is refused. */
 START_TEST(test_connection_limits)
 {
 	struct rig rig;
@@ -312,8 +313,6 @@ START_TEST(test_connection_limits)
 	rig_base(&rig);
 	if (_i == 0)
 		rig.limits.max_per_source = 4;
-	else if (_i == 1)
-		rig.limits.max_handshakes = 4;
 	else
 		rig.limits.max_connections = 4;
 	rig_tls(&rig);
@@ -328,6 +327,49 @@ START_TEST(test_connection_limits)
 	WAIT(&rig, rig.connected);
 	test_echo(&rig);
 	for (i = 1; i < 6; i++)
+		close(fds[i]);
+	WAIT(&rig, test_counters(&rig).connections_open == 1);
+	rig_down(&rig);
+}
+END_TEST
+
+static int
+test_is_closed(int fd)
+{
+	char byte;
+
+	return (recv(fd, &byte, 1, MSG_DONTWAIT) != -1 || errno == ECONNRESET);
+}
+
+/* Of those that are nobody's, of one source and in all, the oldest goes. */
+START_TEST(test_oldest_unproven_goes)
+{
+	struct rig rig;
+	int fds[6], i;
+
+	rig_base(&rig);
+	if (_i == 0)
+		rig.limits.max_unproven_source = 4;
+	else
+		rig.limits.max_unproven = 4;
+	rig_tls(&rig);
+	rig_serve(&rig);
+	for (i = 0; i < 6; i++) {
+		fds[i] = test_dial(&rig);
+		WAIT(&rig,
+		    test_counters(&rig).connections_total == (uint64_t)i + 1);
+	}
+	ck_assert_uint_eq(test_counters(&rig).connections_open, 4);
+	ck_assert_uint_eq(test_counters(&rig).abuses[RPC_ABUSE_DISPLACED], 2);
+	for (i = 0; i < 6; i++)
+		ck_assert_int_eq(test_is_closed(fds[i]), i < 2);
+	/* Who gets through takes no place of theirs. */
+	rig_connect(&rig);
+	WAIT(&rig, rig.connected);
+	test_echo(&rig);
+	ck_assert_int_eq(test_is_closed(fds[2]), 1);
+	ck_assert_int_eq(test_is_closed(fds[3]), 0);
+	for (i = 0; i < 6; i++)
 		close(fds[i]);
 	WAIT(&rig, test_counters(&rig).connections_open == 1);
 	rig_down(&rig);
@@ -541,7 +583,8 @@ rpc_suite(void)
 	tcase_add_loop_test(tc, test_verify_ca, 0, 4);
 	tcase_add_test(tc, test_options);
 	tcase_add_test(tc, test_refused);
-	tcase_add_loop_test(tc, test_connection_limits, 0, 3);
+	tcase_add_loop_test(tc, test_connection_limits, 0, 2);
+	tcase_add_loop_test(tc, test_oldest_unproven_goes, 0, 2);
 	tcase_add_test(tc, test_handshake_timeout);
 	tcase_add_test(tc, test_no_listener);
 	tcase_add_test(tc, test_connect_fd);

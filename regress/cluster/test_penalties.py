@@ -1,0 +1,237 @@
+"""What sources pay for: penalties add up, keep a source out and no other,
+decay, are bounded, and are shown. Sources are addresses of 127/8."""
+
+import socket
+
+import grpc
+import pytest
+
+from forward import Forwarder
+from h2_attacker import CALM, GONE, PING, SETTINGS, Attacker, dial, frame
+from hermes_node import Node, until
+from hermes_wire import Session, mesh_pb, server_certificate
+from mesh_member import Member
+
+GOOD, BAD = "127.0.0.7", "127.0.0.8"
+
+
+def guarded(lines, limits=""):
+    return Node("guarded", extra=f"penalty {{\n{lines}\n}}\n" + (
+        f"limits {{ {limits} }}\n" if limits else ""))
+
+
+def served(node, listener, source):
+    """Does it get as far as HTTP/2?"""
+    try:
+        with Attacker(node, listener, source) as one:
+            return one.read(lambda f: f[0] == SETTINGS) is not None
+    except (*GONE, socket.timeout):
+        return False
+
+
+def fail_handshake(node, listener, source):
+    with dial(node, listener, source) as sock:
+        try:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while sock.recv(4096):
+                pass
+        except GONE:
+            pass
+
+
+def rows(node):
+    return {(r["source"], r["listener"]): r for r in
+            node.ctl("show", "penalties")["penalties"]}
+
+
+def kept_out(node, listener):
+    return node.metric(f'hermes_sources_kept_out{{listener="{listener}"}}')
+
+
+def refused(node, listener, kind="penalty"):
+    return node.metric(f'hermes_rpc_abuse_total{{listener="{listener}",'
+                       f'kind="{kind}"}}')
+
+
+@pytest.mark.parametrize("listener", ["app", "mesh"])
+def test_failed_handshakes(listener):
+    """The third puts the source out, for both to see; another goes on."""
+    with guarded("handshake 10m\nthreshold 25m\nlongest 1h") as node:
+        with Session(node.app) as honest:
+            honest.connect()
+            for i in range(3):
+                assert served(node, listener, BAD)
+                fail_handshake(node, listener, BAD)
+                until("counted", lambda: rows(node).get(
+                    (BAD + "/32", listener), {}).get("offences") == i + 1)
+            assert not served(node, listener, BAD)
+            assert served(node, listener, GOOD)
+            row = rows(node)[BAD + "/32", listener]
+            assert row["kept_out"] and row["refused"] >= 1
+            assert 25 * 60 < row["seconds"] <= 30 * 60
+            assert kept_out(node, listener) == 1
+            assert refused(node, listener) >= 1
+            text = node.ctl_run("show", "penalties").stdout
+            assert BAD + "/32" in text and listener in text
+            assert node.log().count("event=source_kept_out") == 1
+            honest.ping()
+        assert node.healthy()
+
+
+def connect_badly(node, source, certificate=None):
+    """A Connect that is signed wrongly; the status of the call."""
+    with Forwarder(source, node.app) as way:
+        with Session(way.address, certificate=certificate) as one:
+            one.check_challenge()
+            one.send(one.connect_frame(signature=bytes(64)))
+            return one.wait_closed()
+
+
+def offences(node, listener, source=BAD):
+    return rows(node).get((source + "/32", listener), {}).get("offences", 0)
+
+
+def test_failed_authentications():
+    """Connects of apps, Gossip and Join of nodes; handshakes cost nothing
+    here. The failing connection is cut, too."""
+    with guarded("handshake 0\nauthentication 10m\nthreshold 15m\n"
+                 "longest 1h") as node:
+        certificate = server_certificate(node.app)
+        assert connect_badly(node, BAD, certificate) == \
+            grpc.StatusCode.UNAUTHENTICATED
+        assert offences(node, "app") == 1
+        assert served(node, "app", BAD)
+        connect_badly(node, BAD, certificate)
+        until("out", lambda: rows(node)[BAD + "/32", "app"]["kept_out"])
+        assert not served(node, "app", BAD)
+        assert served(node, "app", GOOD)
+        # Each listener keeps its own account.
+        assert served(node, "mesh", BAD)
+        node.ctl("mesh", "create")
+        for call in (gossip, join):
+            call(node, BAD)
+        until("out", lambda: kept_out(node, "mesh") == 1)
+        assert not served(node, "mesh", BAD)
+        assert served(node, "mesh", GOOD)
+        assert node.healthy()
+
+
+def refused_call(node, source, call):
+    with Forwarder(source, node.mesh) as way:
+        member = Member("stranger")
+        channel = member.channel(*way.address.rsplit(":", 1))
+        with pytest.raises(grpc.RpcError) as error:
+            call(member, channel)
+        channel.close()
+        assert error.value.code() in (
+            grpc.StatusCode.PERMISSION_DENIED,
+            grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE)
+
+
+def gossip(node, source):
+    refused_call(node, source, lambda member, channel: list(Member.gossip(
+        mesh_pb, channel, iter([mesh_pb.GossipMessage()]))))
+
+
+def join(node, source):
+    """Signed with another's key."""
+    def call(member, channel):
+        ticket = node.ctl("ticket", "--ttl", "1h")["ticket"]
+        member.identity = Member("other").identity
+        member.join(mesh_pb, channel, ticket)
+    refused_call(node, source, call)
+
+
+@pytest.mark.parametrize("listener", ["app", "mesh"])
+def test_abuse_is_paid_for(listener):
+    with guarded("handshake 0\nabuse 10m\nthreshold 10m") as node:
+        with Attacker(node, listener, BAD) as attacker:
+            attacker.flood(lambda i: frame(PING, 0, 0, bytes(8)) * 200)
+            assert attacker.goaway() == CALM
+        until("out", lambda: kept_out(node, listener) == 1)
+        assert not served(node, listener, BAD)
+        assert served(node, listener, GOOD)
+
+
+def test_threshold_and_decay():
+    """Penalties run out, none is longer than the longest, and 0 keeps
+    nobody out."""
+    with guarded("handshake 10m\nthreshold 2s\nlongest 3s") as node:
+        fail_handshake(node, "app", BAD)
+        until("out", lambda: kept_out(node, "app") == 1)
+        assert rows(node)[BAD + "/32", "app"]["seconds"] <= 3
+        until("served again", lambda: served(node, "app", BAD))
+        assert rows(node) == {}
+        node.config.write_text(node.config.read_text().replace(
+            "threshold 2s", "threshold 0"))
+        node.ctl("reload")
+        for _ in range(3):
+            fail_handshake(node, "app", BAD)
+        assert served(node, "app", BAD)
+        assert rows(node) == {}
+
+
+def test_table_is_bounded():
+    """Who was not heard of for longest is forgotten."""
+    with guarded("handshake 10m\nthreshold 10m\nsources 8") as node:
+        for i in range(1, 12):
+            fail_handshake(node, "app", f"127.0.1.{i}")
+            until("counted", lambda: offences(node, "app", f"127.0.1.{i}"))
+        assert len(rows(node)) == 8
+        assert served(node, "app", "127.0.1.1")
+        assert not served(node, "app", "127.0.1.11")
+
+
+def test_exempt():
+    """Loopback by default, or what the operator says; a reload tells."""
+    with guarded("handshake 10m\nthreshold 10m") as node:
+        for _ in range(3):
+            fail_handshake(node, "app", "127.0.0.1")
+        assert served(node, "app", "127.0.0.1") and rows(node) == {}
+        node.config.write_text(node.config.read_text().replace(
+            "threshold 10m", "threshold 10m\n"
+            'exempt "127.0.0.0/29, 2001:db8::/32"'))
+        node.ctl("reload")
+        fail_handshake(node, "app", GOOD)
+        fail_handshake(node, "app", BAD)
+        until("out", lambda: kept_out(node, "app") == 1)
+        assert served(node, "app", GOOD) and not served(node, "app", BAD)
+
+
+def test_unauthenticated_per_source():
+    with guarded("handshake 0", "unauthenticated per source 2") as node:
+        held = [dial(node, "app", BAD) for _ in range(3)]
+        other = dial(node, "app", GOOD)
+        assert held[0].recv(1) == b""
+        until("counted", lambda: refused(node, "app", "displaced") == 1)
+        for sock in held[1:] + [other]:
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(1)
+        for sock in held + [other]:
+            sock.close()
+
+
+def too_many(node, source, count):
+    """Of count Connects at a time, how many were not looked at."""
+    certificate = server_certificate(node.app)
+    before = refused(node, "app", "verification")
+    codes = [connect_badly(node, source, certificate) for _ in range(count)]
+    few = codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert few == refused(node, "app", "verification") - before
+    return few
+
+
+def test_verifications_of_a_source():
+    """No more signatures of a source are looked at than it may send; those
+    of another are."""
+    with guarded("handshake 0\nauthentication 0",
+                 "verifications per source 1") as node:
+        until("too many", lambda: too_many(node, BAD, 5) > 0)
+        assert connect_badly(node, GOOD) == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_verifications_in_all():
+    """Exempt or not."""
+    with guarded("handshake 0\nauthentication 0", "verifications 1") as node:
+        until("too many", lambda: too_many(node, "127.0.0.1", 5) > 0)
