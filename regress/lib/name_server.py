@@ -54,11 +54,21 @@ class NameServer:
             "!HHHHH", 0x8180 if name in self.names else 0x8183, 1,
             len(found), 0, 0) + query[12:at + 5] + records
 
+    def resolver(self):
+        """The resolv.conf of who asks this server only."""
+        return f"nameserver {self.address}\n"
+
     def prefix(self, folder):
         """What goes before a command that is to ask this server only."""
-        (folder / "resolv.conf").write_text(f"nameserver {self.address}\n")
-        (folder / "hosts").write_text("127.0.0.1 localhost\n")
-        return ["unshare", "--mount", "sh", "-ec",
-                f"mount --bind {folder}/resolv.conf /etc/resolv.conf\n"
-                f"mount --bind {folder}/hosts /etc/hosts\n"
-                'exec "$@"', "sh"]
+        return own_files(folder, self.resolver(), "127.0.0.1 localhost\n")
+
+
+def own_files(folder, resolver, hosts):
+    """What goes before a command that is to see these as its
+    /etc/resolv.conf and /etc/hosts, kept in folder."""
+    (folder / "resolv.conf").write_text(resolver)
+    (folder / "hosts").write_text(hosts)
+    return ["unshare", "--mount", "sh", "-ec",
+            f"mount --bind {folder}/resolv.conf /etc/resolv.conf\n"
+            f"mount --bind {folder}/hosts /etc/hosts\n"
+            'exec "$@"', "sh"]
