@@ -328,14 +328,14 @@ sign(struct offer *offer, const uint8_t secret[64])
 
 /* a gets it from its mesh and must refuse it, unmoved. */
 static void
-forged(const struct ipc_setup *setup, const char *what)
+forged(const struct ipc_setup *setup, uint32_t code, const char *what)
 {
 	uint64_t refusals = t.a.refusals;
 	uint32_t version = t.chat->version;
 
 	ipc_send(t.a.mesh, IPC_SETUP_IN, setup, NULL, 0);
 	if (house_wait(&t.a, &t.a.refusals, refusals + 1) == -1 ||
-	    t.a.refused.code != CODE_AUTH_FAILED)
+	    t.a.refused.code != code)
 		fail(what);
 	talk(t.chat->delivered + 10);
 	if (t.chat->version != version || t.chat->resets != 0)
@@ -361,20 +361,24 @@ test_forged(void)
 	setup = genuine;
 	setup.offer.flags |= OFFER_RESET;
 	setup.offer.version = t.highest + 1;
-	forged(&setup, "an offer changed to a reset is good");
+	forged(&setup, CODE_AUTH_FAILED, "an offer changed to a reset is good");
 	sign(&setup.offer, secret);
-	forged(&setup, "a reset signed by a stranger is good");
+	forged(
+	    &setup, CODE_AUTH_FAILED, "a reset signed by a stranger is good");
 	sign(&setup.offer, t.b.app_secret);
-	forged(&setup, "a reset signed by the app is good");
+	forged(&setup, CODE_AUTH_FAILED, "a reset signed by the app is good");
 	/* A stranger's node, that says so, without the app. */
 	node_key = setup.offer.side == CHAT_LO ? setup.offer.node_lo
 					       : setup.offer.node_hi;
 	memcpy(node_key, key, KEY_SIZE);
 	memcpy(setup.node, key, KEY_SIZE);
 	sign(&setup.offer, secret);
-	forged(&setup, "a reset of another node is good");
+	/* As if the app had moved there: but it has not said so. */
+	forged(
+	    &setup, CODE_ROUTE_UNAVAILABLE, "a reset of another node is good");
 	memcpy(setup.peer.node_key, key, KEY_SIZE);
-	forged(&setup, "a reset with a forged presence is good");
+	forged(
+	    &setup, CODE_AUTH_FAILED, "a reset with a forged presence is good");
 	if (house_metrics(&t.a) == -1 ||
 	    t.a.metrics[METRIC_RATCHET_RECOVERIES_ATTEMPT].value != 0)
 		fail("a forgery was taken for divergence");
