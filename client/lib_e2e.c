@@ -167,14 +167,15 @@ e2e_peer_key(struct e2e *e2e, const uint8_t key[KEY_SIZE],
 	const struct e2e_session *current = &e2e->current;
 	const struct e2e_session *previous = &e2e->previous;
 
-	if ((current->active &&
-		memcmp(current->peer_key, key, KEY_SIZE) == 0) ||
-	    (previous->active &&
-		memcmp(previous->peer_key, key, KEY_SIZE) == 0))
-		return (E2E_KNOWN);
-	/* It goes with a key of ours that we have given up. */
-	if (!sodium_is_zero(answers, KEY_SIZE) &&
-	    (!e2e->fresh || memcmp(answers, e2e->key_public, KEY_SIZE) != 0))
+	if (!sodium_is_zero(answers, KEY_SIZE)) {
+		/* Else it goes with a key of ours that we have given up. */
+		if (!e2e->fresh ||
+		    memcmp(answers, e2e->key_public, KEY_SIZE) != 0)
+			return (E2E_KNOWN);
+	} else if ((current->active &&
+		       memcmp(current->peer_key, key, KEY_SIZE) == 0) ||
+		   (previous->active &&
+		       memcmp(previous->peer_key, key, KEY_SIZE) == 0))
 		return (E2E_KNOWN);
 	if (!e2e->fresh)
 		return (E2E_NEED_KEY);

@@ -339,6 +339,28 @@ START_TEST(test_renewal)
 }
 END_TEST
 
+/* A key that one end has used already, and the other not: what says which key
+ * of ours it goes with is believed. */
+START_TEST(test_key_used_on_one_side)
+{
+	end_init(&lo, &hi, "chat");
+	end_init(&hi, &lo, "chat");
+	ck_assert_int_eq(tell(&hi, &lo), E2E_DONE); /* the answer is lost */
+	fresh_key(&hi);
+	ck_assert_int_eq(tell(&lo, &hi), E2E_DONE);
+	ck_assert_int_eq(tell(&hi, &lo), E2E_DONE);
+	pass(&lo, &hi);
+	pass(&hi, &lo);
+	fresh_key(&hi);
+	ck_assert_int_eq(tell(&lo, &hi), E2E_NEED_KEY);
+	fresh_key(&lo); /* lost again */
+	ck_assert_int_eq(tell(&hi, &lo), E2E_DONE);
+	ck_assert_int_eq(tell(&lo, &hi), E2E_DONE);
+	pass(&hi, &lo);
+	pass(&lo, &hi);
+}
+END_TEST
+
 /* A restart from a saved state: it opens what was on its way, and seals
  * nothing until there is a new session, so no key is used twice. */
 START_TEST(test_restart)
@@ -411,6 +433,7 @@ main(void)
 	tcase_add_test(tc, test_heals);
 	tcase_add_test(tc, test_skips);
 	tcase_add_test(tc, test_renewal);
+	tcase_add_test(tc, test_key_used_on_one_side);
 	tcase_add_test(tc, test_restart);
 	tcase_add_test(tc, test_bad_keys);
 	suite_add_tcase(suite, tc);
