@@ -1,5 +1,6 @@
 /*
- * keyd only. Own offers and the epochs they lead to. See chat.h.
+ * keyd only. Own offers and the epochs they lead to. See chat.h. Offers,
+ * resets and recovery are modelled in regress/model/tieline.pml.
  */
 
 #include <stdlib.h>

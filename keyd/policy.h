@@ -2,7 +2,8 @@
  * keyd only. What is allowed and what an offer means: version rules,
  * throttles, tombstone floors. A pure core: no input or output, no clock.
  * regress/model/tieline.pml, which SPIN checks, names its cases the same way
- * and the functions of chats_*.c that act on them; change both together.
+ * and the functions of ratchet.c and chats_*.c that act on them, recovery and
+ * stores that went back among them; change both together.
  */
 #ifndef KEYD_POLICY_H
 #define KEYD_POLICY_H
