@@ -48,7 +48,8 @@ const struct ctl_word ctl_commands[] = {
 	    NULL },
 	{ "show",
 	    "[apps | certificate | chats | config | metrics | "
-	    "nodes |\n      penalties | ratchets | sessions | summary | tickets | "
+	    "nodes |\n      penalties | ratchets | sessions | summary | "
+	    "tickets | "
 	    "tielines] "
 	    "[--full]",
 	    ctl_show, ctl_show_words },

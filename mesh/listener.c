@@ -155,7 +155,8 @@ server_make(void)
 	    methods, 3, &server_callbacks, NULL);
 	if (listener.server == NULL)
 		return (-1);
-	rpc_server_set_penalties(listener.server, sources_penalties(PROCESS_MESH));
+	rpc_server_set_penalties(
+	    listener.server, sources_penalties(PROCESS_MESH));
 	reflect();
 	return (0);
 }

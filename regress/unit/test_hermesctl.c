@@ -62,7 +62,8 @@ START_TEST(test_word_errors_list_what_is_possible)
 	    "  certificate\n  chats\n  config\n"
 	    "hermesctl: zz: unknown; known are:\n"
 	    "  apps\n  certificate\n  chats\n  config\n  metrics\n  nodes\n"
-	    "  penalties\n  ratchets\n  sessions\n  summary\n  tickets\n  tielines\n");
+	    "  penalties\n  ratchets\n  sessions\n  summary\n  tickets\n  "
+	    "tielines\n");
 	free(text);
 }
 END_TEST
