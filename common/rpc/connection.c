@@ -459,9 +459,7 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 		 connection->state == RPC_OPEN) {
 		if (rpc_output_flush(connection) == -1)
 			rpc_connection_cut(connection, "connection lost");
-		else if (connection->doomed)
-			connection_end(connection);
-		else if (connection_is_done(connection))
+		else if (connection->doomed || connection_is_done(connection))
 			connection_end(connection);
 		else
 			rpc_stream_tell_writable(connection);
