@@ -3,28 +3,13 @@
 #include <string.h>
 
 #include "client/lib_e2e.h"
+#include "common/sign/encode.h"
 
 #define MARK          0xe2
 #define FLAG_KEY      1
 #define SESSION_LABEL "hermes-e2e-session-v1"
 #define STEP_LABEL    "hermes-e2e-step-v1"
 #define KEY_LABEL     "hermes-e2e-key-v1"
-
-static void
-put_be32(uint8_t *out, uint32_t value)
-{
-	out[0] = (uint8_t)(value >> 24);
-	out[1] = (uint8_t)(value >> 16);
-	out[2] = (uint8_t)(value >> 8);
-	out[3] = (uint8_t)value;
-}
-
-static uint32_t
-get_be32(const uint8_t *in)
-{
-	return ((uint32_t)in[0] << 24 | (uint32_t)in[1] << 16 |
-		(uint32_t)in[2] << 8 | in[3]);
-}
 
 /* --- keys ---------------------------------------------------------------- */
 
@@ -100,7 +85,7 @@ session_derive(const struct e2e *e2e, const uint8_t peer_key[KEY_SIZE],
 {
 	const uint8_t *lo = e2e->key_public, *hi = peer_key;
 	crypto_generichash_state state;
-	uint8_t dh[KEY_SIZE];
+	uint8_t dh[KEY_SIZE], name[KEY_SIZE];
 
 	if (crypto_scalarmult(dh, e2e->key_secret, peer_key) != 0)
 		return (-1);
@@ -121,8 +106,8 @@ session_derive(const struct e2e *e2e, const uint8_t peer_key[KEY_SIZE],
 	(void)crypto_generichash_init(&state, NULL, 0, KEY_SIZE);
 	(void)crypto_generichash_update(&state, lo, KEY_SIZE);
 	(void)crypto_generichash_update(&state, hi, KEY_SIZE);
-	(void)crypto_generichash_final(&state, session->own_public, KEY_SIZE);
-	memcpy(session->id, session->own_public, E2E_ID_SIZE);
+	(void)crypto_generichash_final(&state, name, sizeof(name));
+	memcpy(session->id, name, E2E_ID_SIZE);
 	return (0);
 }
 
@@ -138,7 +123,6 @@ session_make(struct e2e *e2e, const uint8_t peer_key[KEY_SIZE])
 		return (-1);
 	session.active = 1;
 	memcpy(session.peer_key, peer_key, KEY_SIZE);
-	memset(session.own_public, 0, KEY_SIZE);
 	if (e2e->chat.side == CHAT_LO) {
 		memcpy(session.peer_public, peer_key, KEY_SIZE);
 		memcpy(session.receive_chain, chain, KEY_SIZE);
@@ -200,33 +184,31 @@ e2e_loaded(struct e2e *e2e)
 
 /* --- announcements ------------------------------------------------------- */
 
-static size_t
+#define ANNOUNCED_SIZE (sizeof(KEY_LABEL) - 1 + 1 + 3 * KEY_SIZE)
+
+static void
 announcement_bytes(const struct e2e *e2e, uint8_t side,
     const uint8_t key[KEY_SIZE], const uint8_t answers[KEY_SIZE],
-    uint8_t out[sizeof(KEY_LABEL) + 3 * KEY_SIZE])
+    uint8_t out[ANNOUNCED_SIZE])
 {
-	size_t at = sizeof(KEY_LABEL) - 1;
+	struct encoder e = { .bytes = out, .size = ANNOUNCED_SIZE };
 
-	memcpy(out, KEY_LABEL, at);
-	memcpy(out + at, e2e->chat.handle, KEY_SIZE);
-	at += KEY_SIZE;
-	out[at++] = side;
-	memcpy(out + at, key, KEY_SIZE);
-	at += KEY_SIZE;
-	memcpy(out + at, answers, KEY_SIZE);
-	return (at + KEY_SIZE);
+	encode_text(&e, KEY_LABEL);
+	encode_bytes(&e, e2e->chat.handle, KEY_SIZE);
+	encode_u8(&e, side);
+	encode_bytes(&e, key, KEY_SIZE);
+	encode_bytes(&e, answers, KEY_SIZE);
 }
 
 void
 e2e_sign(struct e2e *e2e, const uint8_t *secret)
 {
-	uint8_t bytes[sizeof(KEY_LABEL) + 3 * KEY_SIZE];
-	size_t length;
+	uint8_t bytes[ANNOUNCED_SIZE];
 
-	length = announcement_bytes(
+	announcement_bytes(
 	    e2e, e2e->chat.side, e2e->key_public, e2e->answered, bytes);
 	(void)crypto_sign_detached(
-	    e2e->key_signature, NULL, bytes, length, secret);
+	    e2e->key_signature, NULL, bytes, sizeof(bytes), secret);
 }
 
 /* The announcement in a message of a session that is not known. */
@@ -236,53 +218,50 @@ announcement_take(struct e2e *e2e, const uint8_t peer_app[KEY_SIZE],
 {
 	const uint8_t *key = announcement;
 	const uint8_t *answers = announcement + KEY_SIZE;
-	uint8_t bytes[sizeof(KEY_LABEL) + 3 * KEY_SIZE];
-	size_t length;
+	uint8_t bytes[ANNOUNCED_SIZE];
 
-	length =
-	    announcement_bytes(e2e, e2e->chat.side ^ 1, key, answers, bytes);
-	if (crypto_sign_verify_detached(
-		announcement + 2 * KEY_SIZE, bytes, length, peer_app) != 0)
+	announcement_bytes(e2e, e2e->chat.side ^ 1, key, answers, bytes);
+	if (crypto_sign_verify_detached(announcement + 2 * KEY_SIZE, bytes,
+		sizeof(bytes), peer_app) != 0)
 		return (E2E_BROKEN);
 	return (e2e_peer_key(e2e, key, answers));
 }
 
 /* --- messages ------------------------------------------------------------ */
 
-static void
-message_aad(const struct e2e *e2e, uint8_t side, uint64_t sequence,
-    const uint8_t *header, size_t length, uint8_t *aad, size_t *aad_length)
-{
-	memcpy(aad, e2e->chat.handle, KEY_SIZE);
-	aad[KEY_SIZE] = side;
-	put_be32(aad + KEY_SIZE + 1, (uint32_t)(sequence >> 32));
-	put_be32(aad + KEY_SIZE + 5, (uint32_t)sequence);
-	memcpy(aad + KEY_SIZE + 9, header, length);
-	*aad_length = KEY_SIZE + 9 + length;
-}
+#define HEADER_MAX (E2E_HEADER + E2E_ANNOUNCEMENT)
+#define AAD_MAX    (KEY_SIZE + 1 + 8 + HEADER_MAX)
 
-#define AAD_MAX (KEY_SIZE + 9 + E2E_HEADER + E2E_ANNOUNCEMENT)
+static size_t
+message_aad(const struct e2e *e2e, uint8_t side, uint64_t sequence,
+    const uint8_t *header, size_t length, uint8_t aad[AAD_MAX])
+{
+	struct encoder e = { .bytes = aad, .size = AAD_MAX };
+
+	encode_bytes(&e, e2e->chat.handle, KEY_SIZE);
+	encode_u8(&e, side);
+	encode_u64(&e, sequence);
+	encode_bytes(&e, header, length);
+	return (e.length);
+}
 
 static size_t
 header_put(const struct e2e *e2e, uint8_t *out)
 {
 	const struct e2e_session *session = &e2e->current;
-	size_t at = 0;
+	struct encoder e = { .bytes = out, .size = HEADER_MAX };
 
-	out[at++] = MARK;
-	out[at++] = session->confirmed ? 0 : FLAG_KEY;
-	memcpy(out + at, session->id, E2E_ID_SIZE);
-	at += E2E_ID_SIZE;
-	memcpy(out + at, session->own_public, KEY_SIZE);
-	at += KEY_SIZE;
-	put_be32(out + at, session->sent);
-	at += 4;
-	if (session->confirmed)
-		return (at);
-	memcpy(out + at, e2e->key_public, KEY_SIZE);
-	memcpy(out + at + KEY_SIZE, e2e->answered, KEY_SIZE);
-	memcpy(out + at + 2 * KEY_SIZE, e2e->key_signature, SIGNATURE_SIZE);
-	return (at + E2E_ANNOUNCEMENT);
+	encode_u8(&e, MARK);
+	encode_u8(&e, session->confirmed ? 0 : FLAG_KEY);
+	encode_bytes(&e, session->id, E2E_ID_SIZE);
+	encode_bytes(&e, session->own_public, KEY_SIZE);
+	encode_u32(&e, session->sent);
+	if (!session->confirmed) {
+		encode_bytes(&e, e2e->key_public, KEY_SIZE);
+		encode_bytes(&e, e2e->answered, KEY_SIZE);
+		encode_bytes(&e, e2e->key_signature, SIGNATURE_SIZE);
+	}
+	return (e.length);
 }
 
 size_t
@@ -305,8 +284,8 @@ e2e_seal(struct e2e *e2e, const uint8_t random[KEY_SIZE], uint64_t sequence,
 		session->step_due = 0;
 	}
 	header = header_put(e2e, out);
-	message_aad(
-	    e2e, e2e->chat.side, sequence, out, header, aad, &aad_length);
+	aad_length =
+	    message_aad(e2e, e2e->chat.side, sequence, out, header, aad);
 	chain_step(session->send_chain, key);
 	session->sent++;
 	(void)crypto_aead_chacha20poly1305_ietf_encrypt(out + header, NULL,
@@ -347,18 +326,18 @@ session_open(const struct e2e *e2e, struct e2e_session *session,
     uint8_t *out)
 {
 	static const uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
-	const uint8_t *peer = sealed + 2 + E2E_ID_SIZE;
-	uint8_t key[KEY_SIZE], aad[AAD_MAX];
+	struct decoder d = { sealed + 2 + E2E_ID_SIZE, KEY_SIZE + 4, 0 };
+	uint8_t peer[KEY_SIZE], key[KEY_SIZE], aad[AAD_MAX];
 	struct e2e_session copy = *session;
 	enum e2e_result result;
 	size_t aad_length;
 
-	result =
-	    session_message_key(&copy, peer, get_be32(peer + KEY_SIZE), key);
+	decode_bytes(&d, peer, KEY_SIZE);
+	result = session_message_key(&copy, peer, decode_u32(&d), key);
 	if (result != E2E_DONE)
 		goto done;
-	message_aad(e2e, e2e->chat.side ^ 1, sequence, sealed, header, aad,
-	    &aad_length);
+	aad_length =
+	    message_aad(e2e, e2e->chat.side ^ 1, sequence, sealed, header, aad);
 	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL,
 		sealed + header, length - header, aad, aad_length, nonce,
 		key) != 0) {

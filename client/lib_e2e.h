@@ -74,7 +74,6 @@ struct e2e {
 	uint8_t answered[KEY_SIZE]; /* the peer's, that ours went with */
 	uint8_t key_signature[SIGNATURE_SIZE];
 	uint32_t fresh; /* the key is of no session yet */
-	uint32_t spare;
 	struct e2e_session current;
 	struct e2e_session previous; /* to open with */
 };
