@@ -489,3 +489,22 @@ rpc_connection_pause(struct rpc_connection *connection, int pause)
 	connection->paused = pause != 0;
 	rpc_connection_update(connection);
 }
+
+void
+rpc_connection_allow(struct rpc_connection *connection, uint32_t max)
+{
+	if (connection->limits.max_message < max)
+		connection->limits.max_message = max;
+}
+
+const char *
+rpc_connection_name(const struct rpc_connection *connection)
+{
+	return (connection->name);
+}
+
+const struct sockaddr *
+rpc_connection_address(const struct rpc_connection *connection)
+{
+	return ((const struct sockaddr *)&connection->address);
+}
