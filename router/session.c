@@ -22,7 +22,7 @@
 #include "router/dispatch.h"
 #include "router/find.h"
 #include "router/nodes.h"
-#include "router/rate.h"
+#include "common/util/rate.h"
 #include "router/session.h"
 
 #define BAD_FRAMES_MAX   16

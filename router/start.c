@@ -13,7 +13,7 @@
 #include "common/sign/statement.h"
 #include "common/util/clock.h"
 #include "common/util/hex.h"
-#include "router/rate.h"
+#include "common/util/rate.h"
 #include "router/chats.h"
 
 #define TAIL_MAX     16384 /* of CHAT_START */

@@ -4,34 +4,17 @@
 #include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
+#include "common/util/rate.h"
 
-#define EVENT_BURST 1000
-#define EVENT_EVERY (5 * CLOCK_MS) /* one more in that time */
+/* So many at once, and as many in that time. */
+#define EVENTS    1000
+#define EVENTS_IN (5 * CLOCK_SECOND)
 
 static struct {
-	int64_t filled; /* monotonic */
-	int64_t tokens;
+	int64_t due; /* see rate_take() */
 	uint64_t lost;
 	const struct ipc *wanted; /* by this door; NULL: nobody */
-} events = { .tokens = EVENT_BURST };
-
-static int
-event_allowed(void)
-{
-	int64_t now = clock_monotonic(), fresh;
-
-	if (events.filled == 0)
-		events.filled = now;
-	fresh = (now - events.filled) / EVENT_EVERY;
-	events.filled += fresh * EVENT_EVERY;
-	events.tokens += fresh;
-	if (events.tokens > EVENT_BURST)
-		events.tokens = EVENT_BURST;
-	if (events.tokens == 0)
-		return (0);
-	events.tokens--;
-	return (1);
-}
+} events;
 
 void
 proc_events_wanted(void *arg, const struct ipc_message *message)
@@ -51,7 +34,8 @@ proc_event(struct ipc_event *event)
 	/* A new control has not asked yet. */
 	if (control == NULL || control != events.wanted)
 		return;
-	if (ipc_congested(control) || !event_allowed()) {
+	if (ipc_congested(control) || rate_take(&events.due, clock_monotonic(),
+					  EVENTS, EVENTS_IN, 0) > 0) {
 		events.lost++;
 		return;
 	}

@@ -9,12 +9,12 @@
 #include "common/rpc/internal.h"
 #include "common/rpc/penalty.h"
 #include "common/util/clock.h"
+#include "common/util/rate.h"
 
-/* What a well-behaved peer stays below; see rpc_bucket_take(). */
-#define GLITCH_BURST 1000
-#define GLITCH_RATE  100
-#define CALL_BURST   200
-#define CALL_RATE    20
+/* What a well-behaved peer stays below, in PERIOD; see rate_take(). */
+#define PERIOD       (10 * CLOCK_SECOND)
+#define GLITCHES     1000
+#define CALLS        200
 /* A peer may give back the window once for so many bytes we sent on it, and
  * for the frame, on the stream and on the connection. */
 #define EARNED_BYTES 64
@@ -42,8 +42,8 @@ void
 rpc_abuse_glitch(struct rpc_connection *connection, enum rpc_abuse kind)
 {
 	connection->glitch = kind;
-	if (!rpc_bucket_take(&connection->glitches, clock_monotonic(),
-		GLITCH_BURST, GLITCH_RATE))
+	if (rate_take(&connection->glitches_due, clock_monotonic(), GLITCHES,
+		PERIOD, 0) > 0)
 		rpc_connection_abuse(connection, kind);
 }
 
@@ -67,8 +67,8 @@ rpc_abuse_window(struct rpc_connection *connection)
 void
 rpc_abuse_call(struct rpc_connection *connection)
 {
-	if (!rpc_bucket_take(
-		&connection->calls, clock_monotonic(), CALL_BURST, CALL_RATE))
+	if (rate_take(&connection->calls_due, clock_monotonic(), CALLS, PERIOD,
+		0) > 0)
 		rpc_connection_abuse(connection, RPC_ABUSE_CALL);
 }
 

@@ -28,12 +28,6 @@ struct rpc_tls {
 	unsigned refs;
 };
 
-/* A token bucket: what a peer may do now and then but not all the time. */
-struct rpc_bucket {
-	int64_t tokens; /* thousandths */
-	int64_t filled; /* when last topped up, ns */
-};
-
 /* Reassembles gRPC messages from DATA. */
 struct rpc_frame_reader {
 	struct buffer part; /* of a message not yet whole */
@@ -117,12 +111,13 @@ struct rpc_connection {
 	int64_t drain_since;
 	int64_t pinged;
 
-	struct rpc_bucket resets;   /* streams we had to reset */
-	struct rpc_bucket glitches; /* frames that carry nothing */
-	struct rpc_bucket calls;    /* that are none of ours */
-	size_t earned;              /* WINDOW_UPDATEs, by what we sent */
-	size_t held;                /* bytes of messages not whole */
-	uint64_t sent;              /* bytes of messages that left */
+	/* What a peer may do now and then; see rate_take(). */
+	int64_t resets_due;   /* streams we had to reset */
+	int64_t glitches_due; /* frames that carry nothing */
+	int64_t calls_due;    /* that are none of ours */
+	size_t earned;        /* WINDOW_UPDATEs, by what we sent */
+	size_t held;          /* bytes of messages not whole */
+	uint64_t sent;        /* bytes of messages that left */
 	uint64_t marked_sent;
 	size_t marked_out;     /* what the watch saw waiting */
 	enum rpc_abuse glitch; /* the last one */

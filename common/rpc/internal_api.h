@@ -117,12 +117,6 @@ void rpc_peer_set_address(struct rpc_connection *connection,
 /* After the TLS handshake: ALPN and certificate. NULL, or what is wrong. */
 const char *rpc_peer_check(struct rpc_connection *connection);
 
-/* --- limits.c ------------------------------------------------------------ */
-
-/* Take a token: 1, or 0 when the bucket of burst tokens is empty. */
-int rpc_bucket_take(
-    struct rpc_bucket *bucket, int64_t now, int64_t burst, int64_t per_second);
-
 /* --- output.c ------------------------------------------------------------ */
 
 /* Write what the session and the socket take. 0, or -1: cut it. */

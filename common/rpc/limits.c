@@ -1,14 +1,12 @@
 /*
  * Any process with a network socket. How much a peer may ask of us: the
- * defaults, and a token bucket for what is allowed now and then.
+ * defaults.
  */
 
 #include <string.h>
 
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
-
-#define MILLI INT64_C(1000)
 
 void
 rpc_limits_default(struct rpc_limits *limits)
@@ -31,27 +29,4 @@ rpc_limits_default(struct rpc_limits *limits)
 	limits->keepalive = 60 * CLOCK_SECOND;
 	limits->slow_timeout = 10 * CLOCK_SECOND;
 	limits->slow_rate = 1024;
-}
-
-int
-rpc_bucket_take(
-    struct rpc_bucket *bucket, int64_t now, int64_t burst, int64_t per_second)
-{
-	int64_t elapsed = now - bucket->filled;
-	int64_t more;
-
-	if (bucket->filled == 0 || elapsed > 3600 * CLOCK_SECOND)
-		more = burst * MILLI;
-	else
-		more = elapsed / 1000 * per_second / 1000;
-	if (more > 0) {
-		bucket->tokens += more;
-		bucket->filled = now;
-	}
-	if (bucket->tokens > burst * MILLI)
-		bucket->tokens = burst * MILLI;
-	if (bucket->tokens < MILLI)
-		return (0);
-	bucket->tokens -= MILLI;
-	return (1);
 }

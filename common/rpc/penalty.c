@@ -13,6 +13,7 @@
 #include "common/rpc/internal.h"
 #include "common/rpc/penalty.h"
 #include "common/util/clock.h"
+#include "common/util/rate.h"
 
 struct offender {
 	TAILQ_ENTRY(offender) entry;
@@ -21,14 +22,14 @@ struct offender {
 	uint64_t offences;
 	uint64_t refused;
 	unsigned out : 1; /* until it has run out */
-	struct rpc_bucket verifications;
+	int64_t verifications_due;
 };
 
 struct rpc_penalties {
 	struct rpc_penalty_options options;
 	struct table table;
 	TAILQ_HEAD(, offender) order; /* the longest silent one first */
-	struct rpc_bucket verifications;
+	int64_t verifications_due;
 };
 
 struct rpc_penalties *
@@ -159,12 +160,11 @@ rpc_penalties_may_verify(
 
 	if (source != NULL && options->verifications_source > 0 &&
 	    (offender = penalties_record(penalties, source)) != NULL &&
-	    !rpc_bucket_take(&offender->verifications, now,
-		options->verifications_source, options->verifications_source))
+	    rate_take(&offender->verifications_due, now,
+		options->verifications_source, CLOCK_SECOND, 0) > 0)
 		return (0);
-	return (options->verifications == 0 ||
-		rpc_bucket_take(&penalties->verifications, now,
-		    options->verifications, options->verifications));
+	return (rate_take(&penalties->verifications_due, now,
+		    options->verifications, CLOCK_SECOND, 0) == 0);
 }
 
 uint64_t

@@ -10,10 +10,11 @@
 
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
+#include "common/util/rate.h"
 
-/* What a well-behaved peer stays below; see rpc_bucket_take(). */
-#define RESET_BURST       200 /* streams we reset as broken */
-#define RESET_RATE        20
+/* What a well-behaved peer stays below; see rate_take(). */
+#define RESETS            200 /* streams we reset as broken, in RESETS_IN */
+#define RESETS_IN         (10 * CLOCK_SECOND)
 #define PEER_RESET_BURST  2000 /* nghttp2's own; ours comes first */
 #define PEER_RESET_RATE   200
 /* A header list that many times as large as it may be ends the connection. */
@@ -276,8 +277,8 @@ session_frame_sent(
 	if (frame->hd.type == NGHTTP2_RST_STREAM &&
 	    frame->rst_stream.error_code != NGHTTP2_NO_ERROR &&
 	    frame->rst_stream.error_code != NGHTTP2_CANCEL &&
-	    !rpc_bucket_take(&connection->resets, clock_monotonic(),
-		RESET_BURST, RESET_RATE))
+	    rate_take(&connection->resets_due, clock_monotonic(), RESETS,
+		RESETS_IN, 0) > 0)
 		rpc_connection_abuse(connection,
 		    session_provocation(frame->rst_stream.error_code));
 	/* nghttp2 gave up on the peer: so do we. */

@@ -1,10 +1,10 @@
 /*
- * router: rate limits as one number each, the generic cell rate algorithm
+ * Any process. Rate limits as one number each, the generic cell rate algorithm
  * (ITU-T I.371): due is when the next event would be in time if all came
  * evenly; how far due may run ahead of now is the burst.
  */
-#ifndef ROUTER_RATE_H
-#define ROUTER_RATE_H
+#ifndef COMMON_UTIL_RATE_H
+#define COMMON_UTIL_RATE_H
 
 #include <stdint.h>
 
