@@ -20,6 +20,7 @@
 #include "common/sign/encode.h"
 #include "common/util/log.h"
 #include "common/util/table.h"
+#include "keyd/file.h"
 #include "keyd/pages.h"
 
 #define PAGES_MAGIC "hermes-pages-v1" /* with its NUL 16 bytes */
@@ -50,47 +51,6 @@ static struct {
 	struct pages *of[DESCRIPTORS];
 	char made_in[PATH_SIZE]; /* folder of a file made; "" synced */
 } open_files;
-
-static int
-write_all(int fd, const void *bytes, size_t length, off_t at)
-{
-	const uint8_t *p = bytes;
-	ssize_t n;
-
-	while (length > 0) {
-		n = pwrite(fd, p, length, at);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return (-1);
-		p += n;
-		at += n;
-		length -= (size_t)n;
-	}
-	return (0);
-}
-
-static int
-read_all(int fd, void *bytes, size_t length, off_t at)
-{
-	uint8_t *p = bytes;
-	ssize_t n;
-
-	while (length > 0) {
-		n = pread(fd, p, length, at);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			if (n == 0)
-				errno = EINVAL;
-			return (-1);
-		}
-		p += n;
-		at += n;
-		length -= (size_t)n;
-	}
-	return (0);
-}
 
 static void
 entry_head(uint64_t offset, uint64_t length, uint8_t out[ENTRY_SIZE])
@@ -146,7 +106,7 @@ side_write(const struct pages *pages)
 	encode_u64(&e, pages->held.count);
 	(void)crypto_generichash(file + 24, crypto_generichash_BYTES,
 	    file + HEAD_SIZE, size - HEAD_SIZE, NULL, 0);
-	if (write_all(pages->side, file, size, 0) == 0)
+	if (file_write(pages->side, 0, file, size) == 0)
 		result = fdatasync(pages->side);
 	free(file);
 	return (result);
@@ -164,8 +124,8 @@ pages_flush(struct pages *pages, int fd)
 	if (side_write(pages) == -1)
 		return (-1);
 	while ((page = table_next(&pages->held, &cursor)) != NULL)
-		if (write_all(fd, page->bytes, page->length,
-			(off_t)page->offset) == -1)
+		if (file_write(fd, (off_t)page->offset, page->bytes,
+			page->length) == -1)
 			return (-1);
 	if (fdatasync(fd) == -1)
 		return (-1);
@@ -403,7 +363,7 @@ side_check(int side, uint8_t *bytes)
 	uint64_t count, i, length;
 	off_t at = HEAD_SIZE;
 
-	if (read_all(side, head, sizeof(head), 0) == -1)
+	if (file_read(side, 0, head, sizeof(head)) == -1)
 		return (0);
 	decode_bytes(&d, magic, sizeof(magic));
 	count = decode_u64(&d);
@@ -413,12 +373,12 @@ side_check(int side, uint8_t *bytes)
 	for (i = 0; i < count; i++) {
 		struct decoder ed = { .bytes = entry, .length = ENTRY_SIZE };
 
-		if (read_all(side, entry, ENTRY_SIZE, at) == -1)
+		if (file_read(side, at, entry, ENTRY_SIZE) == -1)
 			return (0);
 		(void)decode_u64(&ed);
 		length = decode_u64(&ed);
 		if (length > PAGE_MAX ||
-		    read_all(side, bytes, length, at + ENTRY_SIZE) == -1)
+		    file_read(side, at + ENTRY_SIZE, bytes, length) == -1)
 			return (0);
 		(void)crypto_generichash_update(&state, entry, ENTRY_SIZE);
 		(void)crypto_generichash_update(&state, bytes, length);
@@ -439,13 +399,13 @@ side_apply(int side, int database, uint64_t count, uint8_t *bytes)
 	for (; count > 0; count--) {
 		struct decoder d = { .bytes = entry, .length = ENTRY_SIZE };
 
-		if (read_all(side, entry, ENTRY_SIZE, at) == -1)
+		if (file_read(side, at, entry, ENTRY_SIZE) == -1)
 			return (-1);
 		offset = decode_u64(&d);
 		length = decode_u64(&d);
 		if (length > PAGE_MAX ||
-		    read_all(side, bytes, length, at + ENTRY_SIZE) == -1 ||
-		    write_all(database, bytes, length, (off_t)offset) == -1)
+		    file_read(side, at + ENTRY_SIZE, bytes, length) == -1 ||
+		    file_write(database, (off_t)offset, bytes, length) == -1)
 			return (-1);
 		at += ENTRY_SIZE + (off_t)length;
 	}

@@ -27,6 +27,7 @@
 #include <sodium.h>
 
 #include "common/sign/encode.h"
+#include "keyd/file.h"
 #include "keyd/keyscan.h"
 #include "keyd/seal.h"
 #include "keyd/secret.h"
@@ -54,34 +55,6 @@ struct seal {
 	int newest;          /* slot */
 	struct seal_secrets *secrets;
 };
-
-static int
-file_read(int fd, off_t at, uint8_t *bytes, size_t length)
-{
-	ssize_t n = pread(fd, bytes, length, at);
-
-	if (n >= 0 && (size_t)n != length)
-		errno = EINVAL;
-	return (n >= 0 && (size_t)n == length ? 0 : -1);
-}
-
-static int
-file_write(int fd, off_t at, const uint8_t *bytes, size_t length)
-{
-	ssize_t n;
-
-	while (length > 0) {
-		n = pwrite(fd, bytes, length, at);
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return (-1);
-		bytes += n;
-		at += n;
-		length -= (size_t)n;
-	}
-	return (0);
-}
 
 static void
 wrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
