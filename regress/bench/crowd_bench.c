@@ -23,7 +23,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
-#include "client/hermes.h"
+#include "regress/bench/bench.h"
 
 #define CHATS_MAX  200000
 #define PAIRS_MAX  256
@@ -48,51 +48,10 @@ static struct {
 	long sent, acked, received, send_to, over;
 } crowd;
 
-static double
-now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
-}
-
-static void
-die(const char *what, const char *why)
-{
-	fprintf(stderr, "crowd_bench: %s: %s\n", what, why);
-	_exit(1);
-}
-
 static void
 stop(void)
 {
 	(void)event_base_loopbreak(crowd.base);
-}
-
-static void
-on_error(struct hermes *app, struct hermes_chat *chat,
-    const struct hermes_error *error, void *arg)
-{
-	(void)app;
-	(void)chat;
-	(void)arg;
-	die(error->code, error->message);
-}
-
-static void
-on_gone(struct hermes_chat *chat, const char *status, void *arg)
-{
-	(void)arg;
-	die(hermes_chat_id(chat), status);
-}
-
-static void
-on_disconnected(struct hermes *app, const char *why, int again, void *arg)
-{
-	(void)again;
-	(void)arg;
-	die(hermes_app_id(app), why);
 }
 
 /* --- apps ---------------------------------------------------------------- */

@@ -17,7 +17,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
-#include "client/hermes.h"
+#include "regress/bench/bench.h"
 
 #define UNDER_WAY  64
 #define ROUNDS_MAX 16
@@ -34,22 +34,6 @@ static struct {
 	double start;
 	double rates[ROUNDS_MAX];
 } bench;
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
-}
-
-static void
-die(const char *what, const char *why)
-{
-	fprintf(stderr, "find_bench: %s: %s\n", what, why);
-	exit(1);
-}
 
 static void
 ask(void)
@@ -79,26 +63,6 @@ on_connected(struct hermes *app, const char *session, void *arg)
 	(void)session;
 	(void)arg;
 	round_start();
-}
-
-static void
-on_disconnected(struct hermes *app, const char *why, int again, void *arg)
-{
-	(void)app;
-	(void)again;
-	(void)arg;
-	die("disconnected", why);
-}
-
-static void
-on_error(struct hermes *app, struct hermes_chat *chat,
-    const struct hermes_error *error, void *arg)
-{
-	(void)app;
-	(void)chat;
-	(void)error;
-	(void)arg;
-	die("error", "the node refused a lookup");
 }
 
 static void

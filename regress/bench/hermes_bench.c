@@ -22,7 +22,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
-#include "client/hermes.h"
+#include "regress/bench/bench.h"
 
 #define MAX_CHATS 4096
 #define TRIPS     2000
@@ -41,39 +41,6 @@ static struct {
 	double trips[TRIPS];
 	int tripping;
 } bench;
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
-}
-
-static void
-die(const char *what, const char *why)
-{
-	fprintf(stderr, "hermes_bench: %s: %s\n", what, why);
-	_exit(1);
-}
-
-static void
-on_error(struct hermes *app, struct hermes_chat *chat,
-    const struct hermes_error *error, void *arg)
-{
-	(void)app;
-	(void)chat;
-	(void)arg;
-	die(error->code, error->message);
-}
-
-static void
-on_gone(struct hermes_chat *chat, const char *status, void *arg)
-{
-	(void)arg;
-	die(hermes_chat_id(chat), status);
-}
 
 /* --- receiver ------------------------------------------------------------ */
 
