@@ -33,6 +33,24 @@ app_move(struct sim *sim, uint32_t *where, uint32_t app)
 	where[app] = to;
 }
 
+/* All nodes start, and so many apps come. Where each is; the caller's. */
+static uint32_t *
+apps_come(struct sim *sim, uint32_t apps)
+{
+	uint32_t *where = calloc(apps, sizeof(*where)), app;
+
+	if (where == NULL)
+		err(1, "calloc");
+	sim->hook_arg = where;
+	sim_start_all(sim);
+	for (app = 0; app < apps; app++) {
+		where[app] = UINT32_MAX;
+		app_move(sim, where, app);
+		sim_run(sim, sim->now + 20 * MS);
+	}
+	return (where);
+}
+
 /*
  * L36: apps connect, move and go, nodes crash and are cut off; in the end
  * all directories say the same, and it is true.
@@ -46,16 +64,7 @@ scenario_directory(struct sim *sim)
 	sim->network.drop = 0.05;
 	sim->network.duplicate = 0.02;
 	sim->network.reorder = 0.1;
-	where = calloc(apps, sizeof(*where));
-	if (where == NULL)
-		err(1, "calloc");
-	sim->hook_arg = where;
-	sim_start_all(sim);
-	for (app = 0; app < apps; app++) {
-		where[app] = UINT32_MAX;
-		app_move(sim, where, app);
-		sim_run(sim, sim->now + 20 * MS);
-	}
+	where = apps_come(sim, apps);
 	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 180 * SECOND),
 	    "directories differ after the apps came");
 	for (i = 0; i < 200; i++) {
@@ -115,20 +124,11 @@ scenario_clocks(struct sim *sim)
 {
 	static const int64_t steps[] = { 50, -50, -3600, 3600, 2 * 86400,
 		-2 * 86400, -2 * 86400, 2 * 86400 };
-	uint32_t *where, app, i, apps = sim->count * 4;
+	uint32_t *where, i, apps = sim->count * 4;
 
 	sim->apps = 1;
 	sim->network.drop = 0.02;
-	where = calloc(apps, sizeof(*where));
-	if (where == NULL)
-		err(1, "calloc");
-	sim->hook_arg = where;
-	sim_start_all(sim);
-	for (app = 0; app < apps; app++) {
-		where[app] = UINT32_MAX;
-		app_move(sim, where, app);
-		sim_run(sim, sim->now + 20 * MS);
-	}
+	where = apps_come(sim, apps);
 	SIM_CHECK(sim, sim_run_to(sim, sim_apps_agree, sim->now + 120 * SECOND),
 	    "directories differ before any clock stepped");
 	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
