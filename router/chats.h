@@ -101,6 +101,7 @@ struct side {
 	uint8_t known;   /* keyd has heard of it */
 	uint8_t ending;  /* CHAT_END was sent */
 	uint8_t told_away;
+	uint8_t accepted;         /* for the app, which has not said so yet */
 	uint8_t tries;            /* resumes in vain */
 	uint32_t offer_version;   /* last CHAT_OFFER; 0: none */
 	uint64_t offer_hash;      /* of what the app was told */
@@ -188,6 +189,8 @@ void start_tick(int64_t now);
 
 void ready_record(const struct ipc_chat_record *record);
 void ready_came(const struct ipc_chat_ready *ready);
+/* Answer the ask with what the app's node and the peer's have agreed on. */
+void ready_repeat(struct side *side);
 void ready_wanted(const struct ipc_chat_wanted *wanted);
 void ready_offer(const struct ipc_chat_offer *offer, const uint8_t *tail,
     size_t tail_length);

@@ -183,15 +183,15 @@ ready_answers(const struct ask *ask, const struct ipc_chat_ready *ready)
 }
 
 static void
-ready_ack(struct side *side, const struct ipc_chat_ready *ready)
+ready_ack(struct side *side, uint32_t version, int resumed)
 {
 	struct frame_body *body = &session_body;
 	struct ask *ask = side->ask;
 
 	frame_begin(body, FRAME_START_CHAT_ACK);
 	frame_put_text(body, 1, side->chat_id);
-	frame_put_number(body, 2, ready->version);
-	frame_put_number(body, 3, ready->resumed && !ready->first);
+	frame_put_number(body, 2, version);
+	frame_put_number(body, 3, (uint64_t)resumed);
 	frame_put_number(body, 4, side->core.accepted + 1);
 	frame_put_number(body, 5, side->core.delivered + 1);
 	frame_put_text(body, 20, side->peer_hex);
@@ -229,10 +229,12 @@ ready_tell(
 
 	if (ask != NULL && ready_answers(ask, ready)) {
 		if (session != NULL && ask->session == session->number) {
-			ready_ack(side, ready);
+			ready_ack(side, ready->version,
+			    ready->resumed && !ready->first);
 			core_attach(&side->core, 1);
 			answered = 1;
 		}
+		side->accepted = (ask->flags & CHAT_AUTO) != 0;
 		start_forget(side);
 	}
 	if (session == NULL)
@@ -287,6 +289,15 @@ ready_came(const struct ipc_chat_ready *ready)
 	}
 	ready_tell(side, ready, old_version);
 	flow_mark(side);
+}
+
+void
+ready_repeat(struct side *side)
+{
+	side->accepted = 0;
+	ready_ack(side, side->core.version, 1);
+	core_attach(&side->core, 1);
+	start_forget(side);
 }
 
 void

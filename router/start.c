@@ -291,6 +291,28 @@ ask_put(struct side *side, struct ask *ask)
 	}
 }
 
+/*
+ * The app says what accept=auto had said for it: keyd knows, or (established)
+ * both ends agreed since and nothing came between. What it names besides
+ * is for keyd to judge.
+ */
+static int
+start_is_known(const struct side *side, const struct ask *ask)
+{
+	const struct ask *before = side->ask;
+	uint32_t version = side->core.version;
+	int known = side->accepted && side->core.state == CHAT_STATE_READY;
+
+	if (!side_established(side)) {
+		known = before != NULL && before->sent &&
+			(before->flags & CHAT_AUTO) != 0;
+		version = side->offer_version;
+	}
+	return (known && (ask->flags & (CHAT_HAS_KEY | CHAT_REKEY)) == 0 &&
+		ask->hint[0] == '\0' &&
+		(ask->version == 0 || ask->version == version));
+}
+
 /* What was checked becomes an ask. CODE_NONE or why not. */
 static enum hermes_code
 start_accept(struct session *session, const struct frame_start_chat *start,
@@ -301,6 +323,7 @@ start_accept(struct session *session, const struct frame_start_chat *start,
 	struct side *side;
 	struct ask *ask;
 	char own[APP_ID_LENGTH + 1];
+	int known;
 
 	if (chat_key_make(&key, chat_id, session->app->key, target) == -1)
 		return (CODE_INVALID_FRAME);
@@ -332,8 +355,13 @@ start_accept(struct session *session, const struct frame_start_chat *start,
 	if (start->resume)
 		ask->flags |= CHAT_RESUME;
 	side->tries = 0;
+	known = start_is_known(side, ask);
 	ask_put(side, ask);
-	start_try(side);
+	ask->sent = known;
+	if (!known)
+		start_try(side);
+	else if (side_established(side))
+		ready_repeat(side);
 	return (CODE_NONE);
 }
 

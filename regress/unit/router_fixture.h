@@ -8,6 +8,7 @@
 
 #include <sys/queue.h>
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -899,18 +900,25 @@ play_one(struct sent *sent)
 	}
 }
 
-/* Let keyd and mesh answer until all is quiet. */
+/* Let keyd and mesh answer until keyd had so many CHAT_STARTs. */
 static void
-play(void)
+play_starts(unsigned int starts)
 {
 	struct sent *sent;
 	int n = 0;
 
-	while ((sent = take()) != NULL) {
+	while (played.starts < starts && (sent = take()) != NULL) {
 		ck_assert_int_lt(n++, 200000);
 		play_one(sent);
 		sent_free(sent);
 	}
+}
+
+/* The same until all is quiet. */
+static void
+play(void)
+{
+	play_starts(UINT_MAX);
 }
 
 /* --- set-up -------------------------------------------------------------- */
@@ -964,8 +972,9 @@ app_leave(struct app_player *app)
 	play();
 }
 
+/* Start without letting the neighbours work. */
 static void
-app_start_chat(struct app_player *app, struct app_player *peer,
+app_start_only(struct app_player *app, struct app_player *peer,
     const char *chat_id, int resume)
 {
 	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
@@ -979,6 +988,13 @@ app_start_chat(struct app_player *app, struct app_player *peer,
 	start.target_app_id = peer->id;
 	start.resume = resume;
 	app_say(app->stream, &frame);
+}
+
+static void
+app_start_chat(struct app_player *app, struct app_player *peer,
+    const char *chat_id, int resume)
+{
+	app_start_only(app, peer, chat_id, resume);
 	play();
 }
 

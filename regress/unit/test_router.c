@@ -292,6 +292,53 @@ START_TEST(test_start_auto)
 }
 END_TEST
 
+/* accept=auto and a StartChat besides, as libhermes says it: what keyd and
+ * the peer have agreed on once they are not asked for again. */
+START_TEST(test_start_auto_and_said)
+{
+	Frame *frame;
+
+	world_begin();
+	app_connect(&alice, 0);
+	app_connect(&bob, 1);
+	/* After keyd has answered; a second time both ends compare. */
+	app_start_chat(&alice, &bob, "d", 0);
+	frame_free(EXPECT(&bob, START_CHAT));
+	frame_free(EXPECT(&alice, START_CHAT_ACK));
+	app_send(&alice, "d", 1);
+	app_expect_message(&bob, 1);
+	app_expect_ack(&alice, 1, "m1");
+	app_start_chat(&bob, &alice, "d", 1);
+	frame = EXPECT(&bob, START_CHAT_ACK);
+	ck_assert_str_eq(frame->correlation_id, "start");
+	ck_assert(frame->start_chat_ack->resumed);
+	ck_assert_uint_eq(frame->start_chat_ack->next_send_sequence, 1);
+	ck_assert_uint_eq(frame->start_chat_ack->next_receive_sequence, 2);
+	frame_free(frame);
+	ck_assert_uint_eq(played.starts, 2);
+	app_start_chat(&bob, &alice, "d", 1);
+	frame_free(EXPECT(&bob, START_CHAT_ACK));
+	ck_assert_uint_eq(played.starts, 3);
+	/* Before it has. */
+	app_start_only(&alice, &bob, "c", 0);
+	play_starts(4);
+	frame_free(EXPECT(&bob, START_CHAT));
+	app_start_only(&bob, &alice, "c", 1);
+	app_expect_nothing(&bob);
+	play();
+	frame = EXPECT(&bob, START_CHAT_ACK);
+	ck_assert_uint_eq(frame->start_chat_ack->key_version, 1);
+	ck_assert(!frame->start_chat_ack->resumed);
+	frame_free(frame);
+	frame_free(EXPECT(&alice, START_CHAT_ACK));
+	ck_assert_uint_eq(played.starts, 5);
+	app_expect_nothing(&alice);
+	app_send(&bob, "d", 1);
+	app_expect_message(&alice, 1);
+	app_expect_ack(&bob, 1, "m1");
+}
+END_TEST
+
 START_TEST(test_start_later)
 {
 	world_begin();
@@ -1196,6 +1243,7 @@ main(void)
 	tcase_add_test(tcase, test_v1);
 	tcase_add_test(tcase, test_start);
 	tcase_add_test(tcase, test_start_auto);
+	tcase_add_test(tcase, test_start_auto_and_said);
 	tcase_add_test(tcase, test_start_later);
 	tcase_add_test(tcase, test_start_refused);
 	tcase_add_test(tcase, test_start_limits);
