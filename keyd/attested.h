@@ -10,14 +10,15 @@
 
 #include "common/sign/attestation.h"
 
-#define ATTESTED_SLOTS 1024 /* a power of two */
+#define ATTESTED_SETS 1024 /* a power of two */
+#define ATTESTED_WAYS 4    /* of each, the latest first */
 
 /* All zero but for key, which nobody else knows: random. */
 struct attested {
 	uint8_t key[KEY_SIZE];
-	/* Keyed BLAKE2b-256 of all of an attestation, signature and all, at
-	 * the place that its first bytes name; zero: none. */
-	uint8_t good[ATTESTED_SLOTS][KEY_SIZE];
+	/* Keyed BLAKE2b-256 of all of an attestation, signature and all, in
+	 * the set that its first bytes name; zero: none. */
+	uint8_t good[ATTESTED_SETS][ATTESTED_WAYS][KEY_SIZE];
 	uint64_t checked; /* signatures, ever */
 };
 

@@ -8,6 +8,7 @@
 #include "regress/unit/chat_pair.h"
 
 #define CHATS 20
+#define APPS  64
 #define HOUR  (INT64_C(3600) * 1000000000)
 
 static struct pair pair;
@@ -42,6 +43,22 @@ START_TEST(a_signature_is_looked_at_once)
 	ck_assert_int_eq(attested_verify(&attested, &one, pair.now - HOUR), -1);
 	ck_assert_int_eq(attested_verify(&attested, &one, pair.now), 0);
 	ck_assert_uint_eq(attested.checked, 1);
+}
+END_TEST
+
+/* Apps enough that some share a set. */
+START_TEST(one_does_not_push_out_another)
+{
+	struct attestation all[APPS];
+	int i, round;
+
+	for (i = 0; i < APPS; i++)
+		pair_attest(&pair.nodes[0], pair.now - i, &all[i]);
+	for (round = 0; round < 3; round++)
+		for (i = 0; i < APPS; i++)
+			ck_assert_int_eq(
+			    attested_verify(&attested, &all[i], pair.now), 0);
+	ck_assert_uint_eq(attested.checked, APPS);
 }
 END_TEST
 
@@ -107,6 +124,7 @@ main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, a_signature_is_looked_at_once);
+	tcase_add_test(tcase, one_does_not_push_out_another);
 	tcase_add_test(tcase, nothing_else_passes_for_it);
 	tcase_add_test(tcase, chats_of_two_apps_cost_two_signatures);
 	suite_add_tcase(suite, tcase);
