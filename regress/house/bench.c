@@ -4,7 +4,8 @@
  *	bench HERMESD CALLS.so FOLDER check
  *
  * The same message with 10 and with 10,000 chats makes the same number of
- * calls and writes the same number of bytes (L28). The last line is
+ * calls and writes the same number of bytes (L28). So many chats started at
+ * once, here or there, are committed and synced together. The last line is
  * "N passed, N failed".
  *
  *	bench HERMESD CALLS.so FOLDER json [CHATS ...]
@@ -33,6 +34,7 @@
 #include <sodium.h>
 
 #include "common/util/clock.h"
+#include "common/util/metrics.h"
 #include "regress/house/life.h"
 
 #define MESSAGE  256   /* bytes */
@@ -113,6 +115,121 @@ sample(void)
 	return (out);
 }
 
+/* --- many starts at once -------------------------------------------------- */
+
+/* Starts that keyd finds in its door, and what they may cost it altogether:
+ * a tick, a checkpoint or a new log may come between. */
+#define AT_ONCE     48
+#define COMMITS_MAX 4
+#define SYNCS_MAX   8
+
+static void
+signal_to(const struct house *house, int number)
+{
+	if (kill(house->pid, number) == -1)
+		err(1, "bench: kill");
+}
+
+/* What was said to the house's keyd is in its doors, which have the room. */
+static void
+said_to(const struct house *house)
+{
+	int64_t deadline = clock_monotonic() + HOUSE_PATIENCE;
+
+	ipc_flush(house->router);
+	ipc_flush(house->mesh);
+	while (ipc_queued(house->router) > 0 || ipc_queued(house->mesh) > 0) {
+		if (clock_monotonic() > deadline)
+			errx(1, "bench: doors are full");
+		(void)event_base_loop(house->base, EVLOOP_NONBLOCK);
+	}
+}
+
+static void
+await(struct house *house, const uint64_t *flag, uint64_t value)
+{
+	if (house_wait(house, flag, value) == -1)
+		errx(1, "bench: chats do not become ready, see %s", life.log);
+}
+
+/* AT_ONCE starts, which the keyd finds all together. */
+static void
+start_at_once(struct house *house, const char *name, uint32_t flags)
+{
+	char chat_id[64];
+	int i;
+
+	signal_to(house, SIGSTOP);
+	for (i = 0; i < AT_ONCE; i++) {
+		(void)snprintf(chat_id, sizeof(chat_id), "%s-%d", name, i);
+		(void)house_chat_start(house, chat_id, 0, flags);
+	}
+	said_to(house);
+	signal_to(house, SIGCONT);
+}
+
+/* We ask, and hear all answers together. */
+static void
+ask_at_once(void)
+{
+	uint64_t ours = life.a.setups + AT_ONCE;
+	uint64_t theirs = life.b.setups + AT_ONCE;
+	uint64_t readies = life.a.readies + AT_ONCE;
+
+	signal_to(&life.b, SIGSTOP);
+	start_at_once(&life.a, "asking", 0);
+	await(&life.a, &life.a.setups, ours);
+	signal_to(&life.a, SIGSTOP);
+	signal_to(&life.b, SIGCONT);
+	await(&life.b, &life.b.setups, theirs);
+	said_to(&life.a);
+	signal_to(&life.a, SIGCONT);
+	await(&life.a, &life.a.readies, readies);
+}
+
+/* We are asked, and accept all together. */
+static void
+accept_at_once(void)
+{
+	uint64_t offers = life.a.offers + AT_ONCE;
+	uint64_t readies = life.a.readies + AT_ONCE;
+
+	life.a.hold = 1;
+	start_at_once(&life.b, "asked", 0);
+	await(&life.a, &life.a.offers, offers);
+	start_at_once(&life.a, "asked", CHAT_AUTO);
+	await(&life.a, &life.a.readies, readies);
+	life.a.hold = 0;
+}
+
+static uint64_t
+commits(void)
+{
+	if (house_settle(&life.a) == -1 || house_metrics(&life.a) == -1)
+		errx(1, "bench: no answer");
+	return (life.a.metrics[METRIC_STORE_TRANSACTIONS].value);
+}
+
+static int
+check_at_once(const char *role, void (*run)(void))
+{
+	uint64_t committed = commits(), synced = life.calls->syncs;
+	int bad;
+
+	run();
+	committed = commits() - committed;
+	synced = life.calls->syncs - synced;
+	printf("%d chats %s at once: %llu commits, %llu syncs\n", AT_ONCE, role,
+	    (unsigned long long)committed, (unsigned long long)synced);
+	bad = committed == 0 || committed > COMMITS_MAX || synced == 0 ||
+	      synced > SYNCS_MAX;
+	if (bad)
+		printf("not ok: chats are not committed together\n");
+	return (bad);
+}
+
+/* --- what must be so ------------------------------------------------------ */
+
 static int
 check(void)
 {
@@ -132,8 +249,10 @@ check(void)
 	      many.bytes != few.bytes;
 	if (bad)
 		printf("not ok: the cost of a message grows\n");
-	printf("%d passed, %d failed\n", !bad, bad);
-	return (bad);
+	bad += check_at_once("asked for", ask_at_once);
+	bad += check_at_once("accepted", accept_at_once);
+	printf("%d passed, %d failed\n", 3 - bad, bad);
+	return (bad != 0);
 }
 
 /* --- figures ------------------------------------------------------------- */

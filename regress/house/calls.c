@@ -67,7 +67,10 @@ die(void)
 static int
 begun(enum call_kind kind)
 {
-	if (calls == NULL || ++calls->count != calls->die_at)
+	if (calls == NULL)
+		return (0);
+	calls->syncs += kind == CALL_SYNC;
+	if (++calls->count != calls->die_at)
 		return (0);
 	calls->died_in = kind;
 	if (kind == CALL_WRITE && calls->torn)

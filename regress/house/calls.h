@@ -37,6 +37,7 @@ struct calls {
 	uint32_t died_in; /* enum call_kind */
 	uint32_t files;   /* numbers given */
 	uint64_t written; /* bytes of all CALL_WRITE */
+	uint64_t syncs;   /* CALL_SYNCs begun */
 	uint64_t unkept;  /* 1: counted only, nothing below */
 	uint64_t used;    /* bytes of calls */
 	uint8_t bytes[];

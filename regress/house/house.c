@@ -229,7 +229,9 @@ on_offer(void *arg, const struct ipc_message *message)
 
 	chat = house_chat_add(house, &offer->key, offer->chat_id);
 	chat->ended = 0;
-	send_start(house, chat, 0, CHAT_AUTO);
+	house->offers++;
+	if (!house->hold)
+		send_start(house, chat, 0, CHAT_AUTO);
 }
 
 /* As the router does it (router/chat.c, core_ready()). */

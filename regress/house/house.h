@@ -20,8 +20,9 @@ struct event_base;
 struct metric_value;
 struct watch;
 
-#define HOUSE_CHATS   131072 /* most chats of a house */
-#define HOUSE_PAYLOAD 32     /* bytes of a message of house_talk() */
+#define HOUSE_CHATS    131072              /* most chats of a house */
+#define HOUSE_PATIENCE (30 * CLOCK_SECOND) /* until a wait is given up */
+#define HOUSE_PAYLOAD  32 /* bytes of a message of house_talk() */
 
 /*
  * One side of a chat. The app remembers through everything what it has seen;
@@ -63,6 +64,7 @@ struct house {
 	struct ipc_identity identity;
 	struct house *peer; /* the other node; may be self */
 	int cut;            /* drop what goes to the peer */
+	int hold;           /* take up no offer */
 	int records_end;
 	int ready; /* READY came */
 	int shut;  /* SHUT came */
@@ -88,7 +90,7 @@ struct house {
 	struct ipc_statement_signed statement;
 	struct ipc_setup setup; /* SETUP_OUT */
 	struct ipc_setup_refused refused;
-	uint64_t setups, refusals;
+	uint64_t setups, refusals, offers;
 	uint64_t signed_digests;      /* of both doors */
 	struct metric_value *metrics; /* last METRICS; owned */
 	uint64_t metrics_id;

@@ -21,8 +21,6 @@
 #include "common/util/clock.h"
 #include "regress/house/house.h"
 
-#define HOUSE_PATIENCE (30 * CLOCK_SECOND)
-
 static void
 on_closed(void *arg, const char *reason)
 {
