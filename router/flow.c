@@ -333,7 +333,8 @@ flow_lookup(struct session *session, const struct frame_chat_message *message,
 	if (message->payload.length > proc_config()->limits.message_size)
 		return (CODE_MESSAGE_TOO_LARGE);
 	code = side_lookup(session->app, message->chat_id, message->peer, side);
-	if (code == CODE_NONE && (*side)->ending)
+	/* One that others end is not ready; the word is on its way. */
+	if (code == CODE_NONE && (*side)->deletion != NULL)
 		return (CODE_CHAT_NOT_FOUND);
 	return (code);
 }

@@ -7,6 +7,15 @@
 
 #include "regress/unit/router_fixture.h"
 
+static void
+app_expect_deleted(struct app_player *app, const char *status)
+{
+	Frame *frame = EXPECT(app, DELETE_CHAT_ACK);
+
+	ck_assert_str_eq(frame->delete_chat_ack->status, status);
+	frame_free(frame);
+}
+
 /* --- Connect ------------------------------------------------------------- */
 
 START_TEST(test_connect)
@@ -796,7 +805,6 @@ END_TEST
 START_TEST(test_tieline)
 {
 	struct ipc_tieline tieline = { .ended = 0 };
-	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -828,9 +836,35 @@ START_TEST(test_tieline)
 	tieline.ended = 1;
 	from(PROCESS_MESH, IPC_TIELINE_DOWN, &tieline, NULL, 0);
 	play();
-	frame = EXPECT(&alice, DELETE_CHAT_ACK);
-	ck_assert_str_eq(frame->delete_chat_ack->status, "route_unavailable");
-	frame_free(frame);
+	app_expect_deleted(&alice, "route_unavailable");
+	ck_assert_uint_eq(side_count(), 0);
+}
+END_TEST
+
+/* The peer's node is revoked: mesh and keyd say so in either order, and a
+ * message in between does not hear another word. */
+START_TEST(test_revoked)
+{
+	struct ipc_tieline tieline = { .ended = 2 };
+	struct ipc_chat_end end = { .status = STATUS_REVOKED };
+	int keyd_first = _i;
+
+	world_begin();
+	chat_begin();
+	memcpy(tieline.node_key, world.node_key, KEY_SIZE);
+	ck_assert_int_eq(chat_key_make(&end.key, "c", alice.key, bob.key), 0);
+	if (keyd_first)
+		play_end(&end);
+	from(PROCESS_MESH, IPC_TIELINE_DOWN, &tieline, NULL, 0);
+	if (!keyd_first) {
+		app_send_only(&alice, "c", 1);
+		app_expect_error(&alice, "CHAT_NOT_READY");
+	}
+	play();
+	app_expect_deleted(&alice, "revoked");
+	app_expect_deleted(&bob, "revoked");
+	app_expect_nothing(&alice);
+	app_expect_nothing(&bob);
 	ck_assert_uint_eq(side_count(), 0);
 }
 END_TEST
@@ -872,7 +906,7 @@ END_TEST
 /* --- ends ---------------------------------------------------------------- */
 
 static void
-app_delete(struct app_player *app, const char *chat_id, const char *peer)
+app_delete_only(struct app_player *app, const char *chat_id, const char *peer)
 {
 	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
 	Approuter__V1__DeleteChat delete_chat =
@@ -885,6 +919,12 @@ app_delete(struct app_player *app, const char *chat_id, const char *peer)
 	delete_chat.chat_id = (char *)(uintptr_t)chat_id;
 	delete_chat.peer_app_id = (char *)(uintptr_t)peer;
 	app_say(app->stream, &frame);
+}
+
+static void
+app_delete(struct app_player *app, const char *chat_id, const char *peer)
+{
+	app_delete_only(app, chat_id, peer);
 	play();
 }
 
@@ -902,12 +942,23 @@ START_TEST(test_delete)
 	ck_assert_str_eq(frame->delete_chat_ack->status, "deleted");
 	ck_assert_str_eq(frame->correlation_id, "delete");
 	frame_free(frame);
-	frame = EXPECT(&bob, DELETE_CHAT_ACK);
-	ck_assert_str_eq(frame->delete_chat_ack->status, "deleted_by_peer");
-	frame_free(frame);
+	app_expect_deleted(&bob, "deleted_by_peer");
 	ck_assert_uint_eq(side_count(), 0);
 	app_send(&alice, "c", 1);
 	app_expect_error(&alice, "CHAT_NOT_FOUND");
+}
+END_TEST
+
+/* Who deletes a chat has none, from then on. */
+START_TEST(test_message_after_delete)
+{
+	world_begin();
+	chat_begin();
+	app_delete_only(&alice, "c", "");
+	app_send_only(&alice, "c", 1);
+	app_expect_error(&alice, "CHAT_NOT_FOUND");
+	play();
+	app_expect_deleted(&alice, "deleted");
 }
 END_TEST
 
@@ -918,7 +969,6 @@ START_TEST(test_ratchet_failed)
 	struct ipc_chat_code code = { .code = CODE_RATCHET_FAILED };
 	struct side *side;
 	size_t sides;
-	Frame *frame;
 
 	world_begin();
 	chat_begin();
@@ -935,9 +985,7 @@ START_TEST(test_ratchet_failed)
 	ck_assert_uint_eq(side_count(), sides);
 	ready_error(&code, 1);
 	app_expect_error(&alice, "RATCHET_FAILED");
-	frame = EXPECT(&alice, DELETE_CHAT_ACK);
-	ck_assert_str_eq(frame->delete_chat_ack->status, "ratchet_desync");
-	frame_free(frame);
+	app_expect_deleted(&alice, "ratchet_desync");
 	ck_assert_uint_eq(side_count(), sides - 1);
 	app_send(&alice, "c", 1);
 	app_expect_error(&alice, "CHAT_NOT_FOUND");
@@ -1260,8 +1308,10 @@ main(void)
 	tcase_add_test(tcase, test_sender_away);
 	tcase_add_test(tcase, test_records);
 	tcase_add_test(tcase, test_tieline);
+	tcase_add_loop_test(tcase, test_revoked, 0, 2);
 	tcase_add_test(tcase, test_rekey);
 	tcase_add_test(tcase, test_delete);
+	tcase_add_test(tcase, test_message_after_delete);
 	tcase_add_test(tcase, test_ratchet_failed);
 	tcase_add_test(tcase, test_ambiguous);
 	tcase_add_test(tcase, test_find);
