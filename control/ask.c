@@ -131,8 +131,11 @@ ask_start(struct ask *ask)
 
 	tv.tv_sec = (time_t)(ask->timeout / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(ask->timeout % CLOCK_SECOND / 1000);
-	(void)event_add(ask->timer, &tv);
-	ask_check(ask);
+	/* Without a deadline it does not wait at all. */
+	if (event_add(ask->timer, &tv) == -1)
+		event_active(ask->timer, EV_TIMEOUT, 1);
+	else
+		ask_check(ask);
 }
 
 void

@@ -59,7 +59,8 @@ command_cancel(struct command *command)
 	command_free(command);
 }
 
-/* Write the last line, free the command, let the client go on. */
+/* Write the last line, free the command, let the client go on. NULL for want
+ * of memory: the client is closed. */
 static void
 command_end(struct command *command, json_t *last)
 {
@@ -75,16 +76,19 @@ command_ok(
     struct command *command, json_t *result, const struct ask_answer *answer)
 {
 	json_t *last = json_pack("{s:b}", "ok", 1);
+	int failed;
 
-	if (result != NULL) {
-		(void)json_object_update(last, result);
-		json_decref(result);
-	}
+	failed = json_object_update(last, result) == -1;
+	json_decref(result);
 	if (answer != NULL && answer->missing != 0)
-		(void)json_object_set_new(
-		    last, "missing", report_process_names(answer->missing));
-	if (answer != NULL && answer->cut)
-		(void)json_object_set_new(last, "cut", json_true());
+		failed |= json_object_set_new(last, "missing",
+			      report_process_names(answer->missing)) == -1;
+	if (command->cut || (answer != NULL && answer->cut))
+		failed |= json_object_set_new(last, "cut", json_true()) == -1;
+	if (failed) {
+		json_decref(last);
+		last = NULL;
+	}
 	command_end(command, last);
 }
 
@@ -93,6 +97,7 @@ command_error(const char *error, const char *text)
 {
 	json_t *message = json_string(text);
 
+	/* What is not UTF-8 is no JSON string. */
 	return (json_pack("{s:b s:s s:o}", "ok", 0, "error", error, "message",
 	    message == NULL ? json_string("?") : message));
 }
@@ -137,7 +142,7 @@ command_result(void *arg, const struct ask_answer *answer)
 	else
 		command_ok(command,
 		    answer->text[0] == '\0'
-			? NULL
+			? json_object()
 			: json_pack("{s:s}", "message", answer->text),
 		    answer);
 }

@@ -52,6 +52,7 @@ struct command {
 	int fds[COMMAND_FDS]; /* came with the request, or -1 */
 	enum show_what what;
 	int full; /* ids whole */
+	int cut;  /* rows were missing that it began with */
 };
 
 typedef void (*command_run)(struct command *command);
@@ -65,7 +66,8 @@ struct ask *command_ask(
 void command_answered(struct command *command);
 
 /* The end of a command, which is freed. result is an object, its reference
- * is taken; "ok" and, if any, "missing" are added. */
+ * is taken; "ok" and, if any, "missing" are added. NULL: there was no memory
+ * for it, and the client, which would miss it, is closed. */
 void command_ok(
     struct command *command, json_t *result, const struct ask_answer *answer);
 void command_fail(struct command *command, const char *error,

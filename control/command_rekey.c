@@ -81,7 +81,18 @@ rekey_choose(const struct ipc_row_ratchet *rows, size_t count, const char *word,
 	return (chats);
 }
 
-/* The chosen rows as the operator may name them. */
+static json_t *
+rekey_row(const struct ipc_row_ratchet *row)
+{
+	return (json_pack("{s:o s:o s:o s:o s:I}", "chat_id",
+	    report_text(row->chat_id, sizeof(row->chat_id), 1), "handle",
+	    report_id(row->key.handle, KEY_SIZE, 1), "local_app_id",
+	    report_id(row->local_app, KEY_SIZE, 1), "remote_app_id",
+	    report_id(row->peer_app, KEY_SIZE, 1), "key_version",
+	    (json_int_t)row->version));
+}
+
+/* The chosen rows as the operator may name them; NULL: no memory. */
 static json_t *
 rekey_list(const struct ipc_row_ratchet *rows, size_t count, const char *chosen,
     size_t most)
@@ -90,18 +101,11 @@ rekey_list(const struct ipc_row_ratchet *rows, size_t count, const char *chosen,
 	size_t i;
 
 	for (i = 0; i < count && json_array_size(array) < most; i++)
-		if (chosen[i])
-			(void)json_array_append_new(array,
-			    json_pack("{s:o s:o s:o s:o s:I}", "chat_id",
-				report_text(rows[i].chat_id,
-				    sizeof(rows[i].chat_id), 1),
-				"handle",
-				report_id(rows[i].key.handle, KEY_SIZE, 1),
-				"local_app_id",
-				report_id(rows[i].local_app, KEY_SIZE, 1),
-				"remote_app_id",
-				report_id(rows[i].peer_app, KEY_SIZE, 1),
-				"key_version", (json_int_t)rows[i].version));
+		if (chosen[i] &&
+		    json_array_append_new(array, rekey_row(&rows[i])) == -1) {
+			json_decref(array);
+			return (NULL);
+		}
 	return (array);
 }
 
@@ -151,10 +155,13 @@ rekey_tell(struct command *command, const struct ipc_row_ratchet *rows,
 	size_t i;
 
 	/* Kept with the request until keyd has answered. */
-	(void)json_object_set_new(
-	    command->request, "chats", rekey_list(rows, count, chosen, count));
-	(void)json_object_set_new(command->request, "count",
-	    json_integer(rekey_count(rows, count, chosen)));
+	if (json_object_set_new(command->request, "chats",
+		rekey_list(rows, count, chosen, count)) == -1 ||
+	    json_object_set_new(command->request, "count",
+		json_integer(rekey_count(rows, count, chosen))) == -1) {
+		command_fail(command, ERROR_FAILED, "out of memory");
+		return;
+	}
 	if (command_ask(command, ASK_LONG, rekey_done) == NULL)
 		return;
 	memset(&rekey, 0, sizeof(rekey));
@@ -218,6 +225,7 @@ rekey_found(void *arg, const struct ask_answer *answer)
 		command_fail_missing(command, answer);
 		return;
 	}
+	command->cut = answer->cut;
 	rows = ask_rows(answer, SHOW_RATCHETS, &count);
 	all = command_boolean(command, "all");
 	if ((chosen = calloc(count + 1, 1)) == NULL) {

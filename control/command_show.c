@@ -124,7 +124,8 @@ command_status_done(void *arg, const struct ask_answer *answer)
 	json_t *reasons = readiness_texts(readiness_find(answer));
 
 	command_answered(command);
-	if (reasons == NULL) {
+	if (reasons == NULL || answer->metrics == NULL) {
+		json_decref(reasons);
 		command_fail(command, ERROR_FAILED, "out of memory");
 		return;
 	}

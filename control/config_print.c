@@ -4,6 +4,7 @@
  * secrets are named by their files.
  */
 
+#include <errno.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -87,7 +88,7 @@ config_print(const struct config *config, struct buffer *out)
 }
 
 /* The value of a knob as -o takes it: a plain text without its quotes. NULL
- * when it has none or memory is out. */
+ * when it has none, or with ENOMEM. */
 static json_t *
 config_json_value(const struct knob *knob, const struct config *config)
 {
@@ -97,6 +98,7 @@ config_json_value(const struct knob *knob, const struct config *config)
 	size_t index;
 	int result;
 
+	errno = 0;
 	if (knob->type == KNOB_TEXT || knob->type == KNOB_PATH)
 		return (*text == '\0' ? NULL : json_string(text));
 	buffer_init(&out);
@@ -125,9 +127,13 @@ config_print_json(const struct config *config)
 
 	for (i = 0; i < config_knob_count; i++) {
 		value = config_json_value(&config_knobs[i], config);
-		if (value != NULL)
-			(void)json_object_set_new(object,
-			    config_knob_key(&config_knobs[i], key), value);
+		if (value == NULL && errno != ENOMEM)
+			continue;
+		if (json_object_set_new(object,
+			config_knob_key(&config_knobs[i], key), value) == -1) {
+			json_decref(object);
+			return (NULL);
+		}
 	}
 	return (object);
 }

@@ -20,16 +20,15 @@
 static void
 page_json(struct http *http, int status, json_t *value)
 {
-	char *text = NULL;
+	struct buffer text;
 
-	if (value != NULL)
-		text = json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-	json_decref(value);
-	if (text == NULL)
+	buffer_init(&text);
+	if (report_dump(value, JSON_INDENT(2), &text) == -1)
 		http_answer(http, 503, TYPE_JSON, "{}\n", 3);
 	else
-		http_answer(http, status, TYPE_JSON, text, strlen(text));
-	free(text);
+		http_answer(http, status, TYPE_JSON, buffer_bytes(&text),
+		    buffer_length(&text));
+	buffer_free(&text);
 }
 
 static void

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +40,27 @@ report_find(const char *word)
 		if (strcmp(word, words[what]) == 0)
 			return ((enum show_what)what);
 	return ((enum show_what)0);
+}
+
+int
+report_dump(json_t *value, size_t flags, struct buffer *out)
+{
+	size_t length = 0;
+	uint8_t *to = NULL;
+
+	flags |= JSON_PRESERVE_ORDER;
+	if (value != NULL)
+		length = json_dumpb(value, NULL, 0, flags);
+	if (length > 0)
+		to = buffer_reserve(out, length);
+	if (to != NULL &&
+	    json_dumpb(value, (char *)to, length, flags) != length)
+		to = NULL;
+	json_decref(value);
+	if (to == NULL)
+		return (-1);
+	buffer_commit(out, length);
+	return (0);
 }
 
 /* --- parts --------------------------------------------------------------- */
@@ -89,8 +111,11 @@ report_text(const char *text, size_t size, int full)
 
 	if (!full)
 		length = report_characters(text, length, REPORT_SHORT);
+	errno = 0;
 	string = json_stringn(text, length);
-	return (string == NULL ? json_string("?") : string);
+	if (string == NULL && errno != ENOMEM)
+		string = json_string("?");
+	return (string);
 }
 
 /* Seconds out of nanoseconds, null for none. */
@@ -332,9 +357,12 @@ report_process_names(unsigned int processes)
 	unsigned int bit;
 
 	for (bit = PROCESS_PARENT; bit <= PROCESS_CONTROL; bit <<= 1)
-		if (processes & bit)
-			(void)json_array_append_new(array,
-			    json_string(process_name((enum process)bit)));
+		if ((processes & bit) != 0 &&
+		    json_array_append_new(array,
+			json_string(process_name((enum process)bit))) == -1) {
+			json_decref(array);
+			return (NULL);
+		}
 	return (array);
 }
 
@@ -361,12 +389,16 @@ report_processes(const struct ask_answer *answer)
 			pid = getpid();
 		else if (bit == PROCESS_PARENT)
 			pid = getppid();
-		(void)json_array_append_new(
-		    array, json_pack("{s:s s:I s:b s:I s:o}", "process",
-			       process_name((enum process)bit), "pid", pid,
-			       "up", (answer->missing & bit) == 0, "restarts",
-			       (json_int_t)state->restarts, "since",
-			       report_time(report_since((enum process)bit))));
+		if (json_array_append_new(array,
+			json_pack("{s:s s:I s:b s:I s:o}", "process",
+			    process_name((enum process)bit), "pid", pid, "up",
+			    (answer->missing & bit) == 0, "restarts",
+			    (json_int_t)state->restarts, "since",
+			    report_time(report_since((enum process)bit)))) ==
+		    -1) {
+			json_decref(array);
+			return (NULL);
+		}
 	}
 	return (array);
 }
@@ -438,7 +470,10 @@ report_summary(const struct ask_answer *answer)
 	    (json_int_t)values[METRIC_MESH_NODES_SUSPECT].value, "nodes_failed",
 	    (json_int_t)values[METRIC_MESH_NODES_FAILED].value);
 	work = report_work(values);
-	(void)json_object_update(summary, work);
+	if (json_object_update(summary, work) == -1) {
+		json_decref(summary);
+		summary = NULL;
+	}
 	json_decref(work);
 	return (summary);
 }

@@ -27,19 +27,27 @@ enum show_what report_find(const char *word);
  * mesh's id are whole, to be pinned. */
 json_t *report_summary(const struct ask_answer *answer);
 
-/* The five processes: name, pid, up, restarts, since. */
+/* The five processes: name, pid, up, restarts, since; NULL when memory is
+ * out. */
 json_t *report_processes(const struct ask_answer *answer);
 
 /* The metrics of all processes in the Prometheus text format, with what
  * control knows of processes filled in. 0, or -1 when memory is out. */
 int report_metrics(const struct ask_answer *answer, struct buffer *out);
 
-/* Names of the processes in a set of bits. */
+/* Names of the processes in a set of bits; NULL when memory is out. */
 json_t *report_process_names(unsigned int processes);
+
+/*
+ * Append value as text (flags: of jansson); its reference is taken. NULL, what
+ * memory was missing for, fails. 0 or -1, with part of it in out. Not
+ * json_dumps(), which loses keys when its memory ends.
+ */
+int report_dump(json_t *value, size_t flags, struct buffer *out);
 
 /* Parts of rows. time: ns since the epoch as RFC 3339 in UTC, null for 0.
  * id: the hex digits of length bytes, shortened unless full. text: at most
- * size bytes up to a NUL. */
+ * size bytes up to a NUL, "?" when they are no UTF-8. NULL: no memory. */
 json_t *report_time(int64_t when);
 json_t *report_id(const uint8_t *bytes, size_t length, int full);
 json_t *report_text(const char *text, size_t size, int full);

@@ -19,6 +19,7 @@
 #include "common/util/log.h"
 #include "control/command.h"
 #include "control/control.h"
+#include "control/report.h"
 #include "control/socket.h"
 
 #define SOCKET_LISTENERS CONFIG_LISTENERS
@@ -31,6 +32,7 @@ struct client {
 	int may_change;
 	int eof;     /* it will ask no more */
 	int streams; /* its command goes on until it closes */
+	int broken;  /* it missed a part: better closed than waiting */
 	struct event *readable;
 	struct event *writable;
 	struct buffer in;
@@ -77,20 +79,33 @@ client_free(struct client *client)
 	free(client);
 }
 
+/* What is missing was memory, and this takes none. */
+static void
+client_break(struct client *client)
+{
+	if (client->broken)
+		return;
+	client->broken = 1;
+	log_warn("hermesctl_answer_lost", "reason=memory");
+	event_active(client->writable, EV_WRITE, 1);
+}
+
+static void
+client_wait(
+    struct client *client, struct event *event, const struct timeval *bound)
+{
+	if (event_add(event, bound) == -1)
+		client_break(client);
+}
+
 void
 client_line(struct client *client, json_t *value)
 {
-	char *text = value == NULL ? NULL
-				   : json_dumps(value,
-					 JSON_COMPACT | JSON_PRESERVE_ORDER);
-
-	json_decref(value);
-	if (text == NULL ||
-	    buffer_append(&client->out, text, strlen(text)) == -1 ||
+	if (report_dump(value, JSON_COMPACT, &client->out) == -1 ||
 	    buffer_append(&client->out, "\n", 1) == -1)
-		log_warn("hermesctl_answer_lost", "reason=memory");
-	free(text);
-	(void)event_add(client->writable, &idle);
+		client_break(client);
+	else
+		client_wait(client, client->writable, &idle);
 }
 
 /* Start the next whole line, if none runs. 1 when one was taken. */
@@ -103,7 +118,7 @@ client_take(struct client *client)
 	int fds[COMMAND_FDS];
 	size_t i;
 
-	if (client->command != NULL || length == 0 ||
+	if (client->command != NULL || client->broken || length == 0 ||
 	    (end = memchr(line, '\n', length)) == NULL)
 		return (0);
 	length = (size_t)(end - line);
@@ -123,14 +138,14 @@ client_next(struct client *client)
 		;
 	client->busy = 0;
 	if (client->streams)
-		(void)event_add(client->readable, NULL);
+		client_wait(client, client->readable, NULL);
 	else if (client->command != NULL)
 		(void)event_del(client->readable);
 	else if (!client->eof)
-		(void)event_add(client->readable, &idle);
+		client_wait(client, client->readable, &idle);
 	else
 		/* The answers first; client_write() closes then. */
-		(void)event_add(client->writable, &idle);
+		client_wait(client, client->writable, &idle);
 }
 
 void
@@ -165,7 +180,7 @@ client_write(evutil_socket_t fd, short events, void *arg)
 	struct client *client = arg;
 	ssize_t n;
 
-	if (events & EV_TIMEOUT) {
+	if ((events & EV_TIMEOUT) || client->broken) {
 		client_free(client);
 		return;
 	}
@@ -173,7 +188,7 @@ client_write(evutil_socket_t fd, short events, void *arg)
 		n = send(fd, buffer_bytes(&client->out),
 		    buffer_length(&client->out), MSG_NOSIGNAL);
 		if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-			(void)event_add(client->writable, &idle);
+			client_wait(client, client->writable, &idle);
 			return;
 		}
 		if (n == -1) {
@@ -234,7 +249,7 @@ client_read(evutil_socket_t fd, short events, void *arg)
 	}
 	n = client_receive(client, to, room);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-		(void)event_add(client->readable, &idle);
+		client_wait(client, client->readable, &idle);
 		return;
 	}
 	if (n == -1 || (n == 0 && client->streams)) {

@@ -11,6 +11,7 @@
 #include "control/control.h"
 #include "control/monitor.h"
 #include "control/readiness.h"
+#include "control/report.h"
 #include "control/vitals.h"
 
 /* What is kept: sums of series from first to last. The page knows the names
@@ -166,9 +167,7 @@ int
 vitals_print(struct buffer *out)
 {
 	json_t *names = json_array(), *samples = json_array(), *all, *row;
-	char *text = NULL;
 	size_t i, k, at;
-	int error = -1;
 
 	for (k = 0; k < KEPT; k++)
 		(void)json_array_append_new(names, json_string(kept[k].name));
@@ -186,9 +185,5 @@ vitals_print(struct buffer *out)
 	    "age", (double)(clock_monotonic() - vitals.kept_at) / CLOCK_SECOND,
 	    "names", names, "samples", samples, "node_id",
 	    control.config.node_id, "version", HERMES_VERSION);
-	if (all != NULL && (text = json_dumps(all, JSON_COMPACT)) != NULL)
-		error = buffer_append(out, text, strlen(text));
-	free(text);
-	json_decref(all);
-	return (error);
+	return (report_dump(all, JSON_COMPACT, out));
 }

@@ -47,7 +47,8 @@ struct fake {
 };
 
 static struct fixture {
-	struct event_base *base;
+	struct event_base *base;   /* of control */
+	struct event_base *others; /* of its neighbours */
 	struct fake fakes[PROCESS_MESH + 1];
 	char dir[32];
 	struct sockaddr_un unix_address;
@@ -70,6 +71,14 @@ static struct ipc *
 fixture_door(enum process process)
 {
 	return (fixture.fakes[process].door.ipc);
+}
+
+/* Let all work off what has come. */
+static inline void
+fixture_turn(void)
+{
+	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	(void)event_base_loop(fixture.others, EVLOOP_NONBLOCK);
 }
 
 /* --- the neighbours ------------------------------------------------------ */
@@ -183,7 +192,7 @@ fake_request(void *arg, const struct ipc_message *message)
 
 /* Heard, and not answered. */
 static void
-fake_new_chats(void *arg, const struct ipc_message *message)
+fake_hear(void *arg, const struct ipc_message *message)
 {
 	struct fake *fake = arg;
 
@@ -217,7 +226,8 @@ static const ipc_handler fake_handlers[IPC_TYPE_COUNT] = {
 	[IPC_ERASE] = fake_request,
 	[IPC_PASSPHRASE] = fake_request,
 	[IPC_STOP] = fake_request,
-	[IPC_NEW_CHATS] = fake_new_chats,
+	[IPC_NEW_CHATS] = fake_hear,
+	[IPC_EVENTS_WANTED] = fake_hear,
 	[IPC_RELOAD] = fake_request,
 };
 
@@ -258,7 +268,7 @@ fake_start(enum process process)
 	fake->door.ipc = ipc_new(
 	    fixture.base, fds[0], PROCESS_CONTROL, process, &ours, &fake->door);
 	fake->end = ipc_new(
-	    fixture.base, fds[1], process, PROCESS_CONTROL, &theirs, fake);
+	    fixture.others, fds[1], process, PROCESS_CONTROL, &theirs, fake);
 	ck_assert_ptr_nonnull(fake->door.ipc);
 	ck_assert_ptr_nonnull(fake->end);
 }
@@ -270,7 +280,7 @@ fake_kill(enum process process)
 	fixture.fakes[process].end = NULL;
 	/* control notices in its event loop. */
 	while (fixture.fakes[process].door.ipc != NULL)
-		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+		fixture_turn();
 }
 
 /* --- set-up -------------------------------------------------------------- */
@@ -356,6 +366,7 @@ fixture_setup(void)
 	log_init("control", LOG_LEVEL_ERROR, 1);
 	memset(&fixture, 0, sizeof(fixture));
 	fixture.base = event_base_new();
+	fixture.others = event_base_new();
 	control_init(fixture.base, fixture_door);
 	strcpy(control.config.node_id, "alpha");
 	control.identity.unlocked = 1;
@@ -411,7 +422,7 @@ fixture_read(int fd, const char *text, int *eof)
 	*eof = 0;
 	for (;;) {
 		ck_assert_msg(clock_monotonic() < until, "no answer");
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 		ck_assert_ptr_nonnull(to = buffer_reserve(&got, 65537));
 		n = recv(fd, to, 65536, MSG_DONTWAIT);
 		if (n == 0 || (n == -1 && errno == ECONNRESET)) {

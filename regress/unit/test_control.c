@@ -161,7 +161,7 @@ START_TEST(test_missing_processes)
 	fd = fixture_connect(0);
 	ck_assert_int_eq(send(fd, "{\"command\":\"show\"}\n", 19, 0), 19);
 	while (asked(PROCESS_ROUTER, IPC_METRICS_GET) == 0)
-		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+		fixture_turn();
 	fake_kill(PROCESS_ROUTER);
 	text = fixture_read(fd, "\"ok\":", &eof);
 	ck_assert_ptr_nonnull(strstr(text, "\"missing\":[\"router\"]"));
@@ -316,7 +316,7 @@ run_ctl(int (*run)(struct ctl *, int, char **), int argc, char **argv,
 	close(ends[0]);
 	while (waitpid(pid, &status, WNOHANG) == 0) {
 		ck_assert(clock_monotonic() < until);
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 	}
 	ck_assert(WIFEXITED(status));
 	(void)lseek(fd, 0, SEEK_SET);
@@ -425,7 +425,7 @@ START_TEST(test_socket_limits)
 	close(fds[0]);
 	for (i = 0; i < SOCKET_CLIENTS; i++) {
 		fds[i] = fixture_connect(0);
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 	}
 	i = fixture_connect(0);
 	text = fixture_read(i, NULL, &eof);
@@ -445,12 +445,12 @@ START_TEST(test_socket_limits)
 	for (i = 1; i < SOCKET_CLIENTS; i++) {
 		(void)send(fds[i], "{\"command\":\"show\"}\n", 19, 0);
 		if (i % 2)
-			(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+			fixture_turn();
 		close(fds[i]);
 	}
-	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	fixture_turn();
 	close(fds[0]);
-	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	fixture_turn();
 	expect_ok("{\"command\":\"show\"}\n");
 }
 END_TEST

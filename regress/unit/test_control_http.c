@@ -290,7 +290,7 @@ told_both(int64_t value)
 
 	while (told(PROCESS_ROUTER) != value || told(PROCESS_KEYD) != value) {
 		ck_assert_msg(clock_monotonic() < until, "not told");
-		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+		fixture_turn();
 	}
 }
 
@@ -453,7 +453,7 @@ START_TEST(test_L26_ten_thousand_apps_and_chats)
 	}
 	for (i = 0; i < 10000; i++) {
 		happen(i);
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 	}
 	ck_assert_int_eq(
 	    shown("hermes_chats_active"), 10000 + METRIC_CHATS_ACTIVE);
@@ -652,12 +652,12 @@ START_TEST(test_connections)
 
 	for (i = 0; i < HTTP_CONNECTIONS; i++) {
 		fds[i] = fixture_connect(1);
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 	}
 	late = fixture_connect(1);
 	(void)send(late, ask, sizeof(ask) - 1, 0);
 	for (i = 0; i < 1000; i++)
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 	ck_assert_int_eq(recv(late, &byte, 1, MSG_DONTWAIT), -1);
 	ck_assert_int_eq(errno, EAGAIN);
 	/* Those that are served are answered. */
@@ -693,9 +693,9 @@ START_TEST(test_listeners)
 	static const char ask[] = "GET /healthz HTTP/1.1\r\n\r\n";
 	int early = fixture_connect(1), late;
 
-	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	fixture_turn();
 	(void)send(early, ask, 9, 0);
-	(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+	fixture_turn();
 	http_listeners_close();
 	late = socket(AF_INET, SOCK_STREAM, 0);
 	ck_assert_int_eq(connect(late, (struct sockaddr *)&fixture.http_address,
@@ -715,7 +715,7 @@ START_TEST(test_listeners)
 	late = fixture_connect(1);
 	(void)send(late, ask, sizeof(ask) - 1, 0);
 	while (fixture.fakes[PROCESS_MESH].asked[IPC_METRICS_GET] < 3)
-		(void)event_base_loop(fixture.base, EVLOOP_ONCE);
+		fixture_turn();
 	http_close_all();
 	fixture.fakes[PROCESS_MESH].silent = 0;
 	ck_assert(!healthy(late));
@@ -739,7 +739,7 @@ START_TEST(test_slow_reader)
 	(void)send(fd, ask, sizeof(ask) - 1, 0);
 	do {
 		ck_assert(clock_monotonic() < until);
-		(void)event_base_loop(fixture.base, EVLOOP_NONBLOCK);
+		fixture_turn();
 		(void)send(fd, more, sizeof(more), MSG_DONTWAIT | MSG_NOSIGNAL);
 		n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
 		if (n <= 0)
