@@ -109,7 +109,8 @@ def test_expired_membership_comes_back_by_its_line(nodes):  # noqa: F811
     alpha.ctl("mesh", "create")
     know(alpha, line(beta))
     know(beta, line(alpha))
-    wait_alive(beta, 2)
+    for node in (alpha, beta):
+        wait_alive(node, 2)
     beta.sigkill()
     until("expired", lambda: state(alpha, "beta") == "expired")
     beta.start()
