@@ -74,13 +74,13 @@ def app_frame(field, body):
 
 
 PAIR = text(1, "accept") + text(2, "auto")
-START = (text(1, "a chat") + text(2, bytes(32)) + text(3, bytes(64)) +
+START_CHAT = (text(1, "a chat") + text(2, bytes(32)) + text(3, bytes(64)) +
          text(4, PAIR) + text(5, "ab" * 32) + text(7, bytes(32)) +
          number(8, 2) + text(9, b"salt") + text(10, b"info") + number(11, 1))
 put("frames", "connect", app_frame(2, text(1, bytes(32)) + text(
     2, bytes(64)) + text(3, "node") + text(4, PAIR) + text(5, bytes(32)) +
     number(6, 1) + number(7, 2)))
-put("frames", "start", app_frame(4, START))
+put("frames", "start", app_frame(4, START_CHAT))
 put("frames", "message", app_frame(6, text(1, "c") + text(2, b"x" * 40) +
                                    number(3, 7) + text(20, "ab" * 32)))
 put("frames", "ack", app_frame(7, text(1, "c") + number(2, 7)))
@@ -228,3 +228,87 @@ for i in range(12):
     chance = random.Random("backup%d" % i)
     put("backup", "seed%02d" % i, bytes([0, chance.randrange(256)]) +
         chance.randbytes(chance.randrange(40, 800)))
+
+
+# Sessions of apps: a configuration, then steps (fuzz_router.c).
+OPEN, CONNECT, START, SAY, DELETE, FIND, RAW, SLOW, CLOSE = (
+    0, 1, 2, 4, 7, 8, 9, 10, 11)
+ALL, KEYD, MESH, WAIT, AGE, KEYD_SAYS, MESH_SAYS, MESH_DOWN, ASK, PLAY, SET = (
+    bytes([0x80 + k]) for k in (0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11))
+
+
+def on(slot, step, *more):
+    return bytes([slot * 12 + step]) + bytes(more)
+
+
+def app_in(slot, who, how=0):
+    return on(slot, OPEN) + ALL + on(slot, CONNECT, who, how) + ALL
+
+
+BOTH = app_in(0, 0) + app_in(1, 1)
+READY = (BOTH + on(0, START, 1 << 2, 0) + ALL + on(1, START, 0, 0) + ALL)
+TALK = READY + b"".join(on(i % 2, SAY, 0, 0x11 + 16 * i) + ALL
+                        for i in range(6))
+ROUTER = {
+    "talk": TALK,
+    "auto": app_in(0, 0) + app_in(1, 1, 1) + on(0, START, 4, 0) + ALL +
+    on(0, SAY, 0, 0x20) * 5 + ALL,
+    "signed": BOTH + on(0, START, 0xe4, 0x20) + ALL + on(
+        1, START, 0xe0, 0x20) + ALL + on(0, START, 0xe4, 0x60, 3) + ALL,
+    "rekey": TALK + on(0, START, 4, 1) + ALL + on(1, START, 0, 1) + ALL,
+    "resume": TALK + on(1, CLOSE, 0) + ALL + on(0, SAY, 0, 0x30) * 3 + ALL +
+    app_in(1, 1) + on(1, START, 0, 2) + ALL + on(0, SAY, 0, 0x40) + ALL,
+    "replaced": TALK + app_in(2, 1) + on(2, START, 0, 2) + ALL + on(
+        0, SAY, 0, 0x30) + ALL,
+    "half": TALK + on(0, SAY, 0, 0x30) + on(0, CLOSE, 1) + ALL,
+    "delete": TALK + on(0, DELETE, 0) + ALL + READY[len(BOTH):] + on(
+        1, DELETE, 0x80) + on(0, DELETE, 0x84) + ALL,
+    "ambiguous": TALK + app_in(2, 2) + on(2, START, 0, 0) + ALL + on(
+        0, START, 8, 0) + ALL + on(0, SAY, 0, 0x20) + on(
+        0, SAY, 0x8, 0x22) + on(0, SAY, 0x4, 0x22) + ALL + on(0, DELETE, 0),
+    "order": READY + on(0, SAY, 0, 0x14, 5) + on(0, SAY, 0, 0x14, 1) + ALL +
+    on(0, SAY, 0, 0x14, 1) + ALL + on(0, SAY, 0, 0xf0) + ALL,
+    "slow": READY + on(1, SLOW, 3) + on(0, SAY, 0, 0xa0) * 24 + ALL + on(
+        1, SLOW, 2) + ALL + WAIT + b"\x20" + on(1, SLOW, 0) + ALL,
+    "lost": READY + PLAY + b"\x01" + on(0, SAY, 0, 0x20) * 4 + ALL + PLAY +
+    b"\x00" + on(0, SAY, 0, 0x20) + ALL + WAIT + b"\xff" + ALL,
+    "mesh": TALK + MESH_DOWN + b"\0" + on(0, SAY, 0, 0x20) + ALL + MESH_DOWN +
+    b"\1" + ALL + MESH_SAYS + b"\x87\0" + ALL + on(0, SAY, 0, 0x20) + ALL,
+    "gone": TALK + MESH_SAYS + b"\x88\0\1" + ALL,
+    "moved": TALK + MESH_SAYS + b"\x83\0" + bytes([255] * 7 + [127]) + ALL,
+    "lies": TALK + b"".join(MESH_SAYS + bytes([0x80 | k, k]) + bytes(
+        [k] * 20) + ALL for k in range(9)),
+    "nodes": MESH_SAYS + b"\x05\0node-b" + bytes(18) + BOTH,
+    "unknown": app_in(0, 0) + on(0, START, 4, 0) + ALL + on(
+        0, START, 4, 0x18) + ALL + on(0, FIND, 4) + on(0, FIND, 6) + on(
+        0, FIND, 1) + ALL,
+    "refused": BOTH + PLAY + b"\x78" + on(0, START, 4, 0) + ALL + PLAY +
+    b"\0" + on(0, START, 4, 4, 9) + ALL,
+    "keyd": TALK + KEYD_SAYS + b"\1\0" + KEYD_SAYS + b"\2\0" + KEYD_SAYS +
+    b"\3\x12" + ALL + KEYD_SAYS + b"\0\6" + ALL,
+    "recalled": KEYD_SAYS + b"\4\4" + KEYD_SAYS + b"\4\5" + READY + on(
+        0, START, 4, 2) + on(1, START, 0, 2) + ALL + on(0, SAY, 0, 0x20) + ALL,
+    "failed": TALK + KEYD_SAYS + b"\3\x14" + ALL,
+    "asked": TALK + b"".join(ASK + bytes([k]) for k in (
+        4, 8, 32, 1, 6, 2, 7, 3)) + on(0, START, 5, 0) + ALL,
+    "expired": TALK + AGE + b"\x3f" + ALL + AGE + b"\xff" + ALL,
+    "congested": READY + PLAY + b"\x80" + on(0, SAY, 0, 0x20) * 3 + PLAY +
+    b"\0" + ALL,
+    "raw": app_in(0, 0) + b"".join(on(0, RAW) + struct.pack(
+        "=H", len(body)) + body for body in (
+        app_frame(4, START_CHAT), app_frame(99, b"what"), b"\xff\xff",
+        app_frame(11, number(1, 5)))) + ALL,
+}
+for name, steps in ROUTER.items():
+    put("router", name, b"\0" + steps)
+put("router", "limits", b"\xf6" + TALK + on(0, SAY, 0, 0x20) * 9 + ALL + on(
+    0, START, 5, 0) * 4 + app_in(2, 2))
+put("router", "idle", b"\x08" + TALK + AGE + b"\2" + ALL)
+put("router", "v1", b"\x01" + on(0, OPEN) + on(0, CONNECT, 0, 0x80, 6) + on(
+    1, OPEN) + on(1, CONNECT, 1, 0x81, 6) + ALL + on(0, START, 4, 0) + ALL +
+    on(0, SAY, 0, 0x20) + ALL)
+for i in range(8):
+    put("router", "spoiled%d" % i, b"\0" + on(0, OPEN) + ALL + on(
+        0, CONNECT, 0, 0x80, i, 1) + ALL + app_in(1, 1))
+put("router", "crowd", b"\x20" + b"".join(on(i, OPEN) for i in range(5)) + ALL +
+    WAIT + b"\x70")

@@ -649,10 +649,10 @@ START_TEST(test_congested_door)
 	chat_begin();
 	proc_ipc(PROCESS_KEYD)->congested = 1;
 	app_send(&alice, "c", 1);
-	ck_assert_int_eq(world.paused, 1);
+	ck_assert_int_eq(service_paused, 1);
 	proc_ipc(PROCESS_KEYD)->congested = 0;
 	world.hooks->uncongested(PROCESS_KEYD);
-	ck_assert_int_eq(world.paused, 0);
+	ck_assert_int_eq(service_paused, 0);
 }
 END_TEST
 
@@ -822,11 +822,11 @@ START_TEST(test_tieline)
 	app_expect_ack(&alice, 1, "m1");
 	app_expect_ack(&alice, 2, "m2");
 	/* mesh dies and comes back. */
-	world.mesh_down = 1;
+	world.down = PROCESS_MESH;
 	world.hooks->door_down(PROCESS_MESH);
 	app_send(&alice, "c", 3);
 	app_expect_nothing(&bob);
-	world.mesh_down = 0;
+	world.down = 0;
 	memset(played.watches, 0, sizeof(played.watches));
 	world.hooks->door_up(PROCESS_MESH, proc_ipc(PROCESS_MESH));
 	play();
