@@ -36,12 +36,12 @@ PARTS = {}  # work: what its figure is the sum of
 STREAM = 1000 * 1000000  # bytes a round of libtls alone
 
 
-def run_hermes(chats, messages, size):
+def run_hermes(chats, messages, size, how="each"):
     with hermes_node.Mesh(2, extra=UNLIMITED) as mesh:
         before = [mesh_bench.cpu(node) for node in mesh.nodes]
         out = subprocess.run(
             [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, str(chats),
-             str(messages), str(size), str(ROUNDS)],
+             str(messages), str(size), str(ROUNDS), how],
             capture_output=True, text=True, check=False, timeout=600)
         if out.returncode != 0:
             raise SystemExit(f"hermes_bench: {out.stderr}\n" +
@@ -69,13 +69,14 @@ def row(rows, work, figure, unit, against, reference, aim, higher=True,
         PARTS[work] = parts
 
 
-def messages(rows, shares, chats, count):
+def messages(rows, shares, chats, count, how="each"):
     """Through two nodes, and two nats-servers."""
-    ours = run_hermes(chats, count, 256)
-    theirs = nats.run(str(PROGRAMS / "nats_bench"), chats, count)
+    ours = run_hermes(chats, count, 256, how)
+    theirs = nats.run(str(PROGRAMS / "nats_bench"), chats, count, how=how)
     against = "nats-server, two clustered, TLS"
-    label = f"{chats} chat{'s' if chats > 1 else ''}, 256 B, window 256"
-    row(rows, f"acknowledged messages, {label}",
+    of = f" of {chats} pairs of apps" if how == "pairs" else ""
+    label = f"{chats} chat{'s' if chats > 1 else ''}{of}"
+    row(rows, f"acknowledged messages, {label}, 256 B",
         statistics.median(ours["rates"]), "1/s", against,
         statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
     if chats == 1:
@@ -86,7 +87,7 @@ def messages(rows, shares, chats, count):
     shares.append((label, ours["cpu_us"]))
     if chats > 1:
         for end, used in zip(ENDS, ours["cpu_us"]):
-            row(rows, f"CPU of a message, {chats} chats, {end}",
+            row(rows, f"CPU of a message, {label}, {end}",
                 sum(used.values()), "us", "", None, 4, False)
 
 
@@ -101,11 +102,11 @@ def large(rows, shares):
 
 
 def show(rows, shares, count):
-    print(f"{'work':<50} {'figure':>12} {'unit':<5} {'ratio':>7} {'aim':>6}")
+    print(f"{'work':<62} {'figure':>12} {'unit':<5} {'ratio':>7} {'aim':>6}")
     for r in rows:
         ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
         aim = "" if r["aim"] is None else f"{r['aim']}"
-        print(f"{r['work']:<50} {r['figure']:>12.3f} {r['unit']:<5} "
+        print(f"{r['work']:<62} {r['figure']:>12.3f} {r['unit']:<5} "
               f"{ratio:>7} {aim:>6}")
         if r["work"] in PARTS:
             print(f"  {PARTS[r['work']]}")
@@ -127,6 +128,8 @@ def main():
     works = {
         "one": lambda: messages(rows, shares, 1, options.messages),
         "many": lambda: messages(rows, shares, 64, options.messages),
+        "pairs": lambda: messages(rows, shares, 64, options.messages,
+                                  "pairs"),
         "large": lambda: large(rows, shares),
         "sessions": lambda: crowd.sessions(row, rows, PROGRAMS),
         "apps": lambda: crowd.idle_apps(row, rows, PROGRAMS),

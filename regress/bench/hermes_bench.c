@@ -1,10 +1,13 @@
 /*
- * Acknowledged messages a second and round trips between two apps of two
- * nodes, through libhermes; the twin of nats_bench.c. The receiver runs in a
- * process of its own and counts: a message missing, doubled or out of order
- * ends the run with status 1. Prints one JSON object.
+ * Acknowledged messages a second and round trips between apps of two nodes,
+ * through libhermes; the twin of nats_bench.c. The receivers run in a process
+ * of their own and count: a message missing, doubled or out of order ends the
+ * run with status 1. Prints one JSON object.
  *
- *	hermes_bench NODE_A NODE_B CHATS MESSAGES SIZE ROUNDS
+ *	hermes_bench NODE_A NODE_B CHATS MESSAGES SIZE ROUNDS HOW
+ *
+ * HOW is "each" (all chats between one pair of apps) or "pairs" (as many
+ * pairs of apps, each app with a connection of its own).
  */
 
 #include <sys/types.h>
@@ -74,22 +77,27 @@ receiver_connected(struct hermes *app, const char *session, void *arg)
 }
 
 static void
-receiver(const char *node, const uint8_t *seed, int ready)
+receiver(
+    const char *node, uint8_t (*seeds)[HERMES_KEY_SIZE], long apps, int ready)
 {
 	struct hermes_callbacks callbacks = { .message = receiver_message,
 		.connected = receiver_connected,
 		.error = on_error };
 	struct hermes_options options;
 	char error[256];
+	long i;
 
 	bench.base = event_base_new();
 	hermes_options_default(&options);
 	options.node = node;
-	options.seed = seed;
 	options.accept_auto = 1;
-	if (bench.base == NULL || hermes_new(bench.base, &options, &callbacks,
-				      &ready, error, sizeof(error)) == NULL)
-		die("receiver", error);
+	for (i = 0; i < apps; i++) {
+		options.seed = seeds[i];
+		if (bench.base == NULL ||
+		    hermes_new(bench.base, &options, &callbacks, &ready, error,
+			sizeof(error)) == NULL)
+			die("receiver", error);
+	}
 	(void)event_base_dispatch(bench.base);
 	_exit(1);
 }
@@ -169,8 +177,10 @@ compare(const void *a, const void *b)
 	return (x < y ? -1 : x > y);
 }
 
-static struct hermes *
-sender_start(const char *node, const uint8_t *seed, const char *peer)
+/* One app on node, and count chats with peer. */
+static void
+sender_start(
+    const char *node, const uint8_t *seed, const char *peer, long count)
 {
 	struct hermes_callbacks callbacks = { .ready = sender_ready,
 		.acked = sender_acked,
@@ -179,10 +189,9 @@ sender_start(const char *node, const uint8_t *seed, const char *peer)
 		.gone = on_gone };
 	struct hermes_options options;
 	struct hermes *app;
+	struct hermes_chat *chat;
 	char text[256];
-	long i;
 
-	bench.base = event_base_new();
 	hermes_options_default(&options);
 	options.node = node;
 	options.seed = seed;
@@ -192,59 +201,74 @@ sender_start(const char *node, const uint8_t *seed, const char *peer)
 				       NULL, text, sizeof(text));
 	if (app == NULL)
 		die("sender", text);
-	for (i = 0; i < bench.chat_count; i++) {
-		(void)snprintf(
-		    text, sizeof(text), "bench-%ld-%ld", (long)getpid(), i);
-		bench.chats[i] = hermes_chat_start(app, text, peer, NULL);
-		if (bench.chats[i] == NULL)
+	while (count-- > 0) {
+		(void)snprintf(text, sizeof(text), "bench-%ld-%ld",
+		    (long)getpid(), bench.chat_count);
+		chat = hermes_chat_start(app, text, peer, NULL);
+		if (chat == NULL)
 			die("chat", strerror(errno));
+		bench.chats[bench.chat_count++] = chat;
 	}
-	return (app);
+}
+
+/* Both sides up, and every chat ready. The pid of the receivers. */
+static pid_t
+set_up(const char *from, const char *to, long apps, long chats)
+{
+	static uint8_t seeds[2][MAX_CHATS][HERMES_KEY_SIZE];
+	char peer[HERMES_APP_ID_SIZE], byte;
+	pid_t child;
+	int ready[2];
+	long i;
+
+	randombytes_buf(seeds, sizeof(seeds));
+	if (pipe(ready) == -1 || (child = fork()) == -1)
+		die("set-up", strerror(errno));
+	if (child == 0)
+		receiver(to, seeds[1], apps, ready[1]);
+	for (i = 0; i < apps; i++)
+		if (read(ready[0], &byte, 1) != 1)
+			die("receiver", "ended early");
+	bench.base = event_base_new();
+	for (i = 0; i < apps; i++) {
+		hermes_key_app_id(seeds[1][i], peer);
+		sender_start(from, seeds[0][i], peer, chats / apps);
+	}
+	(void)event_base_dispatch(bench.base);
+	if (bench.ready != bench.chat_count)
+		die("set-up", "ended early");
+	return (child);
 }
 
 int
 main(int argc, char **argv)
 {
-	uint8_t seeds[2][HERMES_KEY_SIZE];
-	char peer[HERMES_APP_ID_SIZE], byte;
-	double start, set_up;
-	long messages, rounds, i;
+	double start, took;
+	long chats, messages, rounds, i;
 	pid_t child;
-	int ready[2];
 
-	if (argc != 7 || sodium_init() == -1) {
+	if (argc != 8 || sodium_init() == -1) {
 		fprintf(stderr, "usage: hermes_bench NODE_A NODE_B CHATS "
-				"MESSAGES SIZE ROUNDS\n");
+				"MESSAGES SIZE ROUNDS each|pairs\n");
 		return (2);
 	}
-	bench.chat_count = strtol(argv[3], NULL, 10);
+	chats = strtol(argv[3], NULL, 10);
 	messages = strtol(argv[4], NULL, 10);
 	bench.size = (size_t)strtol(argv[5], NULL, 10);
 	rounds = strtol(argv[6], NULL, 10);
 	bench.payload = calloc(1, bench.size + 1);
-	if (bench.chat_count < 1 || bench.chat_count > MAX_CHATS ||
-	    bench.payload == NULL)
+	if (chats < 1 || chats > MAX_CHATS || bench.payload == NULL)
 		return (2);
-	randombytes_buf(seeds, sizeof(seeds));
-	hermes_key_app_id(seeds[1], peer);
-	if (pipe(ready) == -1 || (child = fork()) == -1)
-		return (1);
-	if (child == 0)
-		receiver(argv[2], seeds[1], ready[1]);
-	if (read(ready[0], &byte, 1) != 1)
-		return (1);
 	start = now();
-	(void)sender_start(argv[1], seeds[0], peer);
-	(void)event_base_dispatch(bench.base);
-	if (bench.ready != bench.chat_count)
-		die("set-up", "ended early");
-	set_up = now() - start;
+	child = set_up(
+	    argv[1], argv[2], strcmp(argv[7], "pairs") == 0 ? chats : 1, chats);
+	took = now() - start;
 	(void)run(TRIPS / 10, 1);
 	(void)run(TRIPS, 1);
 	qsort(bench.trips, TRIPS, sizeof(bench.trips[0]), compare);
 	printf("{\"chats\": %ld, \"size\": %zu, \"set_up_s\": %.3f, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
-	    bench.chat_count, bench.size, set_up, bench.trips[TRIPS / 2],
+	    chats, bench.size, took, bench.trips[TRIPS / 2],
 	    bench.trips[TRIPS * 99 / 100]);
 	(void)run(messages / 10, 0);
 	for (i = 0; i < rounds; i++)

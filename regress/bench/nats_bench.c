@@ -1,5 +1,5 @@
 /*
- * The same work as hermes --bench, on NATS: what `make bench` measures Hermes
+ * The same work as hermes_bench.c, on NATS: what `make bench` measures Hermes
  * against. A publisher on one server, a subscriber on another of the same
  * cluster, which acknowledges each message; a window of unacknowledged
  * messages for each subject ("chat"). Prints one JSON object.
@@ -7,7 +7,9 @@
  *	nats_bench URL_A URL_B CA.pem CHATS MESSAGES SIZE WINDOW ROUNDS HOW
  *
  * HOW is "each" (one subscription a chat, as an application has that talks
- * to many peers) or "wildcard" (one for all chats: the fastest NATS can).
+ * to many peers), "wildcard" (one for all chats: the fastest NATS can), or
+ * "pairs" (a publisher and a subscriber for each chat, each with a connection
+ * of its own).
  */
 
 #include <sys/types.h>
@@ -42,6 +44,8 @@ check(natsStatus status, const char *what)
 	    stderr, "nats_bench: %s: %s\n", what, natsStatus_GetText(status));
 	_exit(1);
 }
+
+static enum { EACH, WILDCARD, PAIRS } how;
 
 static double
 now(void)
@@ -109,37 +113,54 @@ on_ack(natsConnection *connection, natsSubscription *subscription,
 	natsMsg_Destroy(message);
 }
 
-/* Subscribe to prefix.0 to prefix.(chats-1), or to prefix.* at once. */
 static void
-subscribe(natsConnection *connection, const char *prefix, long chats, int each,
-    natsMsgHandler handler)
+subscribe(
+    natsConnection *connection, const char *subject, natsMsgHandler handler)
 {
 	natsSubscription *subscription;
+
+	check(natsConnection_Subscribe(
+		  &subscription, connection, subject, handler, NULL),
+	    "subscribe");
+	check(
+	    natsSubscription_SetPendingLimits(subscription, -1, -1), "limits");
+}
+
+/*
+ * Connect, once or for each chat, and subscribe to prefix.0 to
+ * prefix.(chats-1), or to prefix.* at once.
+ */
+static void
+connect_all(const char *url, const char *ca, const char *prefix, long chats,
+    natsMsgHandler handler, natsConnection **connections)
+{
 	char subject[64];
 	long i;
 
-	for (i = 0; i < (each ? chats : 1); i++) {
-		if (each)
-			(void)snprintf(
-			    subject, sizeof(subject), "%s.%ld", prefix, i);
+	for (i = 0; i < chats; i++) {
+		if (i == 0 || how == PAIRS)
+			connections[i] = connect_to(url, ca);
 		else
+			connections[i] = connections[0];
+		if (how == WILDCARD)
 			(void)snprintf(
 			    subject, sizeof(subject), "%s.*", prefix);
-		check(natsConnection_Subscribe(
-			  &subscription, connection, subject, handler, NULL),
-		    "subscribe");
-		check(natsSubscription_SetPendingLimits(subscription, -1, -1),
-		    "limits");
+		else
+			(void)snprintf(
+			    subject, sizeof(subject), "%s.%ld", prefix, i);
+		if (i == 0 || how != WILDCARD)
+			subscribe(connections[i], subject, handler);
 	}
+	for (i = 0; i < (how == PAIRS ? chats : 1); i++)
+		check(natsConnection_Flush(connections[i]), "flush");
 }
 
 static void
-subscriber(const char *url, const char *ca, long chats, int each, int ready)
+subscriber(const char *url, const char *ca, long chats, int ready)
 {
-	natsConnection *connection = connect_to(url, ca);
+	static natsConnection *connections[MAX_CHATS];
 
-	subscribe(connection, "chat", chats, each, on_message);
-	check(natsConnection_Flush(connection), "flush");
+	connect_all(url, ca, "chat", chats, on_message, connections);
 	if (write(ready, "r", 1) != 1)
 		_exit(1);
 	for (;;)
@@ -180,7 +201,7 @@ round_trips(natsConnection *connection, const char *payload, size_t size,
 
 /* Messages a second, all acknowledged. */
 static double
-rate(natsConnection *connection, char (*subjects)[32], long chats,
+rate(natsConnection **connections, char (*subjects)[32], long chats,
     long messages, const char *payload, size_t size, uint64_t window)
 {
 	double start = now();
@@ -201,7 +222,8 @@ rate(natsConnection *connection, char (*subjects)[32], long chats,
 				state.unacked[chat] += room;
 				pthread_mutex_unlock(&state.lock);
 				for (burst = 0; burst < room; burst++)
-					check(natsConnection_Publish(connection,
+					check(natsConnection_Publish(
+						  connections[chat],
 						  subjects[chat], payload,
 						  (int)size),
 					    "publish");
@@ -228,18 +250,19 @@ int
 main(int argc, char **argv)
 {
 	static char subjects[MAX_CHATS][32];
-	natsConnection *connection;
+	static natsConnection *connections[MAX_CHATS];
 	char *payload, byte;
 	double p50, p99;
 	long chats, messages, rounds, i;
 	size_t size;
 	uint64_t window;
 	pid_t child;
-	int ready[2], each;
+	int ready[2];
 
 	if (argc != 10) {
 		fprintf(stderr, "usage: nats_bench URL_A URL_B CA CHATS "
-				"MESSAGES SIZE WINDOW ROUNDS each|wildcard\n");
+				"MESSAGES SIZE WINDOW ROUNDS "
+				"each|wildcard|pairs\n");
 		return (2);
 	}
 	chats = strtol(argv[4], NULL, 10);
@@ -247,33 +270,33 @@ main(int argc, char **argv)
 	size = (size_t)strtol(argv[6], NULL, 10);
 	window = (uint64_t)strtol(argv[7], NULL, 10);
 	rounds = strtol(argv[8], NULL, 10);
-	each = strcmp(argv[9], "each") == 0;
+	how = strcmp(argv[9], "each") == 0    ? EACH
+	      : strcmp(argv[9], "pairs") == 0 ? PAIRS
+					      : WILDCARD;
 	if (chats < 1 || chats > MAX_CHATS || size < 8 || window < 1)
 		return (2);
 	if (pipe(ready) == -1 || (child = fork()) == -1)
 		return (1);
 	if (child == 0)
-		subscriber(argv[2], argv[3], chats, each, ready[1]);
+		subscriber(argv[2], argv[3], chats, ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
 		return (1);
 
-	connection = connect_to(argv[1], argv[3]);
-	subscribe(connection, "ack", chats, each, on_ack);
-	check(natsConnection_Flush(connection), "flush");
+	connect_all(argv[1], argv[3], "ack", chats, on_ack, connections);
 	payload = calloc(1, size);
 	if (payload == NULL)
 		return (1);
 	for (i = 0; i < chats; i++)
 		(void)snprintf(subjects[i], sizeof(subjects[i]), "chat.%ld", i);
-	round_trips(connection, payload, size, &p50, &p99);
+	round_trips(connections[0], payload, size, &p50, &p99);
 	(void)rate(
-	    connection, subjects, chats, messages / 10, payload, size, window);
+	    connections, subjects, chats, messages / 10, payload, size, window);
 	printf("{\"chats\": %ld, \"size\": %zu, \"window\": %ju, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
 	    chats, size, (uintmax_t)window, p50 * 1e3, p99 * 1e3);
 	for (i = 0; i < rounds; i++)
 		printf("%s%.0f", i == 0 ? "" : ", ",
-		    rate(connection, subjects, chats, messages, payload, size,
+		    rate(connections, subjects, chats, messages, payload, size,
 			window));
 	printf("]}\n");
 	kill(child, SIGKILL);
