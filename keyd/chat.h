@@ -28,6 +28,7 @@
 #define DIRTY_COLD       0x1 /* who, offers, link: with sync */
 #define DIRTY_HOT        0x2 /* sequences, counts */
 #define DIRTY_ERASED     0x4 /* take it out, leave a tombstone */
+#define DIRTY_COUNTS     0x8 /* as HOT, but may wait for another commit */
 
 struct chat {
 	struct chat_key key;
@@ -127,6 +128,7 @@ struct chats {
 	size_t waiting_tails;    /* bytes */
 	struct chat *dirty;      /* first to write */
 	struct chat *dirty_last;
+	int due;             /* not only DIRTY_COUNTS among them */
 	int64_t purge_at;    /* of tombstones, next */
 	struct ended *ended; /* ENDED_MAX of late, a ring */
 	size_t ended_next;

@@ -157,6 +157,8 @@ void
 chat_touch(struct chats *chats, struct chat *chat, uint8_t bits)
 {
 	chat->dirty |= bits;
+	if (bits != DIRTY_COUNTS)
+		chats->due = 1;
 	if (chat->listed)
 		return;
 	/* In order: an erased chat is written before its successor. */

@@ -87,9 +87,12 @@ void chats_tick(struct chats *chats);
 
 /*
  * Write what changed since the last time in one transaction. 0, or -1: what
- * was queued must not be sent; nothing is forgotten, call again.
+ * was queued must not be sent; nothing is forgotten, call again. Where
+ * messages were opened and nothing else changed, their count waits for the
+ * next transaction, at most until chats_settle() and a commit.
  */
 int chats_commit(struct chats *chats);
+void chats_settle(struct chats *chats);
 
 /* 1 when keys were erased or replaced since the last call: the store key
  * should be rotated. */

@@ -151,7 +151,9 @@ chats_open(struct chats *chats, const struct ipc_sealed *sealed,
 	sodium_memzero(plain, length);
 	chat->received++;
 	chat->last_active = chats->now;
-	chat_touch(chats, chat, DIRTY_HOT);
+	/* Nothing a restart needs: no key or counter of an epoch outlives this
+	 * process, and how far the app got, the router says next. */
+	chat_touch(chats, chat, DIRTY_COUNTS);
 	if (sealed->version == chat->version)
 		chat_confirm(chats, chat);
 	metric_add(METRIC_RATCHET_ADVANCES_RECEIVE, 1);

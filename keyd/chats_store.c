@@ -286,7 +286,7 @@ write_chat(struct chats *chats, const struct chat *chat, uint8_t *plain)
 			sizeof(chat->key), plain, length) == -1)
 			return (-1);
 	}
-	if (chat->dirty & (DIRTY_COLD | DIRTY_HOT)) {
+	if (chat->dirty & (DIRTY_COLD | DIRTY_HOT | DIRTY_COUNTS)) {
 		length = encode_hot(chat, plain);
 		if (store_put(chats->store, STORE_HOT, &chat->key,
 			sizeof(chat->key), plain, length) == -1)
@@ -330,6 +330,13 @@ commit_done(struct chats *chats)
 			chat->dirty = 0;
 	}
 	chats->dirty = chats->dirty_last = NULL;
+	chats->due = 0;
+}
+
+void
+chats_settle(struct chats *chats)
+{
+	chats->due = chats->dirty != NULL;
 }
 
 int
@@ -339,7 +346,7 @@ chats_commit(struct chats *chats)
 	uint8_t *plain;
 	int sync = 0, result = 0;
 
-	if (chats->dirty == NULL && chats->now < chats->purge_at)
+	if (!chats->due && chats->now < chats->purge_at)
 		return (0);
 	if ((plain = secret_new(SECRET_MAX)) == NULL)
 		return (-1);

@@ -77,4 +77,5 @@ chats_tick(struct chats *chats)
 	while ((chat = table_next(&chats->table, &cursor)) != NULL)
 		tick_chat(chats, chat);
 	waiting_expire(chats);
+	chats_settle(chats);
 }

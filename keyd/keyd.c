@@ -369,6 +369,8 @@ static void
 on_shutdown(int64_t grace)
 {
 	(void)grace;
+	if (keyd.chats != NULL)
+		chats_settle(keyd.chats);
 	keyd_commit();
 	if (keyd.chats != NULL) {
 		if (chats_take_erased(keyd.chats))

@@ -39,6 +39,7 @@
 #define SECTOR         512
 #define HEAD_SIZE      (16 + 8 + 8 + crypto_pwhash_SALTBYTES)
 #define NONCE_SIZE     crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define NONCES         64 /* drawn at a time */
 #define TAG_SIZE       crypto_aead_xchacha20poly1305_ietf_ABYTES
 #define WRAPPED_SIZE   (NONCE_SIZE + KEY_SIZE + TAG_SIZE)
 
@@ -299,6 +300,21 @@ record_aad(
 	encode_u32(&encoder, SEAL_FORMAT);
 }
 
+/* A random nonce. They are no secret, and drawn many at a time: a record is
+ * sealed for every chat of a batch. */
+static void
+record_nonce(uint8_t out[NONCE_SIZE])
+{
+	static uint8_t drawn[NONCES][NONCE_SIZE];
+	static size_t left;
+
+	if (left == 0) {
+		randombytes_buf(drawn, sizeof(drawn));
+		left = NONCES;
+	}
+	memcpy(out, drawn[--left], NONCE_SIZE);
+}
+
 void
 seal_record(const struct seal *seal, uint8_t table, const uint8_t key[KEY_SIZE],
     const uint8_t *plain, size_t length, uint8_t *out)
@@ -308,7 +324,7 @@ seal_record(const struct seal *seal, uint8_t table, const uint8_t key[KEY_SIZE],
 
 	record_aad(table, key, aad);
 	encode_u64(&encoder, seal->numbers[seal->newest]);
-	randombytes_buf(out + 8, NONCE_SIZE);
+	record_nonce(out + 8);
 	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + 8 + NONCE_SIZE,
 	    NULL, plain, length, aad, sizeof(aad), NULL, out + 8,
 	    seal->secrets->store[seal->newest]);

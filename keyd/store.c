@@ -20,6 +20,7 @@
 
 #include <sodium.h>
 
+#include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "keyd/pages.h"
@@ -36,7 +37,10 @@
  * a chat, 1.5 KB, must not. */
 #define PAGE_SIZE       8192
 #define LOG_FILE_SIZE   (4 * 1024 * 1024)
-#define STORE_RESERVE   (256 * 1024)       /* never written into */
+#define STORE_RESERVE   (256 * 1024) /* never written into */
+/* With so much free, nobody fills the disk in this time. */
+#define STORE_AMPLE     (UINT64_C(1024) * 1024 * 1024)
+#define STORE_AMPLE_FOR (50 * CLOCK_MS)
 #define CHECKPOINT_SIZE (32 * 1024 * 1024) /* of logs between them */
 
 struct store {
@@ -50,6 +54,7 @@ struct store {
 	int broken;
 	int marked; /* STORE_MARK is there */
 	int rotating;
+	int64_t ample_until; /* monotonic; the disk need not be asked */
 	uint8_t position[STORE_KEY_SIZE]; /* of the rotation */
 };
 
@@ -281,13 +286,30 @@ store_close(struct store *store)
 
 /* --- transactions ------------------------------------------------------- */
 
-int
-store_full(const struct store *store)
+/* 1 when a transaction may be begun: asked for each, it would be a good part
+ * of a small one. */
+static int
+store_has_room(struct store *store)
 {
+	int64_t now = clock_monotonic();
 	struct statvfs fs;
+	uint64_t left;
 
-	return (fstatvfs(store->folder, &fs) == 0 &&
-		(uint64_t)fs.f_bavail * fs.f_frsize < STORE_RESERVE);
+	if (now < store->ample_until)
+		return (1);
+	if (fstatvfs(store->folder, &fs) == -1)
+		return (1);
+	left = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (left >= STORE_AMPLE)
+		store->ample_until = now + STORE_AMPLE_FOR;
+	return (left >= STORE_RESERVE);
+}
+
+int
+store_full(struct store *store)
+{
+	store->ample_until = 0;
+	return (!store_has_room(store));
 }
 
 static int
@@ -299,7 +321,7 @@ store_begin(struct store *store)
 	}
 	if (store->txn != NULL)
 		return (0);
-	if (store_full(store)) {
+	if (!store_has_room(store)) {
 		errno = ENOSPC;
 		return (-1);
 	}

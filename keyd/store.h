@@ -85,7 +85,7 @@ void store_abort(struct store *store);
 
 /* 1 while the file system has no room that is safe to write into: nothing is
  * begun then (ENOSPC), for a write that fails half way breaks the store. */
-int store_full(const struct store *store);
+int store_full(struct store *store);
 
 /* The database gave up: only a new process can help. */
 int store_broken(const struct store *store);

@@ -327,7 +327,8 @@ core_acknowledged(struct chat_core *chat, uint64_t sequence)
 	if (sequence <= chat->acked)
 		return;
 	chat->acked = sequence;
-	chat->progress = 1;
+	if (chat->progress == PROGRESS_NONE)
+		chat->progress = PROGRESS_LATER;
 	/* With nobody to tell, the copies need not wait for the telling. */
 	if (!chat->attached)
 		release(chat, sequence);
@@ -464,7 +465,7 @@ core_written(struct chat_core *chat, uint64_t sequence)
 	if (sequence <= chat->written)
 		return;
 	chat->written = sequence;
-	chat->progress = 1;
+	chat->progress = PROGRESS_NOW;
 }
 
 void
@@ -488,10 +489,16 @@ core_take_relay(struct chat_core *chat, uint64_t *sequence)
 int
 core_take_progress(struct chat_core *chat)
 {
-	int due = chat->progress;
+	int due = chat->progress != PROGRESS_NONE;
 
-	chat->progress = 0;
+	chat->progress = PROGRESS_NONE;
 	return (due);
+}
+
+int
+core_progress_waits(const struct chat_core *chat)
+{
+	return (chat->progress == PROGRESS_LATER);
 }
 
 /* --- both ends compare --------------------------------------------------- */
@@ -575,7 +582,7 @@ core_ready(struct chat_core *chat, const struct ipc_chat_ready *ready)
 	agree_in(chat, ready->peer_acked);
 	chat->synced = 1;
 	chat->both = 1;
-	chat->progress = 1;
+	chat->progress = PROGRESS_NOW;
 	chat->state = CHAT_STATE_READY;
 }
 

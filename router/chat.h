@@ -67,8 +67,12 @@ struct chat_core {
 	uint64_t written;
 	uint64_t relayed;
 	int relay_again;
-	int progress; /* keyd is to be told */
-	int missing;  /* a message of the peer was dropped */
+	enum { /* keyd is to be told */
+		PROGRESS_NONE,
+		PROGRESS_LATER,
+		PROGRESS_NOW
+	} progress;
+	int missing; /* a message of the peer was dropped */
 	uint32_t window_messages;
 	uint32_t window_bytes;
 	uint32_t credit_messages; /* the peer's grant */
@@ -168,6 +172,13 @@ struct chat_kept *core_next_delivery(
  * counted as done. One a batch, however many messages it had. */
 int core_take_relay(struct chat_core *chat, uint64_t *sequence);
 int core_take_progress(struct chat_core *chat);
+
+/*
+ * 1 when all that keyd is to be told is what the peer acknowledged. It may
+ * wait a little: should this process die meanwhile, the peer says it again
+ * as the two compare.
+ */
+int core_progress_waits(const struct chat_core *chat);
 
 /* Accepted but not acknowledged; accepted but not yet sent; copies held. */
 uint64_t core_unacknowledged(const struct chat_core *chat);

@@ -91,10 +91,12 @@ struct side {
 	TAILQ_ENTRY(side) blocked_entry;
 	TAILQ_ENTRY(side) waiting_entry;
 	TAILQ_ENTRY(side) unwritten_entry;
+	TAILQ_ENTRY(side) lagging_entry;
 	uint64_t mark_sequence; /* delivered, once the stream sent */
 	uint64_t mark_offset;   /* this many bytes */
 	uint8_t dirty;
 	uint8_t unwritten; /* flow_recheck() looks at it */
+	uint8_t lagging;   /* keyd is told by and by */
 	uint8_t blocked;
 	uint8_t waiting; /* start_tick() looks at it */
 	uint8_t taken;   /* the app took it up */

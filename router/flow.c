@@ -21,10 +21,12 @@
 #define APP_IN_BYTES   (128 * 1024 * 1024)
 #define MISSING_WAIT   CLOCK_SECOND
 #define UNWRITTEN_USEC 20000 /* between looks at streams that are stuck */
+#define LAG_USEC       20000 /* until keyd hears of acknowledgements */
 
 static struct side_list dirty = TAILQ_HEAD_INITIALIZER(dirty);
 static struct side_list unwritten = TAILQ_HEAD_INITIALIZER(unwritten);
-static struct event recheck;
+static struct side_list lagging = TAILQ_HEAD_INITIALIZER(lagging);
+static struct event recheck, catch_up;
 static int rechecking;
 
 void
@@ -63,6 +65,9 @@ flow_forget(struct side *side)
 	if (side->unwritten)
 		TAILQ_REMOVE(&unwritten, side, unwritten_entry);
 	side->unwritten = 0;
+	if (side->lagging)
+		TAILQ_REMOVE(&lagging, side, lagging_entry);
+	side->lagging = 0;
 	flow_unblock(side);
 }
 
@@ -208,19 +213,21 @@ flow_recheck(evutil_socket_t fd, short what, void *arg)
 }
 
 /*
- * Once this turn's output was written, or, if that has not helped, a little
- * later.
+ * Behind the stream's output, which is due in this turn as well, or, if that
+ * has not helped, a little later.
  */
 static void
 flow_recheck_later(struct side *side)
 {
-	struct timeval delay = { 0, rechecking ? UNWRITTEN_USEC : 0 };
+	struct timeval delay = { 0, UNWRITTEN_USEC };
 
 	if (!side->unwritten) {
 		side->unwritten = 1;
 		TAILQ_INSERT_TAIL(&unwritten, side, unwritten_entry);
 	}
-	if (!rechecking || !evtimer_pending(&recheck, NULL))
+	if (!rechecking)
+		event_active(&recheck, EV_TIMEOUT, 0);
+	else if (!evtimer_pending(&recheck, NULL))
 		(void)evtimer_add(&recheck, &delay);
 }
 
@@ -253,31 +260,71 @@ flow_check_written(struct side *side)
 	flow_recheck_later(side);
 }
 
+static void
+flow_tell_keyd(struct side *side)
+{
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	struct ipc_chat_progress progress;
+
+	if (keyd == NULL || !core_take_progress(&side->core))
+		return;
+	progress.key = side->key;
+	progress.delivered = side->core.written;
+	progress.acked = side->core.acked;
+	ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+}
+
+/* What may wait is told for many messages at once. */
+static void
+flow_tell_keyd_later(struct side *side)
+{
+	static const struct timeval delay = { 0, LAG_USEC };
+
+	if (side->lagging)
+		return;
+	side->lagging = 1;
+	TAILQ_INSERT_TAIL(&lagging, side, lagging_entry);
+	if (!evtimer_pending(&catch_up, NULL))
+		(void)evtimer_add(&catch_up, &delay);
+}
+
+static void
+flow_catch_up(evutil_socket_t fd, short what, void *arg)
+{
+	struct side *side;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while ((side = TAILQ_FIRST(&lagging)) != NULL) {
+		TAILQ_REMOVE(&lagging, side, lagging_entry);
+		side->lagging = 0;
+		flow_tell_keyd(side);
+	}
+}
+
 void
 flow_init(void)
 {
 	(void)evtimer_assign(&recheck, proc_base(), flow_recheck, NULL);
+	(void)evtimer_assign(&catch_up, proc_base(), flow_catch_up, NULL);
 }
 
 static void
 flow_report(struct side *side)
 {
 	struct ipc *mesh = proc_ipc(PROCESS_MESH);
-	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 	struct ipc_relay_ack ack;
-	struct ipc_chat_progress progress;
 
 	flow_check_written(side);
 	if (mesh != NULL && core_take_relay(&side->core, &ack.sequence)) {
 		ack.key = side->key;
 		ipc_send(mesh, IPC_RELAY_ACK, &ack, NULL, 0);
 	}
-	if (keyd != NULL && core_take_progress(&side->core)) {
-		progress.key = side->key;
-		progress.delivered = side->core.written;
-		progress.acked = side->core.acked;
-		ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
-	}
+	if (core_progress_waits(&side->core))
+		flow_tell_keyd_later(side);
+	else
+		flow_tell_keyd(side);
 }
 
 void

@@ -129,6 +129,14 @@ START_TEST(test_sequences)
 	ck_assert_int_eq(say(&chat, 1), CHAT_ACKED);
 	ck_assert_int_eq(core_take_progress(&chat), 1);
 	ck_assert_int_eq(core_take_progress(&chat), 0);
+	/* What the peer acknowledges may wait, what was delivered may not. */
+	core_acknowledged(&chat, 2);
+	ck_assert_int_eq(core_progress_waits(&chat), 1);
+	ck_assert_int_eq(core_opened(&chat, 1, "x", 1, 1), CHAT_DELIVER);
+	core_delivered(&chat);
+	ck_assert_int_eq(core_progress_waits(&chat), 0);
+	ck_assert_int_eq(core_take_progress(&chat), 1);
+	ck_assert_int_eq(core_progress_waits(&chat), 0);
 	core_free(&chat);
 }
 END_TEST

@@ -164,6 +164,31 @@ START_TEST(an_answer_lost_and_the_answerer_killed)
 }
 END_TEST
 
+/* What was only opened is written with something else, or by and by. */
+START_TEST(opening_waits_for_another_commit)
+{
+	const uint64_t *written = &metrics[METRIC_STORE_TRANSACTIONS].value;
+	uint64_t before;
+
+	pair_ready(&pair);
+	assert_works(1);
+	before = *written;
+	pair_say(&pair, 0); /* written before it may leave */
+	ck_assert_uint_eq(*written, before + 1);
+	ck_assert_int_eq(pair_step(&pair, 1), 1);
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(*written, before + 1);
+	pair_tick(&pair, 1);
+	ck_assert_uint_eq(*written, before + 2);
+	pair_say(&pair, 0);
+	ck_assert_int_eq(pair_step(&pair, 1), 1);
+	pair_say(&pair, 1);
+	ck_assert_uint_eq(*written, before + 4);
+	pair_tick(&pair, 1); /* that took it along */
+	ck_assert_uint_eq(*written, before + 4);
+}
+END_TEST
+
 /* --- resume ------------------------------------------------------------- */
 
 START_TEST(a_broken_stream_keeps_the_epoch)
@@ -1389,6 +1414,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, both_sides_on_one_node);
 	tcase_add_test(tcase, versions_of_a_new_chat);
 	tcase_add_test(tcase, an_answer_lost_is_made_up_for);
+	tcase_add_test(tcase, opening_waits_for_another_commit);
 	tcase_add_test(tcase, an_answer_lost_and_the_answerer_killed);
 	tcase_add_test(tcase, a_broken_stream_keeps_the_epoch);
 	tcase_add_loop_test(
