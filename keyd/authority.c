@@ -1,5 +1,5 @@
 /*
- * keyd only. Tickets, issued names, revocations; see authority.h. A ticket's
+ * keyd only. Tickets, admissions, revocations; see authority.h. A ticket's
  * record is filed under a hash of its secret, so not even an opened store
  * shows one that works.
  */
@@ -14,6 +14,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "keyd/authority.h"
+#include "keyd/names.h"
 #include "keyd/store.h"
 
 struct ticket_record {
@@ -24,17 +25,6 @@ struct ticket_record {
 };
 
 #define TICKET_SIZE 32
-
-/* A name that was given to a key. */
-struct name_record {
-	char node_id[NODE_ID_SIZE];
-	uint8_t node_key[KEY_SIZE];
-	uint8_t ticket[KEY_SIZE]; /* hash of its secret */
-	uint64_t serial;
-	int64_t revoked_at; /* 0: it is good */
-};
-
-#define NAME_SIZE (NODE_ID_SIZE + 2 * KEY_SIZE + 8 + 8)
 
 static void
 ticket_hash(const uint8_t secret[TICKET_SECRET_SIZE], uint8_t hash[KEY_SIZE])
@@ -94,35 +84,6 @@ get_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
 	return (found == 1 && decode_ticket(bytes, length, record) == -1
 		    ? -1
 		    : found);
-}
-
-static int
-put_name(struct store *store, const struct name_record *record)
-{
-	uint8_t bytes[NAME_SIZE];
-	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
-
-	encode_bytes(&e, record->node_id, NODE_ID_SIZE);
-	encode_bytes(&e, record->node_key, KEY_SIZE);
-	encode_bytes(&e, record->ticket, KEY_SIZE);
-	encode_u64(&e, record->serial);
-	encode_u64(&e, (uint64_t)record->revoked_at);
-	return (store_put(store, STORE_NAME, record->node_id,
-	    strlen(record->node_id), bytes, e.length));
-}
-
-static int
-decode_name(const uint8_t *data, size_t length, struct name_record *record)
-{
-	struct decoder d = { .bytes = data, .length = length };
-
-	decode_bytes(&d, record->node_id, NODE_ID_SIZE);
-	decode_bytes(&d, record->node_key, KEY_SIZE);
-	decode_bytes(&d, record->ticket, KEY_SIZE);
-	record->serial = decode_u64(&d);
-	record->revoked_at = (int64_t)decode_u64(&d);
-	record->node_id[NODE_ID_SIZE - 1] = '\0';
-	return (decode_done(&d));
 }
 
 /* --- tickets ------------------------------------------------------------ */
@@ -311,70 +272,7 @@ authority_expire(struct store *store, int64_t now)
 		log_warn("ticket_expiry_failed", "count=%zu", expiry.count);
 }
 
-/* --- names -------------------------------------------------------------- */
-
-/* Whether a name and a key may go together, by what was issued before. */
-struct name_search {
-	const char *node_id;
-	const uint8_t *node_key;
-	enum redeem_result result;
-	int found;
-	struct name_record record; /* of that name */
-};
-
-static int
-search_name(void *arg, const uint8_t *name, size_t name_length,
-    const uint8_t *data, size_t length)
-{
-	struct name_search *search = arg;
-	struct name_record record;
-	int same_name, same_key;
-
-	(void)name;
-	(void)name_length;
-	if (decode_name(data, length, &record) == -1) {
-		errno = EINVAL;
-		return (-1);
-	}
-	same_name = strcmp(record.node_id, search->node_id) == 0;
-	same_key = memcmp(record.node_key, search->node_key, KEY_SIZE) == 0;
-	if (same_name) {
-		search->found = 1;
-		search->record = record;
-	}
-	if (same_key && record.revoked_at != 0)
-		search->result = REDEEM_REVOKED;
-	else if (same_name && record.revoked_at != 0)
-		return (0); /* a dead node's: free for the one in its place */
-	else if (same_name != same_key && search->result == REDEEM_OK)
-		search->result = REDEEM_NAME_TAKEN;
-	return (0);
-}
-
-/* REDEEM_OK when name and key may be certified; 0 when the store failed. */
-static enum redeem_result
-name_allowed(const struct identity *identity, struct store *store,
-    struct name_search *search)
-{
-	/* Our own name and key were never issued: they are ours. */
-	if (strcmp(search->node_id, identity->node_id) == 0 ||
-	    memcmp(search->node_key, identity->node_key, KEY_SIZE) == 0)
-		return (REDEEM_NAME_TAKEN);
-	/* Revoked, and its name has gone to another since. */
-	switch (revoked_find(store, search->node_key)) {
-	case 1:
-		return (REDEEM_REVOKED);
-	case -1:
-		return (0);
-	}
-	search->result = REDEEM_OK;
-	if (store_walk(store, STORE_NAME, search_name, search) == -1)
-		return (0);
-	return (search->result);
-}
-
-static void sign_revocation(const struct identity *, const struct name_record *,
-    struct ipc_revocation *);
+/* --- members ------------------------------------------------------------ */
 
 /*
  * Certify name and key, which are allowed to go together, in the transaction
@@ -390,7 +288,7 @@ certify(struct identity *identity, struct store *store,
 	struct ipc_revocation revocation;
 
 	if (search->found && search->record.revoked_at != 0) {
-		sign_revocation(identity, &search->record, &revocation);
+		name_sign_revocation(identity, &search->record, &revocation);
 		if (revoked_put(store, &revocation) == -1)
 			goto fail;
 	}
@@ -401,7 +299,7 @@ certify(struct identity *identity, struct store *store,
 	if (ticket != NULL)
 		memcpy(record.ticket, ticket, KEY_SIZE);
 	record.serial = certificate->serial;
-	if (put_name(store, &record) == -1 ||
+	if (name_put(store, &record) == -1 ||
 	    finish(store, identity_put_counters(identity, store)) == -1)
 		goto fail;
 	log_info("node_certified", "node=%s serial=%llu", search->node_id,
@@ -502,8 +400,6 @@ authority_renew(struct identity *identity, struct store *store,
 	const struct certificate *shown = &renew->certificate;
 	struct certificate certificate;
 	struct name_record record;
-	uint8_t bytes[NAME_SIZE];
-	size_t length;
 
 	out->id = renew->id;
 	out->result = REDEEM_NOT_AUTHORITY;
@@ -511,9 +407,8 @@ authority_renew(struct identity *identity, struct store *store,
 		return;
 	out->result = REDEEM_UNKNOWN;
 	if (certificate_verify(shown, identity->authority_key, now) == -1 ||
-	    store_get(store, STORE_NAME, shown->node_id, strlen(shown->node_id),
-		bytes, sizeof(bytes), &length) != 1 ||
-	    decode_name(bytes, length, &record) == -1 ||
+	    authority_learn(identity, store, shown) == -1 ||
+	    name_get(store, shown->node_id, &record) != 1 ||
 	    memcmp(record.node_key, shown->node_key, KEY_SIZE) != 0)
 		return;
 	if (record.revoked_at != 0) {
@@ -523,7 +418,7 @@ authority_renew(struct identity *identity, struct store *store,
 	identity_issue(identity, &certificate, shown->node_id, shown->node_key,
 	    now + lifetime);
 	record.serial = certificate.serial;
-	if (put_name(store, &record) == -1 ||
+	if (name_put(store, &record) == -1 ||
 	    finish(store, identity_put_counters(identity, store)) == -1) {
 		store_abort(store);
 		return;
@@ -536,35 +431,11 @@ authority_renew(struct identity *identity, struct store *store,
 
 /* --- revocations -------------------------------------------------------- */
 
-static void
-sign_revocation(const struct identity *identity,
-    const struct name_record *record, struct ipc_revocation *revocation)
-{
-	uint8_t at[8], digest[KEY_SIZE];
-	uint8_t bytes[STATEMENT_SIGNED_MAX];
-	struct encoder e = { .bytes = at, .size = sizeof(at) };
-	size_t length;
-
-	memset(revocation, 0, sizeof(*revocation));
-	memcpy(revocation->node_id, record->node_id, NODE_ID_SIZE);
-	memcpy(revocation->node_key, record->node_key, KEY_SIZE);
-	revocation->serial = record->serial;
-	revocation->revoked_at = record->revoked_at;
-	encode_u64(&e, (uint64_t)record->revoked_at);
-	(void)crypto_hash_sha256(digest, at, sizeof(at));
-	length = statement_signed_bytes(STATEMENT_REVOCATION, record->node_id,
-	    record->node_key, record->serial, digest, bytes);
-	(void)crypto_sign_detached(revocation->signature, NULL, bytes, length,
-	    identity->secrets->authority);
-}
-
 int
 authority_revoke(struct identity *identity, struct store *store,
     const char *node_id, int64_t now, struct ipc_revocation *revocation)
 {
 	struct name_record record;
-	uint8_t bytes[NAME_SIZE];
-	size_t length;
 	int found;
 
 	if (!identity->authority) {
@@ -575,18 +446,17 @@ authority_revoke(struct identity *identity, struct store *store,
 		errno = EINVAL;
 		return (-1);
 	}
-	found = store_get(store, STORE_NAME, node_id, strlen(node_id), bytes,
-	    sizeof(bytes), &length);
+	found = name_get(store, node_id, &record);
 	if (found == 0)
 		errno = ENOENT;
-	if (found != 1 || decode_name(bytes, length, &record) == -1)
+	if (found != 1)
 		return (-1);
 	if (record.revoked_at == 0) {
 		record.revoked_at = now;
-		if (finish(store, put_name(store, &record)) == -1)
+		if (finish(store, name_put(store, &record)) == -1)
 			return (-1);
 	}
-	sign_revocation(identity, &record, revocation);
+	name_sign_revocation(identity, &record, revocation);
 	return (0);
 }
 
@@ -605,10 +475,10 @@ visit_revocation(void *arg, const uint8_t *name, size_t name_length,
 
 	(void)name;
 	(void)name_length;
-	if (decode_name(data, length, &record) == -1)
+	if (name_decode(data, length, &record) == -1)
 		return (-1);
 	if (record.revoked_at != 0) {
-		sign_revocation(walk->identity, &record, &revocation);
+		name_sign_revocation(walk->identity, &record, &revocation);
 		walk->visit(&revocation);
 	}
 	return (0);

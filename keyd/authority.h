@@ -56,15 +56,32 @@ int authority_revoke(struct identity *identity, struct store *store,
 int authority_revocations(struct identity *identity, struct store *store,
     void (*visit)(const struct ipc_revocation *revocation));
 
+/*
+ * On the authority, restored perhaps from a backup: a member shows a
+ * certificate of ours, which the caller has verified. When its name is not on
+ * record it is from now on, and no lower serial is given any more. 0, or -1
+ * with errno.
+ */
+int authority_learn(struct identity *identity, struct store *store,
+    const struct certificate *shown);
+
+/* The same for a revocation that others remember. 1 when it is new, 0, or -1
+ * with errno EACCES (not our word) or the store's. */
+int authority_learn_revocation(struct identity *identity, struct store *store,
+    const struct ipc_revocation *revocation);
+
 /* Take expired tickets out. */
 void authority_expire(struct store *store, int64_t now);
 
 /*
  * Revocations by key: on every node those that other nodes told of, on the
  * authority those whose name another node has now. save: 1 when it is new, 0,
- * or -1 with errno EACCES (not our authority's word) or the store's. put:
- * unchecked, in the caller's transaction; 0 or -1. find: 1, 0 or -1.
+ * or -1 with errno EACCES (not our authority's word) or the store's. verify:
+ * 0, or -1 as save. put: unchecked, in the caller's transaction; 0 or -1.
+ * find: 1, 0 or -1.
  */
+int revoked_verify(
+    const struct identity *identity, const struct ipc_revocation *revocation);
 int revoked_put(struct store *store, const struct ipc_revocation *revocation);
 int revoked_find(struct store *store, const uint8_t node_key[KEY_SIZE]);
 int revoked_save(const struct identity *identity, struct store *store,

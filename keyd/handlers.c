@@ -407,10 +407,14 @@ handle_membership(void *arg, const struct ipc_message *message)
 static void
 handle_peer_save(void *arg, const struct ipc_message *message)
 {
+	const struct ipc_peer *peer = message->payload;
+
 	(void)arg;
 	if (keyd.chats != NULL &&
-	    peers_save(&keyd.identity, keyd.store, message->payload,
-		proc_config()->limits.members, clock_wall()) == -1)
+	    (peers_save(&keyd.identity, keyd.store, peer,
+		 proc_config()->limits.members, clock_wall()) == -1 ||
+		authority_learn(
+		    &keyd.identity, keyd.store, &peer->certificate) == -1))
 		log_warn("peer_not_saved", "error=%s", strerror(errno));
 }
 
@@ -430,9 +434,12 @@ handle_revoked(void *arg, const struct ipc_message *message)
 	int fresh;
 
 	(void)arg;
-	if (keyd.chats == NULL || keyd.identity.authority)
+	if (keyd.chats == NULL)
 		return;
-	fresh = revoked_save(&keyd.identity, keyd.store, revocation);
+	fresh = keyd.identity.authority
+		    ? authority_learn_revocation(
+			  &keyd.identity, keyd.store, revocation)
+		    : revoked_save(&keyd.identity, keyd.store, revocation);
 	if (fresh == -1)
 		log_warn("revocation_not_saved", "error=%s", strerror(errno));
 	if (fresh != 1)

@@ -15,7 +15,7 @@
 
 #define REVOKED_SIZE (NODE_ID_SIZE + KEY_SIZE + 8 + 8 + SIGNATURE_SIZE)
 
-static int
+int
 revoked_verify(
     const struct identity *identity, const struct ipc_revocation *revocation)
 {

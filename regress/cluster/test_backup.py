@@ -224,6 +224,41 @@ def test_the_authority_goes_on(mesh):
         assert len(ends) == 3
 
 
+def test_the_authority_learns_what_came_after_the_backup(mesh):
+    """Who joined since can be revoked, who was revoked since stays out; the
+    members that are left tell."""
+    alpha, beta = mesh.nodes
+    path = alpha.folder / "backup"
+    assert backup(alpha, path).returncode == 0
+    with Node("gamma") as gamma, Node("delta") as delta:
+        for node in (gamma, delta):
+            node.ctl("join", alpha.ctl("ticket")["ticket"])
+        for node in (alpha, beta):
+            wait_alive(node, 4)
+        alpha.ctl("mesh", "revoke", "delta")
+
+        def states(node):
+            return {row["node_id"]: row["state"] for row in node.show("nodes")}
+        until("delta is out", lambda: states(beta)["delta"] == "revoked")
+        lose(alpha)
+        restored(alpha, restore(alpha, path))
+        wait_alive(alpha, 3)
+        until("gamma can be revoked", lambda: alpha.ctl(
+            "mesh", "revoke", "gamma", ok=False)["ok"])
+        until("gamma is out", lambda: states(beta)["gamma"] == "revoked")
+        until("delta is out", lambda: states(alpha)["delta"] == "revoked")
+        # By itself, too.
+        beta.sigkill()
+        alpha.sigkill()
+        alpha.spawn()
+        until("alpha is up", lambda: alpha.http("/healthz")[0] == 200)
+        until("both are out", lambda: [states(alpha).get(name) for name in (
+            "gamma", "delta")] == ["revoked"] * 2)
+        again = alpha.ctl("ticket")["ticket"]
+        for node in (gamma, delta):
+            assert not node.ctl("join", again, ok=False)["ok"]
+
+
 @pytest.fixture(scope="module")
 def pair():
     """A founder with a backup of it, and its twin: an empty node of that

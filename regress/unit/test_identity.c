@@ -451,6 +451,107 @@ START_TEST(peer_lines_admit)
 }
 END_TEST
 
+/* A certificate of ours that the backup we are of knows nothing of. */
+static void
+certificate_of_later(struct ipc_peer *peer, const char *node_id, int seed)
+{
+	uint8_t key[KEY_SIZE];
+
+	memset(key, seed, sizeof(key));
+	(void)strlcpy(peer->endpoint, "x:1", sizeof(peer->endpoint));
+	identity_issue(&me, &peer->certificate, node_id, key, NOW + DAY);
+}
+
+START_TEST(a_restored_authority_learns_members)
+{
+	struct ipc_peer peer = { 0 };
+	struct ipc_renew renew = { .id = 5 };
+	struct ipc_redeemed answer = { 0 };
+	struct ipc_revocation revocation;
+	uint64_t serial;
+
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(9);
+	me.serial += 7;
+	certificate_of_later(&peer, "beta", 2);
+	serial = me.serial;
+	me.serial -= 8;
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(authority_learn(&me, store, &peer.certificate), 0);
+	ck_assert_int_eq(authority_learn(&me, store, &peer.certificate), 0);
+	reload();
+	ck_assert_uint_eq(me.serial, serial);
+	/* Its name and its key are taken, and it can be revoked. */
+	ck_assert_int_eq(redeem("beta", 3, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(redeem("gamma", 2, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_REVOKED);
+	/* What it shows again changes nothing. */
+	ck_assert_int_eq(authority_learn(&me, store, &peer.certificate), 0);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_REVOKED);
+	/* Who wants a membership renewed is learned as well. */
+	certificate_of_later(&peer, "gamma", 4);
+	renew.certificate = peer.certificate;
+	authority_renew(&me, store, &renew, NOW, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_OK);
+	ck_assert_int_eq(redeem("gamma", 5, NOW), REDEEM_NAME_TAKEN);
+	/* Never our own name. */
+	certificate_of_later(&peer, "alpha", 6);
+	ck_assert_int_eq(authority_learn(&me, store, &peer.certificate), 0);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "alpha", NOW, &revocation), -1);
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+/* Since the backup beta was revoked, and another node has its name: which the
+ * members tell in any order. */
+START_TEST(a_restored_authority_learns_revocations)
+{
+	struct ipc_peer peer = { 0 };
+	struct ipc_revocation out, revocation;
+	int member_first = _i;
+
+	ck_assert_int_eq(identity_found(&me, store, NOW, DAY), 0);
+	make_ticket(9);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	ck_assert_int_eq(authority_revoke(&me, store, "beta", NOW, &out), 0);
+	/* As it was before. */
+	ck_assert_int_eq(
+	    store_delete(store, STORE_NAME, (const uint8_t *)"beta", 4), 0);
+	ck_assert_int_eq(store_commit(store, 1), 0);
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_OK);
+	certificate_of_later(&peer, "beta", 3);
+	if (member_first) {
+		ck_assert_int_eq(peers_save(&me, store, &peer, 9, NOW), 0);
+		ck_assert_int_eq(
+		    authority_learn(&me, store, &peer.certificate), 0);
+	}
+	out.signature[5] ^= 1;
+	ck_assert_int_eq(authority_learn_revocation(&me, store, &out), -1);
+	out.signature[5] ^= 1;
+	ck_assert_int_eq(authority_learn_revocation(&me, store, &out), 1);
+	ck_assert_int_eq(authority_learn_revocation(&me, store, &out), 0);
+	if (!member_first)
+		ck_assert_int_eq(
+		    authority_learn(&me, store, &peer.certificate), 0);
+	reload();
+	ck_assert_int_eq(redeem("beta", 2, NOW), REDEEM_REVOKED);
+	ck_assert_int_eq(redeem("beta", 4, NOW), REDEEM_NAME_TAKEN);
+	ck_assert_int_eq(
+	    authority_revoke(&me, store, "beta", NOW, &revocation), 0);
+	ck_assert_mem_eq(
+	    revocation.node_key, peer.certificate.node_key, KEY_SIZE);
+	/* One of a node that was neither in it nor is there now. */
+	(void)strlcpy(out.node_id, "delta", NODE_ID_SIZE);
+	ck_assert_int_eq(authority_learn_revocation(&me, store, &out), -1);
+	ck_assert_int_eq(redeem("delta", 2, NOW), REDEEM_REVOKED);
+}
+END_TEST
+
 /* A member shows what it has and gets what lasts longer. */
 START_TEST(memberships_are_renewed)
 {
@@ -752,6 +853,9 @@ main(void)
 	tcase_add_test(tcase, a_revoked_node_stays_out);
 	tcase_add_test(tcase, peer_lines_admit);
 	tcase_add_test(tcase, memberships_are_renewed);
+	tcase_add_test(tcase, a_restored_authority_learns_members);
+	tcase_add_loop_test(
+	    tcase, a_restored_authority_learns_revocations, 0, 2);
 	tcase_add_test(tcase, tickets_are_listed_and_revoked);
 	tcase_add_test(tcase, peers_are_members_of_our_mesh);
 	tcase_add_test(tcase, digests_are_signed_with_the_key_asked_for);
