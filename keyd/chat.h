@@ -30,16 +30,11 @@
 #define DIRTY_ERASED     0x4 /* take it out, leave a tombstone */
 #define DIRTY_COUNTS     0x8 /* as HOT, but may wait for another commit */
 
-struct chat {
-	struct chat_key key;
-	char chat_id[CHAT_ID_SIZE + 7];
-	uint8_t local_app[KEY_SIZE];
-	uint8_t peer_app[KEY_SIZE];
-	uint8_t peer_node[KEY_SIZE];
-	int64_t peer_issued; /* attestation naming peer_node */
-	struct ratchet ratchet;
-	uint32_t version; /* of the last epoch; 0: none yet */
-	uint32_t rekeys;
+/*
+ * What a chat needs only while it is set up, resumed or rekeyed. Afterwards
+ * it is in the store alone, from where chat_wake() gets it.
+ */
+struct change {
 	struct offer own;             /* of version, to answer repeats */
 	struct offer pending;         /* of a later version; 0: none */
 	uint32_t pending_cause;       /* enum rekey_cause */
@@ -50,6 +45,33 @@ struct chat {
 	uint64_t app_keys[KEYS_REMEMBERED];  /* hashes of the local app's */
 	uint64_t peer_keys[KEYS_REMEMBERED]; /* the peer's ephemerals */
 	uint64_t peer_generation;
+
+	/* Not in the store. */
+	int64_t previous_until;
+	int64_t offered_at; /* pending was last sent */
+	struct throttle rekey_throttle;
+	struct throttle recovery_throttle;
+	struct bucket epoch_bucket;
+};
+
+struct chat_tail {
+	size_t length;
+	uint8_t bytes[];
+};
+
+/* Most chats are idle: what is here, there is of each of them. */
+struct chat {
+	struct chat_key key;
+	uint8_t local_app[KEY_SIZE];
+	uint8_t peer_app[KEY_SIZE];
+	uint8_t peer_node[KEY_SIZE];
+	int64_t peer_issued; /* attestation naming peer_node */
+	struct ratchet ratchet;
+	uint32_t version; /* of the last epoch; 0: none yet */
+	uint32_t rekeys;
+	struct change *change;  /* owned; NULL: in the store only */
+	struct chat_tail *tail; /* StartChat of pending; owned; or NULL */
+	struct chat *dirty_next;
 	int64_t created_at;
 	int64_t last_ratchet_at;
 	int64_t last_active;
@@ -60,6 +82,7 @@ struct chat {
 	uint64_t sent; /* messages sealed, ever */
 	uint64_t received;
 
+	uint32_t floor;    /* DIRTY_ERASED: the tombstone's */
 	uint8_t confirmed; /* the peer is at version too */
 	uint8_t resuming;  /* a resume waits for its answer */
 	uint8_t dirty;     /* DIRTY_ bits */
@@ -71,16 +94,7 @@ struct chat {
 	uint8_t reset_untold; /* the next READY is of a reset */
 	uint8_t next_due;     /* the peer holds an epoch that is not used */
 	uint8_t wanted;       /* the app was told to renew its key */
-	uint32_t floor;       /* DIRTY_ERASED: the tombstone's */
-	int64_t previous_until;
-	int64_t offered_at; /* pending was last sent */
-	struct chat *dirty_next;
-
-	uint8_t *tail; /* StartChat of pending; owned */
-	size_t tail_length;
-	struct throttle rekey_throttle;
-	struct throttle recovery_throttle;
-	struct bucket epoch_bucket;
+	char chat_id[];       /* CHAT_ID_SIZE at most */
 };
 
 struct tombstone {
@@ -149,6 +163,17 @@ struct chat *chat_new(struct chats *chats, const struct chat_key *key,
     const uint8_t peer_app[KEY_SIZE]);
 void chat_free(struct chat *chat);
 
+/* Have chat->change there. 0, or -1 with errno: out of memory, or the store
+ * cannot be read. A chat without an epoch, or with an offer out, always has
+ * it. */
+int chat_wake(struct chats *chats, struct chat *chat);
+
+/* Forget chat->change, unless something of it is needed soon. */
+void chat_rest(struct chats *chats, struct chat *chat);
+
+/* Version of the own offer that waits for its answer; 0: none. */
+uint32_t chat_offered(const struct chat *chat);
+
 /* Write these DIRTY_ bits at the next commit. */
 void chat_touch(struct chats *chats, struct chat *chat, uint8_t bits);
 
@@ -172,6 +197,10 @@ void tombstone_raise(struct chats *chats, const struct chat_key *key,
 
 int chats_load(struct chats *chats);
 
+/* What the store has of chat->change, to change. 0, or -1 with errno. */
+int chat_read_change(
+    struct chats *chats, const struct chat *chat, struct change *change);
+
 /* --- chats_waiting.c: offers that wait for an app ----------------------- */
 
 struct waiting *waiting_find(
@@ -186,6 +215,9 @@ void waiting_expire(struct chats *chats);
 void waiting_free_all(struct chats *chats);
 
 /* --- chats_offer.c: own offers, epochs ---------------------------------- */
+
+/* All that follows, but confirm, send_ready, send_error, count_rekey and
+ * recover, is for chats that are awake. */
 
 /* What policy.h needs to know of the chat. */
 void chat_policy(const struct chat *chat, struct policy_chat *state);

@@ -115,24 +115,26 @@ struct chat *
 chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
     const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE])
 {
+	size_t length = strlen(chat_id) + 1;
 	struct chat *chat;
 
 	if (chats->table.count >= CHATS_MAX) {
 		errno = ENOSPC;
 		return (NULL);
 	}
-	if ((chat = calloc(1, sizeof(*chat))) == NULL)
+	if ((chat = calloc(1, sizeof(*chat) + length)) == NULL)
 		return (NULL);
 	chat->ratchet.secrets = secret_new(sizeof(struct ratchet_secrets));
-	if (chat->ratchet.secrets == NULL) {
-		free(chat);
+	chat->change = calloc(1, sizeof(*chat->change));
+	if (chat->ratchet.secrets == NULL || chat->change == NULL) {
+		chat_free(chat);
 		return (NULL);
 	}
 	chat->key = *key;
-	(void)strlcpy(chat->chat_id, chat_id, sizeof(chat->chat_id));
+	memcpy(chat->chat_id, chat_id, length);
 	memcpy(chat->local_app, local_app, KEY_SIZE);
 	memcpy(chat->peer_app, peer_app, KEY_SIZE);
-	memcpy(chat->ratchet.handle, key->handle, KEY_SIZE);
+	chat->ratchet.handle = chat->key.handle;
 	chat->ratchet.side = key->side;
 	chat->created_at = chat->last_active = chats->now;
 	if (table_put(&chats->table, &chat->key, chat) == -1) {
@@ -142,15 +144,64 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 	return (chat);
 }
 
+static void
+change_free(struct chat *chat)
+{
+	if (chat->change == NULL)
+		return;
+	throttle_free(&chat->change->rekey_throttle);
+	throttle_free(&chat->change->recovery_throttle);
+	free(chat->change);
+	chat->change = NULL;
+}
+
 void
 chat_free(struct chat *chat)
 {
 	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
-	throttle_free(&chat->rekey_throttle);
-	throttle_free(&chat->recovery_throttle);
+	change_free(chat);
 	free(chat->tail);
 	free(chat);
+}
+
+uint32_t
+chat_offered(const struct chat *chat)
+{
+	return (chat->change == NULL ? 0 : chat->change->pending.version);
+}
+
+int
+chat_wake(struct chats *chats, struct chat *chat)
+{
+	struct change *change;
+
+	if (chat->change != NULL)
+		return (0);
+	if ((change = calloc(1, sizeof(*change))) == NULL)
+		return (-1);
+	if (chat_read_change(chats, chat, change) == -1) {
+		free(change);
+		return (-1);
+	}
+	chat->change = change;
+	return (0);
+}
+
+void
+chat_rest(struct chats *chats, struct chat *chat)
+{
+	const struct change *change = chat->change;
+	int64_t window = chats->config->rekey.window;
+
+	if (change == NULL || chat->version == 0 || chat->listed ||
+	    change->pending.version != 0 ||
+	    chat->ratchet.previous_version != 0 ||
+	    !throttle_idle(&change->rekey_throttle, window, chats->now) ||
+	    !throttle_idle(&change->recovery_throttle, window, chats->now) ||
+	    !bucket_idle(&change->epoch_bucket, window, chats->now))
+		return;
+	change_free(chat);
 }
 
 void
@@ -178,8 +229,8 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	uint32_t top = chat->version;
 
 	/* The peer may have derived the version we offered. */
-	if (chat->pending.version > top)
-		top = chat->pending.version;
+	if (chat_offered(chat) > top)
+		top = chat_offered(chat);
 	if (floor > top)
 		top = floor;
 	(void)table_remove(&chats->table, &chat->key);
@@ -204,7 +255,8 @@ chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
 	char handle[HEX_SHORT_SIZE];
 
 	memcpy(teardown.node, chat->peer_node, KEY_SIZE);
-	memcpy(teardown.chat_id, chat->chat_id, sizeof(teardown.chat_id));
+	(void)strlcpy(
+	    teardown.chat_id, chat->chat_id, sizeof(teardown.chat_id));
 	log_info("chat_erased", "handle=%s side=%d version=%u status=%s",
 	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
 	    chat->version, status_word(status));
@@ -363,8 +415,7 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 	uint32_t top;
 
 	if (chat != NULL) {
-		top =
-		    chat->version != 0 ? chat->version : chat->pending.version;
+		top = chat->version != 0 ? chat->version : chat_offered(chat);
 		/* Only the peer's node may, and only this chat, not one that
 		 * had the name before. */
 		if (memcmp(chat->peer_node, teardown->node, KEY_SIZE) != 0 ||
@@ -376,7 +427,7 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 			 * of that name which we do not. Begin above it, but
 			 * not whenever and as high as it likes. */
 			if (teardown->version >= UINT32_MAX - 1 ||
-			    throttle_attempt(&chat->recovery_throttle,
+			    throttle_attempt(&chat->change->recovery_throttle,
 				chats->config->rekey.limit,
 				chats->config->rekey.window, chats->now) != 0)
 				return;
@@ -427,7 +478,8 @@ chats_report(struct chats *chats)
 	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
 		memset(&record, 0, sizeof(record));
 		record.key = chat->key;
-		memcpy(record.chat_id, chat->chat_id, sizeof(record.chat_id));
+		(void)strlcpy(
+		    record.chat_id, chat->chat_id, sizeof(record.chat_id));
 		memcpy(record.local_app, chat->local_app, KEY_SIZE);
 		memcpy(record.peer_app, chat->peer_app, KEY_SIZE);
 		memcpy(record.peer_node, chat->peer_node, KEY_SIZE);

@@ -18,10 +18,11 @@ message_count(struct chats *chats, struct chat *chat)
 {
 	uint64_t limit = chats->config->rekey.after_messages;
 
-	if (limit == 0 || chat->pending.version != 0 ||
+	if (limit == 0 ||
 	    (chat->ratchet.send_counter < limit &&
 		chat->ratchet.receive_counter < limit) ||
-	    chat->version == UINT32_MAX - 1)
+	    chat_offered(chat) != 0 || chat->version == UINT32_MAX - 1 ||
+	    chat_wake(chats, chat) == -1)
 		return;
 	chat_offer(chats, chat, chat->version + 1, 0, CAUSE_COUNT, NULL);
 	chat_send_pending(chats, chat);

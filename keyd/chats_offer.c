@@ -27,8 +27,9 @@ void
 chat_policy(const struct chat *chat, struct policy_chat *state)
 {
 	state->version = chat->version;
-	state->pending = chat->pending.version;
-	state->pending_reset = (chat->pending.flags & OFFER_RESET) != 0;
+	state->pending = chat_offered(chat);
+	state->pending_reset = chat->change != NULL &&
+			       (chat->change->pending.flags & OFFER_RESET) != 0;
 }
 
 static void
@@ -48,9 +49,9 @@ offer_make(struct chats *chats, struct chat *chat, uint32_t version,
 	memcpy(lo ? offer.node_lo : offer.node_hi, chats->node_key, KEY_SIZE);
 	memcpy(lo ? offer.node_hi : offer.node_lo, chat->peer_node, KEY_SIZE);
 	if (app_key_hash == NULL)
-		app_key_hash = chat->pending.version != 0
-				   ? chat->pending.app_key_hash
-				   : chat->own.app_key_hash;
+		app_key_hash = chat->change->pending.version != 0
+				   ? chat->change->pending.app_key_hash
+				   : chat->change->own.app_key_hash;
 	memcpy(offer.app_key_hash, app_key_hash, KEY_SIZE);
 	offer.generation = chats->generation;
 	ratchet_commit_link(reset ? zero_link : chat->ratchet.secrets->link,
@@ -60,9 +61,9 @@ offer_make(struct chats *chats, struct chat *chat, uint32_t version,
 	sodium_memzero(random, sizeof(random));
 	offer_signed_bytes(&offer, bytes);
 	chats->io.sign(chats->io.arg, bytes, sizeof(bytes), offer.signature);
-	chat->pending = offer;
+	chat->change->pending = offer;
 	chat->pending_restored = 0;
-	chat->pending_cause = cause;
+	chat->change->pending_cause = cause;
 	chat_touch(chats, chat, DIRTY_COLD);
 }
 
@@ -91,7 +92,6 @@ chat_drop_tail(struct chat *chat)
 {
 	free(chat->tail);
 	chat->tail = NULL;
-	chat->tail_length = 0;
 }
 
 void
@@ -100,10 +100,10 @@ chat_keep_tail(struct chat *chat, const uint8_t *tail, size_t length)
 	if (length == 0)
 		return;
 	chat_drop_tail(chat);
-	if ((chat->tail = malloc(length)) == NULL)
+	if ((chat->tail = malloc(sizeof(*chat->tail) + length)) == NULL)
 		return; /* the peer app hears of it without it */
-	memcpy(chat->tail, tail, length);
-	chat->tail_length = length;
+	memcpy(chat->tail->bytes, tail, length);
+	chat->tail->length = length;
 }
 
 static void
@@ -112,18 +112,21 @@ chat_send_setup(struct chats *chats, const struct chat *chat,
 {
 	struct ipc_setup setup = { .key = chat->key, .offer = *offer };
 	/* The StartChat goes with the offer it was given for. */
-	int with_tail = offer == &chat->pending || chat->pending.version == 0;
+	const struct chat_tail *tail =
+	    offer == &chat->change->pending || chat_offered(chat) == 0
+		? chat->tail
+		: NULL;
 
 	memcpy(setup.node, chat->peer_node, KEY_SIZE);
-	memcpy(setup.chat_id, chat->chat_id, sizeof(setup.chat_id));
+	(void)strlcpy(setup.chat_id, chat->chat_id, sizeof(setup.chat_id));
 	setup.delivered = chat->delivered;
 	setup.acked = chat->acked;
 	setup.answer = answer;
 	setup.flags = flags;
-	if (offer == &chat->pending)
-		setup.cause = chat->pending_cause;
+	if (offer == &chat->change->pending)
+		setup.cause = chat->change->pending_cause;
 	chats->io.send(chats->io.arg, PROCESS_MESH, IPC_SETUP_OUT, &setup,
-	    chat->tail, with_tail ? chat->tail_length : 0);
+	    tail == NULL ? NULL : tail->bytes, tail == NULL ? 0 : tail->length);
 }
 
 void
@@ -133,7 +136,7 @@ chat_confirm(struct chats *chats, struct chat *chat)
 		return;
 	chat->confirmed = 1;
 	chat_touch(chats, chat, DIRTY_HOT);
-	if (chat->pending.version == 0)
+	if (chat_offered(chat) == 0)
 		chat_drop_tail(chat);
 }
 
@@ -142,7 +145,7 @@ chat_send_present(
     struct chats *chats, struct chat *chat, uint32_t answer, uint32_t flags)
 {
 	if (chat->version != 0)
-		chat_send_setup(chats, chat, &chat->own, answer, flags);
+		chat_send_setup(chats, chat, &chat->change->own, answer, flags);
 }
 
 void
@@ -152,15 +155,15 @@ chat_send_pending(struct chats *chats, struct chat *chat)
 
 	if (chat->version != 0 && !chat->confirmed)
 		chat_send_present(chats, chat, 1, 0);
-	if (chat->pending_cause == CAUSE_RESUME ||
-	    chat->pending_cause == CAUSE_RECOVERY)
+	if (chat->change->pending_cause == CAUSE_RESUME ||
+	    chat->change->pending_cause == CAUSE_RECOVERY)
 		flags = CHAT_RESUME;
 	else
 		flags = CHAT_REKEY | (chat->resuming ? CHAT_RESUME : 0);
 	if (chat->version == 0)
 		flags = 0;
-	chat->offered_at = chats->now;
-	chat_send_setup(chats, chat, &chat->pending, 0, flags);
+	chat->change->offered_at = chats->now;
+	chat_send_setup(chats, chat, &chat->change->pending, 0, flags);
 }
 
 static void
@@ -196,12 +199,15 @@ enum hermes_code
 chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
     int confirmed)
 {
-	int reset = ((peer->flags | chat->pending.flags) & OFFER_RESET) != 0;
+	int reset =
+	    ((peer->flags | chat->change->pending.flags) & OFFER_RESET) != 0;
 	char handle[HEX_SHORT_SIZE];
 
-	if (ratchet_derive(&chat->ratchet, &chat->pending, peer) == -1) {
+	if (ratchet_derive(&chat->ratchet, &chat->change->pending, peer) ==
+	    -1) {
 		metric_add(METRIC_RATCHET_FAILURES_DERIVATION, 1);
-		chat_count_rekey(METRIC_REKEYS_FAILED_APP, chat->pending_cause);
+		chat_count_rekey(
+		    METRIC_REKEYS_FAILED_APP, chat->change->pending_cause);
 		return (CODE_DERIVATION_FAILED);
 	}
 	if (chat->pending_restored)
@@ -209,34 +215,35 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 	chat->pending_restored = chat->next_due = 0;
 	if (chat->version != 0)
 		chat->rekeys++;
-	if (peer->generation < chat->peer_generation)
+	if (peer->generation < chat->change->peer_generation)
 		log_warn("peer_store_went_back", "handle=%s version=%u",
 		    hex_short(handle, chat->key.handle, KEY_SIZE),
 		    peer->version);
 	chat->version = peer->version;
-	chat->own = chat->pending;
-	memset(&chat->pending, 0, sizeof(chat->pending));
-	chat_offer_hash(peer, chat->peer_offer);
-	memcpy(chat->peer_ephemeral, peer->ephemeral, KEY_SIZE);
-	chat->peer_keys[chat->version % KEYS_REMEMBERED] =
+	chat->change->own = chat->change->pending;
+	memset(&chat->change->pending, 0, sizeof(chat->change->pending));
+	chat_offer_hash(peer, chat->change->peer_offer);
+	memcpy(chat->change->peer_ephemeral, peer->ephemeral, KEY_SIZE);
+	chat->change->peer_keys[chat->version % KEYS_REMEMBERED] =
 	    key_begins(peer->ephemeral);
-	chat->app_keys[chat->version % KEYS_REMEMBERED] =
-	    key_begins(chat->own.app_key_hash);
-	chat->peer_generation = peer->generation;
+	chat->change->app_keys[chat->version % KEYS_REMEMBERED] =
+	    key_begins(chat->change->own.app_key_hash);
+	chat->change->peer_generation = peer->generation;
 	chat->last_ratchet_at = chat->last_active = chats->now;
 	chat->wanted = 0;
-	chat->previous_until = chats->now + chats->config->rekey.grace;
+	chat->change->previous_until = chats->now + chats->config->rekey.grace;
 	chat->confirmed = (uint8_t)confirmed;
 	if (confirmed)
 		chat_drop_tail(chat);
 	chat_touch(chats, chat, DIRTY_COLD | DIRTY_HOT);
 	chats->erased = 1; /* the ephemeral and the old link */
-	chat_count_rekey(METRIC_REKEYS_APPLIED_APP, chat->pending_cause);
-	if (reset || chat->pending_cause == CAUSE_RECOVERY)
+	chat_count_rekey(
+	    METRIC_REKEYS_APPLIED_APP, chat->change->pending_cause);
+	if (reset || chat->change->pending_cause == CAUSE_RECOVERY)
 		metric_add(METRIC_RATCHET_RECOVERIES_RECOVERED, 1);
 	log_debug("epoch", "handle=%s side=%d version=%u cause=%u reset=%d",
 	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
-	    chat->version, chat->pending_cause, reset);
+	    chat->version, chat->change->pending_cause, reset);
 	return (CODE_NONE);
 }
 
@@ -270,7 +277,7 @@ chat_send_wanted(struct chats *chats, struct chat *chat, enum rekey_cause cause)
 	if (cause != CAUSE_NONE &&
 	    ((cause != CAUSE_OPERATOR && cause != CAUSE_AGE &&
 		 cause != CAUSE_COUNT) ||
-		memcmp(chat->own.app_key_hash, none, KEY_SIZE) == 0))
+		memcmp(chat->change->own.app_key_hash, none, KEY_SIZE) == 0))
 		return;
 	wanted.version = chat->version;
 	chats->io.send(
@@ -310,7 +317,7 @@ chat_recovery_count(struct chats *chats, struct chat *chat)
 {
 	const struct config_rekey *rekey = &chats->config->rekey;
 
-	if (throttle_attempt(&chat->recovery_throttle, rekey->limit,
+	if (throttle_attempt(&chat->change->recovery_throttle, rekey->limit,
 		rekey->window, chats->now) != 0)
 		return (recovery_failed(chats, chat));
 	return (0);
@@ -323,10 +330,12 @@ chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above)
 	uint32_t version;
 	char handle[HEX_SHORT_SIZE];
 
+	if (chat_wake(chats, chat) == -1)
+		return (0); /* what diverged fails again */
 	chat_policy(chat, &state);
 	/* One at a time: what fails meanwhile is the same divergence. */
-	if (chat->pending.version != 0 &&
-	    chat->pending_cause == CAUSE_RECOVERY &&
+	if (chat->change->pending.version != 0 &&
+	    chat->change->pending_cause == CAUSE_RECOVERY &&
 	    (reset_above == 0 ||
 		(state.pending_reset && state.pending > reset_above)))
 		return (0);
@@ -340,9 +349,9 @@ chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above)
 	log_warn("ratchet_recovery", "handle=%s side=%d version=%u reset=%d",
 	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->key.side,
 	    version, reset_above != 0);
-	if (reset_above == 0 && chat->pending.version != 0)
+	if (reset_above == 0 && chat->change->pending.version != 0)
 		/* A rekey under way will do; the peer may have it already. */
-		chat->pending_cause = CAUSE_RECOVERY;
+		chat->change->pending_cause = CAUSE_RECOVERY;
 	else
 		chat_offer(chats, chat, version, reset_above != 0,
 		    CAUSE_RECOVERY, NULL);

@@ -194,7 +194,7 @@ setup_tell_start(struct arriving *a, const struct chat *chat)
 
 	if (a->tail_length == 0)
 		return;
-	memcpy(offer.chat_id, chat->chat_id, sizeof(offer.chat_id));
+	(void)strlcpy(offer.chat_id, chat->chat_id, sizeof(offer.chat_id));
 	memcpy(offer.local_app, chat->local_app, KEY_SIZE);
 	memcpy(offer.peer_app, chat->peer_app, KEY_SIZE);
 	memcpy(offer.peer_node, chat->peer_node, KEY_SIZE);
@@ -248,7 +248,7 @@ setup_derive(struct arriving *a, struct chat *chat)
 	int64_t wait;
 
 	if (!setup->answer &&
-	    (wait = bucket_take(&chat->epoch_bucket,
+	    (wait = bucket_take(&chat->change->epoch_bucket,
 		 EPOCHS_BURST + EPOCHS_PER_LIMIT * rekey->limit, rekey->window,
 		 chats->now)) != 0) {
 		chat_count_rekey(
@@ -256,11 +256,12 @@ setup_derive(struct arriving *a, struct chat *chat)
 		setup_refuse(a, CODE_REKEY_THROTTLED, 0, wait);
 		return;
 	}
-	if (chat->pending.version != peer->version)
+	if (chat->change->pending.version != peer->version)
 		chat_offer_back(chats, chat, peer->version,
 		    peer->flags & OFFER_RESET, setup_cause(a, chat));
-	cause = chat->pending_cause;
-	reset = ((peer->flags | chat->pending.flags) & OFFER_RESET) != 0;
+	cause = chat->change->pending_cause;
+	reset =
+	    ((peer->flags | chat->change->pending.flags) & OFFER_RESET) != 0;
 	if (!setup->answer)
 		chat_count_rekey(
 		    METRIC_REKEYS_ACCEPTED_APP, setup_cause(a, chat));
@@ -298,10 +299,11 @@ setup_repeat(struct arriving *a, struct chat *chat)
 		chat_confirm(chats, chat);
 	chat_count_rekey(METRIC_REKEYS_RESUME_APP, CAUSE_RESUME);
 	if (!a->setup->answer) {
-		if (chat->pending.version == 0 && chat->ratchet.version == 0)
+		if (chat->change->pending.version == 0 &&
+		    chat->ratchet.version == 0)
 			chat_offer(chats, chat, chat->version + 1, 0,
 			    CAUSE_RESUME, NULL);
-		if (chat->pending.version != 0) {
+		if (chat->change->pending.version != 0) {
 			/* It lacks our present offer: that one first. */
 			chat->confirmed = 0;
 			chat->resuming |= resume != 0;
@@ -312,7 +314,7 @@ setup_repeat(struct arriving *a, struct chat *chat)
 	} else if (!chat->resuming || !resume)
 		/* It goes before an offer of a peer that lost its keys. */
 		return;
-	if (chat->ratchet.version == 0 || chat->pending.version != 0)
+	if (chat->ratchet.version == 0 || chat->change->pending.version != 0)
 		return; /* READY comes with the next epoch */
 	if (resume || chat->resuming) {
 		setup_progress(a, chat, 0);
@@ -353,7 +355,9 @@ setup_moved(struct arriving *a, struct chat *chat)
 	}
 	if (setup->offer.version >= version &&
 	    (setup->offer.flags & OFFER_RESET)) {
-		memset(&chat->pending, 0, sizeof(chat->pending));
+		memset(
+		    &chat->change->pending, 0, sizeof(chat->change->pending));
+		chat_touch(chats, chat, DIRTY_COLD);
 		setup_derive(a, chat);
 		return;
 	}
@@ -370,10 +374,12 @@ setup_fresh(struct arriving *a, struct chat *chat)
 {
 	uint32_t floor = a->setup->offer.version - 1;
 
-	if (chat->pending.version != 0 && chat->pending.version > floor)
+	if (chat->change->pending.version != 0 &&
+	    chat->change->pending.version > floor)
 		/* Our offer for that version was out already: it may be
 		 * refused, but it must not be used again. */
-		memset(&chat->pending, 0, sizeof(chat->pending));
+		memset(
+		    &chat->change->pending, 0, sizeof(chat->change->pending));
 	chat_finish(a->chats, chat, floor, STATUS_DELETED_BY_PEER, 0);
 	setup_first(a);
 }
@@ -392,10 +398,11 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	judged.answer = a->setup->answer != 0;
 	offer_encode(offer, bytes);
 	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
-	judged.same = memcmp(hash, chat->peer_offer, KEY_SIZE) == 0;
+	judged.same = memcmp(hash, chat->change->peer_offer, KEY_SIZE) == 0;
 	judged.same_key =
-	    memcmp(offer->ephemeral, chat->peer_ephemeral, KEY_SIZE) == 0 ||
-	    chat_key_used(chat->peer_keys, offer->ephemeral);
+	    memcmp(offer->ephemeral, chat->change->peer_ephemeral, KEY_SIZE) ==
+		0 ||
+	    chat_key_used(chat->change->peer_keys, offer->ephemeral);
 	ratchet_commit_link(zero, hash);
 	judged.unlinked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
 	ratchet_commit_link(chat->ratchet.secrets->link, hash);
@@ -408,8 +415,8 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 static void
 setup_reset(struct arriving *a, struct chat *chat)
 {
-	int ours =
-	    chat->pending.version != 0 && chat->pending_cause == CAUSE_RECOVERY;
+	int ours = chat->change->pending.version != 0 &&
+		   chat->change->pending_cause == CAUSE_RECOVERY;
 
 	if (chat->version != 0 && !a->setup->answer && !ours &&
 	    a->setup->cause == CAUSE_RECOVERY &&
@@ -423,8 +430,8 @@ setup_reset(struct arriving *a, struct chat *chat)
 static int
 setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 {
-	return (chat->pending.version != 0 &&
-		(chat->pending.flags & OFFER_RESET) != 0 &&
+	return (chat->change->pending.version != 0 &&
+		(chat->change->pending.flags & OFFER_RESET) != 0 &&
 		chat->ratchet.version == 0 &&
 		a->setup->offer.version <= chat->version && !a->setup->answer);
 }
@@ -509,6 +516,10 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 	}
 	if ((chat = chat_find(chats, &setup->key)) == NULL) {
 		setup_first(&a);
+		return;
+	}
+	if (chat_wake(chats, chat) == -1) {
+		setup_refuse(&a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
 		return;
 	}
 	if (memcmp(chat->peer_node, setup->node, KEY_SIZE) != 0) {

@@ -175,8 +175,8 @@ start_rekey(struct starting *s, struct chat *chat)
 	if (s->start->flags & CHAT_HAS_KEY)
 		hash = s->app_key_hash;
 	if (code == CODE_NONE && hash != NULL && chat->version != 0 &&
-	    (memcmp(hash, chat->own.app_key_hash, KEY_SIZE) == 0 ||
-		chat_key_used(chat->app_keys, hash)))
+	    (memcmp(hash, chat->change->own.app_key_hash, KEY_SIZE) == 0 ||
+		chat_key_used(chat->change->app_keys, hash)))
 		code = CODE_REPLAYED_KEY;
 	if (code != CODE_NONE) {
 		chat_count_rekey(code == CODE_REPLAYED_KEY
@@ -186,18 +186,18 @@ start_rekey(struct starting *s, struct chat *chat)
 		start_refuse(s, code, version, 0);
 		return;
 	}
-	wait = throttle_attempt(
-	    &chat->rekey_throttle, rekey->limit, rekey->window, chats->now);
+	wait = throttle_attempt(&chat->change->rekey_throttle, rekey->limit,
+	    rekey->window, chats->now);
 	/* An offer with another app key is out: wait for its epoch. */
-	if (wait == 0 && chat->pending.version != 0 && hash != NULL &&
-	    memcmp(hash, chat->pending.app_key_hash, KEY_SIZE) != 0)
+	if (wait == 0 && chat->change->pending.version != 0 && hash != NULL &&
+	    memcmp(hash, chat->change->pending.app_key_hash, KEY_SIZE) != 0)
 		wait = RETRY_SOON;
 	if (wait != 0) {
 		chat_count_rekey(METRIC_REKEYS_THROTTLED_APP, CAUSE_APP);
 		start_refuse(s, CODE_REKEY_THROTTLED, 0, wait);
 		return;
 	}
-	if (chat->pending.version == 0)
+	if (chat->change->pending.version == 0)
 		chat_offer(chats, chat, version, 0, CAUSE_APP, hash);
 	chat_keep_tail(chat, s->tail, s->tail_length);
 	if (chat->ratchet.version == 0)
@@ -215,12 +215,14 @@ start_key_fits(const struct starting *s, const struct chat *chat)
 	if (!(s->start->flags & CHAT_HAS_KEY) ||
 	    (asked != 0 && asked < present))
 		return (1);
-	if (chat->pending.version != 0 &&
-	    (asked == 0 || asked == chat->pending.version) &&
-	    memcmp(s->app_key_hash, chat->pending.app_key_hash, KEY_SIZE) == 0)
+	if (chat->change->pending.version != 0 &&
+	    (asked == 0 || asked == chat->change->pending.version) &&
+	    memcmp(s->app_key_hash, chat->change->pending.app_key_hash,
+		KEY_SIZE) == 0)
 		return (1);
 	return (present != 0 && (asked == 0 || asked == present) &&
-		memcmp(s->app_key_hash, chat->own.app_key_hash, KEY_SIZE) == 0);
+		memcmp(s->app_key_hash, chat->change->own.app_key_hash,
+		    KEY_SIZE) == 0);
 }
 
 static void
@@ -246,10 +248,10 @@ start_resume(struct starting *s, struct chat *chat)
 	if (chat->version == 0)
 		chat_keep_tail(chat, s->tail, s->tail_length);
 	/* Keys of before a restart are gone: a new epoch is due. */
-	if (chat->pending.version == 0 && chat->ratchet.version == 0)
+	if (chat->change->pending.version == 0 && chat->ratchet.version == 0)
 		chat_offer(
 		    s->chats, chat, chat->version + 1, 0, CAUSE_RESUME, NULL);
-	if (chat->pending.version != 0)
+	if (chat->change->pending.version != 0)
 		chat_send_pending(s->chats, chat);
 	else
 		chat_send_present(s->chats, chat, 0, CHAT_RESUME);
@@ -260,6 +262,10 @@ start_existing(struct starting *s, struct chat *chat)
 {
 	const struct ipc_chat_start *start = s->start;
 
+	if (chat_wake(s->chats, chat) == -1) {
+		start_refuse(s, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
+		return;
+	}
 	if (start->delivered > chat->delivered)
 		chat->delivered = start->delivered;
 	if (start->acked > chat->acked && start->acked <= chat->accepted)
@@ -318,9 +324,10 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 static size_t
 rekey_one(struct chats *chats, struct chat *chat)
 {
-	if (chat->version == 0 || chat->version == UINT32_MAX - 1)
+	if (chat->version == 0 || chat->version == UINT32_MAX - 1 ||
+	    chat_wake(chats, chat) == -1)
 		return (0);
-	if (chat->pending.version == 0)
+	if (chat->change->pending.version == 0)
 		chat_offer(chats, chat, chat->version + 1, 0,
 		    chat->ratchet.version == 0 ? CAUSE_RESUME : CAUSE_OPERATOR,
 		    NULL);

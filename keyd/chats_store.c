@@ -23,69 +23,115 @@
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
-#define COLD_FORMAT    2 /* 1: without the keys remembered */
+#define COLD_FORMAT 3
+/* Bytes of what struct chat has, without those of the chat_id. */
+#define COLD_CHAT                                                              \
+	(1 + sizeof(struct chat_key) + 4 + 5 * KEY_SIZE + 8 + 4 + 4 + 8 + 8)
 #define HOT_FORMAT     1
 #define COLD_SIZE      2048
 #define HOT_SIZE       128
 #define PURGE_INTERVAL (60 * INT64_C(1000000000))
 
-static const struct offer no_offer;
-
 /* --- encoding ----------------------------------------------------------- */
 
+/* What the chat does not say of an own offer. */
 static void
-encode_offer(struct encoder *encoder, const struct offer *offer)
+encode_offer(struct encoder *e, const struct offer *offer)
 {
-	uint8_t bytes[OFFER_ENCODED] = { 0 };
-
-	encode_u8(encoder, offer->version != 0);
-	if (offer->version != 0)
-		offer_encode(offer, bytes);
-	encode_bytes(encoder, bytes, sizeof(bytes));
+	encode_u32(e, offer->version);
+	if (offer->version == 0)
+		return;
+	encode_u32(e, offer->flags);
+	encode_bytes(e,
+	    offer->side == CHAT_LO ? offer->node_hi : offer->node_lo, KEY_SIZE);
+	encode_bytes(e, offer->ephemeral, KEY_SIZE);
+	encode_bytes(e, offer->link_commitment, KEY_SIZE);
+	encode_bytes(e, offer->app_key_hash, KEY_SIZE);
+	encode_u64(e, offer->generation);
+	encode_bytes(e, offer->signature, SIGNATURE_SIZE);
 }
 
 static void
-decode_offer(struct decoder *decoder, struct offer *offer)
+decode_offer(struct decoder *d, const struct chats *chats,
+    const struct chat *chat, struct offer *offer)
 {
-	uint8_t bytes[OFFER_ENCODED];
-	int present = decode_u8(decoder);
+	int lo = chat->key.side == CHAT_LO;
 
-	decode_bytes(decoder, bytes, sizeof(bytes));
-	*offer = no_offer;
-	if (present && !decoder->failed &&
-	    offer_decode(offer, bytes, sizeof(bytes)) == -1)
-		decoder->failed = 1;
+	memset(offer, 0, sizeof(*offer));
+	if ((offer->version = decode_u32(d)) == 0)
+		return;
+	offer->flags = decode_u32(d);
+	if (offer->flags & ~(uint32_t)OFFER_FLAGS)
+		d->failed = 1;
+	offer->side = chat->key.side;
+	memcpy(offer->handle, chat->key.handle, KEY_SIZE);
+	memcpy(lo ? offer->app_lo : offer->app_hi, chat->local_app, KEY_SIZE);
+	memcpy(lo ? offer->app_hi : offer->app_lo, chat->peer_app, KEY_SIZE);
+	memcpy(lo ? offer->node_lo : offer->node_hi, chats->node_key, KEY_SIZE);
+	decode_bytes(d, lo ? offer->node_hi : offer->node_lo, KEY_SIZE);
+	decode_bytes(d, offer->ephemeral, KEY_SIZE);
+	decode_bytes(d, offer->link_commitment, KEY_SIZE);
+	decode_bytes(d, offer->app_key_hash, KEY_SIZE);
+	offer->generation = decode_u64(d);
+	decode_bytes(d, offer->signature, SIGNATURE_SIZE);
 }
 
+/* Those that there are, after a bit for each. */
+static void
+encode_keys(struct encoder *e, const uint64_t keys[KEYS_REMEMBERED])
+{
+	uint32_t there = 0;
+	int i;
+
+	for (i = 0; i < KEYS_REMEMBERED; i++)
+		there |= (uint32_t)(keys[i] != 0) << i;
+	encode_u32(e, there);
+	for (i = 0; i < KEYS_REMEMBERED; i++)
+		if (keys[i] != 0)
+			encode_u64(e, keys[i]);
+}
+
+static void
+decode_keys(struct decoder *d, uint64_t keys[KEYS_REMEMBERED])
+{
+	uint32_t there = decode_u32(d);
+	int i;
+
+	if (there >> KEYS_REMEMBERED != 0)
+		d->failed = 1;
+	for (i = 0; i < KEYS_REMEMBERED; i++)
+		keys[i] = there >> i & 1 ? decode_u64(d) : 0;
+}
+
+/* What struct chat has of it, then what struct change has. */
 static size_t
 encode_cold(const struct chat *chat, uint8_t *out)
 {
+	const struct change *change = chat->change;
 	struct encoder e = { .bytes = out, .size = COLD_SIZE };
-	int i;
 
 	encode_u8(&e, COLD_FORMAT);
 	encode_bytes(&e, &chat->key, sizeof(chat->key));
-	encode_bytes(&e, chat->chat_id, sizeof(chat->chat_id));
+	encode_lp(&e, chat->chat_id, strlen(chat->chat_id));
 	encode_bytes(&e, chat->local_app, KEY_SIZE);
 	encode_bytes(&e, chat->peer_app, KEY_SIZE);
 	encode_bytes(&e, chat->peer_node, KEY_SIZE);
 	encode_u64(&e, (uint64_t)chat->peer_issued);
 	encode_u32(&e, chat->version);
 	encode_u32(&e, chat->rekeys);
-	encode_u32(&e, chat->pending_cause);
-	encode_offer(&e, &chat->own);
-	encode_offer(&e, &chat->pending);
-	encode_bytes(&e, chat->peer_offer, KEY_SIZE);
-	encode_bytes(&e, chat->peer_ephemeral, KEY_SIZE);
-	encode_u64(&e, chat->peer_generation);
 	encode_u64(&e, (uint64_t)chat->created_at);
 	encode_u64(&e, (uint64_t)chat->last_ratchet_at);
 	encode_bytes(&e, chat->ratchet.secrets->link, KEY_SIZE);
 	encode_bytes(&e, chat->ratchet.secrets->ephemeral, KEY_SIZE);
-	for (i = 0; i < KEYS_REMEMBERED; i++) {
-		encode_u64(&e, chat->app_keys[i]);
-		encode_u64(&e, chat->peer_keys[i]);
-	}
+
+	encode_offer(&e, &change->own);
+	encode_offer(&e, &change->pending);
+	encode_u32(&e, change->pending_cause);
+	encode_bytes(&e, change->peer_offer, KEY_SIZE);
+	encode_bytes(&e, change->peer_ephemeral, KEY_SIZE);
+	encode_u64(&e, change->peer_generation);
+	encode_keys(&e, change->app_keys);
+	encode_keys(&e, change->peer_keys);
 	return (e.length);
 }
 
@@ -107,6 +153,58 @@ encode_hot(const struct chat *chat, uint8_t *out)
 
 /* --- reading ------------------------------------------------------------ */
 
+/* The names in a cold record: 0, or -1 when they are not its own. */
+static int
+decode_names(struct decoder *d, const uint8_t *name, size_t name_length,
+    struct chat_key *key, char chat_id[CHAT_ID_SIZE])
+{
+	int format = decode_u8(d);
+
+	decode_bytes(d, key, sizeof(*key));
+	decode_lp_text(d, chat_id, CHAT_ID_SIZE);
+	return (d->failed || format != COLD_FORMAT || key->side > CHAT_HI ||
+			name_length != sizeof(*key) ||
+			memcmp(name, key, sizeof(*key)) != 0
+		    ? -1
+		    : 0);
+}
+
+static void
+decode_chat(struct decoder *d, struct chat *chat)
+{
+	struct ratchet_secrets *secrets = chat->ratchet.secrets;
+
+	decode_bytes(d, chat->peer_node, KEY_SIZE);
+	chat->peer_issued = (int64_t)decode_u64(d);
+	chat->version = decode_u32(d);
+	chat->rekeys = decode_u32(d);
+	chat->created_at = (int64_t)decode_u64(d);
+	chat->last_ratchet_at = (int64_t)decode_u64(d);
+	decode_bytes(d, secrets->link, KEY_SIZE);
+	decode_bytes(d, secrets->ephemeral, KEY_SIZE);
+	keyscan_made(KEYSCAN_LINK, secrets->link, KEY_SIZE);
+	keyscan_made(KEYSCAN_EPHEMERAL, secrets->ephemeral, KEY_SIZE);
+}
+
+/* 0, or -1 with errno. */
+static int
+decode_change(struct decoder *d, const struct chats *chats,
+    const struct chat *chat, struct change *change)
+{
+	decode_offer(d, chats, chat, &change->own);
+	decode_offer(d, chats, chat, &change->pending);
+	change->pending_cause = decode_u32(d);
+	decode_bytes(d, change->peer_offer, KEY_SIZE);
+	decode_bytes(d, change->peer_ephemeral, KEY_SIZE);
+	change->peer_generation = decode_u64(d);
+	decode_keys(d, change->app_keys);
+	decode_keys(d, change->peer_keys);
+	if (decode_done(d) == 0)
+		return (0);
+	errno = EINVAL;
+	return (-1);
+}
+
 static int
 load_cold(void *arg, const uint8_t *name, size_t name_length,
     const uint8_t *data, size_t length)
@@ -114,58 +212,67 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	struct chats *chats = arg;
 	struct decoder d = { .bytes = data, .length = length };
 	struct chat_key key;
-	char chat_id[CHAT_ID_SIZE + 7];
+	char chat_id[CHAT_ID_SIZE];
 	uint8_t local_app[KEY_SIZE], peer_app[KEY_SIZE];
 	struct chat *chat;
-	int i, format = decode_u8(&d);
 
-	decode_bytes(&d, &key, sizeof(key));
-	decode_bytes(&d, chat_id, sizeof(chat_id));
+	errno = EINVAL;
+	if (decode_names(&d, name, name_length, &key, chat_id) == -1)
+		return (-1);
 	decode_bytes(&d, local_app, KEY_SIZE);
 	decode_bytes(&d, peer_app, KEY_SIZE);
-	if (d.failed || format < 1 || format > COLD_FORMAT ||
-	    name_length != sizeof(key) ||
-	    memcmp(name, &key, sizeof(key)) != 0 || key.side > CHAT_HI) {
-		errno = EINVAL;
-		return (-1);
-	}
-	chat_id[sizeof(chat_id) - 1] = '\0';
 	chat = chat_new(chats, &key, chat_id, local_app, peer_app);
 	if (chat == NULL)
 		return (-1);
-	decode_bytes(&d, chat->peer_node, KEY_SIZE);
-	chat->peer_issued = (int64_t)decode_u64(&d);
-	chat->version = decode_u32(&d);
-	chat->rekeys = decode_u32(&d);
-	chat->pending_cause = decode_u32(&d);
-	decode_offer(&d, &chat->own);
-	decode_offer(&d, &chat->pending);
-	decode_bytes(&d, chat->peer_offer, KEY_SIZE);
-	decode_bytes(&d, chat->peer_ephemeral, KEY_SIZE);
-	chat->peer_generation = decode_u64(&d);
-	chat->created_at = (int64_t)decode_u64(&d);
-	chat->last_ratchet_at = (int64_t)decode_u64(&d);
-	decode_bytes(&d, chat->ratchet.secrets->link, KEY_SIZE);
-	decode_bytes(&d, chat->ratchet.secrets->ephemeral, KEY_SIZE);
-	keyscan_made(KEYSCAN_LINK, chat->ratchet.secrets->link, KEY_SIZE);
-	keyscan_made(
-	    KEYSCAN_EPHEMERAL, chat->ratchet.secrets->ephemeral, KEY_SIZE);
-	for (i = 0; format > 1 && i < KEYS_REMEMBERED; i++) {
-		chat->app_keys[i] = decode_u64(&d);
-		chat->peer_keys[i] = decode_u64(&d);
-	}
-	if (decode_done(&d) == -1 || chat->created_at < 0 ||
-	    chat->last_ratchet_at < 0) {
+	decode_chat(&d, chat);
+	if (decode_change(&d, chats, chat, chat->change) == -1)
+		return (-1);
+	if (chat->created_at < 0 || chat->last_ratchet_at < 0) {
 		errno = EINVAL;
 		return (-1);
 	}
 	chat->restored = 1;
-	chat->pending_restored = chat->pending.version != 0;
+	chat->pending_restored = chat_offered(chat) != 0;
 	/* The store came to a lesser machine: that offer leads nowhere. */
 	if (chat->version != 0 &&
-	    (chat->pending.flags & ~ratchet_offer_flags(1)) & OFFER_AES)
-		chat->pending = no_offer;
+	    (chat->change->pending.flags & ~ratchet_offer_flags(1)) &
+		OFFER_AES) {
+		memset(
+		    &chat->change->pending, 0, sizeof(chat->change->pending));
+		chat_touch(chats, chat, DIRTY_COLD);
+	}
+	chat_rest(chats, chat);
 	return (0);
+}
+
+int
+chat_read_change(
+    struct chats *chats, const struct chat *chat, struct change *change)
+{
+	size_t length, before = COLD_CHAT + strlen(chat->chat_id);
+	uint8_t *plain = secret_new(SECRET_MAX);
+	struct decoder d;
+	int result = -1;
+
+	if (plain == NULL)
+		return (-1);
+	switch (store_get(chats->store, STORE_COLD, &chat->key,
+	    sizeof(chat->key), plain, SECRET_MAX, &length)) {
+	case 1:
+		errno = EINVAL;
+		if (length < before)
+			break;
+		d = (struct decoder){ plain + before, length - before, 0 };
+		result = decode_change(&d, chats, chat, change);
+		break;
+	case 0:
+		errno = ENOENT;
+		break;
+	default:
+		break;
+	}
+	secret_free(plain, SECRET_MAX);
+	return (result);
 }
 
 static int

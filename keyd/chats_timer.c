@@ -46,20 +46,19 @@ tick_chat(struct chats *chats, struct chat *chat)
 {
 	int64_t age = chats->config->rekey.after_time;
 
-	if (tick_ended(chats, chat))
-		return;
 	if (chat->ratchet.previous_version != 0 &&
-	    chats->now >= chat->previous_until)
+	    chats->now >= chat->change->previous_until)
 		ratchet_close_previous(&chat->ratchet);
 	/* Without an epoch in force the app's return brings the rekey, unless
 	 * the peer believes that there is one. */
 	if (chat->ratchet.version == 0 && !chat->next_due)
 		return;
-	if (chat->pending.version != 0) {
-		if (chats->now - chat->offered_at >= OFFER_AGAIN)
+	if (chat_offered(chat) != 0) {
+		if (chats->now - chat->change->offered_at >= OFFER_AGAIN)
 			chat_send_pending(chats, chat);
 	} else if (age > 0 && chats->now - chat->last_ratchet_at >= age &&
-		   chat->version != UINT32_MAX - 1) {
+		   chat->version != UINT32_MAX - 1 &&
+		   chat_wake(chats, chat) == 0) {
 		chat_offer(chats, chat, chat->version + 1, 0, CAUSE_AGE, NULL);
 		chat_send_pending(chats, chat);
 	} else if (!chat->wanted && tick_nearly_over(chats, chat)) {
@@ -74,8 +73,12 @@ chats_tick(struct chats *chats)
 	struct chat *chat;
 	size_t cursor = 0;
 
-	while ((chat = table_next(&chats->table, &cursor)) != NULL)
+	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
+		if (tick_ended(chats, chat))
+			continue;
 		tick_chat(chats, chat);
+		chat_rest(chats, chat);
+	}
 	waiting_expire(chats);
 	chats_settle(chats);
 }

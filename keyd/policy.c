@@ -50,6 +50,18 @@ throttle_attempt(
 	return (0);
 }
 
+int
+throttle_idle(const struct throttle *throttle, int64_t window, int64_t now)
+{
+	uint32_t last;
+
+	if (throttle->count == 0)
+		return (1);
+	last = (throttle->next + throttle->limit - 1) % throttle->limit;
+	return (now < throttle->times[last] ||
+		now - throttle->times[last] >= window);
+}
+
 void
 throttle_free(struct throttle *throttle)
 {
@@ -79,6 +91,13 @@ bucket_take(struct bucket *bucket, uint32_t size, int64_t window, int64_t now)
 		return (each - (now - bucket->since));
 	bucket->tokens_used++;
 	return (0);
+}
+
+int
+bucket_idle(const struct bucket *bucket, int64_t window, int64_t now)
+{
+	return (bucket->tokens_used == 0 || now < bucket->since ||
+		now - bucket->since >= window);
 }
 
 /* How far above floor a peer may begin a chat: it may remember what a node

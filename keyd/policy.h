@@ -34,6 +34,8 @@ int64_t throttle_attempt(
 /* The same without counting one. */
 int64_t throttle_wait(
     const struct throttle *throttle, int64_t window, int64_t now);
+/* 1 when no attempt was made in the window before. */
+int throttle_idle(const struct throttle *throttle, int64_t window, int64_t now);
 void throttle_free(struct throttle *throttle);
 
 /* A bucket that holds size tokens and fills up in window ns. */
@@ -45,6 +47,8 @@ struct bucket {
 /* Take a token. 0, or how long (ns) until there is one. */
 int64_t bucket_take(
     struct bucket *bucket, uint32_t size, int64_t window, int64_t now);
+/* 1 when it is full. */
+int bucket_idle(const struct bucket *bucket, int64_t window, int64_t now);
 
 /* --- versions ----------------------------------------------------------- */
 

@@ -43,8 +43,8 @@ struct ratchet_secrets {
 
 struct ratchet {
 	struct ratchet_secrets *secrets; /* secret.h; the chat's */
-	uint8_t handle[KEY_SIZE];
-	uint8_t side; /* enum chat_side */
+	const uint8_t *handle;           /* KEY_SIZE; the chat's */
+	uint8_t side;                    /* enum chat_side */
 	uint8_t aes;
 	uint8_t previous_aes;
 	uint8_t sha512;            /* derived with it */

@@ -14,6 +14,16 @@
 #include "keyd/chat.h"
 #include "keyd/show.h"
 
+/* How long (ns) until the app may rekey. */
+static int64_t
+show_throttled(const struct chats *chats, const struct chat *chat)
+{
+	return (chat->change == NULL
+		    ? 0
+		    : throttle_wait(&chat->change->rekey_throttle,
+			  chats->config->rekey.window, chats->now));
+}
+
 /* What is true of a ratchet now. */
 static void
 show_flags(const struct chats *chats, const struct chat *chat,
@@ -27,7 +37,7 @@ show_flags(const struct chats *chats, const struct chat *chat,
 		       chats->now - chat->last_ratchet_at > rekey->key_lifetime;
 	row->previous_epoch_open = chat->ratchet.previous_version != 0;
 	row->confirmed = chat->confirmed != 0;
-	row->offered = chat->pending.version;
+	row->offered = chat_offered(chat);
 }
 
 static void
@@ -37,7 +47,7 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 	struct ipc_row_ratchet row = { .id = id, .key = chat->key };
 	int64_t wait;
 
-	memcpy(row.chat_id, chat->chat_id, sizeof(row.chat_id));
+	(void)strlcpy(row.chat_id, chat->chat_id, sizeof(row.chat_id));
 	memcpy(row.local_app, chat->local_app, KEY_SIZE);
 	memcpy(row.peer_app, chat->peer_app, KEY_SIZE);
 	memcpy(row.peer_node, chat->peer_node, KEY_SIZE);
@@ -51,7 +61,7 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 		row.next_rekey_by = chat->last_ratchet_at + rekey->after_time;
 	row.sha512 = chat->ratchet.sha512;
 	row.aes = chat->ratchet.aes;
-	wait = throttle_wait(&chat->rekey_throttle, rekey->window, chats->now);
+	wait = show_throttled(chats, chat);
 	row.throttled_until = wait > 0 ? chats->now + wait : 0;
 	chats->io.send(
 	    chats->io.arg, PROCESS_CONTROL, IPC_ROW_RATCHET, &row, NULL, 0);
@@ -71,7 +81,6 @@ chats_show(struct chats *chats, uint64_t id)
 void
 chats_metrics(struct chats *chats)
 {
-	const struct config_rekey *rekey = &chats->config->rekey;
 	struct ipc_row_ratchet row;
 	const struct chat *chat;
 	size_t cursor = 0, i;
@@ -86,9 +95,8 @@ chats_metrics(struct chats *chats)
 		metric_add(METRIC_RATCHETS_PREVIOUS, row.previous_epoch_open);
 		metric_add(METRIC_RATCHETS_CONFIRMED, row.confirmed);
 		metric_add(METRIC_RATCHETS_OFFERED, row.offered != 0);
-		metric_add(METRIC_RATCHETS_THROTTLED,
-		    throttle_wait(
-			&chat->rekey_throttle, rekey->window, chats->now) > 0);
+		metric_add(
+		    METRIC_RATCHETS_THROTTLED, show_throttled(chats, chat) > 0);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "common/ipc/codes.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "keyd/secret.h"
 #include "regress/unit/chat_pair.h"
 
 static struct pair pair;
@@ -34,8 +35,8 @@ assert_works(uint32_t version)
 	ck_assert_ptr_nonnull(pair_chat(&pair, 1));
 	ck_assert_uint_eq(pair_chat(&pair, 0)->version, version);
 	ck_assert_uint_eq(pair_chat(&pair, 1)->version, version);
-	ck_assert_uint_eq(pair_chat(&pair, 0)->pending.version, 0);
-	ck_assert_uint_eq(pair_chat(&pair, 1)->pending.version, 0);
+	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 0)), 0);
+	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 1)), 0);
 	pair_say(&pair, 0);
 	pair_say(&pair, 1);
 	pair_run(&pair);
@@ -518,6 +519,76 @@ START_TEST(age_count_and_operators_rekey)
 }
 END_TEST
 
+/* What an idle chat costs in memory, beside its keys: room for 100,000 of
+ * them is bounded by this. */
+START_TEST(idle_chats_are_small)
+{
+	int i;
+
+	ck_assert_uint_le(sizeof(struct chat), 352);
+	ck_assert_uint_le(sizeof(struct ratchet_secrets), 160);
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	pair_say(&pair, 0);
+	pair_say(&pair, 1);
+	pair_run(&pair);
+	pair.now += a->config.rekey.window;
+	for (i = 0; i < 2; i++) {
+		pair_tick(&pair, i);
+		ck_assert_ptr_null(pair_chat(&pair, i)->change);
+		ck_assert_ptr_null(pair_chat(&pair, i)->tail);
+	}
+	/* What messages need is there, the rest comes back. */
+	pair_say(&pair, 0);
+	pair_say(&pair, 1);
+	pair_run(&pair);
+	ck_assert_ptr_null(pair_chat(&pair, 0)->change);
+	ck_assert_ptr_null(pair_chat(&pair, 1)->change);
+	pair_take_setup(&pair, 0, &b->last_setup, NULL, 0);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0)->change);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+/* The record of an idle chat cannot be read: nothing changes, it is tried
+ * again. */
+START_TEST(chats_that_cannot_be_read_stay)
+{
+	struct chat_key key = pair_key(&pair, 0);
+	uint8_t record[SECRET_MAX];
+	size_t length;
+
+	pair_ready(&pair);
+	pair.now += a->config.rekey.window;
+	pair_tick(&pair, 0);
+	ck_assert_int_eq(store_get(a->store, STORE_COLD, &key, sizeof(key),
+			     record, sizeof(record), &length),
+	    1);
+	ck_assert_int_eq(
+	    store_put(a->store, STORE_COLD, &key, sizeof(key), "short", 5), 0);
+	ck_assert_int_eq(store_commit(a->store, 0), 0);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_error.code, CODE_LIMIT_REACHED);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_refused.code, CODE_LIMIT_REACHED);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->version, 1);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 1);
+	ck_assert_int_eq(
+	    store_put(a->store, STORE_COLD, &key, sizeof(key), record, length),
+	    0);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
 START_TEST(previous_epoch_closes_after_its_grace)
 {
 	pair_ready(&pair);
@@ -880,7 +951,7 @@ START_TEST(l05_a_ciphertext_opens_once_and_only_where_it_belongs)
 	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
 	ck_assert_uint_eq(b->doubles, 0);
 	ck_assert_uint_eq(metrics[METRIC_RATCHET_FAILURES_REPLAY].value, 1);
-	ck_assert_uint_eq(pair_chat(&pair, 1)->pending.version, 0);
+	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 1)), 0);
 	/* Unknown chats are no reason to panic. */
 	frame.sealed.key.handle[3] ^= 1;
 	chats_open(b->chats, &frame.sealed, frame.tail, frame.tail_length);
@@ -1179,7 +1250,7 @@ START_TEST(stale_and_repeated_offers_change_nothing)
 	/* The same ephemeral under a new version. */
 	second.offer.version = 3;
 	memcpy(second.offer.link_commitment,
-	    pair_chat(&pair, 0)->own.link_commitment, KEY_SIZE);
+	    pair_chat(&pair, 0)->change->own.link_commitment, KEY_SIZE);
 	sign_again(&second, a);
 	pair_take_setup(&pair, 1, &second, NULL, 0);
 	pair_commit(&pair, 1);
@@ -1427,6 +1498,8 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, rekeys_are_throttled_in_a_sliding_window);
 	tcase_add_test(tcase, app_keys_are_told_apart);
 	tcase_add_test(tcase, age_count_and_operators_rekey);
+	tcase_add_test(tcase, idle_chats_are_small);
+	tcase_add_test(tcase, chats_that_cannot_be_read_stay);
 	tcase_add_test(tcase, previous_epoch_closes_after_its_grace);
 	tcase_add_test(tcase, an_offer_nobody_answered_is_sent_again);
 	tcase_add_test(tcase, l07_a_deleted_chat_leaves_its_floor);

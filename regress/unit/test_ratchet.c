@@ -41,7 +41,7 @@ ratchet_setup(
 	memset(ratchet, 0, sizeof(*ratchet));
 	ratchet->secrets = secret_new(sizeof(*ratchet->secrets));
 	ck_assert_ptr_nonnull(ratchet->secrets);
-	memcpy(ratchet->handle, handle, KEY_SIZE);
+	ratchet->handle = handle;
 	ratchet->side = side;
 }
 
