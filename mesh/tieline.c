@@ -304,7 +304,8 @@ teardown_in(struct peer *peer, const struct frame *frame)
 	}
 	if (side_from(peer, frame, &tieline, &teardown.key) == NULL)
 		return;
-	memcpy(teardown.chat_id, tieline->chat_id, sizeof(teardown.chat_id));
+	(void)strlcpy(
+	    teardown.chat_id, tieline->chat_id, sizeof(teardown.chat_id));
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, &teardown, NULL, 0);
 	(void)tieline_drop(tieline, teardown.key.side);
 }

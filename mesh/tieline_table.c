@@ -98,15 +98,16 @@ seen_take(const struct attestation *what)
 static struct tieline *
 tieline_new(const uint8_t handle[KEY_SIZE], const char *chat_id)
 {
+	size_t length = strlen(chat_id) + 1;
 	struct tieline *tieline;
 
 	if (tielines.key_size == 0)
 		table_init(&tielines, KEY_SIZE);
 	if (tielines.count >= TIELINES_MAX ||
-	    (tieline = calloc(1, sizeof(*tieline))) == NULL)
+	    (tieline = calloc(1, sizeof(*tieline) + length)) == NULL)
 		return (NULL);
 	memcpy(tieline->handle, handle, KEY_SIZE);
-	(void)strlcpy(tieline->chat_id, chat_id, CHAT_ID_SIZE);
+	memcpy(tieline->chat_id, chat_id, length);
 	if (table_put(&tielines, tieline->handle, tieline) == -1) {
 		free(tieline);
 		return (NULL);

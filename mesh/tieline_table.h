@@ -28,11 +28,10 @@ struct tieline_side {
 
 struct tieline {
 	uint8_t handle[KEY_SIZE];
-	char chat_id[CHAT_ID_SIZE + 7];
 	struct tieline_side side[2];
-	uint32_t dirty; /* on the list of acks */
-	uint32_t zero;
 	TAILQ_ENTRY(tieline) entry;
+	uint8_t dirty; /* on the list of acks */
+	char chat_id[];
 };
 
 /* NULL when there is none. */

@@ -12,7 +12,7 @@
 #define RING_MIN     8
 #define SEQUENCE_MAX INT64_MAX
 #define TELL_MAX     65536 /* acknowledgements owed from before a restart */
-#define RING_KEEP    64    /* a larger one is given back when empty */
+#define RING_KEEP    16    /* a larger one is given back when empty */
 
 /* --- rings --------------------------------------------------------------- */
 

@@ -55,9 +55,11 @@ struct chat_core {
 	uint32_t version;
 	/* The numbers below are right: the chat is new, or both ends have
 	 * compared them since this process started. */
-	int synced;
-	int both;     /* both apps have said StartChat */
-	int attached; /* local app may be told and given */
+	uint8_t synced;
+	uint8_t both;     /* both apps have said StartChat */
+	uint8_t attached; /* local app may be told and given */
+	uint8_t relay_again;
+	uint8_t missing;  /* a message of the peer was dropped */
 	uint64_t accepted;
 	uint64_t sent;
 	uint64_t acked;
@@ -66,13 +68,11 @@ struct chat_core {
 	uint64_t delivered;
 	uint64_t written;
 	uint64_t relayed;
-	int relay_again;
 	enum { /* keyd is to be told */
 		PROGRESS_NONE,
 		PROGRESS_LATER,
 		PROGRESS_NOW
 	} progress;
-	int missing; /* a message of the peer was dropped */
 	uint32_t window_messages;
 	uint32_t window_bytes;
 	uint32_t credit_messages; /* the peer's grant */

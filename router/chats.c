@@ -217,14 +217,14 @@ side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
     const char *chat_id)
 {
 	const struct config_limits *limits = &proc_config()->limits;
+	size_t length = strlen(chat_id) + 1;
 	struct side *side;
 
-	if ((side = calloc(1, sizeof(*side))) == NULL)
+	if ((side = calloc(1, sizeof(*side) + length)) == NULL)
 		return (NULL);
 	if (chat_key_make(&side->key, chat_id, local, peer) == -1)
 		goto fail;
-	(void)strlcpy(side->chat_id, chat_id, sizeof(side->chat_id));
-	hex_encode(side->peer_hex, peer, KEY_SIZE);
+	memcpy(side->chat_id, chat_id, length);
 	core_init(&side->core, limits->chat_window_messages,
 	    limits->chat_window_bytes);
 	if ((side->app = app_make(local)) == NULL ||
@@ -312,8 +312,8 @@ side_lookup(
 			continue;
 		if (peer.length > 0) {
 			if (peer.length == APP_ID_LENGTH &&
-			    memcmp(peer.bytes, side->peer_hex, APP_ID_LENGTH) ==
-				0)
+			    memcmp(peer.bytes, side->peer->hex,
+				APP_ID_LENGTH) == 0)
 				best = side;
 			continue;
 		}
@@ -355,6 +355,6 @@ side_tell(struct side *side, const char *status, struct span correlation)
 	frame_put_text(body, 1, side->chat_id);
 	frame_put_text(body, 2, status);
 	frame_put_number(body, 3, side->core.version);
-	frame_put_text(body, 20, side->peer_hex);
+	frame_put_text(body, 20, side->peer->hex);
 	session_send(side->app->session, body, correlation);
 }

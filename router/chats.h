@@ -22,6 +22,7 @@ struct link {
 /* An app at the other end of chats, and where the mesh says it is. */
 struct peer {
 	uint8_t key[KEY_SIZE];
+	char hex[APP_ID_LENGTH + 1];
 	struct link *link; /* NULL: node not known */
 	TAILQ_ENTRY(peer) link_entry;
 	struct side_list sides;
@@ -77,10 +78,9 @@ struct offer_tail {
 	uint8_t bytes[];
 };
 
+/* Most chats are idle: what is here, there is of each of them. */
 struct side {
 	struct chat_key key;
-	char chat_id[CHAT_ID_SIZE + 7];
-	char peer_hex[APP_ID_LENGTH + 1];
 	uint64_t id_hash;
 	struct side *same_id;
 	struct app *app;
@@ -114,6 +114,7 @@ struct side {
 	int64_t resume_at; /* monotonic; 0: not due */
 	size_t bytes;      /* counted in app->bytes */
 	struct chat_core core;
+	char chat_id[]; /* CHAT_ID_SIZE at most */
 };
 
 /* --- chats.c: tables ----------------------------------------------------- */

@@ -22,7 +22,7 @@ end_tell(struct session *session, const struct side *side,
 	frame_begin(body, FRAME_DELETE_CHAT_ACK);
 	frame_put_text(body, 1, side->chat_id);
 	frame_put_text(body, 2, status_word(status));
-	frame_put_text(body, 20, side->peer_hex);
+	frame_put_text(body, 20, side->peer->hex);
 	session_send(session, body, correlation);
 }
 
@@ -96,7 +96,7 @@ end_failed(struct side *side)
 		end_tell(session, side, STATUS_RATCHET_DESYNC, SPAN_NONE);
 	}
 	chat_event(&event, side);
-	log_warn("ratchet_failed", "peer=%.12s", side->peer_hex);
+	log_warn("ratchet_failed", "peer=%.12s", side->peer->hex);
 	core_gone(&side->core);
 	side_drop(side);
 }
@@ -136,6 +136,6 @@ end_ended(const struct ipc_chat_end *end)
 	event.detail = (uint32_t)status;
 	chat_event(&event, side);
 	log_info("chat_ended", "status=%s peer=%.12s", status_word(status),
-	    side->peer_hex);
+	    side->peer->hex);
 	side_drop(side);
 }

@@ -109,7 +109,7 @@ flow_write(struct side *side, enum frame_field field, uint64_t sequence,
 
 	message.chat_id = span_of(side->chat_id, strlen(side->chat_id));
 	message.payload = payload;
-	message.peer = span_of(side->peer_hex, APP_ID_LENGTH);
+	message.peer = span_of(side->peer->hex, APP_ID_LENGTH);
 	message.sequence = sequence;
 	length = frame_chat_message_size(field, &message, correlation);
 	if ((to = rpc_stream_reserve(stream, length)) == NULL) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/proc/proc.h"
+#include "common/util/hex.h"
 #include "router/chats.h"
 
 static struct {
@@ -32,6 +33,7 @@ peer_make(const uint8_t key[KEY_SIZE])
 	if ((peer = calloc(1, sizeof(*peer))) == NULL)
 		return (NULL);
 	memcpy(peer->key, key, KEY_SIZE);
+	hex_encode(peer->hex, key, KEY_SIZE);
 	TAILQ_INIT(&peer->sides);
 	if (table_put(&book.peers, peer->key, peer) == -1) {
 		free(peer);

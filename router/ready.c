@@ -39,7 +39,7 @@ ready_side(const struct chat_key *key, const char *chat_id,
 	if ((side = side_make(local, peer, chat_id)) == NULL)
 		return (NULL);
 	if (memcmp(&side->key, key, sizeof(*key)) != 0) {
-		log_error("chat_key_differs", "peer=%.12s", side->peer_hex);
+		log_error("chat_key_differs", "peer=%.12s", side->peer->hex);
 		side_drop(side);
 		return (NULL);
 	}
@@ -126,7 +126,7 @@ offer_keep(struct side *side, const uint8_t *tail, size_t length)
 	start.chat_id = span_of(side->chat_id, strlen(side->chat_id));
 	start.target = span_of(own, APP_ID_LENGTH);
 	frame_begin(body, FRAME_START_CHAT);
-	frame_put_start_chat(body, &start, side->peer_hex);
+	frame_put_start_chat(body, &start, side->peer->hex);
 	if (body->failed ||
 	    (offer = malloc(sizeof(*offer) + body->length)) == NULL)
 		return (-1);
@@ -194,7 +194,7 @@ ready_ack(struct side *side, uint32_t version, int resumed)
 	frame_put_number(body, 3, (uint64_t)resumed);
 	frame_put_number(body, 4, side->core.accepted + 1);
 	frame_put_number(body, 5, side->core.delivered + 1);
-	frame_put_text(body, 20, side->peer_hex);
+	frame_put_text(body, 20, side->peer->hex);
 	session_send(
 	    side->app->session, body, correlation_span(&ask->correlation));
 	metric_observe(METRIC_ROUTER_LATENCY_START_CHAT,
@@ -400,5 +400,5 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 		ready_refuse_ask(side, code, from_keyd);
 	else
 		log_debug("chat_refused", "code=%s peer=%.12s", code_word(word),
-		    side->peer_hex);
+		    side->peer->hex);
 }

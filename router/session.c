@@ -345,7 +345,7 @@ session_error(struct session *session, struct span correlation,
     int64_t retry_after)
 {
 	error_send(session, correlation, code,
-	    span_of(side->chat_id, strlen(side->chat_id)), side->peer_hex,
+	    span_of(side->chat_id, strlen(side->chat_id)), side->peer->hex,
 	    expected, retry_after);
 }
 

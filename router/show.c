@@ -63,7 +63,7 @@ show_chats(struct ipc *control, uint64_t id)
 		memset(&row, 0, sizeof(row));
 		row.id = id;
 		row.key = side->key;
-		memcpy(row.chat_id, side->chat_id, sizeof(row.chat_id));
+		(void)strlcpy(row.chat_id, side->chat_id, sizeof(row.chat_id));
 		memcpy(row.local_app, side->app->key, KEY_SIZE);
 		memcpy(row.peer_app, side->peer->key, KEY_SIZE);
 		if (side->peer->presence.status != PRESENCE_UNKNOWN)

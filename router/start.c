@@ -60,7 +60,7 @@ start_send(
 		return;
 	memset(&start, 0, sizeof(start));
 	start.key = side->key;
-	memcpy(start.chat_id, side->chat_id, sizeof(start.chat_id));
+	(void)strlcpy(start.chat_id, side->chat_id, sizeof(start.chat_id));
 	start.local = side->app->session->attestation;
 	start.peer = side->peer->presence.attestation;
 	start.version = version;

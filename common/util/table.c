@@ -87,7 +87,7 @@ table_grow(struct table *table)
 	size_t i;
 
 	bigger.size = TABLE_MIN;
-	while (bigger.size < table->count * 4)
+	while (bigger.size < table->count * 2)
 		bigger.size *= 2;
 	bigger.count = bigger.used = 0;
 	bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
