@@ -39,7 +39,6 @@ struct change {
 	struct offer pending;         /* of a later version; 0: none */
 	uint32_t pending_cause;       /* enum rekey_cause */
 	uint8_t peer_offer[KEY_SIZE]; /* hash of that of version */
-	uint8_t peer_ephemeral[KEY_SIZE];
 	/* First bytes of what the last versions were made of, by version
 	 * modulo; 0: nothing. None of it may be offered again. */
 	uint64_t app_keys[KEYS_REMEMBERED];  /* hashes of the local app's */

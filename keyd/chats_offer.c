@@ -223,7 +223,6 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 	chat->change->own = chat->change->pending;
 	memset(&chat->change->pending, 0, sizeof(chat->change->pending));
 	chat_offer_hash(peer, chat->change->peer_offer);
-	memcpy(chat->change->peer_ephemeral, peer->ephemeral, KEY_SIZE);
 	chat->change->peer_keys[chat->version % KEYS_REMEMBERED] =
 	    key_begins(peer->ephemeral);
 	chat->change->app_keys[chat->version % KEYS_REMEMBERED] =

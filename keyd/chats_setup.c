@@ -400,8 +400,6 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
 	judged.same = memcmp(hash, chat->change->peer_offer, KEY_SIZE) == 0;
 	judged.same_key =
-	    memcmp(offer->ephemeral, chat->change->peer_ephemeral, KEY_SIZE) ==
-		0 ||
 	    chat_key_used(chat->change->peer_keys, offer->ephemeral);
 	ratchet_commit_link(zero, hash);
 	judged.unlinked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;

@@ -128,7 +128,6 @@ encode_cold(const struct chat *chat, uint8_t *out)
 	encode_offer(&e, &change->pending);
 	encode_u32(&e, change->pending_cause);
 	encode_bytes(&e, change->peer_offer, KEY_SIZE);
-	encode_bytes(&e, change->peer_ephemeral, KEY_SIZE);
 	encode_u64(&e, change->peer_generation);
 	encode_keys(&e, change->app_keys);
 	encode_keys(&e, change->peer_keys);
@@ -195,7 +194,6 @@ decode_change(struct decoder *d, const struct chats *chats,
 	decode_offer(d, chats, chat, &change->pending);
 	change->pending_cause = decode_u32(d);
 	decode_bytes(d, change->peer_offer, KEY_SIZE);
-	decode_bytes(d, change->peer_ephemeral, KEY_SIZE);
 	change->peer_generation = decode_u64(d);
 	decode_keys(d, change->app_keys);
 	decode_keys(d, change->peer_keys);

@@ -27,7 +27,7 @@
 #define HEAD_SIZE   (16 + 8 + crypto_generichash_BYTES)
 #define ENTRY_SIZE  (8 + 8)
 #define PAGE_MAX    65536
-#define HELD_MAX    2048 /* pages, before they are written early */
+#define HELD_MAX    512 /* pages, before they are written early */
 #define DESCRIPTORS 1024
 #define PATH_SIZE   1024
 

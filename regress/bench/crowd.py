@@ -153,6 +153,32 @@ def message_cost(mesh, crowd):
     return statistics.median(costs)
 
 
+def settle(mesh):
+    """Finish what making chats left to be done: keys to be erased."""
+    for node in mesh.nodes:
+        done = node.ctl_run("erase", "--now", timeout=STARTS)
+        if done.returncode != 0:
+            raise SystemExit(f"erase: {done.stderr}")
+
+
+def stop_time(node):
+    """Seconds to stop in order; then it runs again."""
+    start = time.monotonic()
+    status = node.stop(STARTS)
+    took = time.monotonic() - start
+    if status != 0:
+        raise SystemExit(f"{node.name} stopped with {status}\n" +
+                         node.log()[-2000:])
+    ready_again(node)
+    return took
+
+
+def ready_again(node):
+    node.spawn()
+    hermes_node.until(f"{node.name} ready", lambda:
+                      node.http("/readyz")[0] == 200, STARTS)
+
+
 def start_times(node):
     """Seconds from exec to ready, after SIGKILL: what a stop would have done
     is included, such as the rest of a rotation of the store key."""
@@ -160,9 +186,7 @@ def start_times(node):
     for _ in range(ROUNDS):
         node.sigkill()
         start = time.monotonic()
-        node.spawn()
-        hermes_node.until(f"{node.name} ready", lambda:
-                          node.http("/readyz")[0] == 200, STARTS)
+        ready_again(node)
         took.append(time.monotonic() - start)
     return statistics.median(took)
 
@@ -181,9 +205,13 @@ def chats(row, rows, programs):
             cpu = sum(sum(mesh_bench.cpu(n).values())
                       for n in mesh.nodes) - cpu
             crowd.do("chats", CHATS - FEW - ROUNDS * NEW_CHATS)
+            settle(mesh)
             grew = [grown(old, memory(node), CHATS - FEW)
                     for old, node in zip(before, mesh.nodes)]
+            idle = [busy(node) for node in mesh.nodes]
             many = message_cost(mesh, crowd)
+            crowd.do("chats", FEW)  # keys to be erased by the stop
+        stopped = stop_time(mesh[1])
         took = start_times(mesh[0])
     row(rows, "new chats across nodes", statistics.median(rates), "1/s", "",
         None, 2000)
@@ -194,5 +222,9 @@ def chats(row, rows, programs):
             "", None, 2048, False, parts)
     row(rows, f"CPU of a message, {FEW} chats of {CHATS}", many, "us",
         f"{FEW} chats alone", few, 1.1, False)
+    row(rows, f"CPU of a node with {CHATS} idle chats", max(idle), "%", "",
+        None, 1, False)
+    row(rows, f"stop in order, {CHATS} chats", stopped, "s", "", None, 10,
+        False)
     row(rows, f"start to ready, {CHATS} stored chats", took, "s", "", None, 5,
         False)
