@@ -450,6 +450,36 @@ handle_revoked(void *arg, const struct ipc_message *message)
 
 /* --- chats -------------------------------------------------------------- */
 
+/*
+ * Signatures and keys of a set-up take far longer than anything else. Others,
+ * and the node at the other end, have something to do meanwhile: so many are
+ * committed together, not all that are there.
+ */
+#define SET_UPS_MAX 64
+
+static void
+chat_set_up_done(void)
+{
+	if (++keyd.set_ups == SET_UPS_MAX)
+		keyd_commit();
+}
+
+static void
+chat_start(const struct ipc_message *message)
+{
+	chats_start(
+	    keyd.chats, message->payload, message->tail, message->tail_length);
+	chat_set_up_done();
+}
+
+static void
+chat_setup_in(const struct ipc_message *message)
+{
+	chats_setup_in(
+	    keyd.chats, message->payload, message->tail, message->tail_length);
+	chat_set_up_done();
+}
+
 #define CHATS_HANDLER(name, call)                                              \
 	static void name(void *arg, const struct ipc_message *message)         \
 	{                                                                      \
@@ -461,13 +491,11 @@ handle_revoked(void *arg, const struct ipc_message *message)
 	}                                                                      \
 	struct swallow_semicolon
 
-CHATS_HANDLER(handle_chat_start, chats_start(keyd.chats, message->payload,
-				     message->tail, message->tail_length));
+CHATS_HANDLER(handle_chat_start, chat_start(message));
 CHATS_HANDLER(handle_chat_end, chats_end(keyd.chats, message->payload));
 CHATS_HANDLER(
     handle_chat_progress, chats_progress(keyd.chats, message->payload));
-CHATS_HANDLER(handle_setup_in, chats_setup_in(keyd.chats, message->payload,
-				   message->tail, message->tail_length));
+CHATS_HANDLER(handle_setup_in, chat_setup_in(message));
 CHATS_HANDLER(
     handle_teardown_in, chats_teardown_in(keyd.chats, message->payload));
 CHATS_HANDLER(handle_seal, chats_seal(keyd.chats, message->payload,

@@ -5,7 +5,8 @@
  * claims is checked against signatures or its own records.
  *
  * All doors are corked. A batch of messages is worked through, what changed
- * is written in one transaction, and only then do the answers leave.
+ * is written in one transaction, and only then do the answers leave. One of
+ * many chats' set-ups is written, and answered, in parts.
  */
 
 #include <string.h>
@@ -87,6 +88,7 @@ keyd_commit(void)
 	int64_t now = clock_monotonic();
 	size_t i;
 
+	keyd.set_ups = 0;
 	if (keyd.chats != NULL && chats_commit(keyd.chats) == -1) {
 		/* Nothing leaves and nothing more comes in until it works. */
 		if (keyd.failing_since == 0) {

@@ -29,6 +29,7 @@ struct keyd {
 	int64_t erase_at;      /* monotonic; 0: nothing erased */
 	int64_t failing_since; /* monotonic; 0: commits work */
 	unsigned ticks;
+	unsigned set_ups; /* of chats, since the last commit */
 	int no_new_chats; /* as control said */
 	int had_mesh;     /* a mesh process came before */
 };
