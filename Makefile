@@ -49,7 +49,7 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check sim sim-table bench asan coverage escape fuzz starve soak lint' \
+	@echo 'all demo check sim sim-table bench bench-abuse asan coverage escape fuzz starve soak lint' \
 	    'docker-check package install uninstall deps clean'
 
 .SECONDARY:
@@ -149,7 +149,8 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 BENCH_BIN :=	$(BUILD)/regress/bench/hermes_bench \
 		$(BUILD)/regress/bench/crowd_bench \
 		$(BUILD)/regress/bench/stream_bench \
-		$(BUILD)/regress/bench/find_bench
+		$(BUILD)/regress/bench/find_bench \
+		$(BUILD)/regress/bench/sink
 $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
     $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
@@ -188,6 +189,12 @@ bench: deps
 	    $(FIELD)/wire house-bin
 	BUILD=$(BUILD) $(PYTHON) regress/bench/bench.py $(if $(JSON),--json $(JSON)) \
 	    $(ONLY:%=--only %)
+
+# What a chat keeps of its rate while a client abuses its node.
+bench-abuse: deps
+	$(MAKE) -j2 all $(BENCH_BIN)
+	BUILD=$(BUILD) $(PYTHON) regress/bench/abuse.py \
+	    $(if $(JSON),--json $(JSON)) $(ONLY)
 
 # The whole suite under AddressSanitizer and UndefinedBehaviorSanitizer. The
 # daemons forbid ptrace, which a leak search needs, so only the unit tests
@@ -271,7 +278,7 @@ deps:
 clean:
 	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz build-coverage
 
-.PHONY: all help coverage coverage-run deps check sim sim-table demo bench asan asan-run escape lint install uninstall \
+.PHONY: all help coverage coverage-run deps check sim sim-table demo bench bench-abuse asan asan-run escape lint install uninstall \
     clean unit-bin docker-check package
 
 include regress/keyscan/keyscan.mk

@@ -48,7 +48,9 @@ struct config_limits {
 	uint32_t sessions;        /* apps connected */
 	uint32_t unauthenticated; /* app connections before ack */
 	uint32_t unauthenticated_source;
-	uint32_t per_source;    /* connections an address */
+	uint32_t per_source; /* connections an address */
+	uint32_t handshakes; /* a second; 0 no limit */
+	uint32_t handshakes_source;
 	uint32_t verifications; /* signatures of strangers a second; 0 */
 	uint32_t verifications_source;
 	uint32_t zero;

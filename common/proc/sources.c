@@ -49,6 +49,8 @@ sources_configured(void)
 	options.threshold = penalty->threshold;
 	options.longest = penalty->longest;
 	options.sources = penalty->sources;
+	options.handshakes = config->limits.handshakes;
+	options.handshakes_source = config->limits.handshakes_source;
 	options.verifications = config->limits.verifications;
 	options.verifications_source = config->limits.verifications_source;
 	/* The parent has read it before; "none" is none. */

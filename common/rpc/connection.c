@@ -20,7 +20,9 @@
 #include "common/rpc/penalty.h"
 #include "common/util/clock.h"
 
-#define READ_BUDGET                (512 * 1024) /* bytes before others have a turn */
+/* Bytes before others have a turn; of a connection of nobody. */
+#define READ_BUDGET                (512 * 1024)
+#define READ_BUDGET_UNPROVEN       (16 * 1024)
 /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which older headers do not have. */
 #define ERR_TOO_MANY_CONTINUATIONS (-905)
 
@@ -307,6 +309,8 @@ connection_input(
 	ssize_t n;
 
 	connection->heard = 1;
+	if (rpc_penalty_bytes(connection, length) == -1)
+		return (-1);
 	n = nghttp2_session_mem_recv(connection->session, plain, length);
 	if (connection->state == RPC_DEAD || connection->doomed)
 		return (-1);
@@ -349,7 +353,8 @@ connection_read(struct rpc_connection *connection)
 {
 	struct rpc_transport *transport = &connection->transport;
 	const uint8_t *plain;
-	size_t budget = READ_BUDGET;
+	size_t budget =
+	    connection->unproven ? READ_BUDGET_UNPROVEN : READ_BUDGET;
 	ssize_t n;
 
 	while (connection_reads(connection)) {

@@ -43,6 +43,7 @@ struct rpc_transport {
 	struct buffer out;    /* ciphertext not yet written */
 	const uint8_t *fresh; /* ciphertext read this turn */
 	size_t fresh_length;
+	size_t discarded; /* bytes */
 	int fd;
 	unsigned drained : 1; /* the socket had no more this turn */
 	unsigned taken : 1;   /* the library asked for ciphertext */

@@ -34,7 +34,8 @@ int rpc_transport_end(struct rpc_transport *transport);
 int rpc_transport_write(
     struct rpc_transport *transport, const uint8_t *plain, size_t length);
 
-/* Say that no more follows, then throw away what comes: 0, -1 at its end. */
+/* Say that no more follows, then throw away what comes: 0, -1 at its end, or
+ * when it is more than could be on its way. */
 void rpc_transport_shutdown(struct rpc_transport *transport);
 int rpc_transport_discard(struct rpc_transport *transport);
 
@@ -79,7 +80,7 @@ void rpc_abuse_glitch(struct rpc_connection *connection, enum rpc_abuse kind);
 void rpc_abuse_earn(struct rpc_connection *connection, size_t length);
 /* A WINDOW_UPDATE came. */
 void rpc_abuse_window(struct rpc_connection *connection);
-/* A call that we do not serve. */
+/* A call that we do not serve, or whose message cannot be taken. */
 void rpc_abuse_call(struct rpc_connection *connection);
 
 /*
@@ -112,6 +113,8 @@ void rpc_timer_pong(struct rpc_connection *connection);
 
 /* --- peer.c -------------------------------------------------------------- */
 
+/* What connections of an address are counted by. */
+void rpc_peer_source(const struct sockaddr *address, uint8_t source[17]);
 void rpc_peer_set_address(struct rpc_connection *connection,
     const struct sockaddr *address, socklen_t length);
 /* After the TLS handshake: ALPN and certificate. NULL, or what is wrong. */

@@ -22,6 +22,25 @@
 #include "common/rpc/internal.h"
 
 void
+rpc_peer_source(const struct sockaddr *address, uint8_t source[17])
+{
+	const struct sockaddr_in *in4 = (const void *)address;
+	const struct sockaddr_in6 *in6 = (const void *)address;
+
+	memset(source, 0, 17);
+	source[0] = (uint8_t)address->sa_family;
+	if (address->sa_family == AF_INET)
+		memcpy(source + 1, &in4->sin_addr, 4);
+	else if (address->sa_family == AF_INET6 &&
+		 IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		source[0] = AF_INET;
+		memcpy(source + 1, in6->sin6_addr.s6_addr + 12, 4);
+	} else if (address->sa_family == AF_INET6)
+		/* One site has a /64 at least: that is one source. */
+		memcpy(source + 1, &in6->sin6_addr, 8);
+}
+
+void
 rpc_peer_set_address(struct rpc_connection *connection,
     const struct sockaddr *address, socklen_t length)
 {
@@ -33,23 +52,14 @@ rpc_peer_set_address(struct rpc_connection *connection,
 	if (length > sizeof(connection->address))
 		length = sizeof(connection->address);
 	memcpy(&connection->address, address, length);
-	connection->source[0] = (uint8_t)address->sa_family;
 	if (address->sa_family == AF_INET) {
 		in4 = (const struct sockaddr_in *)&connection->address;
 		(void)inet_ntop(AF_INET, &in4->sin_addr, host, sizeof(host));
 		port = ntohs(in4->sin_port);
-		memcpy(connection->source + 1, &in4->sin_addr, 4);
 	} else if (address->sa_family == AF_INET6) {
 		in6 = (const struct sockaddr_in6 *)&connection->address;
 		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
 		port = ntohs(in6->sin6_port);
-		/* One site has a /64 at least: that is one source. */
-		if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-			connection->source[0] = AF_INET;
-			memcpy(connection->source + 1,
-			    in6->sin6_addr.s6_addr + 12, 4);
-		} else
-			memcpy(connection->source + 1, &in6->sin6_addr, 8);
 	} else {
 		(void)snprintf(
 		    connection->name, sizeof(connection->name), "local");

@@ -15,6 +15,12 @@
 #include "common/util/clock.h"
 #include "common/util/rate.h"
 
+/* What all connections of a source that are not known may send. Calls of apps
+ * that were known, and are over, may have so much on its way. */
+#define BYTES      (8U * 1024 * 1024)
+#define BYTES_IN   (10 * CLOCK_SECOND)
+#define BYTES_MOST (64U * 1024) /* counted at a time */
+
 struct offender {
 	TAILQ_ENTRY(offender) entry;
 	uint8_t source[RPC_SOURCE_SIZE];
@@ -23,13 +29,19 @@ struct offender {
 	uint64_t refused;
 	unsigned out : 1; /* until it has run out */
 	int64_t verifications_due;
+	int64_t handshakes_due;
+	int64_t bytes_due;
 };
+
+TAILQ_HEAD(offender_list, offender); /* the longest silent one first */
 
 struct rpc_penalties {
 	struct rpc_penalty_options options;
 	struct table table;
-	TAILQ_HEAD(, offender) order; /* the longest silent one first */
+	struct offender_list clean;
+	struct offender_list paying;
 	int64_t verifications_due;
+	int64_t handshakes_due;
 };
 
 struct rpc_penalties *
@@ -40,16 +52,46 @@ rpc_penalties_new(void)
 	if (penalties == NULL)
 		return (NULL);
 	table_init(&penalties->table, RPC_SOURCE_SIZE);
-	TAILQ_INIT(&penalties->order);
+	TAILQ_INIT(&penalties->clean);
+	TAILQ_INIT(&penalties->paying);
 	return (penalties);
+}
+
+static struct offender_list *
+penalties_list(struct rpc_penalties *penalties, const struct offender *offender)
+{
+	return (offender->until > 0 ? &penalties->paying : &penalties->clean);
 }
 
 static void
 penalties_forget(struct rpc_penalties *penalties, struct offender *offender)
 {
 	(void)table_remove(&penalties->table, offender->source);
-	TAILQ_REMOVE(&penalties->order, offender, entry);
+	TAILQ_REMOVE(penalties_list(penalties, offender), offender, entry);
 	free(offender);
+}
+
+/* Whose penalty ran out owes nothing. */
+static void
+penalties_settle(
+    struct rpc_penalties *penalties, struct offender *offender, int64_t now)
+{
+	if (offender == NULL || offender->until == 0 || offender->until > now)
+		return;
+	TAILQ_REMOVE(&penalties->paying, offender, entry);
+	offender->until = 0;
+	offender->offences = offender->refused = 0;
+	offender->out = 0;
+	TAILQ_INSERT_TAIL(&penalties->clean, offender, entry);
+}
+
+/* The one to forget first; NULL when there is none. */
+static struct offender *
+penalties_first(const struct rpc_penalties *penalties)
+{
+	struct offender *offender = TAILQ_FIRST(&penalties->clean);
+
+	return (offender != NULL ? offender : TAILQ_FIRST(&penalties->paying));
 }
 
 void
@@ -59,7 +101,7 @@ rpc_penalties_free(struct rpc_penalties *penalties)
 
 	if (penalties == NULL)
 		return;
-	while ((offender = TAILQ_FIRST(&penalties->order)) != NULL)
+	while ((offender = penalties_first(penalties)) != NULL)
 		penalties_forget(penalties, offender);
 	table_free(&penalties->table);
 	free(penalties);
@@ -71,24 +113,29 @@ rpc_penalties_configure(
 {
 	penalties->options = *options;
 	while (penalties->table.count > options->sources)
-		penalties_forget(penalties, TAILQ_FIRST(&penalties->order));
+		penalties_forget(penalties, penalties_first(penalties));
 }
 
 /* The record of source, made if there is none; NULL without memory. */
 static struct offender *
-penalties_record(struct rpc_penalties *penalties, const uint8_t *source)
+penalties_record(
+    struct rpc_penalties *penalties, const uint8_t *source, int64_t now)
 {
 	struct offender *offender = table_get(&penalties->table, source);
+	struct offender_list *list;
 
+	penalties_settle(penalties, TAILQ_FIRST(&penalties->paying), now);
+	penalties_settle(penalties, offender, now);
 	if (offender != NULL) {
-		TAILQ_REMOVE(&penalties->order, offender, entry);
-		TAILQ_INSERT_TAIL(&penalties->order, offender, entry);
+		list = penalties_list(penalties, offender);
+		TAILQ_REMOVE(list, offender, entry);
+		TAILQ_INSERT_TAIL(list, offender, entry);
 		return (offender);
 	}
 	if (penalties->options.sources == 0)
 		return (NULL);
 	if (penalties->table.count >= penalties->options.sources)
-		penalties_forget(penalties, TAILQ_FIRST(&penalties->order));
+		penalties_forget(penalties, penalties_first(penalties));
 	if ((offender = calloc(1, sizeof(*offender))) == NULL)
 		return (NULL);
 	memcpy(offender->source, source, sizeof(offender->source));
@@ -96,7 +143,7 @@ penalties_record(struct rpc_penalties *penalties, const uint8_t *source)
 		free(offender);
 		return (NULL);
 	}
-	TAILQ_INSERT_TAIL(&penalties->order, offender, entry);
+	TAILQ_INSERT_TAIL(&penalties->clean, offender, entry);
 	return (offender);
 }
 
@@ -122,12 +169,12 @@ rpc_penalties_add(struct rpc_penalties *penalties, const uint8_t *source,
 	char name[RPC_SOURCE_TEXT];
 
 	if (options->cost[offence] == 0 || options->threshold == 0 ||
-	    (offender = penalties_record(penalties, source)) == NULL)
+	    (offender = penalties_record(penalties, source, now)) == NULL)
 		return;
-	if (offender->until <= now) {
+	if (offender->until == 0) {
+		TAILQ_REMOVE(&penalties->clean, offender, entry);
+		TAILQ_INSERT_TAIL(&penalties->paying, offender, entry);
 		offender->until = now;
-		offender->offences = offender->refused = 0;
-		offender->out = 0;
 	}
 	offender->offences++;
 	offender->until += options->cost[offence];
@@ -159,12 +206,46 @@ rpc_penalties_may_verify(
 	struct offender *offender;
 
 	if (source != NULL && options->verifications_source > 0 &&
-	    (offender = penalties_record(penalties, source)) != NULL &&
+	    (offender = penalties_record(penalties, source, now)) != NULL &&
 	    rate_take(&offender->verifications_due, now,
 		options->verifications_source, CLOCK_SECOND, 0) > 0)
 		return (0);
 	return (rate_take(&penalties->verifications_due, now,
 		    options->verifications, CLOCK_SECOND, 0) == 0);
+}
+
+int
+rpc_penalties_handshake(struct rpc_penalties *penalties, const uint8_t *source,
+    int64_t now, int64_t *wait)
+{
+	const struct rpc_penalty_options *options = &penalties->options;
+	struct offender *offender;
+
+	*wait = 0;
+	if (source != NULL && options->handshakes_source > 0 &&
+	    (offender = penalties_record(penalties, source, now)) != NULL &&
+	    rate_take(&offender->handshakes_due, now,
+		options->handshakes_source, CLOCK_SECOND, 0) > 0)
+		return (-1);
+	/* This one was taken already: it counts. */
+	*wait = rate_take(&penalties->handshakes_due, now, options->handshakes,
+	    CLOCK_SECOND, INT64_MAX);
+	return (0);
+}
+
+int
+rpc_penalties_bytes(struct rpc_penalties *penalties, const uint8_t *source,
+    size_t length, int64_t now)
+{
+	struct offender *offender = penalties_record(penalties, source, now);
+
+	if (length > BYTES_MOST)
+		length = BYTES_MOST;
+	return (
+	    offender != NULL && rate_take_many(&offender->bytes_due, now,
+				    (uint32_t)length, BYTES, BYTES_IN, 0) > 0
+		? -1
+		: 0);
 }
 
 uint64_t
@@ -202,12 +283,13 @@ rpc_penalties_next(const struct rpc_penalties *penalties, int64_t now,
 /* --- connections --------------------------------------------------------- */
 
 static int
-penalty_exempts(const struct rpc_penalty_options *options,
-    const struct sockaddr_storage *address)
+penalty_exempts(
+    const struct rpc_penalty_options *options, const struct sockaddr *address)
 {
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+	const struct sockaddr_in6 *in6 =
+	    (const struct sockaddr_in6 *)(const void *)address;
 	const uint8_t *bytes;
-	int family = address->ss_family;
+	int family = address->sa_family;
 	size_t i;
 
 	if (family == AF_INET6) {
@@ -217,7 +299,8 @@ penalty_exempts(const struct rpc_penalty_options *options,
 			bytes += 12;
 		}
 	} else if (family == AF_INET)
-		bytes = (const uint8_t *)&((const struct sockaddr_in *)address)
+		bytes = (const uint8_t *)&(
+		    (const struct sockaddr_in *)(const void *)address)
 			    ->sin_addr;
 	else
 		return (1); /* local */
@@ -228,21 +311,45 @@ penalty_exempts(const struct rpc_penalty_options *options,
 }
 
 int
-rpc_penalty_keeps_out(struct rpc_connection *connection)
+rpc_penalty_turns_away(struct rpc_server *server,
+    const struct sockaddr *address, uint8_t source[RPC_SOURCE_SIZE],
+    unsigned *exempt, int64_t *wait)
 {
-	struct rpc_penalties *penalties = connection->server->penalties;
+	struct rpc_penalties *penalties = server->penalties;
 	struct offender *offender;
+	int64_t now = clock_monotonic();
 
+	rpc_peer_source(address, source);
+	*wait = 0;
+	*exempt = 0;
 	if (penalties == NULL)
 		return (0);
-	connection->exempt = (unsigned)penalty_exempts(
-	    &penalties->options, &connection->address);
-	if (connection->exempt || !rpc_penalties_out(penalties,
-				      connection->source, clock_monotonic()))
+	*exempt = (unsigned)penalty_exempts(&penalties->options, address);
+	if (!*exempt && rpc_penalties_out(penalties, source, now)) {
+		offender = table_get(&penalties->table, source);
+		offender->refused++;
+		server->counters.abuses[RPC_ABUSE_PENALTY]++;
+		return (1);
+	}
+	if (rpc_penalties_handshake(
+		penalties, *exempt ? NULL : source, now, wait) == 0)
 		return (0);
-	offender = table_get(&penalties->table, connection->source);
-	offender->refused++;
+	server->counters.abuses[RPC_ABUSE_HANDSHAKES]++;
 	return (1);
+}
+
+int
+rpc_penalty_bytes(struct rpc_connection *connection, size_t length)
+{
+	struct rpc_server *server = connection->server;
+
+	if (!connection->unproven || connection->exempt ||
+	    server->penalties == NULL ||
+	    rpc_penalties_bytes(server->penalties, connection->source, length,
+		clock_monotonic()) == 0)
+		return (0);
+	rpc_connection_abuse(connection, RPC_ABUSE_BYTES);
+	return (-1);
 }
 
 void

@@ -3,8 +3,10 @@
  * and abuse costs its source time. A source whose times add up to a threshold
  * is not served until they have run out. A source is an IPv4 address (/32) or
  * an IPv6 network (/64). The table has a fixed size; who was not heard of for
- * longest makes room. Also: how many signatures may be checked, per source
- * and in all, before any is.
+ * longest makes room, first among those that owe nothing. Also: how many
+ * connections may begin, how much they may send before it is known whose they
+ * are, and how many signatures may be checked, before any is; per source and
+ * in all.
  */
 #ifndef COMMON_RPC_PENALTY_H
 #define COMMON_RPC_PENALTY_H
@@ -14,6 +16,8 @@
 
 struct rpc_connection;
 struct rpc_penalties;
+struct rpc_server;
+struct sockaddr;
 
 #define RPC_PREFIXES    16
 #define RPC_SOURCE_SIZE 17 /* family, then 4 or 8 bytes, then zeros */
@@ -39,6 +43,8 @@ struct rpc_penalty_options {
 	uint32_t sources;           /* remembered at most */
 	uint32_t verifications;     /* signatures a second; 0 no limit */
 	uint32_t verifications_source;
+	uint32_t handshakes; /* connections a second; 0 no limit */
+	uint32_t handshakes_source;
 	struct rpc_prefix exempt[RPC_PREFIXES]; /* from all but the total */
 	size_t exempt_count;
 	/* A source is kept out from now on, for so long; may be NULL. */
@@ -83,6 +89,18 @@ int rpc_penalties_out(
 int rpc_penalties_may_verify(
     struct rpc_penalties *penalties, const uint8_t *source, int64_t now);
 
+/*
+ * Count one more connection of source (NULL: exempt) at now, that will want a
+ * TLS handshake. 0, or -1: the source had too many. *wait: ns until the next
+ * one of anybody should be taken.
+ */
+int rpc_penalties_handshake(struct rpc_penalties *penalties,
+    const uint8_t *source, int64_t now, int64_t *wait);
+/* Count length bytes of source at now, from connections that are not known.
+ * 0, or -1: they are too many. */
+int rpc_penalties_bytes(struct rpc_penalties *penalties, const uint8_t *source,
+    size_t length, int64_t now);
+
 /* How many sources are kept out. */
 uint64_t rpc_penalties_count(
     const struct rpc_penalties *penalties, int64_t now);
@@ -98,8 +116,15 @@ int rpc_penalties_next(const struct rpc_penalties *penalties, int64_t now,
 /* The connection did it, if its server has penalties. */
 void rpc_penalty_offence(
     struct rpc_connection *connection, enum rpc_offence offence);
-/* Is this new connection's source kept out? Also finds out whether it is
- * exempt. */
-int rpc_penalty_keeps_out(struct rpc_connection *connection);
+/*
+ * A connection from address, nothing spent on it yet: is it to be turned away,
+ * its source being kept out or too quick? Then it is counted. Fills in source
+ * and exempt, and wait as rpc_penalties_handshake() does.
+ */
+int rpc_penalty_turns_away(struct rpc_server *server,
+    const struct sockaddr *address, uint8_t source[RPC_SOURCE_SIZE],
+    unsigned *exempt, int64_t *wait);
+/* The connection sent length bytes more. -1: too many, it is doomed. */
+int rpc_penalty_bytes(struct rpc_connection *connection, size_t length);
 
 #endif

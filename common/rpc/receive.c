@@ -131,6 +131,7 @@ receive_broken(struct rpc_stream *stream, enum rpc_frame why)
 	}
 	stream->connection->counters->protocol_errors++;
 	stream->connection->counters->abuses[RPC_ABUSE_MESSAGE]++;
+	rpc_abuse_call(stream->connection);
 }
 
 /* The largest message this peer may send. */

@@ -148,6 +148,8 @@ struct rpc_limits {
 	X(PRIORITY, "priority")                                                \
 	X(WINDOW_UPDATE, "window_update") /* for nothing that was sent */      \
 	X(EMPTY_DATA, "empty_data")                                            \
+	X(OTHER, "other")     /* frames of no known kind, GOAWAY */            \
+	X(BYTES, "bytes")     /* more than who is not known may send */        \
 	X(STALLED, "stalled") /* it opens no window */                         \
 	X(CALL, "call")       /* no gRPC, or no such method */                 \
 	X(MESSAGE, "message") /* too large, compressed, broken */              \
@@ -156,6 +158,7 @@ struct rpc_limits {
 	X(MEMORY, "memory")             /* too much that is not whole */       \
 	X(DISPLACED, "displaced")       /* oldest that is not proven */        \
 	X(VERIFICATION, "verification") /* too many signatures to check */     \
+	X(HANDSHAKES, "handshakes")     /* too many of its source */           \
 	X(PENALTY, "penalty")           /* its source is kept out */
 
 enum rpc_abuse {

@@ -16,9 +16,10 @@
 
 #include "common/rpc/internal.h"
 #include "common/rpc/penalty.h"
+#include "common/util/clock.h"
 
-#define ACCEPT_BATCH 64     /* connections taken in one turn */
-#define ACCEPT_RETRY 100000 /* us, when descriptors have run out */
+#define ACCEPT_BATCH 64               /* connections taken in one turn */
+#define ACCEPT_RETRY (100 * CLOCK_MS) /* when descriptors have run out */
 
 static void server_accept(evutil_socket_t, short, void *);
 static void server_retry(evutil_socket_t, short, void *);
@@ -110,14 +111,20 @@ server_source_remove(struct rpc_server *server, const uint8_t key[17])
 	free(source);
 }
 
-/* Owns fd. -1: no. */
+/* Owns fd. -1: no. wait: ns until the next should be taken. */
 static int
 server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
-    socklen_t length)
+    socklen_t length, int64_t *wait)
 {
 	struct rpc_connection *connection;
+	uint8_t source[RPC_SOURCE_SIZE];
+	unsigned exempt;
 	int on = 1;
 
+	if (rpc_penalty_turns_away(server, address, source, &exempt, wait)) {
+		(void)close(fd);
+		return (-1);
+	}
 	if ((connection = rpc_connection_new(
 		 server->base, server, server->tls, &server->limits)) == NULL) {
 		(void)close(fd);
@@ -125,12 +132,8 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 	}
 	server->refs++;
 	rpc_peer_set_address(connection, address, length);
-	if (rpc_penalty_keeps_out(connection)) {
-		server->counters.abuses[RPC_ABUSE_PENALTY]++;
-		(void)close(fd);
-		rpc_connection_free(connection);
-		return (-1);
-	}
+	memcpy(connection->source, source, sizeof(connection->source));
+	connection->exempt = exempt;
 	if (server_source_add(server, connection->source) == -1) {
 		(void)close(fd);
 		rpc_connection_free(connection);
@@ -148,27 +151,37 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 	return (0);
 }
 
+/* It would stay readable: look again in so many ns. */
+static void
+server_rest(struct rpc_listener *listener, int64_t wait)
+{
+	struct timeval tv;
+
+	tv.tv_sec = (time_t)(wait / CLOCK_SECOND);
+	tv.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);
+	(void)event_del(&listener->event);
+	(void)evtimer_add(&listener->retry, &tv);
+}
+
 static void
 server_accept(evutil_socket_t listening, short what, void *arg)
 {
 	struct rpc_listener *listener = arg;
 	struct rpc_server *server = listener->server;
 	struct sockaddr_storage address;
-	struct timeval tv = { 0, ACCEPT_RETRY };
 	socklen_t length;
+	int64_t wait = 0;
 	int fd, i;
 
 	(void)what;
-	for (i = 0; i < ACCEPT_BATCH; i++) {
+	for (i = 0; i < ACCEPT_BATCH && wait == 0; i++) {
 		length = sizeof(address);
 		fd = accept4(listening, (struct sockaddr *)&address, &length,
 		    SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd == -1 && (errno == EMFILE || errno == ENFILE ||
 				    errno == ENOBUFS || errno == ENOMEM)) {
-			/* It would stay readable: look again later. */
 			server->counters.refused++;
-			(void)event_del(&listener->event);
-			(void)evtimer_add(&listener->retry, &tv);
+			server_rest(listener, ACCEPT_RETRY);
 			return;
 		}
 		if (fd == -1)
@@ -178,9 +191,11 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 			(void)close(fd);
 			server->counters.refused++;
 		} else if (server_take(server, fd, (struct sockaddr *)&address,
-			       length) == -1)
+			       length, &wait) == -1)
 			server->counters.refused++;
 	}
+	if (wait > 0)
+		server_rest(listener, wait);
 }
 
 static void

@@ -58,8 +58,7 @@ session_judge(struct rpc_connection *connection, const nghttp2_frame_hd *header)
 		rpc_abuse_glitch(connection, RPC_ABUSE_RESET);
 		break;
 	case NGHTTP2_PING:
-		if ((header->flags & NGHTTP2_FLAG_ACK) == 0)
-			rpc_abuse_glitch(connection, RPC_ABUSE_PING);
+		rpc_abuse_glitch(connection, RPC_ABUSE_PING);
 		break;
 	case NGHTTP2_SETTINGS:
 		if ((header->flags & NGHTTP2_FLAG_ACK) == 0)
@@ -68,7 +67,11 @@ session_judge(struct rpc_connection *connection, const nghttp2_frame_hd *header)
 	case NGHTTP2_WINDOW_UPDATE:
 		rpc_abuse_window(connection);
 		break;
+	case NGHTTP2_HEADERS:
+	case NGHTTP2_CONTINUATION:
+		break;
 	default:
+		rpc_abuse_glitch(connection, RPC_ABUSE_OTHER);
 		break;
 	}
 }
@@ -97,6 +100,18 @@ session_invalid_frame(
 	connection->counters->protocol_errors++;
 	rpc_abuse_glitch(connection, RPC_ABUSE_PROVOKED);
 	return (session_verdict(connection));
+}
+
+/* Frames of no known kind are asked for to be counted, and that is all. */
+static int
+session_unknown_frame(nghttp2_session *session, void **payload,
+    const nghttp2_frame_hd *header, void *arg)
+{
+	(void)session;
+	(void)payload;
+	(void)header;
+	(void)arg;
+	return (NGHTTP2_ERR_CANCEL);
 }
 
 static int
@@ -349,9 +364,13 @@ static nghttp2_option *
 session_options(void)
 {
 	nghttp2_option *option;
+	unsigned type;
 
 	if (nghttp2_option_new(&option) != 0)
 		return (NULL);
+	for (type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+		nghttp2_option_set_user_recv_extension_type(
+		    option, (uint8_t)type);
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_outbound_ack(option, MAX_ACKS);
@@ -375,6 +394,8 @@ session_callbacks(void)
 	    callbacks, session_begin_frame);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(
 	    callbacks, session_invalid_frame);
+	nghttp2_session_callbacks_set_unpack_extension_callback(
+	    callbacks, session_unknown_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(
 	    callbacks, session_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(

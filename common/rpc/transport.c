@@ -19,7 +19,8 @@
 /* More waiting than this means the peer makes us talk and does not listen. */
 #define OUT_MAX        (8 * 1024 * 1024)
 #define DISCARD_ROUNDS 8
-#define OUT_KEEP       (64 * 1024) /* give larger empty buffers back */
+#define DISCARD_MAX    (8 * 1024 * 1024) /* more than honest peers have sent */
+#define OUT_KEEP       (64 * 1024)       /* give larger empty buffers back */
 
 /* One turn of one connection at a time uses these. */
 static _Thread_local uint8_t cipher_room[READ_SIZE];
@@ -237,6 +238,9 @@ rpc_transport_discard(struct rpc_transport *transport)
 		if (n <= 0)
 			return (-1);
 		*transport->bytes_read += (uint64_t)n;
+		transport->discarded += (size_t)n;
+		if (transport->discarded > DISCARD_MAX)
+			return (-1);
 	}
 	return (0);
 }

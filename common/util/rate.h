@@ -9,25 +9,34 @@
 #include <stdint.h>
 
 /*
- * Count one event at now against rate events per period (ns); rate 0 is no
- * limit. Returns how many ns too early it comes, a burst of a period being
- * allowed; 0 when in time. An event more than patience too early is not
- * counted.
+ * Count events at now against rate events per period (ns); rate 0 is no
+ * limit. Returns how many ns too early they come, a burst of a period being
+ * allowed; 0 when in time. What comes more than patience too early is not
+ * counted. events * period must fit.
  */
 static inline int64_t
-rate_take(
-    int64_t *due, int64_t now, uint32_t rate, int64_t period, int64_t patience)
+rate_take_many(int64_t *due, int64_t now, uint32_t events, uint32_t rate,
+    int64_t period, int64_t patience)
 {
-	int64_t early;
+	int64_t early, cost;
 
 	if (rate == 0)
 		return (0);
 	if (*due < now)
 		*due = now;
-	early = *due + period / rate - now - period;
+	cost = events * period / rate;
+	early = *due + cost - now - period;
 	if (early <= patience)
-		*due += period / rate;
+		*due += cost;
 	return (early > 0 ? early : 0);
+}
+
+/* The same for one event. */
+static inline int64_t
+rate_take(
+    int64_t *due, int64_t now, uint32_t rate, int64_t period, int64_t patience)
+{
+	return (rate_take_many(due, now, 1, rate, period, patience));
 }
 
 #endif

@@ -1,77 +1,192 @@
 #!/usr/bin/python3
-"""How much of its rate an honest chat keeps while one client attacks: each
-attack, on each listener, in one run with and without it, the medians of three
-turns. The attacker runs in a process of its own, at most as fast as Python
-sends. Prints a table; nothing is judged here.
+"""make bench-abuse: what rate a chat between two nodes keeps while a client
+abuses one of them. Each attack of h2_floods, on each listener, beside three
+loads: PACED messages a second, and as many as go. For each, in turn and in
+one run: calm; the same attacker, sending the same to a server that takes TLS
+connections, reads and does nothing else (what the attacker and the kernel
+cost this machine); the attack. Medians of TURNS.
 
-    BUILD=build /usr/bin/python3 regress/bench/abuse.py [ATTACK ...]
+The attacker has a core of its own as far as the others let it; each attack
+comes from an address that the node has not seen. "cpu" is what the attack
+makes both nodes use, in parts of one core: their time beside the chat's,
+which is taken from the calm turns. Prints a table, as FILE in JSON too.
+Nothing is judged here; who loses a message ends the run.
+
+    abuse.py [--turns N] [--json FILE] [ATTACK ...]
 """
 
+import argparse
+import contextlib
+import itertools
+import json
 import multiprocessing
+import os
 import pathlib
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+import types
 
-HERE = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(HERE / "lib"), str(HERE / "conform")]
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
-from h2_attacker import (  # noqa: E402
-    CONTINUATION, GONE, HEADERS, Attacker, frame, literal, request)
-from hermes_node import Mesh  # noqa: E402
-from test_abuse import FLOODS, Honest  # noqa: E402
+import h2_floods  # noqa: E402
+import hermes_node  # noqa: E402
+import mesh_bench  # noqa: E402
+import nats  # noqa: E402
 
-TURN, TURNS = 1.0, 3
-
-
-def attack(node, listener, name):
-    """One connection after the other, each until it is cut."""
-    kind, data = FLOODS.get(name, (None, None))
-    while True:
-        try:
-            with Attacker(node, listener) as attacker:
-                if data is None:
-                    attacker.send(frame(HEADERS, 0, 1, request()))
-                    attacker.flood(lambda i: frame(
-                        CONTINUATION, 0, 1, literal("a", "b")))
-                else:
-                    attacker.flood(data)
-        except (OSError, *GONE):
-            pass
+BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
+PROGRAMS = BUILD / "regress" / "bench"
+hermes_node.DEFAULTS = hermes_node.DEFAULTS.replace("debug", "info")
+EXTRA = "limits {\n\tmessages per second 0\n}\n"
+CORE = 1         # of the attacker
+PACED = 2000     # messages a second
+FULL = 60000     # messages of a round, as fast as they go
+MANY = 250       # sources of an attack that has many
+LOADS = {"paced": (PACED, PACED), "full": (FULL, 0)}
+numbers = itertools.count(1)
 
 
-def rate(honest):
-    before, begun = honest.acks, time.monotonic()
-    time.sleep(TURN)  # what is measured is a time
-    return (honest.acks - before) / (time.monotonic() - begun)
+class Honest:
+    """One chat, in rounds."""
+
+    def __init__(self, mesh):
+        self.mesh = mesh
+        self.process = subprocess.Popen(
+            [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, "1", "0",
+             "256", "0", "each"], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
+
+    def cpu(self):
+        return sum(sum(mesh_bench.cpu(n).values()) for n in self.mesh.nodes)
+
+    def round(self, load):
+        """Its rate, slowest hundredth in ms, CPU seconds of both nodes, and
+        how long it took."""
+        used, begun = self.cpu(), time.monotonic()
+        self.process.stdin.write("%d %d\n" % LOADS[load])
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("the chat broke\n" +
+                             self.mesh[0].log()[-4000:])
+        took = time.monotonic() - begun
+        return {**json.loads(answer), "cpu": self.cpu() - used, "took": took}
 
 
-def measure(mesh, honest, listener, name):
-    calm, under = [], []
-    for _ in range(TURNS):
-        calm.append(rate(honest))
-        attacker = multiprocessing.get_context("fork").Process(
-            target=attack, args=(mesh[0], listener, name), daemon=True)
-        attacker.start()
-        under.append(rate(honest))
-        attacker.terminate()
-        attacker.join()
-    return statistics.median(calm), statistics.median(under)
+@contextlib.contextmanager
+def sink():
+    with tempfile.TemporaryDirectory() as folder:
+        nats.make_certificate(folder)
+        with subprocess.Popen([PROGRAMS / "sink", folder], text=True,
+                              stdout=subprocess.PIPE) as process:
+            address = f"127.0.0.1:{int(process.stdout.readline())}"
+            yield types.SimpleNamespace(app=address, mesh=address)
+            process.kill()
+
+
+@contextlib.contextmanager
+def attacked(name, target, listener, many):
+    n = next(numbers)
+    sources = [f"127.{1 + n // 250}.{1 + n % 250}.{i}"
+               for i in range(1, MANY if many else 2)]
+
+    def run():
+        os.sched_setaffinity(0, {CORE % os.cpu_count()})
+        h2_floods.attack(name, target, listener, sources)
+    process = multiprocessing.get_context("fork").Process(
+        target=run, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def counted(node, listener):
+    """What was cut and what was turned away at the door."""
+    all_ = {k: v for k, v in node.metrics().items()
+            if k.startswith(f'hermes_rpc_abuse_total{{listener="{listener}"')}
+    away = sum(v for k, v in all_.items()
+               if 'kind="penalty"' in k or 'kind="handshakes"' in k)
+    return sum(all_.values()) - away, away
+
+
+def middle(rounds, key):
+    return statistics.median(r[key] for r in rounds)
+
+
+def stolen(calm, rounds):
+    """Parts of a core that the nodes used beside the chat's own."""
+    each = middle(calm, "cpu")  # a round is as many messages each time
+    return statistics.median((r["cpu"] - each) / r["took"] for r in rounds)
+
+
+def measure(mesh, honest, machine, name, load, turns, many):
+    calm, control = [], []
+    under = {"app": [], "mesh": []}
+    before = {where: counted(mesh[0], where) for where in under}
+    for _ in range(turns):
+        calm.append(honest.round(load))
+        with attacked(name, machine, "app", many):
+            control.append(honest.round(load))
+        for where, rounds in under.items():
+            with attacked(name, mesh[0], where, many):
+                rounds.append(honest.round(load))
+    a, b = middle(calm, "rate"), middle(control, "rate")
+    for where, rounds in under.items():
+        c = middle(rounds, "rate")
+        cut, away = (x - y for x, y in zip(counted(mesh[0], where),
+                                           before[where]))
+        yield {"attack": name + (f", {MANY} sources" if many else ""),
+               "listener": where, "load": load, "calm": a, "control": b,
+               "attack_rate": c, "kept": c / a, "kept_of_control": c / b,
+               "p99_ms_calm": middle(calm, "p99_ms"),
+               "p99_ms": middle(rounds, "p99_ms"),
+               "cpu": stolen(calm, rounds), "cut": cut, "turned_away": away}
+
+
+HEAD = (f"{'attack':32} {'door':5} {'load':5} {'calm':>7} {'control':>7} "
+        f"{'attack':>7} {'c/a':>5} {'c/b':>5} {'p99 ms':>13} {'cpu':>6} "
+        f"{'cut':>6} {'away':>7}")
+
+
+def show(r):
+    late = (f"{r['p99_ms_calm']:5.1f} > {r['p99_ms']:5.1f}"
+            if r["load"] == "paced" else "")
+    print(f"{r['attack']:32} {r['listener']:5} {r['load']:5} {r['calm']:7.0f} "
+          f"{r['control']:7.0f} {r['attack_rate']:7.0f} {r['kept']:5.0%} "
+          f"{r['kept_of_control']:5.0%} {late:>13} {r['cpu']:6.1%} "
+          f"{r['cut']:6.0f} {r['turned_away']:7.0f}", flush=True)
 
 
 def main():
-    names = sys.argv[1:] or sorted(FLOODS) + ["continuation"]
-    with Mesh(2) as mesh:
-        honest = Honest(mesh[0].app, mesh[1].app)
-        honest.goes_on()
-        print(f"{'attack':24} {'listener':8} {'calm/s':>8} {'under/s':>8} "
-              f"{'kept':>6}")
-        for name in names:
-            for listener in ("app", "mesh"):
-                calm, under = measure(mesh, honest, listener, name)
-                print(f"{name:24} {listener:8} {calm:8.0f} {under:8.0f} "
-                      f"{under / calm:6.0%}", flush=True)
-        honest.stop()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--json")
+    parser.add_argument("--many", action="store_true",
+                        help=f"each attack from {MANY} sources too")
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK")
+    options = parser.parse_args()
+    rows = []
+    print(HEAD)
+    with hermes_node.Mesh(2, EXTRA) as mesh, sink() as machine:
+        honest = Honest(mesh)
+        for name in options.attacks or h2_floods.ATTACKS:
+            for load, many in itertools.product(
+                    LOADS, (False, True) if options.many else (False,)):
+                for one in measure(mesh, honest, machine, name, load,
+                                   options.turns, many):
+                    rows.append(one)
+                    show(one)
+        honest.process.kill()
+        if not all(node.healthy() for node in mesh.nodes):
+            raise SystemExit("a node is not well")
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@
  *
  * HOW is "each" (all chats between one pair of apps) or "pairs" (as many
  * pairs of apps, each app with a connection of its own).
+ *
+ * With ROUNDS 0 each line "MESSAGES PACE" on standard input is a round, and
+ * prints an object of its own: its rate, and the 99th percentile of its round
+ * trips. PACE: messages a second; 0: as many as are taken.
  */
 
 #include <sys/types.h>
@@ -43,6 +47,8 @@ static struct {
 	char *payload;
 	double trips[TRIPS];
 	int tripping;
+	long pace; /* messages a second, 0: no matter */
+	double began;
 } bench;
 
 /* --- receiver ------------------------------------------------------------ */
@@ -117,6 +123,19 @@ fill(struct hermes_chat *chat)
 	}
 }
 
+/* As many more as are due by now. */
+static void
+pace(evutil_socket_t fd, short what, void *arg)
+{
+	long due = (long)((now() - bench.began) * (double)bench.pace) + 1;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	bench.to_send = due < bench.total ? due : bench.total;
+	fill(bench.chats[0]);
+}
+
 static void
 sender_ready(struct hermes_chat *chat, int resumed, void *arg)
 {
@@ -140,7 +159,7 @@ sender_acked(
 {
 	(void)sequence;
 	(void)arg;
-	if (bench.tripping)
+	if (bench.tripping || bench.pace > 0)
 		bench.trips[bench.acked % TRIPS] = (double)rtt / 1e6;
 	if (++bench.acked == bench.total) {
 		(void)event_base_loopbreak(bench.base);
@@ -160,7 +179,8 @@ run(long messages, int tripping)
 	bench.tripping = tripping;
 	bench.sent = bench.acked = 0;
 	bench.total = messages;
-	bench.to_send = tripping ? 1 : messages;
+	bench.began = start;
+	bench.to_send = tripping || bench.pace > 0 ? 1 : messages;
 	for (i = 0; i < bench.chat_count; i++)
 		fill(bench.chats[i]);
 	(void)event_base_dispatch(bench.base);
@@ -175,6 +195,50 @@ compare(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x < y ? -1 : x > y);
+}
+
+/* Each line asks for a round. */
+static void
+run_asked(void)
+{
+	static const struct timeval often = { 0, 1000 };
+	struct event *timer = event_new(bench.base, -1, EV_PERSIST, pace, NULL);
+	double rate;
+	long messages, trips;
+
+	if (timer == NULL)
+		die("pace", "memory");
+	while (scanf("%ld %ld", &messages, &bench.pace) == 2) {
+		if (bench.pace > 0 && event_add(timer, &often) == -1)
+			die("pace", "memory");
+		rate = run(messages, 0);
+		(void)event_del(timer);
+		trips = messages < TRIPS ? messages : TRIPS;
+		qsort(bench.trips, (size_t)trips, sizeof(bench.trips[0]),
+		    compare);
+		printf("{\"rate\": %.1f, \"p99_ms\": %.3f}\n", rate,
+		    bench.pace > 0 ? bench.trips[trips * 99 / 100] : 0.0);
+		(void)fflush(stdout);
+	}
+	event_free(timer);
+}
+
+static void
+run_rounds(long messages, long rounds, double took)
+{
+	long i;
+
+	(void)run(TRIPS / 10, 1);
+	(void)run(TRIPS, 1);
+	qsort(bench.trips, TRIPS, sizeof(bench.trips[0]), compare);
+	printf("{\"chats\": %ld, \"size\": %zu, \"set_up_s\": %.3f, "
+	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
+	    bench.chat_count, bench.size, took, bench.trips[TRIPS / 2],
+	    bench.trips[TRIPS * 99 / 100]);
+	(void)run(messages / 10, 0);
+	for (i = 0; i < rounds; i++)
+		printf("%s%.0f", i == 0 ? "" : ", ", run(messages, 0));
+	printf("]}\n");
 }
 
 /* One app on node, and count chats with peer. */
@@ -244,7 +308,7 @@ int
 main(int argc, char **argv)
 {
 	double start, took;
-	long chats, messages, rounds, i;
+	long chats, messages, rounds;
 	pid_t child;
 
 	if (argc != 8 || sodium_init() == -1) {
@@ -263,17 +327,10 @@ main(int argc, char **argv)
 	child = set_up(
 	    argv[1], argv[2], strcmp(argv[7], "pairs") == 0 ? chats : 1, chats);
 	took = now() - start;
-	(void)run(TRIPS / 10, 1);
-	(void)run(TRIPS, 1);
-	qsort(bench.trips, TRIPS, sizeof(bench.trips[0]), compare);
-	printf("{\"chats\": %ld, \"size\": %zu, \"set_up_s\": %.3f, "
-	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"rates\": [",
-	    chats, bench.size, took, bench.trips[TRIPS / 2],
-	    bench.trips[TRIPS * 99 / 100]);
-	(void)run(messages / 10, 0);
-	for (i = 0; i < rounds; i++)
-		printf("%s%.0f", i == 0 ? "" : ", ", run(messages, 0));
-	printf("]}\n");
+	if (rounds > 0)
+		run_rounds(messages, rounds, took);
+	else
+		run_asked();
 	(void)kill(child, SIGKILL);
 	(void)waitpid(child, NULL, 0);
 	return (0);

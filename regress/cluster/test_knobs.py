@@ -63,6 +63,9 @@ EFFECTS = {
     "limits unauthenticated per source": PENALTIES +
                                          "test_unauthenticated_per_source",
     "limits per source": HERE + ":test_per_source",
+    "limits handshakes": PENALTIES + "test_handshakes_in_all",
+    "limits handshakes per source": PENALTIES +
+                                    "test_handshakes_of_a_source",
     "limits verifications": PENALTIES + "test_verifications_in_all",
     "limits verifications per source": PENALTIES +
                                        "test_verifications_of_a_source",

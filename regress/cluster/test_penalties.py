@@ -1,13 +1,11 @@
 """What sources pay for: penalties add up, keep a source out and no other,
 decay, are bounded, and are shown. Sources are addresses of 127/8."""
 
-import socket
-
 import grpc
 import pytest
 
 from forward import Forwarder
-from h2_attacker import CALM, GONE, PING, SETTINGS, Attacker, dial, frame
+from h2_attacker import CALM, GONE, PING, Attacker, dial, frame, served
 from hermes_node import Node, until
 from hermes_wire import Session, mesh_pb, server_certificate
 from mesh_member import Member
@@ -18,15 +16,6 @@ GOOD, BAD = "127.0.0.7", "127.0.0.8"
 def guarded(lines, limits=""):
     return Node("guarded", extra=f"penalty {{\n{lines}\n}}\n" + (
         f"limits {{ {limits} }}\n" if limits else ""))
-
-
-def served(node, listener, source):
-    """Does it get as far as HTTP/2?"""
-    try:
-        with Attacker(node, listener, source) as one:
-            return one.read(lambda f: f[0] == SETTINGS) is not None
-    except (*GONE, socket.timeout):
-        return False
 
 
 def fail_handshake(node, listener, source):
@@ -109,37 +98,38 @@ def test_failed_authentications():
         assert served(node, "mesh", BAD)
         node.ctl("mesh", "create")
         for call in (gossip, join):
-            call(node, BAD)
+            assert codes_of(node, BAD, call)[0] in (
+                grpc.StatusCode.PERMISSION_DENIED,
+                grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE)
         until("out", lambda: kept_out(node, "mesh") == 1)
         assert not served(node, "mesh", BAD)
         assert served(node, "mesh", GOOD)
         assert node.healthy()
 
 
-def refused_call(node, source, call):
+def codes_of(node, source, call, count=1):
+    """What a stranger's calls on one connection end with."""
+    codes = []
     with Forwarder(source, node.mesh) as way:
         member = Member("stranger")
         channel = member.channel(*way.address.rsplit(":", 1))
-        with pytest.raises(grpc.RpcError) as error:
-            call(member, channel)
+        for _ in range(count):
+            with pytest.raises(grpc.RpcError) as error:
+                call(node, member, channel)
+            codes.append(error.value.code())
         channel.close()
-        assert error.value.code() in (
-            grpc.StatusCode.PERMISSION_DENIED,
-            grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE)
+    return codes
 
 
-def gossip(node, source):
-    refused_call(node, source, lambda member, channel: list(Member.gossip(
-        mesh_pb, channel, iter([mesh_pb.GossipMessage()]))))
+def gossip(_, member, channel):
+    list(member.gossip(mesh_pb, channel, iter([mesh_pb.GossipMessage()])))
 
 
-def join(node, source):
+def join(node, member, channel):
     """Signed with another's key."""
-    def call(member, channel):
-        ticket = node.ctl("ticket", "--ttl", "1h")["ticket"]
-        member.identity = Member("other").identity
-        member.join(mesh_pb, channel, ticket)
-    refused_call(node, source, call)
+    ticket = node.ctl("ticket", "--ttl", "1h")["ticket"]
+    member.identity = Member("other").identity
+    member.join(mesh_pb, channel, ticket)
 
 
 @pytest.mark.parametrize("listener", ["app", "mesh"])
@@ -212,6 +202,50 @@ def test_unauthenticated_per_source():
             sock.close()
 
 
+def test_handshakes_of_a_source():
+    """A source that connects too quickly is turned away for a while; it pays
+    nothing for it, and no other source does."""
+    with guarded("handshake 10m\nthreshold 10m",
+                 "handshakes per source 2") as node:
+        for listener in ("app", "mesh"):
+            until("turned away", lambda: not served(node, listener, BAD))
+            assert served(node, listener, GOOD)
+            assert refused(node, listener, "handshakes") >= 1
+            assert rows(node) == {}
+            until("served again", lambda: served(node, listener, BAD))
+
+
+def taken_on(sock):
+    """It sent what is no TLS: the node ends it once it has looked."""
+    sock.setblocking(False)
+    try:
+        sock.recv(1)
+    except BlockingIOError:
+        return False
+    except GONE:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("listener", ["app", "mesh"])
+def test_handshakes_in_all(listener):
+    """More than so many a second wait their turn, exempt or not; nobody is
+    refused."""
+    with guarded("handshake 0", "handshakes 5") as node:
+        some = [dial(node, listener) for _ in range(150)]
+        for sock in some:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        until("one came in", lambda: taken_on(some[0]))
+        assert not taken_on(some[-1])
+        node.config.write_text(node.config.read_text().replace(
+            "handshakes 5", "handshakes 0"))
+        node.ctl("reload")
+        for sock in some[1:]:
+            until("all came in", lambda: taken_on(sock))
+            sock.close()
+        assert refused(node, listener, "handshakes") == 0
+
+
 def too_many(node, source, count):
     """Of count Connects at a time, how many were not looked at."""
     certificate = server_certificate(node.app)
@@ -235,3 +269,22 @@ def test_verifications_in_all():
     """Exempt or not."""
     with guarded("handshake 0\nauthentication 0", "verifications 1") as node:
         until("too many", lambda: too_many(node, "127.0.0.1", 5) > 0)
+
+
+@pytest.mark.parametrize("call", [gossip, join])
+@pytest.mark.parametrize("limit, source", [
+    ("verifications per source 4", BAD), ("verifications 4", "127.0.0.1")])
+def test_verifications_of_nodes(call, limit, source):
+    """The same of what strangers say to a node: their certificates, Join and
+    Gossip. Here 10 calls of a connection are too many at once."""
+    exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+    with guarded("handshake 0\nauthentication 0", limit) as node:
+        node.ctl("mesh", "create")
+        before = refused(node, "mesh", "verification")
+        until("too many", lambda: exhausted in
+              codes_of(node, source, call, 10))
+        assert refused(node, "mesh", "verification") > before
+        if source == BAD:
+            assert codes_of(node, GOOD, call)[0] in (
+                grpc.StatusCode.PERMISSION_DENIED,
+                grpc.StatusCode.UNAUTHENTICATED)

@@ -11,10 +11,10 @@ import pytest
 
 import hpack_status
 from h2_attacker import (
-    CALM, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, GONE, HEADERS,
-    HEALTH, OPEN, PING, PRIORITY, REFLECTION, REFUSED_STREAM, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, Attacker, dial, frame, literal, message,
-    request)
+    CALM, DATA, GOAWAY, GONE, HEADERS, HEALTH, PING, PRIORITY, REFLECTION,
+    REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE, Attacker, dial, frame,
+    literal, message, request, served)
+from h2_floods import FLOODS, ids, opening, questions
 from hermes_node import Mesh, until
 from hermes_wire import Session, pair
 
@@ -25,10 +25,14 @@ NOBODY, SLACK = 256 * KIB, 32 * MIB
 LIMITS = """limits {
 \tunauthenticated 64
 \tunauthenticated per source 16
+\thandshakes 0
+\thandshakes per source 0
 \tconnect timeout 2s
 }
 penalty {
 \thandshake 0
+\tabuse 20s
+\tthreshold 20s
 }
 """
 
@@ -122,85 +126,18 @@ def door(request, two, honest):
     assert node.healthy()
 
 
-def ids(round_, count):
-    return range(1 + 2 * round_ * count, 1 + 2 * (round_ + 1) * count, 2)
-
-
-def opening(stream, path=HEALTH, flags=END_HEADERS, **changes):
-    return frame(HEADERS, flags, stream, request(path, **changes))
-
-
 # --- floods: GOAWAY ENHANCE_YOUR_CALM ---------------------------------------
 
-def rapid_reset(i):
-    return b"".join(opening(s) + frame(RST_STREAM, 0, s, bytes([0, 0, 0, 8]))
-                    for s in ids(i, 50))
-
-
-def body_that_is_missing(i):
-    return b"".join(
-        opening(s, flags=END_HEADERS | END_STREAM,
-                more=[("content-length", "9")]) for s in ids(i, 20))
-
-
-def window_too_large(i):
-    return b"".join(
-        opening(s) + frame(WINDOW_UPDATE, 0, s, b"\x7f\xff\xff\xff")
-        for s in ids(i, 20))
-
-
-def streams(i):
-    return b"".join(opening(s, REFLECTION) for s in ids(i, 100))
-
-
-BLOCK = (request() + b"\x40\x01a\x7f\xa1\x1e" + b"b" * 4000 +  # indexed: 62
-         b"\xbe" * 8000)
-MANY = request() + b"".join(
-    literal("x", "") for _ in range(2000))
-
-
-def bomb(block):
-    return lambda i: b"".join(
-        frame(HEADERS, END_HEADERS | END_STREAM, s, block)
-        for s in ids(i, 5))
-
-
-def calls(**changes):
-    return lambda i: b"".join(
-        opening(s, flags=END_HEADERS | END_STREAM, **changes)
-        for s in ids(i, 20))
-
-
-def first(data):
-    return lambda i: (opening(1, OPEN) if i == 0 else b"") + data
-
-
-FLOODS = {
-    "rapid-reset": ("reset", rapid_reset),
-    "made-you-reset-body": ("provoked_reset", body_that_is_missing),
-    "made-you-reset-overflow": ("provoked_reset", window_too_large),
-    "many-streams": ("streams", streams),
-    "settings": ("settings", lambda i: frame(
-        SETTINGS, 0, 0, b"\0\4\0\1\0\0") * 200),
-    "ping": ("ping", lambda i: frame(PING, 0, 0, bytes(8)) * 200),
-    "priority": ("priority", lambda i: frame(
-        PRIORITY, 0, 1, b"\0\0\0\0\1") * 200),
-    "window-update": ("window_update", lambda i: frame(
-        WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 200),
-    "empty-data": ("empty_data", first(frame(DATA, 0, 1) * 200)),
-    "hpack-bytes": ("headers", bomb(BLOCK)),
-    "hpack-fields": ("headers", bomb(MANY)),
-    "large-headers": ("headers", bomb(request() + literal("x", "") * 100)),
-    "bad-paths": ("call", calls(path="/no.Such/Method")),
-    "bad-content": ("call", calls(content_type="text/html")),
-}
+# Each flood has a source of its own, which pays for it and is kept out.
+SOURCES = {name: f"127.0.{100 + i}.1" for i, name in enumerate(FLOODS)}
 
 
 @pytest.mark.parametrize("name", sorted(FLOODS))
 def test_L30_flood(door, name):
     node, listener, counted = door
     kind, data = FLOODS[name]
-    with Attacker(node, listener) as attacker:
+    source = SOURCES[name]
+    with Attacker(node, listener, source) as attacker:
         attacker.flood(data, paced=kind in ("provoked_reset", "call"))
         assert attacker.goaway() == CALM
         if name == "many-streams":
@@ -208,15 +145,8 @@ def test_L30_flood(door, name):
         if name == "large-headers":
             assert CALM in attacker.resets()
     counted(kind)
-
-
-def test_L30_continuation_flood(door):
-    node, listener, counted = door
-    with Attacker(node, listener) as attacker:
-        attacker.send(frame(HEADERS, 0, 1, request()))
-        attacker.flood(lambda i: frame(CONTINUATION, 0, 1, literal("a", "b")))
-        assert attacker.goaway() == CALM
-    counted("continuation")
+    assert not served(node, listener, source)
+    counted("penalty")
 
 
 @pytest.mark.parametrize("said", [
@@ -329,9 +259,6 @@ def test_L30_parts_of_messages_are_bounded(door):
         attacker.sock.close()
 
 
-ASK = message(b"\x3a\0")  # list_services
-
-
 def test_L30_windows_never_opened(door):
     """Questions without number and no room for an answer: neither in the
     stream's window nor in the socket."""
@@ -340,9 +267,7 @@ def test_L30_windows_never_opened(door):
             for _ in range(10)]
     deaf = [Attacker(node, listener, room=4 * KIB) for _ in range(5)]
     for attacker in shut + deaf:
-        attacker.send(b"".join(
-            opening(s, REFLECTION) + frame(DATA, 0, s, ASK * 500)
-            for s in ids(0, 30)))
+        attacker.send(questions())
     for attacker in shut:
         assert attacker.goaway() == CALM
     counted("stalled", 10)
@@ -433,3 +358,11 @@ def test_L30_idle_handshakes(door):
         assert late.read(lambda f: f[0] == PING)
     for sock in one + many + [other]:
         sock.close()
+
+
+def test_L30_sources_are_let_in_again(two):
+    """Once they have paid; nothing else has to happen."""
+    for listener in ("app", "mesh"):
+        for name, source in SOURCES.items():
+            until(f"{name} may come back to {listener}",
+                  lambda: served(two[0], listener, source))

@@ -143,6 +143,13 @@ rpc_peer_check(struct rpc_connection *connection)
 }
 
 void
+rpc_peer_source(const struct sockaddr *address, uint8_t source[17])
+{
+	(void)address;
+	memset(source, 0, 17);
+}
+
+void
 rpc_peer_set_address(struct rpc_connection *connection,
     const struct sockaddr *address, socklen_t length)
 {

@@ -183,3 +183,12 @@ class Attacker:
             f[0] == RST_STREAM or (f[0] in (0, 1) and f[1] & END_STREAM)))
         return b"".join(f[3] for f in self.frames
                         if f[0] == HEADERS and f[2] == stream)
+
+
+def served(node, listener, source):
+    """Does it get as far as HTTP/2?"""
+    try:
+        with Attacker(node, listener, source) as one:
+            return one.read(lambda f: f[0] == SETTINGS) is not None
+    except (TimeoutError, *GONE):
+        return False
