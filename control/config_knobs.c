@@ -131,7 +131,7 @@ const struct knob config_knobs[] = {
 	COUNT("limits unauthenticated per source %",
 	    limits.unauthenticated_source, 1, 100000, 128, 0),
 	COUNT("limits per source %", limits.per_source, 1, 1000000, 1024, 0),
-	COUNT("limits handshakes %", limits.handshakes, 1, 1000000, 500, 1),
+	COUNT("limits handshakes %", limits.handshakes, 1, 1000000, 250, 1),
 	COUNT("limits handshakes per source %", limits.handshakes_source, 1,
 	    1000000, 50, 1),
 	COUNT("limits verifications %", limits.verifications, 1, 1000000, 5000,

@@ -20,6 +20,8 @@
 
 #define ACCEPT_BATCH 64               /* connections taken in one turn */
 #define ACCEPT_RETRY (100 * CLOCK_MS) /* when descriptors have run out */
+/* Who is refused comes again: then many at a time, a wakeup costs more. */
+#define ACCEPT_REST  (2 * CLOCK_MS)
 
 static void server_accept(evutil_socket_t, short, void *);
 static void server_retry(evutil_socket_t, short, void *);
@@ -170,6 +172,7 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 	struct rpc_server *server = listener->server;
 	struct sockaddr_storage address;
 	socklen_t length;
+	uint64_t refused = server->counters.refused;
 	int64_t wait = 0;
 	int fd, i;
 
@@ -185,7 +188,7 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 			return;
 		}
 		if (fd == -1)
-			return;
+			break;
 		if (server->counters.connections_open >=
 		    server->limits.max_connections) {
 			(void)close(fd);
@@ -194,6 +197,8 @@ server_accept(evutil_socket_t listening, short what, void *arg)
 			       length, &wait) == -1)
 			server->counters.refused++;
 	}
+	if (server->counters.refused > refused && wait < ACCEPT_REST)
+		wait = ACCEPT_REST;
 	if (wait > 0)
 		server_rest(listener, wait);
 }

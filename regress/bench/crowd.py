@@ -20,6 +20,7 @@ LIMITS = """limits {
 \tchats per app 100000
 \tsessions 20000
 \tunauthenticated 1000
+\thandshakes 0
 \tper source 20000
 }
 """
