@@ -502,7 +502,8 @@ def alive(server):
     frame(6, 0, 0, bytes(8)) * 500,                 # PING
     frame(4, 0, 0, b"\0\4\0\1\0\0") * 500,          # SETTINGS
     frame(2, 0, 1, b"\0\0\0\0\1") * 500,            # PRIORITY
-], ids=["ping", "settings", "priority"])
+    frame(0x55, 0, 0, b"x") * 500,
+], ids=["ping", "settings", "priority", "unknown"])
 def test_control_flood(server, data):
     flood(server, data)
     alive(server)
@@ -510,7 +511,7 @@ def test_control_flood(server, data):
 
 def test_unknown_frames_are_ignored(server):
     with server.tls() as sock:
-        sock.sendall(PREFACE + frame(0x55, 0, 0, b"x") * 5000 +
+        sock.sendall(PREFACE + frame(0x55, 0, 0, b"x") * 900 +
                      frame(1, 5, 1, request("/test.Echo/Nothing")))
         assert read_frames(sock, is_end(1))[-1] is not None
 
