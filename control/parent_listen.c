@@ -73,14 +73,40 @@ parent_socket_path(const struct sockaddr_un *address)
 	return (0);
 }
 
+/*
+ * hermesctl's socket: for root, and for who is in the group of control, which
+ * the parent joins for that long. 0, or -1 with errno.
+ */
+static int
+parent_bind_path(
+    const struct parent *parent, int fd, const struct sockaddr_un *address)
+{
+	gid_t group = parent->children[CHILD_CONTROL].gid, own = getegid();
+	mode_t mask;
+	int result, saved;
+
+	if (parent_socket_path(address) == -1 ||
+	    (parent->root && setegid(group) == -1))
+		return (-1);
+	mask = umask(0117);
+	result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+	(void)umask(mask);
+	/* A folder may have its own mind about groups. */
+	if (result == 0 && parent->root)
+		result = chown(address->sun_path, (uid_t)-1, group);
+	saved = errno;
+	if (parent->root && setegid(own) == -1)
+		fatal("setegid", "error=\"%s\"", strerror(errno));
+	errno = saved;
+	return (result);
+}
+
 /* A listening socket for a slot, or -1 with errno. */
 static int
 parent_bind(const struct parent *parent, const struct config_listener *listener)
 {
 	const struct sockaddr *address;
-	const struct child *control = &parent->children[CHILD_CONTROL];
-	mode_t mask;
-	int fd, on = 1, result, saved;
+	int fd, on = 1, saved;
 
 	address = (const struct sockaddr *)&listener->address;
 	fd = socket(
@@ -88,24 +114,17 @@ parent_bind(const struct parent *parent, const struct config_listener *listener)
 	if (fd == -1)
 		return (-1);
 	if (address->sa_family == AF_UNIX) {
-		if (parent_socket_path((const struct sockaddr_un *)address) ==
-		    -1)
+		if (parent_bind_path(
+			parent, fd, (const struct sockaddr_un *)address) == -1)
 			goto fail;
 	} else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ==
-		   -1)
+		       -1 ||
+		   (address->sa_family == AF_INET6 &&
+		       setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on,
+			   sizeof(on)) == -1) ||
+		   bind(fd, address, listener->address_length) == -1)
 		goto fail;
-	if (address->sa_family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == -1)
-		goto fail;
-	/* hermesctl: root, and who is in the group of control. */
-	mask = umask(0117);
-	result = bind(fd, address, listener->address_length);
-	(void)umask(mask);
-	if (result == -1 || listen(fd, BACKLOG) == -1)
-		goto fail;
-	if (address->sa_family == AF_UNIX && parent->root &&
-	    chown(((const struct sockaddr_un *)address)->sun_path, 0,
-		control->gid) == -1)
+	if (listen(fd, BACKLOG) == -1)
 		goto fail;
 	return (fd);
 fail:
@@ -164,8 +183,9 @@ parent_listen_hint(int error)
 		return ("; no interface of this machine has it");
 	case EACCES:
 	case EPERM:
-		return ("; start hermesd as root, or take a port above 1023 "
-			"or a folder of yours");
+		return ("; start hermesd as root, or again if it is the first "
+			"port below 1024; or take a port above 1023 or a "
+			"folder of yours");
 	case ENOENT:
 	case ENOTDIR:
 	case EROFS:

@@ -154,28 +154,29 @@ privileges_clear(void)
 }
 
 int
-privileges_keep(void)
+privileges_keep(int low_ports)
 {
 #ifdef __linux__
-	/* To become the children's users and give up the rest, to let them
-	 * choose a root, to end them; at a reload, to read files of others,
-	 * bind low ports and hand hermesctl's socket on. */
-	static const uint64_t needed =
-	    CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) |
-	    CAPABILITY(CAP_SETPCAP) | CAPABILITY(CAP_SYS_CHROOT) |
-	    CAPABILITY(CAP_KILL) | CAPABILITY(CAP_DAC_OVERRIDE) |
-	    CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_CHOWN);
+	/* To become the children's users, also to end them, and to let them
+	 * choose a root; at a reload, to read files of others. */
+	uint64_t needed = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) |
+			  CAPABILITY(CAP_SYS_CHROOT) |
+			  CAPABILITY(CAP_DAC_READ_SEARCH);
 	uint64_t held = privileges_get();
-	int cap;
 
 	if (held == 0)
 		return (0);
-	for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) != -1; cap++)
-		if (!(needed & CAPABILITY(cap)) &&
-		    prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == -1)
-			return (-1);
-	return (privileges_set(held & needed, 0));
+	if (low_ports)
+		needed |= CAPABILITY(CAP_NET_BIND_SERVICE);
+	/* What a child is to inherit must be said before the bounding set is
+	 * empty; then nobody needs the right to empty it any more. */
+	if (privileges_set(held, held & CAPABILITY(CAP_SYS_CHROOT)) == -1 ||
+	    privileges_bound() == -1)
+		return (-1);
+	return (
+	    privileges_set(held & needed, held & CAPABILITY(CAP_SYS_CHROOT)));
 #else
+	(void)low_ports;
 	return (0);
 #endif
 }

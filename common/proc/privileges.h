@@ -25,8 +25,8 @@ int privileges_drop(uid_t uid, gid_t gid, const char **what);
 int privileges_clear(void);
 
 /* The parent: give up the capabilities that neither starting children nor a
- * reload needs, for good. 0, or -1 with errno. */
-int privileges_keep(void);
+ * reload needs, for good; low_ports: one may bind such. 0, or -1 with errno. */
+int privileges_keep(int low_ports);
 
 /* 1 when this process may chroot, else 0. */
 int privileges_can_chroot(void);

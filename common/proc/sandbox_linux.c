@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <netinet/in.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -86,6 +88,26 @@ sandbox_enter(enum process self, const struct config *config, int foreground)
 
 /* --- the parent ---------------------------------------------------------- */
 
+/* Does it listen where only root may? A reload may move there, too. */
+static int
+listens_low(const struct config *config)
+{
+	const struct config_listener *listener;
+	struct sockaddr_in address; /* the port is there in both families */
+	size_t kind, i;
+
+	for (kind = LISTEN_APP; kind <= LISTEN_ADMIN; kind++)
+		for (i = 0; i < CONFIG_LISTENERS; i++) {
+			listener = &config->listen[kind][i];
+			memcpy(&address, &listener->address, sizeof(address));
+			if (listener->address_length > 0 &&
+			    address.sin_port != 0 &&
+			    ntohs(address.sin_port) < IPPORT_RESERVED)
+				return (1);
+		}
+	return (0);
+}
+
 void
 sandbox_parent(const struct config *config)
 {
@@ -94,7 +116,7 @@ sandbox_parent(const struct config *config)
 	if (SANDBOX_OPEN)
 		return;
 	sandbox_limits_parent();
-	if (privileges_keep() == -1)
+	if (privileges_keep(listens_low(config)) == -1)
 		fatal("sandbox", "step=capabilities error=\"%s\"",
 		    strerror(errno));
 	abi = landlock_parent(config, sandbox.program);

@@ -262,7 +262,7 @@ static const struct row rows[] = {
 	ANY(landlock_create_ruleset, P),
 	ANY(landlock_add_rule, P),
 	ANY(landlock_restrict_self, P),
-	IF(prctl, P, EQ(0, PR_SET_DUMPABLE)),
+	IF2(prctl, P, EQ(0, PR_SET_DUMPABLE), EQ(1, 0)),
 	IF(prctl, P, EQ(0, PR_GET_DUMPABLE)),
 	IF(prctl, P, EQ(0, PR_SET_NO_NEW_PRIVS)),
 	IF(prctl, P, EQ(0, PR_GET_NO_NEW_PRIVS)),
@@ -291,9 +291,6 @@ static const struct row rows[] = {
 	ANY(umask, P),
 	ANY(chown, P),
 	ANY(fchownat, P),
-	ANY(fchown, P),
-	ANY(fchmod, P),
-	ANY(lchown, P),
 
 #if SANDBOX_SANITIZED
 	/* AddressSanitizer's own, and what it reports an error with. */

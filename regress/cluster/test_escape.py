@@ -5,6 +5,7 @@ of process, attempt and outcome that they make is the one in hermesd(8). With
 
 import contextlib
 import errno
+import grp
 import os
 import pathlib
 import re
@@ -16,7 +17,7 @@ import sys
 
 import pytest
 
-from hermes_node import HERMESD, Node, until
+from hermes_node import HERMESD, Node, free_ports, until
 from inject import Held, Killed
 
 PROCESSES = ("router", "keyd", "mesh", "control", "parent")
@@ -44,6 +45,7 @@ class Around:
 
     def __init__(self, node):
         self.pids = node.pids()
+        self.file = str(node.config).encode()
         self.listener = socket.create_server(("127.0.0.1", 0))
 
     def address(self, port=None):
@@ -98,6 +100,19 @@ def connect_out(held, around, process):
 def bind_port(held, around, process):
     address = around.address(0)
     return held.call("bind", tcp(held), address, len(address))
+
+
+def bind_low_port(held, around, process):
+    for port in (1023, 1022, 1021):
+        address = around.address(port)
+        got = held.call("bind", tcp(held), address, len(address))
+        if got != -errno.EADDRINUSE:
+            return got
+    return got
+
+
+def give_away(held, around, process):
+    return held.call("chown", around.file, 65534, 65534)
 
 
 def raw_socket(held, around, process):
@@ -197,11 +212,13 @@ ATTEMPTS = {
     "exec by descriptor": (execute_descriptor, {"parent": "EACCES"}),
     "connect out": (connect_out, {"mesh": "may", "parent": "may"}),
     "bind a port": (bind_port, {"parent": "may"}),
+    "bind a low port": (bind_low_port, {"parent": "EACCES"}),
+    "change an owner": (give_away, {"parent": "EPERM"}),
     "raw socket": (raw_socket, {"parent": "EPERM"}),
     "ptrace a sibling": (trace, {"parent": "EPERM"}),
     "read its memory": (read_memory, {"parent": "EPERM"}),
     "open its memory": (open_memory, {"keyd": "ENOENT", "parent": "EACCES"}),
-    "signal a sibling": (signal_sibling, {"parent": "may"}),
+    "signal a sibling": (signal_sibling, {"parent": "EPERM"}),
     "signal a stranger": (signal_stranger, {"parent": "EPERM"}),
     "memory without end": (grow_memory, {
         "router": "ENOMEM", "keyd": "ENOMEM", "mesh": "ENOMEM",
@@ -210,7 +227,7 @@ ATTEMPTS = {
         "keyd": "EMFILE", "mesh": "EMFILE", "parent": "EMFILE"}),
     "map writable code": (map_code, {"parent": "EPERM"}),
     "make memory code": (make_code, {"parent": "EPERM"}),
-    "become dumpable": (become_dumpable, {"parent": "may"}),
+    "become dumpable": (become_dumpable, {"parent": "EPERM"}),
     "ioctl": (push_terminal, {"parent": "EPERM"}),
     "become root": (become_root, {"parent": "may"}),
     "mount": (mount, {"parent": "EPERM"}),
@@ -325,11 +342,12 @@ def test_walls_as_the_kernel_sees_them():
             root = os.readlink(f"/proc/{pid}/root")
             if process == "parent":
                 assert root == "/"
-                # setuid setgid setpcap chown dac_override kill
-                # net_bind_service sys_chroot
-                held = sum(1 << bit for bit in (0, 1, 5, 6, 7, 8, 10, 18))
-                assert int(facts["CapEff"], 16) & ~held == 0
-                assert int(facts["CapBnd"], 16) & ~held == 0
+                # dac_read_search setgid setuid sys_chroot
+                held = sum(1 << bit for bit in (2, 6, 7, 18))
+                for which in ("CapEff", "CapPrm"):
+                    assert int(facts[which], 16) & ~held == 0
+                assert int(facts["CapBnd"], 16) == 0
+                assert int(facts["CapInh"], 16) & ~(1 << 18) == 0
                 continue
             assert re.search(r"^Max processes\s+0\s+0 ", limits, re.M)
             assert int(facts["CapPrm"], 16) == int(facts["CapBnd"], 16) == 0
@@ -341,6 +359,43 @@ def test_walls_as_the_kernel_sees_them():
                 assert root.endswith("(deleted)")
                 assert os.listdir(f"/proc/{pid}/root") == []
         assert node.log().count("event=sandbox landlock=") == 5
+
+
+def low_ports(count):
+    """Ports below 1024 that are free just now."""
+    sockets = []
+    for port in range(1023, 600, -1):
+        one = socket.socket()
+        with contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            sockets.append(one)
+        if len(sockets) == count:
+            break
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def test_who_listens_at_a_low_port_may_move_to_another():
+    """And hermesctl's socket, too, is made anew for its group."""
+    first, second = low_ports(2)
+    ports = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    node = Node("escape", addresses=(*ports, f"127.0.0.1:{first}"))
+    with node:
+        assert int(status(node.process.pid)["CapEff"], 16) & 1 << 10
+        group = os.stat(node.socket).st_gid
+        assert group == grp.getgrnam("_hermes_control").gr_gid
+        text = node.config.read_text()
+        new = node.socket + "2"
+        assert text.count(f"port {first}") == text.count(node.socket) == 1
+        node.config.write_text(text.replace(
+            f"port {first}", f"port {second}").replace(node.socket, new))
+        node.ctl_run("reload")
+        node.socket, node.admin = new, f"127.0.0.1:{second}"
+        until("it moved", lambda: node.http("/readyz")[0] == 200)
+        assert os.stat(new).st_gid == group
+        assert node.healthy()
 
 
 def test_without_root():
