@@ -302,7 +302,7 @@ store_broken(const struct store *store)
 }
 
 int
-store_full(const struct store *store)
+store_full(struct store *store)
 {
 	(void)store;
 	return (0);
