@@ -18,17 +18,14 @@
 #include "keyd/keyscan.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
+#include "keyd/stretch.h"
 
-#define BACKUP_MAGIC  "hermes-backup1" /* 16 bytes with its NULs */
+#define BACKUP_MAGIC  "hermes-backup1\0" /* with its NULs 16 bytes */
 #define BACKUP_FORMAT 1
-#define MAGIC_SIZE    16
-#define HEAD_SIZE     (MAGIC_SIZE + 8 + 8 + crypto_pwhash_SALTBYTES)
 #define STREAM_HEADER crypto_secretstream_xchacha20poly1305_HEADERBYTES
 #define OVERHEAD      crypto_secretstream_xchacha20poly1305_ABYTES
 #define TAG_FINAL     crypto_secretstream_xchacha20poly1305_TAG_FINAL
 #define PLAIN_MAX     (1 + 2 + STORE_RECORD_MAX)
-#define MEMORY_MAX    (UINT64_C(4) << 30)
-#define OPS_MAX       64
 
 _Static_assert(PLAIN_MAX <= SECRET_MAX, "a record fits a slot");
 
@@ -42,7 +39,7 @@ struct backup {
 	struct store *store;
 	struct backup_secrets *secrets;
 	uint8_t *plain; /* PLAIN_MAX bytes, locked */
-	uint8_t head[HEAD_SIZE];
+	uint8_t head[STRETCH_HEAD];
 	uint64_t records;
 	enum store_table table; /* walked */
 	const char *error;      /* worse than errno says */
@@ -86,23 +83,9 @@ static const char *
 backup_stretch(
     struct backup *backup, const struct backup_passphrase *passphrase)
 {
-	struct decoder d = { .bytes = backup->head, .length = HEAD_SIZE };
-	char magic[MAGIC_SIZE];
-	uint8_t salt[crypto_pwhash_SALTBYTES];
-	uint64_t ops, memory;
-
-	decode_bytes(&d, magic, sizeof(magic));
-	ops = decode_u64(&d);
-	memory = decode_u64(&d);
-	decode_bytes(&d, salt, sizeof(salt));
-	if (memcmp(magic, BACKUP_MAGIC "\0", sizeof(magic)) != 0 ||
-	    ops < crypto_pwhash_OPSLIMIT_MIN || ops > OPS_MAX ||
-	    memory < crypto_pwhash_MEMLIMIT_MIN || memory > MEMORY_MAX)
-		return (wrong_file);
-	if (crypto_pwhash(backup->secrets->key, sizeof(backup->secrets->key),
-		passphrase->bytes, passphrase->length, salt, ops,
-		(size_t)memory, crypto_pwhash_ALG_ARGON2ID13) != 0)
-		return (no_memory);
+	if (stretch_key(backup->head, BACKUP_MAGIC, passphrase->bytes,
+		passphrase->length, backup->secrets->key) == -1)
+		return (errno == ENOMEM ? no_memory : wrong_file);
 	keyscan_made(KEYSCAN_WRAPPING, backup->secrets->key,
 	    sizeof(backup->secrets->key));
 	return (NULL);
@@ -137,7 +120,7 @@ write_frame(struct backup *backup, size_t length, uint8_t tag)
 	encode_u32(&e, (uint32_t)(length + OVERHEAD));
 	(void)crypto_secretstream_xchacha20poly1305_push(
 	    &backup->secrets->stream, frame + 4, NULL, backup->plain, length,
-	    backup->head, HEAD_SIZE, tag);
+	    backup->head, STRETCH_HEAD, tag);
 	sodium_memzero(backup->plain, length);
 	return (write_all(backup->fd, frame, 4 + length + OVERHEAD));
 }
@@ -167,17 +150,12 @@ write_head(struct backup *backup, const char *node_id,
     const struct backup_passphrase *passphrase, uint64_t ops, uint64_t memory,
     int64_t now)
 {
-	struct encoder head = { .bytes = backup->head, .size = HEAD_SIZE };
 	struct encoder e = { .bytes = backup->plain, .size = PLAIN_MAX };
-	uint8_t salt[crypto_pwhash_SALTBYTES], stream[STREAM_HEADER];
+	uint8_t stream[STREAM_HEADER];
 	char name[NODE_ID_SIZE] = "";
 	const char *error;
 
-	randombytes_buf(salt, sizeof(salt));
-	encode_bytes(&head, BACKUP_MAGIC "\0", MAGIC_SIZE);
-	encode_u64(&head, ops);
-	encode_u64(&head, memory);
-	encode_bytes(&head, salt, sizeof(salt));
+	stretch_head(backup->head, BACKUP_MAGIC, ops, memory);
 	if ((error = backup_stretch(backup, passphrase)) != NULL)
 		return (error);
 	(void)crypto_secretstream_xchacha20poly1305_init_push(
@@ -186,7 +164,7 @@ write_head(struct backup *backup, const char *node_id,
 	encode_u32(&e, BACKUP_FORMAT);
 	encode_bytes(&e, name, sizeof(name));
 	encode_u64(&e, (uint64_t)now);
-	if (write_all(backup->fd, backup->head, HEAD_SIZE) == -1 ||
+	if (write_all(backup->fd, backup->head, STRETCH_HEAD) == -1 ||
 	    write_all(backup->fd, stream, sizeof(stream)) == -1 ||
 	    write_frame(backup, e.length, 0) == -1)
 		return (strerror(errno));
@@ -273,7 +251,7 @@ read_frame(struct backup *backup, size_t *length, uint8_t *tag)
 		return (cut_short);
 	if (crypto_secretstream_xchacha20poly1305_pull(&backup->secrets->stream,
 		backup->plain, &plain, tag, frame, sealed, backup->head,
-		HEAD_SIZE) != 0)
+		STRETCH_HEAD) != 0)
 		return (damaged);
 	*length = (size_t)plain;
 	return (NULL);
@@ -290,8 +268,8 @@ read_head(struct backup *backup, const char *node_id,
 	static char other[64 + NODE_ID_SIZE];
 	const char *error;
 
-	if (read_all(backup->fd, backup->head, HEAD_SIZE) != 1 ||
-	    memcmp(backup->head, BACKUP_MAGIC "\0", MAGIC_SIZE) != 0)
+	if (read_all(backup->fd, backup->head, STRETCH_HEAD) != 1 ||
+	    memcmp(backup->head, BACKUP_MAGIC, STRETCH_MAGIC) != 0)
 		return (wrong_file);
 	if ((error = backup_stretch(backup, passphrase)) != NULL)
 		return (error);

@@ -31,13 +31,13 @@
 #include "keyd/keyscan.h"
 #include "keyd/seal.h"
 #include "keyd/secret.h"
+#include "keyd/stretch.h"
 
 #define SEAL_TEMPORARY "keyring.new"
 #define SEAL_OLD       "keyring.old"
 #define SEAL_MAGIC     "hermes-keyring1" /* with its NUL 16 bytes */
 #define SEAL_FORMAT    1
 #define SECTOR         512
-#define HEAD_SIZE      (16 + 8 + 8 + crypto_pwhash_SALTBYTES)
 #define NONCE_SIZE     crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define NONCES         64 /* drawn at a time */
 #define TAG_SIZE       crypto_aead_xchacha20poly1305_ietf_ABYTES
@@ -51,20 +51,20 @@ struct seal_secrets {
 
 struct seal {
 	int fd; /* the keyring, locked */
-	uint8_t head[HEAD_SIZE];
+	uint8_t head[STRETCH_HEAD];
 	uint64_t numbers[2]; /* of the slots; 0: vacant */
 	int newest;          /* slot */
 	struct seal_secrets *secrets;
 };
 
 static void
-wrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+wrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[STRETCH_HEAD],
     uint64_t number, const uint8_t key[KEY_SIZE], uint8_t out[WRAPPED_SIZE])
 {
-	uint8_t aad[HEAD_SIZE + 8];
+	uint8_t aad[STRETCH_HEAD + 8];
 	struct encoder encoder = { .bytes = aad, .size = sizeof(aad) };
 
-	encode_bytes(&encoder, head, HEAD_SIZE);
+	encode_bytes(&encoder, head, STRETCH_HEAD);
 	encode_u64(&encoder, number);
 	randombytes_buf(out, NONCE_SIZE);
 	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_SIZE, NULL,
@@ -72,47 +72,17 @@ wrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
 }
 
 static int
-unwrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+unwrap(const uint8_t wrapping[KEY_SIZE], const uint8_t head[STRETCH_HEAD],
     uint64_t number, const uint8_t in[WRAPPED_SIZE], uint8_t key[KEY_SIZE])
 {
-	uint8_t aad[HEAD_SIZE + 8];
+	uint8_t aad[STRETCH_HEAD + 8];
 	struct encoder encoder = { .bytes = aad, .size = sizeof(aad) };
 
-	encode_bytes(&encoder, head, HEAD_SIZE);
+	encode_bytes(&encoder, head, STRETCH_HEAD);
 	encode_u64(&encoder, number);
 	return (crypto_aead_xchacha20poly1305_ietf_decrypt(key, NULL, NULL,
 	    in + NONCE_SIZE, KEY_SIZE + TAG_SIZE, aad, sizeof(aad), in,
 	    wrapping));
-}
-
-/* Argon2id over the passphrase with what head says. 0 or -1 with errno. */
-static int
-stretch(const uint8_t head[HEAD_SIZE], const char *passphrase, size_t length,
-    uint8_t wrapping[KEY_SIZE])
-{
-	struct decoder decoder = { .bytes = head, .length = HEAD_SIZE };
-	char magic[16];
-	uint8_t salt[crypto_pwhash_SALTBYTES];
-	uint64_t ops, memory;
-
-	decode_bytes(&decoder, magic, sizeof(magic));
-	ops = decode_u64(&decoder);
-	memory = decode_u64(&decoder);
-	decode_bytes(&decoder, salt, sizeof(salt));
-	if (memcmp(magic, SEAL_MAGIC, sizeof(magic)) != 0 ||
-	    ops < crypto_pwhash_OPSLIMIT_MIN ||
-	    ops > crypto_pwhash_OPSLIMIT_MAX ||
-	    memory < crypto_pwhash_MEMLIMIT_MIN ||
-	    memory > crypto_pwhash_MEMLIMIT_MAX) {
-		errno = EINVAL;
-		return (-1);
-	}
-	if (crypto_pwhash(wrapping, KEY_SIZE, passphrase, length, salt, ops,
-		(size_t)memory, crypto_pwhash_ALG_ARGON2ID13) != 0) {
-		errno = ENOMEM;
-		return (-1);
-	}
-	return (0);
 }
 
 int
@@ -153,23 +123,9 @@ create_file(int folder, const uint8_t *file, size_t length)
 	return (fsync(folder));
 }
 
-/* Head of a keyring with a fresh salt. */
-static void
-make_head(uint8_t head[HEAD_SIZE], uint64_t ops, uint64_t memory)
-{
-	struct encoder encoder = { .bytes = head, .size = HEAD_SIZE };
-	uint8_t salt[crypto_pwhash_SALTBYTES];
-
-	randombytes_buf(salt, sizeof(salt));
-	encode_bytes(&encoder, SEAL_MAGIC, 16);
-	encode_u64(&encoder, ops);
-	encode_u64(&encoder, memory);
-	encode_bytes(&encoder, salt, sizeof(salt));
-}
-
 /* A slot's sector: the store key of that number, wrapped. */
 static void
-make_slot(const uint8_t wrapping[KEY_SIZE], const uint8_t head[HEAD_SIZE],
+make_slot(const uint8_t wrapping[KEY_SIZE], const uint8_t head[STRETCH_HEAD],
     uint64_t number, const uint8_t key[KEY_SIZE], uint8_t *sector)
 {
 	struct encoder encoder = { .bytes = sector, .size = 8 };
@@ -188,12 +144,13 @@ seal_create(int folder, const char *passphrase, size_t length, uint64_t ops,
 
 	if (secrets == NULL)
 		return (-1);
-	make_head(file, ops, memory);
-	if (stretch(file, passphrase, length, secrets->wrapping) == -1)
+	stretch_head(file, SEAL_MAGIC, ops, memory);
+	if (stretch_key(
+		file, SEAL_MAGIC, passphrase, length, secrets->wrapping) == -1)
 		goto done;
 	randombytes_buf(secrets->names, KEY_SIZE);
 	randombytes_buf(secrets->store[0], KEY_SIZE);
-	wrap(secrets->wrapping, file, 0, secrets->names, file + HEAD_SIZE);
+	wrap(secrets->wrapping, file, 0, secrets->names, file + STRETCH_HEAD);
 	make_slot(secrets->wrapping, file, 1, secrets->store[0], file + SECTOR);
 	result = create_file(folder, file, sizeof(file));
 done:
@@ -239,12 +196,12 @@ seal_open(int folder, const char *passphrase, size_t length)
 	    (seal->secrets = secret_new(sizeof(*seal->secrets))) == NULL ||
 	    file_read(seal->fd, 0, file, sizeof(file)) == -1)
 		goto failed;
-	memcpy(seal->head, file, HEAD_SIZE);
-	if (stretch(seal->head, passphrase, length, seal->secrets->wrapping) ==
-	    -1)
+	memcpy(seal->head, file, STRETCH_HEAD);
+	if (stretch_key(seal->head, SEAL_MAGIC, passphrase, length,
+		seal->secrets->wrapping) == -1)
 		goto failed;
 	keyscan_made(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
-	if (unwrap(seal->secrets->wrapping, seal->head, 0, file + HEAD_SIZE,
+	if (unwrap(seal->secrets->wrapping, seal->head, 0, file + STRETCH_HEAD,
 		seal->secrets->names) != 0) {
 		errno = EACCES;
 		goto failed;
@@ -429,7 +386,8 @@ seal_prove(const struct seal *seal, const char *passphrase, size_t length)
 
 	if (wrapping == NULL)
 		return (-1);
-	if (stretch(seal->head, passphrase, length, wrapping) == 0) {
+	if (stretch_key(seal->head, SEAL_MAGIC, passphrase, length, wrapping) ==
+	    0) {
 		keyscan_made(KEYSCAN_WRAPPING, wrapping, KEY_SIZE);
 		result = sodium_memcmp(
 			     wrapping, seal->secrets->wrapping, KEY_SIZE) == 0;
@@ -493,10 +451,10 @@ rewrap(const struct seal *seal, const char *passphrase, size_t length,
 {
 	int i;
 
-	make_head(file, ops, memory);
-	if (stretch(file, passphrase, length, wrapping) == -1)
+	stretch_head(file, SEAL_MAGIC, ops, memory);
+	if (stretch_key(file, SEAL_MAGIC, passphrase, length, wrapping) == -1)
 		return (-1);
-	wrap(wrapping, file, 0, seal->secrets->names, file + HEAD_SIZE);
+	wrap(wrapping, file, 0, seal->secrets->names, file + STRETCH_HEAD);
 	for (i = 0; i < 2; i++)
 		if (seal->numbers[i] != 0)
 			make_slot(wrapping, file, seal->numbers[i],
@@ -541,7 +499,7 @@ seal_change(struct seal *seal, int folder, const char *passphrase,
 	keyscan_wiped(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
 	memcpy(seal->secrets->wrapping, wrapping, KEY_SIZE);
 	keyscan_made(KEYSCAN_WRAPPING, seal->secrets->wrapping, KEY_SIZE);
-	memcpy(seal->head, file, HEAD_SIZE);
+	memcpy(seal->head, file, STRETCH_HEAD);
 	seal->fd = fd;
 	result =
 	    fsync(folder) == 0 && destroy(folder, SEAL_OLD, old) == 0 ? 0 : 1;

@@ -602,6 +602,33 @@ store_with_one(void)
 	return (store);
 }
 
+/* What no configuration lets a keyring say is refused before any time or
+ * memory goes into it. */
+START_TEST(a_head_that_asks_for_too_much)
+{
+	static const uint64_t asked[][2] = { { 0, MEMORY }, { 65, MEMORY },
+		{ UINT64_MAX, MEMORY }, { OPS, 0 },
+		{ OPS, (UINT64_C(4) << 30) + 1 }, { OPS, UINT64_MAX } };
+	int dirfd = open(folder, O_RDONLY | O_DIRECTORY);
+	uint8_t bytes[2048];
+	size_t i, k;
+
+	store_close(store_with_one());
+	for (i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		ck_assert_int_eq(file_bytes("keyring", bytes, 2048), 1536);
+		for (k = 0; k < 16; k++)
+			bytes[16 + k] =
+			    (uint8_t)(asked[i][k / 8] >> (56 - 8 * (k % 8)));
+		file_write_bytes("keyring", bytes, 1536);
+		errno = 0;
+		ck_assert_ptr_null(
+		    seal_open(dirfd, PASSPHRASE, strlen(PASSPHRASE)));
+		ck_assert_int_eq(errno, EINVAL);
+	}
+	close(dirfd);
+}
+END_TEST
+
 START_TEST(only_the_new_passphrase_opens_after_a_change)
 {
 	uint8_t before[2048], after[2048], hard[2048];
@@ -732,6 +759,7 @@ main(void)
 	tcase_add_test(tcase, l38_killed_while_it_is_made);
 	tcase_add_test(
 	    tcase, l46_records_of_one_transaction_are_all_there_or_none);
+	tcase_add_test(tcase, a_head_that_asks_for_too_much);
 	tcase_add_test(tcase, only_the_new_passphrase_opens_after_a_change);
 	tcase_add_test(tcase, a_change_during_a_rotation);
 	tcase_add_test(tcase, a_change_that_was_cut_off);
