@@ -536,7 +536,7 @@ talk(const char *what, uint32_t flags)
 
 	chat = house_chat_start(&t.a, "honest", 0, flags);
 	ready = chat->ready;
-	if (house_wait32(&t.a, &chat->ready, ready + 1) == -1) {
+	if (house_wait(&t.a, &chat->ready, ready + 1) == -1) {
 		fail("the honest chat does not start");
 		count(what);
 		return;
@@ -544,7 +544,7 @@ talk(const char *what, uint32_t flags)
 	t.honest = key = chat->key;
 	key.side ^= 1;
 	peer = house_chat_find(&t.b, &key);
-	if (peer == NULL || house_wait32(&t.b, &peer->ready, 1) == -1)
+	if (peer == NULL || house_wait(&t.b, &peer->ready, 1) == -1)
 		fail("the honest chat has no other end");
 	else {
 		before = peer->delivered;

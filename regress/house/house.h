@@ -146,10 +146,12 @@ int house_start(struct house *house);
 void house_kill(struct house *house);
 int house_stop(struct house *house); /* SHUTDOWN; exit status */
 
-/* Run the event loop until *flag is at least value, or keyd ended, or 30 s
- * passed. 0, or -1. */
-int house_wait(struct house *house, const uint64_t *flag, uint64_t value);
-int house_wait32(struct house *house, const uint32_t *flag, uint32_t value);
+/* Run the event loop until *flag (of 32 or 64 bits) is at least value, or keyd
+ * ended, or 30 s passed. 0, or -1. */
+#define house_wait(house, flag, value)                                         \
+	house_wait_for(house, flag, sizeof(*(flag)), value)
+int house_wait_for(
+    struct house *house, const void *flag, size_t size, uint64_t value);
 /* Start a chat, or go on with it, and wait until both ends are ready in one
  * epoch. NULL when they do not become so. */
 struct house_chat *house_chat_ready(

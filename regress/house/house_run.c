@@ -235,29 +235,25 @@ house_stop(struct house *house)
 }
 
 int
-house_wait(struct house *house, const uint64_t *flag, uint64_t value)
+house_wait_for(
+    struct house *house, const void *flag, size_t size, uint64_t value)
 {
 	int64_t deadline = clock_monotonic() + HOUSE_PATIENCE;
+	uint64_t now = 0;
+	uint32_t half;
 
-	while (*flag < value) {
+	for (;;) {
+		if (size == sizeof(half)) {
+			memcpy(&half, flag, sizeof(half));
+			now = half;
+		} else
+			memcpy(&now, flag, sizeof(now));
+		if (now >= value)
+			return (0);
 		turn(house);
 		if (house->parent == NULL || clock_monotonic() > deadline)
 			return (-1);
 	}
-	return (0);
-}
-
-int
-house_wait32(struct house *house, const uint32_t *flag, uint32_t value)
-{
-	int64_t deadline = clock_monotonic() + HOUSE_PATIENCE;
-
-	while (*flag < value) {
-		turn(house);
-		if (house->parent == NULL || clock_monotonic() > deadline)
-			return (-1);
-	}
-	return (0);
 }
 
 struct house_chat *

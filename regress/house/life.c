@@ -254,7 +254,7 @@ live_other(struct life *life)
 		return (-1);
 	life->told.ending = 1;
 	house_chat_end(&life->a, other, STATUS_DELETED);
-	if (house_wait32(&life->a, &other->ended, STATUS_DELETED) == -1)
+	if (house_wait(&life->a, &other->ended, STATUS_DELETED) == -1)
 		return (-1);
 	life->told.deleted = 1;
 	return (0);
@@ -273,7 +273,7 @@ life_live(struct life *life)
 	    live_other(life) == -1)
 		return (-1);
 	(void)house_chat_start(a, life->main_id, 0, CHAT_REKEY);
-	if (house_wait32(a, &chat->version, 2) == -1)
+	if (house_wait(a, &chat->version, 2) == -1)
 		return (-1);
 	life->told.main_version = 2;
 	if (talk(life, chat, life->messages / 3 * 2) == -1 ||
@@ -438,7 +438,7 @@ again_tombstone(struct life *life)
 		return;
 	other = house_chat_start(&life->a, life->other_id, floor, 0);
 	other->code = 0;
-	if (house_wait32(&life->a, &other->code, 1) == -1 ||
+	if (house_wait(&life->a, &other->code, 1) == -1 ||
 	    other->code != CODE_REPLAYED_KEY)
 		life_fail(life, "an old version of a deleted chat is good");
 	other = house_chat_ready(&life->a, life->other_id, 0, 0);

@@ -102,7 +102,7 @@ rekeys(unsigned count)
 {
 	for (; count > 0; count--) {
 		(void)house_chat_start(&t.a, "chat", 0, CHAT_REKEY);
-		if (house_wait32(&t.a, &t.chat->version, t.highest + 1) == -1)
+		if (house_wait(&t.a, &t.chat->version, t.highest + 1) == -1)
 			fail("no rekey");
 		t.highest = t.chat->version;
 	}
@@ -296,9 +296,9 @@ test_again_and_again(unsigned behind)
 	if (house_start(&t.a) == -1)
 		fail("no start from an old copy");
 	(void)house_chat_start(&t.a, "chat", 0, 0);
-	if (house_wait32(&t.b, &t.other->ended, 1) == -1 ||
+	if (house_wait(&t.b, &t.other->ended, 1) == -1 ||
 	    t.other->ended != STATUS_RATCHET_DESYNC ||
-	    house_wait32(&t.a, &t.chat->ended, 1) == -1 ||
+	    house_wait(&t.a, &t.chat->ended, 1) == -1 ||
 	    t.chat->ended != STATUS_RATCHET_DESYNC)
 		fail("both were not told of the end");
 	/* Erased, and old versions stay refused. */
@@ -308,7 +308,7 @@ test_again_and_again(unsigned behind)
 	if (t.a.records + t.b.records != 0)
 		fail("the chat is not erased");
 	(void)house_chat_start(&t.b, "chat", t.highest, 0);
-	if (house_wait32(&t.b, &t.other->code, 1) == -1 ||
+	if (house_wait(&t.b, &t.other->code, 1) == -1 ||
 	    t.other->code != CODE_REPLAYED_KEY)
 		fail("an old version is good again");
 	end("again and again, rekeys", behind);
@@ -404,15 +404,15 @@ test_garbage(void)
 		ipc_send(t.a.mesh, IPC_OPEN, &sealed, tail, sizeof(tail));
 		if (i == t.a.config.rekey.limit)
 			break;
-		if (house_wait32(&t.a, &t.chat->version, t.highest + 1) == -1 ||
-		    house_wait32(&t.b, &t.other->version, t.highest + 1) == -1)
+		if (house_wait(&t.a, &t.chat->version, t.highest + 1) == -1 ||
+		    house_wait(&t.b, &t.other->version, t.highest + 1) == -1)
 			fail("no recovery");
 		t.highest = t.chat->version;
 		talk(40 + 20 * i);
 	}
-	if (house_wait32(&t.a, &t.chat->ended, 1) == -1 ||
+	if (house_wait(&t.a, &t.chat->ended, 1) == -1 ||
 	    t.chat->ended != STATUS_RATCHET_DESYNC ||
-	    house_wait32(&t.b, &t.other->ended, 1) == -1 ||
+	    house_wait(&t.b, &t.other->ended, 1) == -1 ||
 	    t.other->ended != STATUS_RATCHET_DESYNC)
 		fail("both were not told of the end");
 	end("what does not open", 0);
@@ -525,7 +525,7 @@ test_stop_erases(void)
 		(void)fclose(file);
 		if (j == 0) {
 			house_chat_end(&t.a, t.chat, STATUS_DELETED);
-			if (house_wait32(&t.a, &t.chat->ended, 1) == -1)
+			if (house_wait(&t.a, &t.chat->ended, 1) == -1)
 				fail("the chat does not end");
 			if (house_stop(&t.a) != 0)
 				fail("exit was not 0");
