@@ -6,6 +6,7 @@
 
 #include "common/util/log.h"
 #include "regress/unit/chat_pair.h"
+#include "regress/unit/suite.h"
 
 #define CHATS 20
 #define APPS  64
@@ -115,8 +116,6 @@ main(void)
 {
 	Suite *suite = suite_create("attested");
 	TCase *tcase = tcase_create("attested");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -128,9 +127,5 @@ main(void)
 	tcase_add_test(tcase, nothing_else_passes_for_it);
 	tcase_add_test(tcase, chats_of_two_apps_cost_two_signatures);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

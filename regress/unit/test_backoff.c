@@ -9,6 +9,7 @@
 
 #include "common/util/clock.h"
 #include "mesh/backoff.h"
+#include "regress/unit/suite.h"
 
 #define FIRST (100 * CLOCK_MS)
 #define MOST  (5 * CLOCK_SECOND)
@@ -103,16 +104,10 @@ main(void)
 {
 	Suite *suite = suite_create("backoff");
 	TCase *tcase = tcase_create("backoff");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_test(tcase, test_doubles_to_its_bound);
 	tcase_add_test(tcase, test_jitter_keeps_its_bounds);
 	tcase_add_test(tcase, test_no_thundering_herd);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

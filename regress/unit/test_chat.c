@@ -10,6 +10,7 @@
 #include <check.h>
 
 #include "router/chat.h"
+#include "regress/unit/suite.h"
 
 #define WINDOW 8
 
@@ -662,8 +663,6 @@ main(void)
 {
 	Suite *suite = suite_create("chat");
 	TCase *tcase = tcase_create("chat");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tcase, test_not_ready);
 	tcase_add_test(tcase, test_sequences);
@@ -677,8 +676,5 @@ main(void)
 	tcase_add_test(tcase, test_app_away);
 	tcase_add_loop_test(tcase, test_two_parties, 0, 200);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

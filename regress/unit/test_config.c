@@ -16,6 +16,7 @@
 #include "common/util/buffer.h"
 #include "common/util/log.h"
 #include "control/config_parse.h"
+#include "regress/unit/suite.h"
 
 #define FOLDER "regress/unit/config/"
 
@@ -554,8 +555,6 @@ main(void)
 {
 	Suite *suite = suite_create("config");
 	TCase *tc = tcase_create("config");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_config", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);
@@ -574,9 +573,5 @@ main(void)
 	tcase_add_test(tc, test_noise);
 	tcase_add_test(tc, test_sample);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

@@ -12,6 +12,7 @@
 #include "common/util/buffer.h"
 #include "common/util/log.h"
 #include "control/config_parse.h"
+#include "regress/unit/suite.h"
 
 #define MANUAL "man/hermesd.conf.5"
 #define ITEMS  128
@@ -203,16 +204,10 @@ main(void)
 {
 	Suite *suite = suite_create("config_manual");
 	TCase *tc = tcase_create("config_manual");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_config_manual", LOG_LEVEL_ERROR, 1);
 	tcase_add_unchecked_fixture(tc, read_manual, NULL);
 	tcase_add_test(tc, test_manual_has_each_knob);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

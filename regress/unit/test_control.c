@@ -9,6 +9,7 @@
 #include "common/sign/ticket.h"
 #include "control/ctl.h"
 #include "regress/unit/control_fixture.h"
+#include "regress/unit/suite.h"
 
 /* The payload that a neighbour received last. */
 #define LAST(process, type)                                                    \
@@ -460,8 +461,6 @@ main(void)
 {
 	Suite *suite = suite_create("control");
 	TCase *tests = tcase_create("control");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
 	tcase_set_timeout(tests, 60);
@@ -478,8 +477,5 @@ main(void)
 	tcase_add_test(tests, test_others_only_look);
 	tcase_add_test(tests, test_socket_limits);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

@@ -6,6 +6,7 @@
 #include "control/readiness.h"
 #include "control/vitals.h"
 #include "regress/unit/control_fixture.h"
+#include "regress/unit/suite.h"
 
 /* The whole answer to these bytes, after which the client says no more or
  * waits. To be freed. */
@@ -765,8 +766,6 @@ main(void)
 {
 	Suite *suite = suite_create("control_http");
 	TCase *tests = tcase_create("control_http");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(tests, fixture_setup, fixture_teardown);
 	tcase_set_timeout(tests, 60);
@@ -789,8 +788,5 @@ main(void)
 	tcase_add_test(tests, test_listeners);
 	tcase_add_test(tests, test_slow_reader);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

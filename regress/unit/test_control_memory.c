@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "regress/unit/control_fixture.h"
+#include "regress/unit/suite.h"
 
 static struct {
 	int on;
@@ -158,8 +159,6 @@ main(void)
 {
 	Suite *suite = suite_create("control_memory");
 	TCase *tests = tcase_create("control_memory");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	event_set_mem_functions(__wrap_malloc, __wrap_realloc, free);
 	json_set_alloc_funcs(__wrap_malloc, free);
@@ -167,8 +166,5 @@ main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, test_memory, 0, (int)ASKS);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

@@ -13,6 +13,7 @@
 
 #include "mesh/directory.h"
 #include "mesh/rumour.h"
+#include "regress/unit/suite.h"
 
 #define SECOND  INT64_C(1000000000)
 #define WALL    (INT64_C(1800000000) * SECOND)
@@ -451,8 +452,6 @@ main(void)
 {
 	Suite *suite = suite_create("directory");
 	TCase *tcase = tcase_create("directory");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -470,9 +469,5 @@ main(void)
 	tcase_add_test(tcase, rumours_told);
 	tcase_add_test(tcase, L33_rumours);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed != 0);
+	return (suite_run(suite));
 }

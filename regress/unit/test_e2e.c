@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/lib_e2e.h"
+#include "regress/unit/suite.h"
 
 #define PLAIN_MAX 64
 
@@ -420,8 +421,6 @@ main(void)
 {
 	Suite *suite = suite_create("e2e");
 	TCase *tc = tcase_create("e2e");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_set_timeout(tc, 60);
@@ -437,9 +436,5 @@ main(void)
 	tcase_add_test(tc, test_restart);
 	tcase_add_test(tc, test_bad_keys);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

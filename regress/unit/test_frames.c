@@ -10,6 +10,7 @@
 
 #include "proto/approuter.pb-c.h"
 #include "router/frames.h"
+#include "regress/unit/suite.h"
 
 static struct frame_body body;
 static uint8_t wire[FRAME_BODY_SIZE + 512];
@@ -359,8 +360,6 @@ main(void)
 {
 	Suite *suite = suite_create("frames");
 	TCase *tcase = tcase_create("frames");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tcase, test_read_chat_message);
 	tcase_add_test(tcase, test_read_connect);
@@ -370,8 +369,5 @@ main(void)
 	tcase_add_test(tcase, test_unknown);
 	tcase_add_test(tcase, test_hostile);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

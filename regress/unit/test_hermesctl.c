@@ -14,6 +14,7 @@
 #include "common/util/clock.h"
 #include "control/ctl.h"
 #include "control/ctl_top.h"
+#include "regress/unit/suite.h"
 
 static const char *
 found(const char *arg)
@@ -384,8 +385,6 @@ main(void)
 {
 	Suite *suite = suite_create("hermesctl");
 	TCase *tests = tcase_create("hermesctl");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_test(tests, test_word_prefixes);
 	tcase_add_test(tests, test_word_errors_list_what_is_possible);
@@ -397,8 +396,5 @@ main(void)
 	tcase_add_test(tests, test_top_rates);
 	tcase_add_test(tests, test_init);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

@@ -31,6 +31,7 @@
 #include "keyd/store.h"
 #include "keyd/tls.h"
 #include "keyd/tls_internal.h"
+#include "regress/unit/suite.h"
 
 #define NOW (INT64_C(1700000000) * 1000000000)
 #define DAY (INT64_C(86400) * 1000000000)
@@ -836,8 +837,6 @@ main(void)
 {
 	Suite *suite = suite_create("identity");
 	TCase *tcase = tcase_create("identity");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -863,9 +862,5 @@ main(void)
 	tcase_add_test(tcase, mesh_certificate_carries_the_binding);
 	tcase_add_test(tcase, operators_keys_are_read_if_they_fit);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

@@ -4,6 +4,7 @@
  */
 
 #include "regress/unit/door.h"
+#include "regress/unit/suite.h"
 
 START_TEST(test_short_and_long)
 {
@@ -549,8 +550,6 @@ main(void)
 {
 	Suite *suite = suite_create("ipc");
 	TCase *tc = tcase_create("door");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_ipc", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);
@@ -578,9 +577,5 @@ main(void)
 	tcase_add_exit_test(tc, test_misuse_descriptor, 1);
 	tcase_add_test(tc, test_names);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

@@ -4,6 +4,7 @@
  */
 
 #include "regress/unit/door.h"
+#include "regress/unit/suite.h"
 
 /*
  * L23: what a sender says of itself counts for nothing; the door decides.
@@ -296,8 +297,6 @@ main(void)
 {
 	Suite *suite = suite_create("ipc_hostile");
 	TCase *tc = tcase_create("door");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_ipc_hostile", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);
@@ -314,9 +313,5 @@ main(void)
 	tcase_add_test(tc, test_descriptor_flood);
 	tcase_add_test(tc, test_no_room_for_descriptor);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

@@ -8,6 +8,7 @@
 #include "common/util/metrics.h"
 #include "keyd/secret.h"
 #include "regress/unit/chat_pair.h"
+#include "regress/unit/suite.h"
 
 static struct pair pair;
 static struct node *const a = &pair.nodes[0];
@@ -1544,8 +1545,6 @@ main(void)
 {
 	Suite *suite = suite_create("keyd_chats");
 	TCase *tcase = tcase_create("keyd_chats");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -1554,9 +1553,5 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	add_tests(tcase);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

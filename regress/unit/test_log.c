@@ -12,6 +12,7 @@
 
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "regress/unit/suite.h"
 
 START_TEST(test_fields)
 {
@@ -227,8 +228,6 @@ main(void)
 {
 	Suite *suite = suite_create("log");
 	TCase *tc = tcase_create("log");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_log", LOG_LEVEL_INFO, 1);
 	tcase_set_timeout(tc, 60);
@@ -240,9 +239,5 @@ main(void)
 	tcase_add_test(tc, test_L26_a_line_stays_one);
 	tcase_add_test(tc, test_limit_is_applied);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

@@ -8,6 +8,7 @@
 #include "common/rpc/rpc.h"
 #include "common/util/hex.h"
 #include "mesh/wire_frame.h"
+#include "regress/unit/suite.h"
 
 #define SERVICE "/nodemesh.v1.NodeMesh/"
 
@@ -547,14 +548,7 @@ lies_suite(void)
 int
 main(void)
 {
-	SRunner *runner;
-	int failed;
-
 	if (sodium_init() == -1)
 		return (1);
-	runner = srunner_create(lies_suite());
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(lies_suite()));
 }

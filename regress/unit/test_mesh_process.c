@@ -3,6 +3,7 @@
  * chats' frames, restarts, and nodes that lie.
  */
 #include "regress/unit/mesh_fixture.h"
+#include "regress/unit/suite.h"
 
 /* Two members that know each other. */
 static void
@@ -574,14 +575,7 @@ process_suite(void)
 int
 main(void)
 {
-	SRunner *runner;
-	int failed;
-
 	if (sodium_init() == -1)
 		return (1);
-	runner = srunner_create(process_suite());
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(process_suite()));
 }

@@ -14,6 +14,7 @@
 #include "mesh/wire.h"
 #include "mesh/wire_frame.h"
 #include "proto/approuter.pb-c.h"
+#include "regress/unit/suite.h"
 
 #define DAY (INT64_C(86400) * 1000000000)
 
@@ -711,14 +712,7 @@ wire_suite(void)
 int
 main(void)
 {
-	SRunner *runner;
-	int failed;
-
 	if (sodium_init() == -1)
 		return (1);
-	runner = srunner_create(wire_suite());
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(wire_suite()));
 }

@@ -9,6 +9,7 @@
 #include <check.h>
 
 #include "keyd/policy.h"
+#include "regress/unit/suite.h"
 
 #define SECOND INT64_C(1000000000)
 
@@ -253,8 +254,6 @@ main(void)
 {
 	Suite *suite = suite_create("policy");
 	TCase *tcase = tcase_create("policy");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_loop_test(tcase, an_offer_means_one_thing, 0,
 	    sizeof(cases) / sizeof(cases[0]));
@@ -266,9 +265,5 @@ main(void)
 	tcase_add_test(tcase, the_window_slides);
 	tcase_add_test(tcase, the_bucket_fills_up);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

@@ -26,6 +26,7 @@
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "regress/unit/suite.h"
 
 #define WAIT_NS (20 * CLOCK_SECOND)
 
@@ -611,8 +612,6 @@ main(void)
 {
 	Suite *suite = suite_create("proc");
 	TCase *tc = tcase_create("child");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_proc", LOG_LEVEL_ERROR, 1);
 	tcase_set_timeout(tc, 60);
@@ -629,9 +628,5 @@ main(void)
 	tcase_add_test(tc, test_root_is_refused);
 	tcase_add_test(tc, test_drop);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }

@@ -14,6 +14,7 @@
 #include "keyd/ratchet.h"
 #include "keyd/secret.h"
 #include "regress/vectors/ratchet_vectors.h"
+#include "regress/unit/suite.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -422,8 +423,6 @@ main(void)
 {
 	Suite *suite = suite_create("ratchet");
 	TCase *tcase = tcase_create("ratchet");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -439,9 +438,5 @@ main(void)
 	tcase_add_test(tcase, weak_public_keys_are_refused);
 	tcase_add_test(tcase, secrets_are_wiped_when_freed);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

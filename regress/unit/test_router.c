@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "regress/unit/router_fixture.h"
+#include "regress/unit/suite.h"
 
 static void
 app_expect_deleted(struct app_player *app, const char *status)
@@ -1279,8 +1280,6 @@ main(void)
 {
 	Suite *suite = suite_create("router");
 	TCase *tcase = tcase_create("router");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_connect);
@@ -1321,8 +1320,5 @@ main(void)
 	tcase_add_test(tcase, test_L36_moved);
 	tcase_add_loop_test(tcase, test_storm, 0, 30);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

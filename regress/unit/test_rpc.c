@@ -1,6 +1,7 @@
 /* Tests of common/rpc: calls between our own client and server. */
 
 #include "regress/unit/rpc_fixture.h"
+#include "regress/unit/suite.h"
 
 START_TEST(test_unary)
 {
@@ -595,11 +596,5 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(rpc_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(rpc_suite()));
 }

@@ -5,6 +5,7 @@
  */
 
 #include "regress/unit/rpc_fixture.h"
+#include "regress/unit/suite.h"
 
 #define CLIENTS 6
 #define CALLS   8
@@ -246,11 +247,5 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(rpc_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(rpc_suite()));
 }

@@ -8,6 +8,7 @@
 
 #include "common/rpc/internal.h"
 #include "regress/unit/rpc_fixture.h"
+#include "regress/unit/suite.h"
 
 struct signer {
 	EVP_PKEY *key;
@@ -598,11 +599,5 @@ rpc_suite(void)
 int
 main(void)
 {
-	SRunner *runner = srunner_create(rpc_suite());
-	int failed;
-
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(rpc_suite()));
 }

@@ -21,6 +21,7 @@
 #include "common/sign/statement.h"
 #include "common/sign/ticket.h"
 #include "common/util/hex.h"
+#include "regress/unit/suite.h"
 
 #define NOW    INT64_C(1800000000000000000)
 #define SECOND INT64_C(1000000000)
@@ -852,8 +853,6 @@ main(void)
 {
 	Suite *suite = suite_create("sign");
 	TCase *tcase = tcase_create("sign");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -877,9 +876,5 @@ main(void)
 	tcase_add_test(tcase, statements);
 	tcase_add_test(tcase, start_chat_vector);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed != 0);
+	return (suite_run(suite));
 }

@@ -24,6 +24,7 @@
 #include "keyd/seal.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
+#include "regress/unit/suite.h"
 
 #define PASSPHRASE "correct horse"
 #define OPS        crypto_pwhash_OPSLIMIT_MIN
@@ -737,8 +738,6 @@ main(void)
 {
 	Suite *suite = suite_create("store");
 	TCase *tcase = tcase_create("store");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -764,9 +763,5 @@ main(void)
 	tcase_add_test(tcase, a_change_during_a_rotation);
 	tcase_add_test(tcase, a_change_that_was_cut_off);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

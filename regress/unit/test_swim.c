@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "mesh/swim.h"
+#include "regress/unit/suite.h"
 
 #define SECOND INT64_C(1000000000)
 #define MS     INT64_C(1000000)
@@ -1164,8 +1165,6 @@ main(void)
 {
 	Suite *suite = suite_create("swim");
 	TCase *tcase = tcase_create("swim");
-	SRunner *runner;
-	int failed;
 
 	if (sodium_init() == -1)
 		return (1);
@@ -1208,9 +1207,5 @@ main(void)
 	tcase_add_test(tcase, reconnects);
 	tcase_add_test(tcase, random_events);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed != 0);
+	return (suite_run(suite));
 }

@@ -10,6 +10,7 @@
 
 #include "common/sign/ids.h"
 #include "mesh/tieline_table.h"
+#include "regress/unit/suite.h"
 
 #define COUNT 2000
 #if defined(__SANITIZE_ADDRESS__) /* counts nothing */
@@ -96,17 +97,11 @@ main(void)
 {
 	Suite *suite = suite_create("tieline");
 	TCase *tcase = tcase_create("tieline");
-	SRunner *runner;
-	int failed;
 
 	memset(&seen[0], 1, sizeof(seen[0]));
 	memset(&seen[1], 2, sizeof(seen[1]));
 	tcase_add_test(tcase, idle_tielines_are_small);
 	tcase_add_test(tcase, an_attestation_is_shared_and_followed);
 	suite_add_tcase(suite, tcase);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? 0 : 1);
+	return (suite_run(suite));
 }

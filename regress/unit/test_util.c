@@ -12,6 +12,7 @@
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "common/util/table.h"
+#include "regress/unit/suite.h"
 
 START_TEST(test_buffer_order)
 {
@@ -372,8 +373,6 @@ main(void)
 {
 	Suite *suite = suite_create("util");
 	TCase *tc = tcase_create("util");
-	SRunner *runner;
-	int failed;
 
 	log_init("test_util", LOG_LEVEL_ERROR, 1);
 	tcase_add_test(tc, test_buffer_order);
@@ -389,9 +388,5 @@ main(void)
 	tcase_add_test(tc, test_metrics_merge_refuses);
 	tcase_add_test(tc, test_metrics_print);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return (failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+	return (suite_run(suite));
 }
