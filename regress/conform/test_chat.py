@@ -130,6 +130,28 @@ def test_accept_auto(places, sessions):
     flows(b, a, name)
 
 
+def test_what_accept_auto_said_costs_nothing_to_say_again(frail, sessions):
+    """As libhermes does; the two keyds have one offer each to verify."""
+    a, b = (sessions(node.app) for node in frail.nodes)
+    a.connect()
+    b.connect(auto=True)
+    meet(a, b)
+    names = [next(NAMES) for _ in range(20)]
+    for name in names:
+        a.start(name, b.identity)
+    for name in names:
+        b.wait("start_chat", lambda s, name=name: s.chat_id == name)
+        b.start(name, a.identity, resume=True)
+    for name in names:
+        assert b.wait_ready(name).key_version == 1
+        assert a.wait_ready(name).key_version == 1
+        flows(a, b, name)
+        flows(b, a, name)
+    for node in frail.nodes:
+        assert node.metric('hermes_rekeys_total{result="applied"') == 0
+        assert node.metric('hermes_rekeys_total{result="resume"') == 0
+
+
 def test_everything_of_an_offer_is_relayed(apps):
     a, b, name = apps
     key = public_key()
