@@ -2,7 +2,7 @@
 # libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
 # target defines itself comes before the libraries' own.
 FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
-		records control backup e2e router
+		records control backup e2e router peers
 FUZZ_WITH_keyd := house node store clock
 FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
@@ -15,6 +15,8 @@ FUZZ_WRAP_config := fopen getaddrinfo
 FUZZ_WITH_router := clock timer
 FUZZ_TIMERS := event_add event_del event_pending event_free
 FUZZ_WRAP_router := $(FUZZ_TIMERS)
+FUZZ_WITH_peers := clock timer apart
+FUZZ_WRAP_peers := $(FUZZ_TIMERS)
 FUZZ_OBJ_e2e := $(BUILD)/client/lib_e2e.o
 
 FUZZ_DIR :=	$(BUILD)/regress/fuzz

@@ -312,3 +312,156 @@ for i in range(8):
         0, CONNECT, 0, 0x80, i, 1) + ALL + app_in(1, 1))
 put("router", "crowd", b"\x20" + b"".join(on(i, OPEN) for i in range(5)) + ALL +
     WAIT + b"\x70")
+
+
+# Nodes round a mesh process: how it begins, then steps (fuzz_peers.c).
+SELF, BETA, MALLORY, LATE, SHORT, FORGED, STRANGER = range(7)
+JOIN, GOSSIP, ROUTE = range(3)
+GOOD = 1
+
+
+def line(at, how, step=0):
+    return bytes([at + 6 * step, how])
+
+
+def says(at, call, *more):
+    return bytes([64 + at + 6 * {GOSSIP: 0, ROUTE: 1, JOIN: 2}[call]]) + bytes(
+        more)
+
+
+def house(step, *more):
+    return bytes([192 + step]) + bytes(more)
+
+
+def event(kind, about, how=GOOD, incarnation=3):
+    return (kind, about, how, incarnation)
+
+
+def comes(at, who, *calls):
+    return line(at, who) + b"".join(line(at, call) for call in calls)
+
+
+def lives(at, who):
+    return comes(at, who, GOSSIP, ROUTE) + says(at, GOSSIP, 0, *event(5, who))
+
+
+def syncs(at, who, *apps_of, full=4, sequence=1):
+    return says(at, GOSSIP, 4, who, len(apps_of) | full, sequence, *apps_of)
+
+
+def app_up(app):
+    return house(0, 0, app | (app + 1) % 4 << 2)
+
+
+MEMBER = lives(0, MALLORY)
+# App 0 is here, app 1 is mallory's.
+THERE = app_up(0) + MEMBER + syncs(0, MALLORY, 1)
+SET_UP = THERE + says(0, ROUTE, 0, 1, 0)
+PEERS = {
+    "member": MEMBER, "two": lives(0, MALLORY) + lives(1, BETA),
+    "kinds": b"".join(comes(at, who, GOSSIP, ROUTE) for at, who in enumerate(
+        (BETA, LATE, SHORT, FORGED, STRANGER, SELF))),
+    "forged": MEMBER + b"".join(says(0, GOSSIP, 0, *event(5, BETA, how, 4))
+                                for how in (0, 2, 4, 6)),
+    "descriptors": MEMBER + b"".join(says(0, GOSSIP, 0, *event(k % 6, who))
+                                     for k, who in enumerate(range(7), 1)),
+    "leave": lives(0, BETA) + says(0, GOSSIP, 0, *event(2, BETA, 0x81)) + says(
+        0, GOSSIP, 0, *event(2, BETA, 1, 9)),
+    "hearsay": lives(0, MALLORY) + lives(1, BETA) + b"".join(
+        says(0, GOSSIP, 0, *event(k, BETA | MALLORY << 3, 1, 3)) + house(3, 8)
+        for k in (4, 3, 4)) + house(3, 200),
+    "accused": MEMBER + says(0, GOSSIP, 0, *event(4, SELF, 3, 10)) + says(
+        0, GOSSIP, 0, *event(3, SELF, 3, 255)) + says(
+            0, GOSSIP, 0, *event(2, SELF, 0x81, 11)),
+    "probes": MEMBER + house(3, 8) + b"".join(says(
+        0, GOSSIP, 2, kind | who << 2, 0) for kind in range(4)
+        for who in (SELF, BETA, MALLORY)) + says(
+            0, GOSSIP, 2, 0, 2, *event(5, BETA), *event(4, LATE)),
+    "pushpull": MEMBER + says(0, GOSSIP, 3, 0x42, 3, 4, *event(5, BETA),
+                              *event(5, LATE)) + says(
+        0, GOSSIP, 3, 0xc1, 9, 9, *event(3, BETA, 1, 4)),
+    "sync": THERE + syncs(0, MALLORY, 1, 2, 3) + syncs(
+        0, MALLORY, 0x21, full=0, sequence=2) + syncs(
+        0, MALLORY, 1, full=0, sequence=9) + house(0, 2, 4 | 1) + house(
+        0, 4, 4 | 1) + house(0, 4, 8 | 3) + house(2, 200),
+    "claims": app_up(1) + house(0, 2, 4) + MEMBER + syncs(
+        0, MALLORY, 0x80, 0x85, 0x41) + syncs(0x80 | 0, MALLORY, 1) + syncs(
+        0, BETA, 1, sequence=3),
+    "moved": app_up(1) + MEMBER + house(3, 8) + syncs(0, MALLORY, 1) + house(
+        3, 20),
+    "expires": app_up(0) + comes(0, SHORT, GOSSIP, ROUTE) + says(
+        0, GOSSIP, 0, *event(5, SHORT)) + house(3, 250) + says(0, GOSSIP, 6),
+    "revoked": THERE + says(0, GOSSIP, 5, MALLORY) + says(
+        0, GOSSIP, 5, 0x80 | MALLORY) + comes(1, MALLORY, GOSSIP),
+    "revoked-by-us": SET_UP + house(1, 5, MALLORY << 4 | 1) + lives(1, BETA),
+    "revoked-self": MEMBER + says(0, GOSSIP, 5, 0x80) + comes(1, BETA, GOSSIP),
+    "heartbeat": MEMBER + says(0, GOSSIP, 6 | MALLORY << 3) + says(
+        0, GOSSIP, 6 | BETA << 3),
+    "setup": SET_UP + house(1, 0, MALLORY << 4 | 4) + house(
+        1, 0x11, MALLORY << 4 | 4),
+    "called": THERE + house(1, 0, MALLORY << 4 | 4) + says(
+        0, ROUTE, 0, 1, 0x20),
+    "chat": SET_UP + b"".join(says(0, ROUTE, 8 * k | k, 1)
+                              for k in range(2, 7)) + house(
+        0, 5, 4) + house(0, 6, 4) + house(1, 1, 4) + house(2, 9) + house(
+        1, 3, MALLORY << 4 | 4) + house(1, 2, MALLORY << 4 | 4),
+    "overtaken": app_up(0) + MEMBER + says(0, ROUTE, 0, 1, 0) + syncs(
+        0, MALLORY, 1) + house(3, 8),
+    "late": app_up(0) + MEMBER + says(0, ROUTE, 0, 1, 0) + house(3, 8),
+    "stranger-chat": SET_UP + lives(1, BETA) + b"".join(
+        says(1, ROUTE, 8 | k, 1) for k in range(8)) + says(
+            1, ROUTE, 0, 1, 1 | MALLORY << 1),
+    "bad-setup": THERE + says(0, ROUTE, 0, 1, 0x80) + says(
+        0, ROUTE, 0, 6, 0) + says(0, ROUTE, 7, 0, 5, 0x4a, 1, 65, 0x1a, 9),
+    "local": app_up(0) + app_up(1) + house(1, 0, 4) + house(1, 0, 1) + house(
+        1, 1, 4) + house(0, 5, 4) + house(0, 6, 4) + house(1, 3, 4) + house(
+        1, 2, 4),
+    "streams": SET_UP + comes(1, MALLORY, ROUTE, GOSSIP) + line(
+        0, 0x20, 1) + line(1, 0x21, 1) + line(1, 0, 2) + house(3, 20),
+    "dial": house(1, 4, BETA << 4 | 1) + line(0, BETA) + says(
+        0, GOSSIP, 0, *event(5, BETA)) + house(1, 0, BETA << 4 | 4) + house(
+        2, 20) + says(0, ROUTE, 2, 1) + line(0, 0, 3) + line(
+        0, 0x21, 1) + house(3, 9),
+    "dial-other": house(1, 4, BETA << 4 | 1) + line(0, MALLORY) + house(
+        3, 9) + line(0, 0x80) + house(3, 9) + line(0, FORGED),
+    "both": lives(0, MALLORY) + house(1, 4, MALLORY << 4 | 1) + line(
+        1, MALLORY) + app_up(0) + syncs(0, MALLORY, 1) + house(
+        1, 0, MALLORY << 4 | 4) + house(3, 9) + comes(0, MALLORY, ROUTE),
+    "join": comes(0, STRANGER, JOIN) + says(0, JOIN, 1, 0x19),
+    "renew": comes(0, BETA, JOIN) + says(0, JOIN, 1, 1),
+    "admit": comes(0, LATE, JOIN) + says(0, JOIN, 1, 1) + comes(
+        1, FORGED, JOIN) + says(1, JOIN, 1, 1) + comes(
+        2, STRANGER, JOIN) + says(2, JOIN, 1, 0x89) + comes(
+        3, STRANGER, JOIN) + says(3, JOIN, 1, 0x39) + comes(
+        4, STRANGER, JOIN) + says(4, JOIN, 1, 0x18) + comes(
+        5, LATE, JOIN) + says(5, JOIN, 0, 3, 1, 2, 3),
+    "join-taken": house(5, 0x20) + comes(0, STRANGER, JOIN) + says(
+        0, JOIN, 1, 9) + house(5, 0x50) + comes(1, LATE, JOIN) + says(
+        1, JOIN, 1, 9),
+    "shown": SET_UP + b"".join(house(4, k) for k in (
+        2, 16, 20, 24, 32, 1)),
+    "router-restarts": SET_UP + house(5, 4) + syncs(
+        0, MALLORY, 2, sequence=2) + house(5, 0) + app_up(0),
+    "congested": SET_UP + house(5, 2) + says(0, ROUTE, 2, 1) + house(5, 0),
+    "refused": house(5, 1) + app_up(0) + house(3, 9) + house(5, 0) + house(
+        3, 9),
+    "shutdown": SET_UP + lives(1, BETA) + house(5, 8) + house(3, 40),
+    "quiet": THERE + house(0, 2, 4 | 1) + house(0, 3, 4 | 1) + house(
+        0, 1, 4) + house(3, 20) + house(5, 0x80),
+    "raw": MEMBER + says(0, GOSSIP, 7, 4, 0x12, 2, 8, 5) + says(
+        0, GOSSIP, 7, 2, 255, 255) + says(0, GOSSIP, 7, 0),
+}
+for name, steps in PEERS.items():
+    put("peers", name, b"\0" + steps)
+    if name in ("member", "sync", "chat", "dial"):
+        put("peers", name + "-known", b"\x0e" + steps)
+put("peers", "renews", b"\x30" + lives(0, BETA) + house(3, 250) + line(
+    1, BETA) + says(1, JOIN, 1, 0) + house(3, 9))
+put("peers", "referred", b"\x10" + lives(0, BETA) + comes(
+    1, STRANGER, JOIN) + says(1, JOIN, 1, 9) + comes(2, LATE, JOIN) + says(
+        2, JOIN, 1, 1))
+OUTSIDE = house(4, BETA << 2 | 3) + line(0, BETA)
+for how in (0, 1, 2, 4, 8, 0x10, 0x80, 0x20):
+    put("peers", "response%02x" % how, b"\1" + OUTSIDE + says(
+        0, JOIN, 1, how) + house(3, 9) + comes(1, MALLORY, GOSSIP))
+put("peers", "response-raw", b"\1" + OUTSIDE + says(0, JOIN, 0, 2, 9, 9))

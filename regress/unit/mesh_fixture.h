@@ -23,11 +23,7 @@
 #include <unistd.h>
 
 #include <event2/event.h>
-#include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
 #include <sodium.h>
 
 #include "common/ipc/codes.h"
@@ -35,24 +31,15 @@
 #include "common/ipc/messages.h"
 #include "common/proc/privileges.h"
 #include "common/proc/proc.h"
-#include "common/sign/statement.h"
-#include "common/sign/ticket.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
-#include "mesh/wire.h"
+#define PLAYED_CHECK(condition) ck_assert(condition)
+
+#include "regress/unit/mesh_cast.h"
 
 #define WAIT_NS (30 * CLOCK_SECOND)
 #define NODES   6
 #define SEEN    64
-#define YEAR    (INT64_C(365) * 86400 * CLOCK_SECOND)
-
-/* Not every test uses every helper. */
-#define HELPER  static __attribute__((unused))
-
-struct keys {
-	uint8_t public[KEY_SIZE];
-	uint8_t secret[crypto_sign_SECRETKEYBYTES];
-};
 
 struct node {
 	char name[NODE_ID_SIZE];
@@ -112,92 +99,21 @@ static struct {
 	struct node nodes[NODES];
 } world;
 
-static void
-keys_make(struct keys *keys)
-{
-	crypto_sign_keypair(keys->public, keys->secret);
-}
-
-/* --- X.509 with a binding ------------------------------------------------ */
+/* --- who this is --------------------------------------------------------- */
 
 static void
 binding_make(const struct node *node, struct binding *binding)
 {
-	uint8_t bytes[BINDING_SIGNED_MAX];
-	size_t length;
-
-	memset(binding, 0, sizeof(*binding));
-	memcpy(binding->node_id, node->name, NODE_ID_SIZE);
-	memcpy(binding->node_key, node->keys.public, KEY_SIZE);
-	length = binding_signed_bytes(binding, node->spki, bytes);
-	crypto_sign_detached(
-	    binding->signature, NULL, bytes, length, node->keys.secret);
-	binding->has_certificate = (uint32_t)node->in_mesh;
-	binding->certificate = node->certificate;
-}
-
-/* PEM of a self-signed certificate of tls; the caller frees it. */
-static char *
-pem_make(EVP_PKEY *tls, const struct binding *binding)
-{
-	uint8_t bytes[BINDING_ENCODED_MAX];
-	ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
-	ASN1_OBJECT *object = OBJ_txt2obj(BINDING_OID, 1);
-	X509_EXTENSION *extension;
-	X509 *x509 = X509_new();
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *data, *pem;
-	long size;
-
-	(void)X509_set_version(x509, 2);
-	(void)ASN1_INTEGER_set(X509_get_serialNumber(x509), 1);
-	(void)X509_gmtime_adj(X509_getm_notBefore(x509), 0);
-	(void)X509_gmtime_adj(X509_getm_notAfter(x509), 3600);
-	(void)X509_set_pubkey(x509, tls);
-	ck_assert_int_eq(ASN1_OCTET_STRING_set(
-			     value, bytes, (int)binding_encode(binding, bytes)),
-	    1);
-	extension = X509_EXTENSION_create_by_OBJ(NULL, object, 0, value);
-	ck_assert_int_eq(X509_add_ext(x509, extension, -1), 1);
-	ck_assert_int_gt(X509_sign(x509, tls, EVP_sha256()), 0);
-	ck_assert_int_eq(PEM_write_bio_X509(bio, x509), 1);
-	size = BIO_get_mem_data(bio, &data);
-	pem = strndup(data, (size_t)size);
-	X509_EXTENSION_free(extension);
-	ASN1_OBJECT_free(object);
-	ASN1_OCTET_STRING_free(value);
-	X509_free(x509);
-	BIO_free(bio);
-	return (pem);
-}
-
-static void
-spki_hash(EVP_PKEY *tls, uint8_t hash[KEY_SIZE])
-{
-	uint8_t *der = NULL;
-	int length = i2d_PUBKEY(tls, &der);
-
-	ck_assert_int_gt(length, 0);
-	crypto_hash_sha256(hash, der, (size_t)length);
-	OPENSSL_free(der);
+	cast_binding(node->name, &node->keys, node->spki,
+	    node->in_mesh ? &node->certificate : NULL, binding);
 }
 
 static void
 certify(
     const struct node *node, uint64_t serial, struct certificate *certificate)
 {
-	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
-	size_t length;
-
-	memset(certificate, 0, sizeof(*certificate));
-	mesh_id_make(certificate->mesh_id, world.authority.public);
-	memcpy(certificate->node_id, node->name, NODE_ID_SIZE);
-	memcpy(certificate->node_key, node->keys.public, KEY_SIZE);
-	certificate->serial = serial;
-	certificate->not_after = clock_wall() + YEAR;
-	length = certificate_signed_bytes(certificate, bytes);
-	crypto_sign_detached(certificate->signature, NULL, bytes, length,
-	    world.authority.secret);
+	cast_certify(&world.authority, node->name, node->keys.public, serial,
+	    clock_wall() + YEAR, certificate);
 }
 
 /* --- keyd ---------------------------------------------------------------- */
@@ -767,23 +683,10 @@ node_state_of(struct node *node, const struct node *other)
 HELPER void
 ticket_make(const struct node *via, struct ipc_ticket *order)
 {
-	uint8_t bytes[TICKET_ENCODED_MAX];
-	struct ticket *ticket = &order->ticket;
-	size_t length;
-
 	memset(order, 0, sizeof(*order));
 	order->id = 7;
-	mesh_id_make(ticket->mesh_id, world.authority.public);
-	memcpy(ticket->authority, world.authority.public, KEY_SIZE);
-	memcpy(ticket->secret, world.secret, TICKET_SECRET_SIZE);
-	ticket->expires_at = clock_wall() + 3600 * CLOCK_SECOND;
-	ticket->endpoint_count = 1;
-	memcpy(ticket->endpoints[0].node_key, via->keys.public, KEY_SIZE);
-	(void)strlcpy(
-	    ticket->endpoints[0].endpoint, via->endpoint, ENDPOINT_SIZE);
-	length = ticket_signed_bytes(ticket, bytes);
-	crypto_sign_detached(
-	    ticket->signature, NULL, bytes, length, world.authority.secret);
+	cast_ticket(&world.authority, world.secret, via->keys.public,
+	    via->endpoint, &order->ticket);
 }
 
 HELPER void
@@ -805,19 +708,7 @@ HELPER void
 app_attest(const struct keys *app, const struct node *node,
     struct attestation *attestation)
 {
-	uint8_t bytes[ATTESTATION_SIGNED_MAX];
-	size_t length;
-
-	memset(attestation, 0, sizeof(*attestation));
-	attestation->kind = ATTESTATION_V2;
-	memcpy(attestation->app_key, app->public, KEY_SIZE);
-	memcpy(attestation->node_key, node->keys.public, KEY_SIZE);
-	memcpy(attestation->node_id, node->name, NODE_ID_SIZE);
-	attestation->issued_at = clock_wall();
-	attestation->expires_at = attestation->issued_at + 3600 * CLOCK_SECOND;
-	length = attestation_signed_bytes(attestation, bytes);
-	crypto_sign_detached(
-	    attestation->signature, NULL, bytes, length, app->secret);
+	cast_attest(app, node->name, node->keys.public, attestation);
 }
 
 HELPER void
@@ -853,29 +744,7 @@ setup_make(struct ipc_setup *setup, const char *chat_id,
     const struct keys *from, const struct node *here, const struct keys *to,
     const struct node *there)
 {
-	struct offer *offer = &setup->offer;
-	uint8_t bytes[OFFER_SIGNED];
-	int lo;
-
-	memset(setup, 0, sizeof(*setup));
-	(void)strlcpy(setup->chat_id, chat_id, CHAT_ID_SIZE);
-	ck_assert_int_eq(
-	    chat_key_make(&setup->key, chat_id, from->public, to->public), 0);
-	lo = setup->key.side == CHAT_LO;
-	memcpy(offer->handle, setup->key.handle, KEY_SIZE);
-	offer->version = 1;
-	offer->side = setup->key.side;
-	memcpy(lo ? offer->app_lo : offer->app_hi, from->public, KEY_SIZE);
-	memcpy(lo ? offer->app_hi : offer->app_lo, to->public, KEY_SIZE);
-	memcpy(
-	    lo ? offer->node_lo : offer->node_hi, here->keys.public, KEY_SIZE);
-	memcpy(
-	    lo ? offer->node_hi : offer->node_lo, there->keys.public, KEY_SIZE);
-	memset(offer->ephemeral, 9, KEY_SIZE);
-	offer_signed_bytes(offer, bytes);
-	crypto_sign_detached(
-	    offer->signature, NULL, bytes, sizeof(bytes), here->keys.secret);
-	memcpy(setup->node, there->keys.public, KEY_SIZE);
+	cast_setup(setup, chat_id, from, &here->keys, to, there->keys.public);
 }
 
 HELPER void

@@ -18,6 +18,7 @@ struct written {
 struct rpc_stream {
 	void *arg;
 	struct rpc_connection *connection;
+	const struct rpc_stream_callbacks *callbacks; /* the test's */
 	int congested;
 	int waiting;
 	int cancelled;
@@ -104,6 +105,19 @@ rpc_stream_commit(struct rpc_stream *stream, size_t length)
 	written->length = length;
 	stream->room = NULL;
 	TAILQ_INSERT_TAIL(&stream->written, written, entry);
+}
+
+int
+rpc_stream_send(struct rpc_stream *stream, const void *message, size_t length)
+{
+	uint8_t *room = rpc_stream_reserve(stream, length);
+
+	if (room == NULL)
+		return (-1);
+	if (length > 0)
+		memcpy(room, message, length);
+	rpc_stream_commit(stream, length);
+	return (0);
 }
 
 /* The oldest message that waits on the stream, or NULL. */

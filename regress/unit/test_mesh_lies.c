@@ -229,22 +229,8 @@ END_TEST
 static struct Nodemesh__V1__NodeDescriptor *
 liar_descriptor(uint64_t incarnation)
 {
-	struct ipc_identity identity = { .unlocked = 1, .in_mesh = 1 };
-	struct Nodemesh__V1__NodeDescriptor *node;
-	uint8_t digest[KEY_SIZE], bytes[STATEMENT_SIGNED_MAX];
-	size_t length;
-
-	memcpy(identity.node_id, liar.node.name, NODE_ID_SIZE);
-	memcpy(identity.node_key, liar.node.keys.public, KEY_SIZE);
-	memcpy(identity.mesh_spki, liar.node.spki, KEY_SIZE);
-	identity.certificate = liar.node.certificate;
-	node = wire_descriptor_own(&identity, incarnation, "127.0.0.1:1", "");
-	wire_descriptor_digest(node, digest);
-	length = statement_signed_bytes(STATEMENT_DESCRIPTOR, liar.node.name,
-	    liar.node.keys.public, incarnation, digest, bytes);
-	crypto_sign_detached(
-	    node->signature.data, NULL, bytes, length, liar.node.keys.secret);
-	return (node);
+	return (cast_descriptor(liar.node.name, &liar.node.keys, liar.node.spki,
+	    &liar.node.certificate, incarnation, 0));
 }
 
 static void
@@ -348,10 +334,8 @@ liar_sync(const char *node_id, const struct attestation *attestation,
 	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
 	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
 	struct Nodemesh__V1__AppRegistration *app;
-	uint8_t digest[KEY_SIZE], signature[SIGNATURE_SIZE];
-	uint8_t bytes[STATEMENT_SIGNED_MAX];
+	uint8_t signature[SIGNATURE_SIZE];
 	char name[NODE_ID_SIZE];
-	size_t length;
 
 	(void)strlcpy(name, node_id, sizeof(name));
 	app = wire_registration_make(attestation, name, "s", 1, 1, 0, NULL, 0);
@@ -360,13 +344,7 @@ liar_sync(const char *node_id, const struct attestation *attestation,
 	sync.full = 1;
 	sync.apps = &app;
 	sync.n_apps = 1;
-	wire_presence_digest(&sync, digest);
-	length = statement_signed_bytes(STATEMENT_PRESENCE, name,
-	    liar.node.keys.public, sequence, digest, bytes);
-	crypto_sign_detached(
-	    signature, NULL, bytes, length, liar.node.keys.secret);
-	sync.signature.data = signature;
-	sync.signature.len = sizeof(signature);
+	cast_sync(&sync, name, &liar.node.keys, signature);
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
 	message.app_sync = &sync;
 	liar_gossip(&message);
