@@ -155,6 +155,8 @@ $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
     $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS)
 
+$(BUILD)/regress/bench/stream_bench: $(BUILD)/keyd/aead.o
+
 # Load with accounting, the wires between network namespaces, a clock ahead.
 FIELD :=	$(BUILD)/regress/cluster
 CLUSTER_BIN :=	$(FIELD)/load $(FIELD)/wire $(FIELD)/clock.so $(FIELD)/faults.so

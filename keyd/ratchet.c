@@ -8,6 +8,7 @@
 #include <sodium.h>
 
 #include "common/sign/encode.h"
+#include "keyd/aead.h"
 #include "keyd/keyscan.h"
 #include "keyd/ratchet.h"
 
@@ -18,7 +19,6 @@
 #define INFO_SIZE   (sizeof(INFO_LABEL) - 1 + 2 * OFFER_SIGNED)
 #define OKM_SIZE    (3 * KEY_SIZE)
 #define AAD_SIZE    (KEY_SIZE + 4 + 1 + 8 + 8)
-#define NONCE_SIZE  12
 
 static const uint8_t zero_link[KEY_SIZE];
 
@@ -208,11 +208,11 @@ chain_step(uint8_t chain[KEY_SIZE])
 /* Nonce and additional data of one message. */
 static void
 message_binding(const struct ratchet *ratchet, uint32_t version, uint8_t side,
-    uint64_t counter, uint64_t sequence, uint8_t nonce[NONCE_SIZE],
+    uint64_t counter, uint64_t sequence, uint8_t nonce[AEAD_NONCE],
     uint8_t aad[AAD_SIZE])
 {
 	struct encoder encoder = { .bytes = aad, .size = AAD_SIZE };
-	struct encoder number = { .bytes = nonce, .size = NONCE_SIZE };
+	struct encoder number = { .bytes = nonce, .size = AEAD_NONCE };
 
 	encode_bytes(&encoder, ratchet->handle, KEY_SIZE);
 	encode_u32(&encoder, version);
@@ -228,17 +228,16 @@ ratchet_seal(struct ratchet *ratchet, uint64_t sequence, const uint8_t *in,
     size_t length, uint8_t *out)
 {
 	uint64_t counter = ratchet->send_counter;
-	uint8_t key[KEY_SIZE], nonce[NONCE_SIZE], aad[AAD_SIZE];
+	uint8_t key[KEY_SIZE], aad[AAD_SIZE];
+	struct aead aead = { .aes = ratchet->aes,
+		.key = key,
+		.aad = aad,
+		.aad_length = sizeof(aad) };
 
 	message_binding(ratchet, ratchet->version, ratchet->side, counter,
-	    sequence, nonce, aad);
+	    sequence, aead.nonce, aad);
 	chain_message_key(ratchet->secrets->send, key);
-	if (ratchet->aes)
-		(void)crypto_aead_aes256gcm_encrypt(
-		    out, NULL, in, length, aad, sizeof(aad), NULL, nonce, key);
-	else
-		(void)crypto_aead_chacha20poly1305_ietf_encrypt(
-		    out, NULL, in, length, aad, sizeof(aad), NULL, nonce, key);
+	aead_seal(&aead, in, length, out);
 	chain_step(ratchet->secrets->send);
 	ratchet->send_counter++;
 	keyscan_wiped(KEYSCAN_MESSAGE, key, sizeof(key));
@@ -253,20 +252,18 @@ chain_open(const struct ratchet *ratchet, uint8_t chain[KEY_SIZE], uint64_t at,
     uint32_t version, int aes, uint64_t counter, uint64_t sequence,
     const uint8_t *in, size_t length, uint8_t *out)
 {
-	uint8_t key[KEY_SIZE], nonce[NONCE_SIZE], aad[AAD_SIZE];
+	uint8_t key[KEY_SIZE], aad[AAD_SIZE];
+	struct aead aead = {
+		.aes = aes, .key = key, .aad = aad, .aad_length = sizeof(aad)
+	};
 	int status;
 
 	for (; at < counter; at++)
 		chain_step(chain);
-	message_binding(
-	    ratchet, version, ratchet->side ^ 1, counter, sequence, nonce, aad);
+	message_binding(ratchet, version, ratchet->side ^ 1, counter, sequence,
+	    aead.nonce, aad);
 	chain_message_key(chain, key);
-	if (aes)
-		status = crypto_aead_aes256gcm_decrypt(
-		    out, NULL, NULL, in, length, aad, sizeof(aad), nonce, key);
-	else
-		status = crypto_aead_chacha20poly1305_ietf_decrypt(
-		    out, NULL, NULL, in, length, aad, sizeof(aad), nonce, key);
+	status = aead_open(&aead, in, length, out);
 	keyscan_wiped(KEYSCAN_MESSAGE, key, sizeof(key));
 	sodium_memzero(key, sizeof(key));
 	if (status == 0)

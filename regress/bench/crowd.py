@@ -80,14 +80,19 @@ def grown(before, after, count):
         f"{name} {size:.0f}" for name, size in sorted(each.items()))
 
 
-def bare(program, what, count, prefix=()):
-    """What libtls alone does a second."""
+def alone(program, what, count, prefix=()):
+    """stream_bench's rounds, by name."""
     with tempfile.TemporaryDirectory() as folder:
         nats.make_certificate(folder)
         out = subprocess.run(
             [*prefix, program, what, folder, str(count), str(ROUNDS)],
             check=True, capture_output=True, text=True).stdout
-    return statistics.median(json.loads(out)["rates"])
+    return json.loads(out)
+
+
+def bare(*arguments):
+    """What libtls alone does a second."""
+    return statistics.median(alone(*arguments)["rates"])
 
 
 def known(node, count):

@@ -2,10 +2,13 @@
  * What libtls alone does between two processes on the loopback, for `make
  * bench` to compare with: bytes of one stream, or handshakes one after
  * another. Prints one JSON object {"rates": [...]}: bytes or handshakes a
- * second.
+ * second. Or what the ciphers cost alone, with no socket and no other process:
+ * {"tls": [...], "aead": [...]}, nanoseconds of CPU for each byte written and
+ * read, or sealed and opened.
  *
  *	stream_bench bytes FOLDER BYTES ROUNDS
  *	stream_bench handshakes FOLDER COUNT ROUNDS
+ *	stream_bench ciphers FOLDER BYTES ROUNDS
  *
  * FOLDER has cert.pem and key.pem.
  */
@@ -24,7 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sodium.h>
 #include <tls.h>
+
+#include "keyd/aead.h"
 
 #define PIECE (64 * 1024)
 
@@ -155,6 +161,119 @@ handshakes(const struct sockaddr_in *address, uint64_t count)
 	return ((double)count / (now() - start));
 }
 
+/* --- ciphers alone -------------------------------------------------------- */
+
+static uint64_t
+cpu(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return ((uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+}
+
+/* One way: what is written and not yet read. */
+struct way {
+	uint8_t bytes[2 * PIECE];
+	size_t start, end;
+};
+
+/* A side writes to the second and reads from the first. */
+static ssize_t
+way_read(struct tls *tls, void *to, size_t length, void *arg)
+{
+	struct way *way = ((struct way **)arg)[0];
+
+	(void)tls;
+	if (length > way->end - way->start)
+		length = way->end - way->start;
+	if (length == 0)
+		return (TLS_WANT_POLLIN);
+	memcpy(to, way->bytes + way->start, length);
+	way->start += length;
+	if (way->start == way->end)
+		way->start = way->end = 0;
+	return ((ssize_t)length);
+}
+
+static ssize_t
+way_write(struct tls *tls, const void *from, size_t length, void *arg)
+{
+	struct way *way = ((struct way **)arg)[1];
+
+	(void)tls;
+	if (length > sizeof(way->bytes) - way->end)
+		return (TLS_WANT_POLLOUT);
+	memcpy(way->bytes + way->end, from, length);
+	way->end += length;
+	return ((ssize_t)length);
+}
+
+static double
+tls_alone(uint64_t bytes)
+{
+	static struct way there, back;
+	struct way *left[] = { &back, &there }, *right[] = { &there, &back };
+	struct tls *client = tls_client(), *server = tls_server(), *other;
+	uint64_t start, sent;
+	int a = TLS_WANT_POLLIN, b = TLS_WANT_POLLIN;
+
+	/* The last round left tickets. */
+	there.start = there.end = back.start = back.end = 0;
+	if (tls_configure(client, config) == -1 ||
+	    tls_configure(server, config) == -1 ||
+	    tls_connect_cbs(client, way_read, way_write, left, "localhost") ==
+		-1 ||
+	    tls_accept_cbs(server, &other, way_read, way_write, right) == -1)
+		die("tls");
+	while (a != 0 || b != 0) {
+		if (a != 0)
+			a = tls_handshake(client);
+		if (b != 0)
+			b = tls_handshake(other);
+		if (a == -1 || b == -1)
+			die("tls_handshake");
+	}
+	start = cpu();
+	for (sent = 0; sent < bytes; sent += PIECE) {
+		write_all(client, piece, PIECE);
+		read_all(other, PIECE);
+	}
+	start = cpu() - start;
+	tls_free(client);
+	tls_free(other);
+	tls_free(server);
+	return ((double)start / (double)bytes);
+}
+
+static double
+aead_alone(uint64_t bytes)
+{
+	static uint8_t out[PIECE + AEAD_TAG];
+	uint8_t key[KEY_SIZE] = { 1 };
+	struct aead aead = { .aes = crypto_aead_aes256gcm_is_available(),
+		.key = key };
+	uint64_t start = cpu(), sent;
+
+	for (sent = 0; sent < bytes; sent += PIECE) {
+		aead_seal(&aead, piece, PIECE, out);
+		if (aead_open(&aead, out, sizeof(out), piece) == -1)
+			die("aead_open");
+	}
+	return ((double)(cpu() - start) / (double)bytes);
+}
+
+static void
+ciphers(const char *name, double (*alone)(uint64_t), uint64_t bytes, int rounds)
+{
+	int i;
+
+	printf("\"%s\": [", name);
+	for (i = 0; i < rounds; i++)
+		printf("%s%.4f", i == 0 ? "" : ", ", alone(bytes));
+	printf("]");
+}
+
 static void
 configure(const char *folder)
 {
@@ -183,16 +302,26 @@ main(int argc, char **argv)
 	pid_t child;
 
 	if (argc != 5) {
-		fprintf(stderr, "usage: stream_bench bytes|handshakes FOLDER "
-				"COUNT ROUNDS\n");
+		fprintf(stderr, "usage: stream_bench bytes|handshakes|ciphers "
+				"FOLDER COUNT ROUNDS\n");
 		return (2);
 	}
 	bytes = strcmp(argv[1], "bytes") == 0;
 	count = strtoull(argv[3], NULL, 10);
-	if (bytes)
+	if (strcmp(argv[1], "handshakes") != 0)
 		count -= count % PIECE;
 	rounds = (int)strtol(argv[4], NULL, 10);
 	configure(argv[2]);
+	if (strcmp(argv[1], "ciphers") == 0) {
+		if (sodium_init() == -1)
+			return (1);
+		printf("{");
+		ciphers("tls", tls_alone, count, rounds);
+		printf(", ");
+		ciphers("aead", aead_alone, count, rounds);
+		printf("}\n");
+		return (0);
+	}
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
 	if (listener == -1 || count == 0 ||

@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "common/util/hex.h"
+#include "keyd/aead.h"
 #include "keyd/ratchet.h"
 #include "keyd/secret.h"
 #include "regress/vectors/ratchet_vectors.h"
@@ -253,6 +254,52 @@ START_TEST(l05_other_chat_version_side_sequence_do_not_open)
 }
 END_TEST
 
+/* Long messages go another way to the same bytes, and back. */
+START_TEST(length_does_not_change_the_cipher)
+{
+	static const size_t lengths[] = { 0, 1, 16, 2047, 2048, 2049, 65536,
+		1024 * 1024 + 3 };
+	size_t length = lengths[_i / 2];
+	uint8_t key[KEY_SIZE], aad[61];
+	struct aead aead = {
+		.aes = _i % 2, .key = key, .aad = aad, .aad_length = sizeof(aad)
+	};
+	uint8_t *in = malloc(length + 1), *back = malloc(length + 1);
+	uint8_t *out = malloc(length + AEAD_TAG);
+	uint8_t *same = malloc(length + AEAD_TAG);
+
+	ck_assert(in != NULL && back != NULL && out != NULL && same != NULL);
+	if (aead.aes && !crypto_aead_aes256gcm_is_available())
+		aead.aes = 0;
+	randombytes_buf(key, sizeof(key));
+	randombytes_buf(aad, sizeof(aad));
+	randombytes_buf(aead.nonce, sizeof(aead.nonce));
+	randombytes_buf(in, length);
+	if (aead.aes)
+		(void)crypto_aead_aes256gcm_encrypt(same, NULL, in, length, aad,
+		    sizeof(aad), NULL, aead.nonce, key);
+	else
+		(void)crypto_aead_chacha20poly1305_ietf_encrypt(same, NULL, in,
+		    length, aad, sizeof(aad), NULL, aead.nonce, key);
+	aead_seal(&aead, in, length, out);
+	ck_assert_mem_eq(out, same, length + AEAD_TAG);
+	memset(back, 0xaa, length + 1);
+	ck_assert_int_eq(aead_open(&aead, out, length + AEAD_TAG, back), 0);
+	ck_assert_int_eq(memcmp(back, in, length), 0);
+	/* Nothing opens that was changed, and nothing of it is told. */
+	out[length / 2] ^= 1;
+	ck_assert_int_eq(aead_open(&aead, out, length + AEAD_TAG, back), -1);
+	ck_assert_int_eq(sodium_is_zero(back, length), 1);
+	out[length / 2] ^= 1;
+	aad[0] ^= 1;
+	ck_assert_int_eq(aead_open(&aead, out, length + AEAD_TAG, back), -1);
+	free(in);
+	free(back);
+	free(out);
+	free(same);
+}
+END_TEST
+
 START_TEST(replay_is_rejected)
 {
 	struct pair pair;
@@ -430,6 +477,7 @@ main(void)
 	    tcase, l03_vectors_of_both_ends, 0, COUNT(vector_chats));
 	tcase_add_loop_test(
 	    tcase, l05_other_chat_version_side_sequence_do_not_open, 0, 2);
+	tcase_add_loop_test(tcase, length_does_not_change_the_cipher, 0, 16);
 	tcase_add_test(tcase, replay_is_rejected);
 	tcase_add_test(tcase, l11_jump_is_bounded_not_the_session);
 	tcase_add_test(
