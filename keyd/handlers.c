@@ -480,13 +480,23 @@ chat_setup_in(const struct ipc_message *message)
 	chat_set_up_done();
 }
 
+/* One time for a batch. */
+static void
+keyd_set_now(void)
+{
+	if (keyd.timed)
+		return;
+	keyd.timed = 1;
+	chats_set_now(keyd.chats, clock_wall());
+}
+
 #define CHATS_HANDLER(name, call)                                              \
 	static void name(void *arg, const struct ipc_message *message)         \
 	{                                                                      \
 		(void)arg;                                                     \
 		if (keyd.chats == NULL)                                        \
 			return;                                                \
-		chats_set_now(keyd.chats, clock_wall());                       \
+		keyd_set_now();                                                \
 		call;                                                          \
 	}                                                                      \
 	struct swallow_semicolon

@@ -89,6 +89,7 @@ keyd_commit(void)
 	size_t i;
 
 	keyd.set_ups = 0;
+	keyd.timed = 0;
 	if (keyd.chats != NULL && chats_commit(keyd.chats) == -1) {
 		/* Nothing leaves and nothing more comes in until it works. */
 		if (keyd.failing_since == 0) {

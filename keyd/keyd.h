@@ -28,6 +28,7 @@ struct keyd {
 	struct event *erase;   /* next step of a rotation */
 	int64_t erase_at;      /* monotonic; 0: nothing erased */
 	int64_t failing_since; /* monotonic; 0: commits work */
+	int timed;             /* chats know the time of this batch */
 	unsigned ticks;
 	unsigned set_ups; /* of chats, since the last commit */
 	int no_new_chats; /* as control said */

@@ -119,13 +119,28 @@ utf8_length(const uint8_t *p, size_t left)
 	return (n);
 }
 
+/* How many bytes at the start are ASCII, by eights. */
+static size_t
+ascii_length(struct span span)
+{
+	uint64_t eight;
+	size_t i;
+
+	for (i = 0; i + sizeof(eight) <= span.length; i += sizeof(eight)) {
+		memcpy(&eight, span.bytes + i, sizeof(eight));
+		if ((eight & UINT64_C(0x8080808080808080)) != 0)
+			break;
+	}
+	return (i);
+}
+
 /* Take a text; -1 when it is not UTF-8. */
 static int
 take_text(struct span *text, struct span span)
 {
 	size_t i, n;
 
-	for (i = 0; i < span.length; i += n)
+	for (i = ascii_length(span); i < span.length; i += n)
 		if ((n = utf8_length(span.bytes + i, span.length - i)) == 0)
 			return (-1);
 	*text = span;

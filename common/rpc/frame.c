@@ -71,6 +71,12 @@ rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
 	} else {
 		if (n > *length)
 			n = *length;
+		/* All of it at once, as far as nobody can make us waste. */
+		if (buffer_length(part) == 0 &&
+		    buffer_reserve(part, reader->length > PART_KEEP
+					     ? PART_KEEP
+					     : reader->length) == NULL)
+			return (RPC_FRAME_MEMORY);
 		if (buffer_append(part, *bytes, n) == -1)
 			return (RPC_FRAME_MEMORY);
 		*message = buffer_bytes(part);

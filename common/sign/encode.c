@@ -3,6 +3,7 @@
  * bytes that signatures cover; see encode.h.
  */
 
+#include <endian.h>
 #include <string.h>
 
 #include "common/sign/encode.h"
@@ -46,23 +47,15 @@ encode_u8(struct encoder *encoder, uint8_t value)
 void
 encode_u32(struct encoder *encoder, uint32_t value)
 {
-	uint8_t bytes[4];
-	int i;
-
-	for (i = 0; i < 4; i++)
-		bytes[i] = (uint8_t)(value >> (24 - 8 * i));
-	encode_bytes(encoder, bytes, sizeof(bytes));
+	value = htobe32(value);
+	encode_bytes(encoder, &value, sizeof(value));
 }
 
 void
 encode_u64(struct encoder *encoder, uint64_t value)
 {
-	uint8_t bytes[8];
-	int i;
-
-	for (i = 0; i < 8; i++)
-		bytes[i] = (uint8_t)(value >> (56 - 8 * i));
-	encode_bytes(encoder, bytes, sizeof(bytes));
+	value = htobe64(value);
+	encode_bytes(encoder, &value, sizeof(value));
 }
 
 void

@@ -47,22 +47,39 @@ table_hash(const struct table *table, const void *key)
 	return ((size_t)hash & (table->size - 1));
 }
 
-/* The slot that holds key, or NULL. */
+static int
+table_holds(
+    const struct table *table, const struct table_slot *slot, const void *key)
+{
+	return (slot->value != NULL &&
+		memcmp(slot->key, key, table->key_size) == 0);
+}
+
+/*
+ * The slot that holds key, or NULL. Often it is the one found before: what
+ * comes in bursts is looked up in bursts.
+ */
 static struct table_slot *
 table_find(const struct table *table, const void *key)
 {
+	/* A hint, whatever it says: no part of what const promises. */
+	size_t *recent = &((struct table *)(uintptr_t)table)->recent;
 	struct table_slot *slot;
 	size_t i;
 
 	if (table->size == 0)
 		return (NULL);
+	if (*recent < table->size &&
+	    table_holds(table, &table->slots[*recent], key))
+		return (&table->slots[*recent]);
 	for (i = table_hash(table, key);; i = (i + 1) & (table->size - 1)) {
 		slot = &table->slots[i];
 		if (slot->key == NULL)
 			return (NULL);
-		if (slot->value != NULL &&
-		    memcmp(slot->key, key, table->key_size) == 0)
+		if (table_holds(table, slot, key)) {
+			*recent = i;
 			return (slot);
+		}
 	}
 }
 

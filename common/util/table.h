@@ -17,6 +17,7 @@ struct table {
 	size_t count;             /* entries */
 	size_t used;              /* entries and graves */
 	size_t key_size;          /* bytes */
+	size_t recent;            /* slot found last */
 	uint8_t seed[16];
 };
 
