@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/lib_internal.h"
+#include "common/frame/frames.h"
 #include "common/sign/statement.h"
 #include "common/util/hex.h"
 
@@ -337,21 +338,26 @@ chat_rewind(struct hermes_chat *chat, uint64_t written)
 static int
 chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 {
-	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
-	Approuter__V1__ChatMessage message = APPROUTER__V1__CHAT_MESSAGE__INIT;
+	struct rpc_stream *stream = chat->hermes->link->stream;
+	struct frame_chat_message message = { .chat_id = span_of(
+						  chat->id, strlen(chat->id)),
+		.peer = span_of(chat->peer, strlen(chat->peer)),
+		.payload = span_of(kept->payload, kept->length),
+		.sequence = sequence - chat->send_base };
+	size_t length;
+	uint8_t *to;
 
-	message.chat_id = chat->id;
-	message.peer_app_id = chat->peer;
-	message.sequence = sequence - chat->send_base;
-	message.payload.data = kept->payload;
-	message.payload.len = kept->length;
 	if (chat->secure != NULL &&
-	    (message.payload.data = (uint8_t *)(uintptr_t)secure_seal(
-		 chat, sequence, kept->payload, &message.payload.len)) == NULL)
+	    (message.payload.bytes = secure_seal(chat, sequence, kept->payload,
+		 &message.payload.length)) == NULL)
 		return (-1);
-	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE;
-	frame.chat_message = &message;
-	return (frame_send(chat->hermes, &frame));
+	length =
+	    frame_chat_message_size(FRAME_CHAT_MESSAGE, &message, SPAN_NONE);
+	if ((to = rpc_stream_reserve(stream, length)) == NULL)
+		return (-1);
+	frame_write_chat_message(to, FRAME_CHAT_MESSAGE, &message, SPAN_NONE);
+	rpc_stream_commit(stream, length);
+	return (0);
 }
 
 /* Write what the window, and the connection, allow. */

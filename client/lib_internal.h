@@ -219,10 +219,10 @@ void chat_on_start(
     struct hermes *hermes, const Approuter__V1__StartChat *frame);
 void chat_on_start_ack(
     struct hermes *hermes, const Approuter__V1__StartChatAck *frame);
-void chat_on_message(
-    struct hermes *hermes, const Approuter__V1__ChatMessage *frame);
-void chat_on_ack(
-    struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame);
+void chat_on_message(struct hermes *hermes, const char *chat_id,
+    const char *peer, uint64_t sequence, const void *payload, size_t length);
+void chat_on_ack(struct hermes *hermes, const char *chat_id, const char *peer,
+    uint64_t through);
 void chat_on_delete_ack(
     struct hermes *hermes, const Approuter__V1__DeleteChatAck *frame);
 void chat_on_status(

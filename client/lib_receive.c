@@ -187,23 +187,21 @@ chat_on_start_ack(
 /* --- messages and acknowledgements --------------------------------------- */
 
 void
-chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
+chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
+    uint64_t sequence, const void *payload, size_t length)
 {
-	const uint8_t *payload = frame->payload.data;
-	size_t length = frame->payload.len;
 	struct hermes_chat *chat;
-	uint64_t sequence;
 
-	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	chat = chat_find(hermes, chat_id, peer);
 	if (chat == NULL) {
 		/* Of a chat from before this program was started. */
-		chat = chat_new(hermes, frame->chat_id, frame->peer_app_id);
+		chat = chat_new(hermes, chat_id, peer);
 		if (chat == NULL)
 			return;
 		chat->phase = PHASE_IDLE;
 		chat_start(chat);
 	}
-	sequence = frame->sequence + chat->receive_base;
+	sequence += chat->receive_base;
 	if (chat->next_receive == 0)
 		chat->next_receive = sequence;
 	if (sequence < chat->next_receive) {
@@ -222,17 +220,18 @@ chat_on_message(struct hermes *hermes, const Approuter__V1__ChatMessage *frame)
 
 /* One acknowledgement covers all before it: delivery is in order. */
 void
-chat_on_ack(struct hermes *hermes, const Approuter__V1__ChatMessageAck *frame)
+chat_on_ack(struct hermes *hermes, const char *chat_id, const char *peer,
+    uint64_t through)
 {
 	struct hermes_chat *chat;
 	struct kept *kept;
-	uint64_t sequence, through;
+	uint64_t sequence;
 	int64_t now, rtt;
 
-	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
+	chat = chat_find(hermes, chat_id, peer);
 	if (chat == NULL)
 		return;
-	through = frame->sequence + chat->send_base;
+	through += chat->send_base;
 	if (through > chat->written)
 		return;
 	now = clock_monotonic();

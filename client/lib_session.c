@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/lib_internal.h"
+#include "common/frame/frames.h"
 #include "common/sign/attestation.h"
 #include "common/sign/statement.h"
 
@@ -219,16 +220,22 @@ session_on_found(
 		    frame->node_id, frame->status, hermes->arg);
 }
 
+/* 1, or 0 when it does not fit. */
+static int
+span_copy(char *to, size_t size, struct span span)
+{
+	if (span.length >= size)
+		return (0);
+	if (span.length > 0)
+		memcpy(to, span.bytes, span.length);
+	to[span.length] = '\0';
+	return (1);
+}
+
 static void
 session_up_frame(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 {
 	switch (frame->body_case) {
-	case APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE:
-		chat_on_message(hermes, frame->chat_message);
-		break;
-	case APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE_ACK:
-		chat_on_ack(hermes, frame->chat_message_ack);
-		break;
 	case APPROUTER__V1__APP_FRAME__BODY_START_CHAT:
 		chat_on_start(hermes, frame->start_chat);
 		break;
@@ -255,11 +262,50 @@ session_up_frame(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 	}
 }
 
+/* 1 when it was a message or an acknowledgement, which come by the hundred
+ * thousand: these are read where they lie. */
+static int
+session_message_frame(
+    struct hermes *hermes, const uint8_t *bytes, size_t length)
+{
+	struct frame frame;
+	struct frame_chat_message message;
+	char chat_id[CHAT_ID_SIZE], peer[HERMES_APP_ID_SIZE];
+
+	if (frame_parse(&frame, bytes, length) == -1)
+		return (0);
+	switch (frame.field) {
+	case FRAME_CHAT_MESSAGE:
+		if (frame_read_chat_message(&message, frame.body) == -1)
+			return (0);
+		break;
+	case FRAME_CHAT_MESSAGE_ACK:
+		if (frame_read_chat_ack(&message, frame.body) == -1)
+			return (0);
+		break;
+	default:
+		return (0);
+	}
+	/* Longer ids are no chat's. */
+	if (!span_copy(chat_id, sizeof(chat_id), message.chat_id) ||
+	    !span_copy(peer, sizeof(peer), message.peer))
+		return (1);
+	if (frame.field == FRAME_CHAT_MESSAGE)
+		chat_on_message(hermes, chat_id, peer, message.sequence,
+		    message.payload.bytes, message.payload.length);
+	else
+		chat_on_ack(hermes, chat_id, peer, message.sequence);
+	return (1);
+}
+
 void
 session_frame(struct hermes *hermes, const uint8_t *bytes, size_t length)
 {
 	Approuter__V1__AppFrame *frame;
 
+	if (hermes->state == LINK_UP &&
+	    session_message_frame(hermes, bytes, length))
+		return;
 	if ((frame = frame_unpack(hermes, bytes, length)) == NULL) {
 		link_break(hermes, "the node sent a broken frame");
 		return;

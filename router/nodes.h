@@ -3,7 +3,7 @@
 #define ROUTER_NODES_H
 
 #include "common/ipc/messages.h"
-#include "router/frames.h"
+#include "common/frame/frames.h"
 
 void nodes_init(void);
 

@@ -10,7 +10,7 @@
 #include "common/ipc/codes.h"
 #include "common/ipc/ipc.h"
 #include "common/ipc/messages.h"
-#include "router/frames.h"
+#include "common/frame/frames.h"
 
 /* A correlation_id that outlives its frame. */
 struct correlation {

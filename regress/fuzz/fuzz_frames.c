@@ -11,7 +11,7 @@
 
 #include "proto/approuter.pb-c.h"
 #include "regress/fuzz/fuzz.h"
-#include "router/frames.h"
+#include "common/frame/frames.h"
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -50,6 +50,14 @@ try_message(const struct frame *frame, const uint8_t *bytes, size_t length,
 	uint8_t *out;
 	size_t size;
 
+	if (frame_read_chat_ack(&message, frame->body) == 0 &&
+	    frame->field == FRAME_CHAT_MESSAGE_ACK && theirs != NULL) {
+		const Approuter__V1__ChatMessageAck *a =
+		    theirs->chat_message_ack;
+
+		FUZZ_CHECK(a != NULL && a->sequence == message.sequence);
+		FUZZ_CHECK(same(message.chat_id, a->chat_id));
+	}
 	if (frame_read_chat_message(&message, frame->body) == -1)
 		return;
 	FUZZ_CHECK(inside(message.payload, bytes, length) &&

@@ -1,5 +1,5 @@
 /*
- * router/frames.c and frames_write.c against protobuf-c: what one writes the
+ * common/frame against protobuf-c: what one writes the
  * other reads, broken bytes are refused, private keys are wiped.
  */
 
@@ -8,8 +8,8 @@
 
 #include <check.h>
 
+#include "common/frame/frames.h"
 #include "proto/approuter.pb-c.h"
-#include "router/frames.h"
 #include "regress/unit/suite.h"
 
 static struct frame_body body;
@@ -204,6 +204,7 @@ START_TEST(test_write_hot)
 	uint64_t sequences[] = { 0, 1, 127, 128, 1 << 20, UINT64_MAX };
 	static uint8_t payload[20000];
 	size_t i, n, length;
+	struct frame got;
 	struct span id = text("corr");
 
 	for (i = 0; i < 6; i++) {
@@ -239,6 +240,13 @@ START_TEST(test_write_hot)
 		ck_assert_uint_eq(
 		    frame->chat_message_ack->sequence, sequences[i]);
 		approuter__v1__app_frame__free_unpacked(frame, NULL);
+		ck_assert_int_eq(frame_parse(&got, wire, length), 0);
+		ck_assert_int_eq(got.field, FRAME_CHAT_MESSAGE_ACK);
+		ck_assert_int_eq(frame_read_chat_ack(&m, got.body), 0);
+		ck_assert(span_is(m.chat_id, "chat"));
+		ck_assert(span_is(m.peer, "ff"));
+		ck_assert_uint_eq(m.payload.length, 0);
+		ck_assert_uint_eq(m.sequence, sequences[i]);
 	}
 }
 END_TEST
@@ -314,6 +322,7 @@ read_all(const uint8_t *bytes, size_t length)
 		return;
 	(void)frame_read_connect(&connect, frame.body);
 	(void)frame_read_chat_message(&message, frame.body);
+	(void)frame_read_chat_ack(&message, frame.body);
 	(void)frame_read_delete_chat(&delete_chat, frame.body);
 	(void)frame_read_find_app(&find, frame.body);
 	(void)frame_read_heartbeat(&timestamp, frame.body);

@@ -1,11 +1,11 @@
 /*
- * router: writing AppFrame. Bodies are put together in a fixed room; the two
+ * router, libhermes: writing AppFrame. Bodies are put together in a fixed room; the two
  * frames of the hot path go straight to where gRPC wants them.
  */
 
 #include <string.h>
 
-#include "router/frames.h"
+#include "common/frame/frames.h"
 
 #define TAG_VARINT(field) ((uint64_t)(field) << 3)
 #define TAG_BYTES(field)  ((uint64_t)(field) << 3 | 2)

@@ -1,14 +1,14 @@
 /*
- * router: reading AppFrame. By hand instead of protobuf-c's unpack, so that
+ * router, libhermes: reading AppFrame. By hand instead of protobuf-c's unpack, so that
  * no message costs an allocation or a copy; regress/unit/test_frames.c holds
- * it against protobuf-c. The bytes are an app's: hostile.
+ * it against protobuf-c. The bytes are hostile.
  */
 
 #include <string.h>
 
 #include <sodium.h>
 
-#include "router/frames.h"
+#include "common/frame/frames.h"
 
 enum wire_type {
 	WIRE_END = -2,
@@ -314,8 +314,10 @@ frame_read_start_chat(struct frame_start_chat *start, struct span body)
 	return (bad ? -1 : 0);
 }
 
-int
-frame_read_chat_message(struct frame_chat_message *message, struct span body)
+/* What the two have in common, and what only one of them has where. */
+static int
+read_message(struct frame_chat_message *message, struct span body,
+    uint32_t sequence, uint32_t payload)
 {
 	struct reader reader;
 	enum wire_type type;
@@ -325,11 +327,11 @@ frame_read_chat_message(struct frame_chat_message *message, struct span body)
 	while ((type = read_field(&reader)) != WIRE_END) {
 		if (type == WIRE_BROKEN)
 			return (-1);
-		if (type == WIRE_VARINT && reader.field == 3)
+		if (type == WIRE_VARINT && reader.field == sequence)
 			message->sequence = reader.number;
 		if (type != WIRE_BYTES)
 			continue;
-		if (reader.field == 2)
+		if (reader.field == payload)
 			message->payload = reader.span;
 		else if ((reader.field == 1 &&
 			     take_text(&message->chat_id, reader.span) == -1) ||
@@ -338,6 +340,18 @@ frame_read_chat_message(struct frame_chat_message *message, struct span body)
 			return (-1);
 	}
 	return (0);
+}
+
+int
+frame_read_chat_message(struct frame_chat_message *message, struct span body)
+{
+	return (read_message(message, body, 3, 2));
+}
+
+int
+frame_read_chat_ack(struct frame_chat_message *ack, struct span body)
+{
+	return (read_message(ack, body, 2, 0));
 }
 
 int

@@ -1,10 +1,10 @@
 /*
- * router: AppFrame on the wire, read without a copy and written without an
- * allocation. What is read is hostile; spans point into the received bytes
- * and live as long as those.
+ * router, and libhermes for messages: AppFrame on the wire, read without a
+ * copy and written without an allocation. What is read is hostile; spans
+ * point into the received bytes and live as long as those.
  */
-#ifndef ROUTER_FRAMES_H
-#define ROUTER_FRAMES_H
+#ifndef COMMON_FRAME_FRAMES_H
+#define COMMON_FRAME_FRAMES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -105,6 +105,7 @@ int frame_read_connect(struct frame_connect *connect, struct span body);
 int frame_read_start_chat(struct frame_start_chat *start, struct span body);
 int frame_read_chat_message(
     struct frame_chat_message *message, struct span body);
+int frame_read_chat_ack(struct frame_chat_message *ack, struct span body);
 int frame_read_delete_chat(
     struct frame_delete_chat *delete_chat, struct span body);
 int frame_read_find_app(struct frame_find_app *find, struct span body);
