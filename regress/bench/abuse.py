@@ -1,16 +1,16 @@
 #!/usr/bin/python3
 """make bench-abuse: what rate a chat between two nodes keeps while a client
 abuses one of them. Each attack of h2_floods, on each listener, beside three
-loads: PACED messages a second, and as many as go. For each, in turn and in
-one run: calm; the same attacker, sending the same to a server that takes TLS
-connections, reads and does nothing else (what the attacker and the kernel
-cost this machine); the attack. Medians of TURNS.
+loads: none, PACED messages a second, as many as go. For each, in turn and in
+one run: a, calm; b, the same attacker, sending the same to a server that takes
+TLS connections, reads and does nothing else (what the attacker and the kernel
+cost this machine); c, the attack. Medians of the turns.
 
-The attacker has a core of its own as far as the others let it; each attack
-comes from an address that the node has not seen. "cpu" is what the attack
-makes both nodes use, in parts of one core: their time beside the chat's,
-which is taken from the calm turns. Prints a table, as FILE in JSON too.
-Nothing is judged here; who loses a message ends the run.
+The attacker is tied to one core; each attack comes from an address that the
+node has not seen. "cpu" is what the attack makes both nodes use, in parts of
+one core: without a load just that; with one, their time beside what the chat
+took when it was calm, which is less exact. Prints a table, as FILE in JSON
+too. Nothing is judged here; a message lost or out of order ends the run.
 
     abuse.py [--turns N] [--json FILE] [ATTACK ...]
 """
@@ -44,8 +44,9 @@ EXTRA = "limits {\n\tmessages per second 0\n}\n"
 CORE = 1         # of the attacker
 PACED = 2000     # messages a second
 FULL = 60000     # messages of a round, as fast as they go
+QUIET = 2        # seconds of a round without messages
 MANY = 250       # sources of an attack that has many
-LOADS = {"paced": (PACED, PACED), "full": (FULL, 0)}
+LOADS = {"none": None, "paced": (PACED, PACED), "full": (FULL, 0)}
 numbers = itertools.count(1)
 
 
@@ -66,14 +67,21 @@ class Honest:
         """Its rate, slowest hundredth in ms, CPU seconds of both nodes, and
         how long it took."""
         used, begun = self.cpu(), time.monotonic()
-        self.process.stdin.write("%d %d\n" % LOADS[load])
+        answer = self._talk(LOADS[load])
+        took = time.monotonic() - begun
+        return {**answer, "cpu": self.cpu() - used, "took": took}
+
+    def _talk(self, load):
+        if load is None:
+            time.sleep(QUIET)  # what is measured is a time
+            return {"rate": 0, "p99_ms": 0}
+        self.process.stdin.write("%d %d\n" % load)
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
             raise SystemExit("the chat broke\n" +
                              self.mesh[0].log()[-4000:])
-        took = time.monotonic() - begun
-        return {**json.loads(answer), "cpu": self.cpu() - used, "took": took}
+        return json.loads(answer)
 
 
 @contextlib.contextmanager
@@ -131,36 +139,42 @@ def measure(mesh, honest, machine, name, load, turns, many):
     before = {where: counted(mesh[0], where) for where in under}
     for _ in range(turns):
         calm.append(honest.round(load))
-        with attacked(name, machine, "app", many):
-            control.append(honest.round(load))
+        if load != "none":
+            with attacked(name, machine, "app", many):
+                control.append(honest.round(load))
         for where, rounds in under.items():
             with attacked(name, mesh[0], where, many):
                 rounds.append(honest.round(load))
-    a, b = middle(calm, "rate"), middle(control, "rate")
+    a = b = None
+    if load != "none":
+        a, b = middle(calm, "rate"), middle(control, "rate")
     for where, rounds in under.items():
         c = middle(rounds, "rate")
         cut, away = (x - y for x, y in zip(counted(mesh[0], where),
                                            before[where]))
         yield {"attack": name + (f", {MANY} sources" if many else ""),
                "listener": where, "load": load, "calm": a, "control": b,
-               "attack_rate": c, "kept": c / a, "kept_of_control": c / b,
+               "attack_rate": c, "kept": a and c / a, "kept_of_control": b and c / b,
                "p99_ms_calm": middle(calm, "p99_ms"),
                "p99_ms": middle(rounds, "p99_ms"),
                "cpu": stolen(calm, rounds), "cut": cut, "turned_away": away}
 
 
-HEAD = (f"{'attack':32} {'door':5} {'load':5} {'calm':>7} {'control':>7} "
-        f"{'attack':>7} {'c/a':>5} {'c/b':>5} {'p99 ms':>13} {'cpu':>6} "
+HEAD = (f"{'attack':32} {'door':5} {'load':5} {'cpu':>6} {'calm':>7} "
+        f"{'control':>7} {'attack':>7} {'c/a':>5} {'c/b':>5} {'p99 ms':>13} "
         f"{'cut':>6} {'away':>7}")
 
 
 def show(r):
-    late = (f"{r['p99_ms_calm']:5.1f} > {r['p99_ms']:5.1f}"
-            if r["load"] == "paced" else "")
-    print(f"{r['attack']:32} {r['listener']:5} {r['load']:5} {r['calm']:7.0f} "
-          f"{r['control']:7.0f} {r['attack_rate']:7.0f} {r['kept']:5.0%} "
-          f"{r['kept_of_control']:5.0%} {late:>13} {r['cpu']:6.1%} "
-          f"{r['cut']:6.0f} {r['turned_away']:7.0f}", flush=True)
+    rates = f"{'':49}"
+    if r["kept"]:
+        late = (f"{r['p99_ms_calm']:5.1f} > {r['p99_ms']:5.1f}"
+                if r["load"] == "paced" else "")
+        rates = (f"{r['calm']:7.0f} {r['control']:7.0f} "
+                 f"{r['attack_rate']:7.0f} {r['kept']:5.0%} "
+                 f"{r['kept_of_control']:5.0%} {late:>13}")
+    print(f"{r['attack']:32} {r['listener']:5} {r['load']:5} {r['cpu']:6.1%} "
+          f"{rates} {r['cut']:6.0f} {r['turned_away']:7.0f}", flush=True)
 
 
 def main():

@@ -76,6 +76,13 @@ def control(kind, stream=0, payload=b"", flags=0, count=200):
     return first(b"", frame(kind, flags, stream, payload) * count)
 
 
+def bad_messages(said, more=()):
+    """Calls that begin a message which no node takes."""
+    return lambda i: b"".join(
+        opening(s, REFLECTION, more=more) + frame(DATA, END_STREAM, s, said)
+        for s in ids(i, 20))
+
+
 FLOODS = {
     "rapid-reset": ("reset", rapid_reset),
     "made-you-reset-body": ("provoked_reset", body_that_is_missing),
@@ -103,6 +110,9 @@ FLOODS = {
     "large-headers": ("headers", bomb(request() + literal("x", "") * 100)),
     "bad-paths": ("call", calls(path="/no.Such/Method")),
     "bad-content": ("call", calls(content_type="text/html")),
+    "message-too-large": ("call", bad_messages(message(b"", 2 ** 32 - 1))),
+    "message-compressed": ("call", bad_messages(
+        message(b"x", compressed=1), [("grpc-encoding", "gzip")])),
 }
 
 # --- attacks ----------------------------------------------------------------
@@ -112,18 +122,6 @@ def flood(name):
     def turn(target, listener, source):
         with Attacker(target, listener, source) as attacker:
             attacker.flood(FLOODS[name][1])
-    return turn
-
-
-def bad_messages(said, more=()):
-    """Calls that begin a message which no node takes."""
-    def data(i):
-        return b"".join(opening(s, REFLECTION, more=more) +
-                        frame(DATA, END_STREAM, s, said) for s in ids(i, 20))
-
-    def turn(target, listener, source):
-        with Attacker(target, listener, source) as attacker:
-            attacker.flood(data)
     return turn
 
 
@@ -175,9 +173,6 @@ def handshakes(target, listener, source):
 
 ATTACKS = {
     **{name: flood(name) for name in FLOODS},
-    "message-too-large": bad_messages(message(b"", 2 ** 32 - 1)),
-    "message-compressed": bad_messages(
-        message(b"x", compressed=1), [("grpc-encoding", "gzip")]),
     "windows-shut": windows_shut,
     "drip": drip,
     "idle-handshakes": idle_handshakes,
