@@ -170,6 +170,10 @@ def test_table_is_bounded():
         assert len(rows(node)) == 8
         assert served(node, "app", "127.0.1.1")
         assert not served(node, "app", "127.0.1.11")
+        # Who pays is not pushed out by those who do nothing.
+        for i in range(1, 12):
+            assert served(node, "app", f"127.0.2.{i}")
+        assert not served(node, "app", "127.0.1.11")
 
 
 def test_exempt():
