@@ -290,12 +290,8 @@ handle_erase(void *arg, const struct ipc_message *message)
 	if (keyd.chats == NULL)
 		keyd_answer(
 		    door(arg), request->id, 0, 0, "the store is locked");
-	else if (keyd_erase_now() == -1)
-		keyd_answer(door(arg), request->id, 0, 0,
-		    "the store failed; what was erased may still open");
 	else
-		keyd_answer(door(arg), request->id, 1, 0,
-		    "what was erased cannot be opened any more");
+		keyd_erase_asked(request->id);
 }
 
 /* --- identity ----------------------------------------------------------- */

@@ -29,6 +29,7 @@
 #include "keyd/store.h"
 
 #define ERASE_STEP       256 /* records re-sealed before others get a turn */
+#define ERASE_FAILED     "the store failed; what was erased may still open"
 #define FAILING_MAX      (60 * CLOCK_SECOND)
 #define CHECKPOINT_TICKS 10
 #define EXPIRE_TICKS     600
@@ -160,6 +161,36 @@ erase_later(void)
 	(void)event_add(keyd.erase, &soon);
 }
 
+static int
+rotate_begin(void)
+{
+	if (store_rotate_begin(keyd.store) == -1)
+		return (-1);
+	keyd.erase_at = 0;
+	keyd.rotations++;
+	return (0);
+}
+
+/* To those whom the rotation that is over was for. */
+static void
+erase_answer(int ok)
+{
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	size_t i;
+
+	for (i = 0; i < ERASE_ASKED; i++) {
+		if (keyd.asked[i].rotation == 0 ||
+		    keyd.asked[i].rotation > keyd.rotations)
+			continue;
+		keyd.asked[i].rotation = 0;
+		if (control != NULL)
+			keyd_answer(control, keyd.asked[i].id, ok, 0,
+			    ok ? "what was erased cannot be opened any more"
+			       : ERASE_FAILED);
+	}
+	keyd_commit();
+}
+
 static void
 on_erase(evutil_socket_t fd, short what, void *arg)
 {
@@ -174,12 +205,14 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 		log_info(
 		    "store_key_rotated", "chats=%zu", chats_count(keyd.chats));
 		keyd_event(EVENT_ERASURE);
+		erase_answer(1);
 		break;
 	default:
 		if (store_broken(keyd.store))
 			fatal("store", "reason=\"cannot rotate\"");
 		/* The next tick tries again. */
 		log_warn("store_rotation_failed", "what=step");
+		erase_answer(0);
 	}
 	secret_wipe_stack();
 }
@@ -197,10 +230,33 @@ erase_tick(int64_t now)
 	}
 	if (keyd.erase_at == 0 || now < keyd.erase_at)
 		return;
-	if (store_rotate_begin(keyd.store) == -1)
+	if (rotate_begin() == 0)
+		erase_later();
+}
+
+void
+keyd_erase_asked(uint64_t id)
+{
+	struct ipc *control = proc_ipc(PROCESS_CONTROL);
+	size_t i = 0;
+
+	while (i < ERASE_ASKED && keyd.asked[i].rotation != 0)
+		i++;
+	if (i == ERASE_ASKED) {
+		keyd_answer(control, id, 0, 0, "too many ask for it at once");
 		return;
-	keyd.erase_at = 0;
-	erase_later();
+	}
+	/* What is not out of the store yet would be sealed anew. */
+	if (chats_commit(keyd.chats) == -1) {
+		keyd_answer(control, id, 0, 0, ERASE_FAILED);
+		return;
+	}
+	keyd.asked[i].id = id;
+	/* One under way may have passed by what was erased since. */
+	keyd.asked[i].rotation = keyd.rotations + 1;
+	(void)chats_take_erased(keyd.chats);
+	keyd.erase_at = clock_monotonic();
+	erase_tick(keyd.erase_at);
 }
 
 static int
@@ -221,11 +277,29 @@ keyd_erase_now(void)
 	/* One under way may have passed by what was erased since. */
 	if (store_rotating(keyd.store) && rotate_to_end() == -1)
 		return (-1);
-	if (store_rotate_begin(keyd.store) == -1 || rotate_to_end() == -1)
+	if (rotate_begin() == -1 || rotate_to_end() == -1)
 		return (-1);
 	(void)chats_take_erased(keyd.chats);
-	keyd.erase_at = 0;
 	keyd_event(EVENT_ERASURE);
+	return (0);
+}
+
+/*
+ * The last rotation, until then (monotonic): of a large store it may take
+ * longer than there is. What is left is done after the next start. 0 when
+ * there is nothing left.
+ */
+static int
+erase_last(int64_t until)
+{
+	while (keyd.erase_at != 0 || store_rotating(keyd.store)) {
+		if (clock_monotonic() >= until)
+			return (-1);
+		if (!store_rotating(keyd.store) && rotate_begin() == -1)
+			return (-1);
+		if (store_rotate_step(keyd.store, ERASE_STEP) == -1)
+			return (-1);
+	}
 	return (0);
 }
 
@@ -371,17 +445,18 @@ on_go(void)
 static void
 on_shutdown(int64_t grace)
 {
-	(void)grace;
+	/* Closing the store needs some of it. */
+	int64_t until = clock_monotonic() + grace / 3 * 2;
+
 	if (keyd.chats != NULL)
 		chats_settle(keyd.chats);
 	keyd_commit();
 	if (keyd.chats != NULL) {
 		if (chats_take_erased(keyd.chats))
 			keyd_erased();
-		if ((keyd.erase_at != 0 || store_rotating(keyd.store)) &&
-		    keyd_erase_now() == -1)
+		if (erase_last(until) == -1)
 			log_error("erasure_incomplete", "hint=%s",
-			    "\"finished at the next start\"");
+			    "\"finished after the next start\"");
 	}
 	chats_free(keyd.chats);
 	keyd.chats = NULL;

@@ -14,6 +14,14 @@ struct chats;
 struct event;
 struct store;
 
+#define ERASE_ASKED 8
+
+/* An operator's request, answered by a rotation begun after it. */
+struct keyd_asked {
+	uint64_t id;       /* of the request */
+	uint64_t rotation; /* 0: nobody */
+};
+
 /* The one state of the process. */
 struct keyd {
 	struct store *store;
@@ -24,11 +32,13 @@ struct keyd {
 	uint8_t mesh_spki[KEY_SIZE];
 	char app_pem[TLS_PEM_MAX]; /* "" with own_key */
 	char mesh_pem[TLS_PEM_MAX];
-	struct event *tick;    /* once a second */
-	struct event *erase;   /* next step of a rotation */
-	int64_t erase_at;      /* monotonic; 0: nothing erased */
-	int64_t failing_since; /* monotonic; 0: commits work */
-	int timed;             /* chats know the time of this batch */
+	struct event *tick;                   /* once a second */
+	struct event *erase;                  /* next step of a rotation */
+	int64_t erase_at;                     /* monotonic; 0: nothing erased */
+	uint64_t rotations;                   /* begun */
+	struct keyd_asked asked[ERASE_ASKED]; /* who waits for one */
+	int64_t failing_since;                /* monotonic; 0: commits work */
+	int timed; /* chats know the time of this batch */
 	unsigned ticks;
 	unsigned set_ups; /* of chats, since the last commit */
 	int no_new_chats; /* as control said */
@@ -56,6 +66,8 @@ void keyd_pause(void);
 void keyd_erased(void);
 /* Destroy the store key now, with all it opened. 0 or -1. */
 int keyd_erase_now(void);
+/* The same while others are served; control is answered in the end. */
+void keyd_erase_asked(uint64_t id);
 
 /* --- unlock.c: passphrase, certificates, who this node is --------------- */
 

@@ -221,7 +221,7 @@ enum store_error
 store_unlock(struct store *store, const char *passphrase, size_t length,
     uint64_t ops, uint64_t memory)
 {
-	int exists, more;
+	int exists;
 
 	if (seal_recover(store->folder) == -1 ||
 	    (exists = seal_exists(store->folder)) == -1)
@@ -241,13 +241,7 @@ store_unlock(struct store *store, const char *passphrase, size_t length,
 		return (errno == EACCES   ? STORE_PASSPHRASE
 			: errno == EINVAL ? STORE_DAMAGED
 					  : STORE_SYSTEM);
-	if (seal_rotating(store->seal)) {
-		store->rotating = 1;
-		while ((more = store_rotate_step(store, 1024)) == 1)
-			;
-		if (more == -1)
-			return (errno == EACCES ? STORE_DAMAGED : STORE_SYSTEM);
-	}
+	store->rotating = seal_rotating(store->seal);
 	return (STORE_OK);
 }
 

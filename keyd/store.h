@@ -45,8 +45,8 @@ struct store *store_open(const char *path, enum store_error *error);
 
 /*
  * Open the keyring; a new store gets one, with Argon2id's ops and memory
- * (bytes), which an old one has in its header. Finishes a rotation that was
- * cut off.
+ * (bytes), which an old one has in its header. A rotation that was cut off
+ * is under way again.
  */
 enum store_error store_unlock(struct store *store, const char *passphrase,
     size_t length, uint64_t ops, uint64_t memory);

@@ -59,7 +59,7 @@ struct chat_core {
 	uint8_t both;     /* both apps have said StartChat */
 	uint8_t attached; /* local app may be told and given */
 	uint8_t relay_again;
-	uint8_t missing;  /* a message of the peer was dropped */
+	uint8_t missing; /* a message of the peer was dropped */
 	uint64_t accepted;
 	uint64_t sent;
 	uint64_t acked;

@@ -145,6 +145,8 @@ int house_start(struct house *house);
 /* SIGKILL; what had left keyd before is still taken in. */
 void house_kill(struct house *house);
 int house_stop(struct house *house); /* SHUTDOWN; exit status */
+/* The same with another grace (ns). */
+int house_stop_within(struct house *house, int64_t grace);
 
 /* Run the event loop until *flag (of 32 or 64 bits) is at least value, or keyd
  * ended, or 30 s passed. 0, or -1. */

@@ -222,7 +222,13 @@ house_kill(struct house *house)
 int
 house_stop(struct house *house)
 {
-	struct ipc_shutdown shutdown = { .grace = CLOCK_SECOND };
+	return (house_stop_within(house, CLOCK_SECOND));
+}
+
+int
+house_stop_within(struct house *house, int64_t grace)
+{
+	struct ipc_shutdown shutdown = { .grace = grace };
 
 	if (house->parent != NULL)
 		ipc_send(house->parent, IPC_SHUTDOWN, &shutdown, NULL, 0);

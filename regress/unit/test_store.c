@@ -409,6 +409,36 @@ START_TEST(writes_during_a_rotation_are_kept)
 }
 END_TEST
 
+/* However large it is, the store opens at once. */
+START_TEST(a_rotation_that_was_cut_off_goes_on)
+{
+	struct store *store = open_store();
+	char name[32];
+	int i, steps = 1;
+
+	for (i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "name-%d", i);
+		put_text(store, name, "kept");
+	}
+	ck_assert_int_eq(store_commit(store, 0), 0);
+	ck_assert_int_eq(store_rotate_begin(store), 0);
+	ck_assert_int_eq(store_rotate_step(store, 20), 1);
+	store_close(store);
+	store = open_store();
+	ck_assert(store_rotating(store));
+	while (store_rotate_step(store, 20) == 1)
+		steps++;
+	ck_assert_int_eq(steps, 3);
+	ck_assert(!store_rotating(store));
+	ck_assert_int_eq(count_records(store, STORE_COLD), 50);
+	store_close(store);
+	store = open_store();
+	ck_assert(!store_rotating(store));
+	ck_assert_str_eq(get_text(store, "name-7"), "kept");
+	store_close(store);
+}
+END_TEST
+
 /* --- death at any instant ------------------------------------------------ */
 
 /* Commit 1, 2, 3 ... in two records that must always agree, with a rotation
@@ -753,6 +783,7 @@ main(void)
 	tcase_add_test(tcase, rotation_looks_at_each_record_once);
 	tcase_add_test(tcase, rotation_leaves_nothing_of_what_was_erased);
 	tcase_add_test(tcase, writes_during_a_rotation_are_kept);
+	tcase_add_test(tcase, a_rotation_that_was_cut_off_goes_on);
 	tcase_add_test(
 	    tcase, l38_killed_at_any_instant_it_reopens_and_lost_nothing);
 	tcase_add_test(tcase, l38_killed_while_it_is_made);
