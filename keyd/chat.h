@@ -4,6 +4,8 @@
 #ifndef KEYD_CHAT_H
 #define KEYD_CHAT_H
 
+#include <sys/queue.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +37,8 @@
  * it is in the store alone, from where chat_wake() gets it.
  */
 struct change {
+	LIST_ENTRY(change) entry; /* in chats->awake */
+	struct chat *chat;
 	struct offer own;             /* of version, to answer repeats */
 	struct offer pending;         /* of a later version; 0: none */
 	uint32_t pending_cause;       /* enum rekey_cause */
@@ -138,8 +142,11 @@ struct chats {
 	struct table table;      /* chat_key: struct chat */
 	struct table tombstones; /* id: struct tombstone */
 	struct table waiting;    /* chat_key: struct waiting */
-	size_t waiting_tails;    /* bytes */
-	struct chat *dirty;      /* first to write */
+	LIST_HEAD(, change) awake;
+	size_t tick_at; /* where in the table the next tick goes on */
+	int64_t counted_at;
+	size_t waiting_tails; /* bytes */
+	struct chat *dirty;   /* first to write */
 	struct chat *dirty_last;
 	int due;             /* not only DIRTY_COUNTS among them */
 	int64_t purge_at;    /* of tombstones, next */

@@ -39,6 +39,7 @@ chats_new(const struct chats_io *io, struct store *store,
 	table_init(&chats->table, sizeof(struct chat_key));
 	table_init(&chats->tombstones, KEY_SIZE);
 	table_init(&chats->waiting, sizeof(struct chat_key));
+	LIST_INIT(&chats->awake);
 	if (chats_load(chats) == -1) {
 		saved = errno;
 		chats_free(chats);
@@ -111,6 +112,28 @@ chat_find(const struct chats *chats, const struct chat_key *key)
 	return (table_get(&chats->table, key));
 }
 
+static int
+change_new(struct chats *chats, struct chat *chat)
+{
+	if ((chat->change = calloc(1, sizeof(*chat->change))) == NULL)
+		return (-1);
+	chat->change->chat = chat;
+	LIST_INSERT_HEAD(&chats->awake, chat->change, entry);
+	return (0);
+}
+
+static void
+change_free(struct chat *chat)
+{
+	if (chat->change == NULL)
+		return;
+	LIST_REMOVE(chat->change, entry);
+	throttle_free(&chat->change->rekey_throttle);
+	throttle_free(&chat->change->recovery_throttle);
+	free(chat->change);
+	chat->change = NULL;
+}
+
 struct chat *
 chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
     const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE])
@@ -125,8 +148,7 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 	if ((chat = calloc(1, sizeof(*chat) + length)) == NULL)
 		return (NULL);
 	chat->ratchet.secrets = secret_new(sizeof(struct ratchet_secrets));
-	chat->change = calloc(1, sizeof(*chat->change));
-	if (chat->ratchet.secrets == NULL || chat->change == NULL) {
+	if (chat->ratchet.secrets == NULL || change_new(chats, chat) == -1) {
 		chat_free(chat);
 		return (NULL);
 	}
@@ -142,17 +164,6 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 		return (NULL);
 	}
 	return (chat);
-}
-
-static void
-change_free(struct chat *chat)
-{
-	if (chat->change == NULL)
-		return;
-	throttle_free(&chat->change->rekey_throttle);
-	throttle_free(&chat->change->recovery_throttle);
-	free(chat->change);
-	chat->change = NULL;
 }
 
 void
@@ -174,17 +185,14 @@ chat_offered(const struct chat *chat)
 int
 chat_wake(struct chats *chats, struct chat *chat)
 {
-	struct change *change;
-
 	if (chat->change != NULL)
 		return (0);
-	if ((change = calloc(1, sizeof(*change))) == NULL)
+	if (change_new(chats, chat) == -1)
 		return (-1);
-	if (chat_read_change(chats, chat, change) == -1) {
-		free(change);
+	if (chat_read_change(chats, chat, chat->change) == -1) {
+		change_free(chat);
 		return (-1);
 	}
-	chat->change = change;
 	return (0);
 }
 
@@ -237,6 +245,7 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
 	chat->ratchet.secrets = NULL;
+	change_free(chat);
 	chat->floor = top;
 	tombstone_raise(chats, &chat->key, top, status);
 	chat_touch(chats, chat, DIRTY_ERASED);

@@ -6,6 +6,9 @@
 #include "common/util/metrics.h"
 #include "keyd/chat.h"
 
+#define TICK_PARTS  16   /* ticks in which each idle chat is looked at */
+#define TICK_LEAST  4096 /* places of the table in a tick */
+
 /* An offer that nobody answered is sent again after so long. */
 #define OFFER_AGAIN (10 * INT64_C(1000000000))
 
@@ -67,13 +70,36 @@ tick_chat(struct chats *chats, struct chat *chat)
 	}
 }
 
+/* Idle chats grow old slowly: a part of the table at a time. */
+static void
+tick_idle(struct chats *chats)
+{
+	size_t part = chats->table.size / TICK_PARTS, end;
+	struct chat *chat;
+
+	end = chats->tick_at + (part < TICK_LEAST ? TICK_LEAST : part);
+	while (chats->tick_at < end) {
+		chat = table_next(&chats->table, &chats->tick_at);
+		if (chat == NULL) {
+			chats->tick_at = 0;
+			break;
+		}
+		if (chat->change == NULL && !tick_ended(chats, chat))
+			tick_chat(chats, chat);
+	}
+}
+
 void
 chats_tick(struct chats *chats)
 {
+	struct change *change, *next;
 	struct chat *chat;
-	size_t cursor = 0;
 
-	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
+	tick_idle(chats);
+	for (change = LIST_FIRST(&chats->awake); change != NULL;
+	     change = next) {
+		next = LIST_NEXT(change, entry);
+		chat = change->chat;
 		if (tick_ended(chats, chat))
 			continue;
 		tick_chat(chats, chat);

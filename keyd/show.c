@@ -85,6 +85,8 @@ chats_metrics(struct chats *chats)
 	const struct chat *chat;
 	size_t cursor = 0, i;
 
+	if (!metrics_recount(&chats->counted_at, chats_count(chats)))
+		return;
 	for (i = METRIC_RATCHETS_DERIVED; i <= METRIC_RATCHETS_THROTTLED; i++)
 		metric_set((enum metric)i, 0);
 	while ((chat = table_next(&chats->table, &cursor)) != NULL) {

@@ -376,10 +376,13 @@ side_is_up(const struct tieline_side *side)
 void
 tieline_metrics(void)
 {
+	static int64_t counted_at;
 	const struct tieline *tieline;
 	size_t cursor = 0;
 	unsigned which;
 
+	if (!metrics_recount(&counted_at, tieline_count()))
+		return;
 	metric_set(METRIC_MESH_TIELINES_UP, 0);
 	metric_set(METRIC_MESH_TIELINES_DOWN, 0);
 	while ((tieline = tieline_next(&cursor)) != NULL)

@@ -43,6 +43,12 @@ tieline_next(size_t *cursor)
 	return (table_next(&tielines, cursor));
 }
 
+size_t
+tieline_count(void)
+{
+	return (tielines.count);
+}
+
 struct tieline_side *
 tieline_side_of(struct tieline *tieline, const struct peer *peer)
 {

@@ -37,6 +37,7 @@ struct tieline {
 /* NULL when there is none. */
 struct tieline *tieline_find(const uint8_t handle[KEY_SIZE]);
 struct tieline *tieline_next(size_t *cursor);
+size_t tieline_count(void);
 
 /* The side whose other app is on peer (NULL: here), or NULL. */
 struct tieline_side *tieline_side_of(

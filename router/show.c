@@ -113,9 +113,13 @@ show_chat_metrics(void)
 		[CHAT_STATE_GONE] = METRIC_CHATS_STATE_GONE,
 	};
 	const struct side *side;
+	static int64_t counted_at;
 	uint64_t parked = 0;
 	size_t cursor = 0, i;
 
+	metric_set(METRIC_CHATS_ACTIVE, side_count());
+	if (!metrics_recount(&counted_at, side_count()))
+		return;
 	for (i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		metric_set(states[i], 0);
 	while ((side = side_next(&cursor)) != NULL) {
@@ -123,7 +127,6 @@ show_chat_metrics(void)
 		parked += core_parked(&side->core);
 	}
 	metric_set(METRIC_CHATS_PARKED, parked);
-	metric_set(METRIC_CHATS_ACTIVE, side_count());
 }
 
 static uint64_t

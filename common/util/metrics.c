@@ -7,7 +7,11 @@
 #include <string.h>
 
 #include "common/util/buffer.h"
+#include "common/util/clock.h"
 #include "common/util/metrics.h"
+
+#define RECOUNT_FEW  1000            /* counted whenever asked for */
+#define RECOUNT_EACH (CLOCK_MS / 10) /* to wait for each thing counted */
 
 enum metric_type { COUNTER, GAUGE, HISTOGRAM };
 
@@ -57,6 +61,18 @@ static int
 metric_is_histogram(size_t metric)
 {
 	return (families[series[metric].family].type == HISTOGRAM);
+}
+
+int
+metrics_recount(int64_t *counted_at, size_t count)
+{
+	int64_t now = clock_monotonic();
+
+	if (count >= RECOUNT_FEW && *counted_at != 0 &&
+	    now - *counted_at < (int64_t)count * RECOUNT_EACH)
+		return (0);
+	*counted_at = now;
+	return (1);
 }
 
 void

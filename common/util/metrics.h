@@ -51,6 +51,13 @@ metric_set(enum metric metric, uint64_t value)
 	metrics[metric].value = value;
 }
 
+/*
+ * Is a gauge that counts so many things to be counted again? Many are counted
+ * less often than asked for: 100,000 every 10 s. *counted_at is the caller's,
+ * 0 to begin with.
+ */
+int metrics_recount(int64_t *counted_at, size_t count);
+
 /* Count one observation of ns nanoseconds (less than 0 counts as 0). */
 void metric_observe(enum metric metric, int64_t ns);
 
