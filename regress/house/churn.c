@@ -22,6 +22,7 @@
 #include <event2/event.h>
 #include <sodium.h>
 
+#include "common/util/clock.h"
 #include "regress/house/life.h"
 
 #define BUSY "another process has the store open"
