@@ -260,6 +260,7 @@ side_drop(struct side *side)
 	TAILQ_REMOVE(&app->sides, side, app_entry);
 	TAILQ_REMOVE(&peer->sides, side, peer_entry);
 	flow_forget(side);
+	resume_over(side);
 	start_forget(side);
 	start_schedule(side, 0);
 	if (side->taken)

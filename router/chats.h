@@ -17,6 +17,8 @@ TAILQ_HEAD(side_list, side);
 struct link {
 	uint8_t node_key[KEY_SIZE];
 	TAILQ_HEAD(, peer) peers;
+	struct side_list line; /* sides that wait to be resumed */
+	unsigned int resuming; /* sides that are */
 };
 
 /* An app at the other end of chats, and where the mesh says it is. */
@@ -91,6 +93,7 @@ struct side {
 	TAILQ_ENTRY(side) blocked_entry;
 	TAILQ_ENTRY(side) waiting_entry;
 	TAILQ_ENTRY(side) unwritten_entry;
+	TAILQ_ENTRY(side) line_entry;
 	TAILQ_ENTRY(side) lagging_entry;
 	uint64_t mark_sequence; /* delivered, once the stream sent */
 	uint64_t mark_offset;   /* this many bytes */
@@ -104,6 +107,8 @@ struct side {
 	uint8_t ending;  /* CHAT_END was sent */
 	uint8_t told_away;
 	uint8_t accepted;         /* for the app, which has not said so yet */
+	uint8_t in_line;          /* in peer->link->line */
+	uint8_t resuming;         /* counted in peer->link->resuming */
 	uint8_t tries;            /* resumes in vain */
 	uint32_t offer_version;   /* last CHAT_OFFER; 0: none */
 	uint64_t offer_hash;      /* of what the app was told */
@@ -174,7 +179,7 @@ void peer_tieline(const struct ipc_tieline *tieline, int up);
 void peers_mesh_up(void);
 void peers_mesh_down(void);
 
-/* --- start.c, ready.c: set-up -------------------------------------------- */
+/* --- start.c: set-up ----------------------------------------------------- */
 
 void start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now);
@@ -189,6 +194,21 @@ void start_tieline_up(struct side *side);
 void start_presence(struct side *side, int was_present, int moved);
 void start_schedule(struct side *side, int64_t at);
 void start_tick(int64_t now);
+
+/* --- resume.c: few resumes at a time ------------------------------------- */
+
+#define RESUMES_AT_ONCE 64 /* not answered, with one node */
+
+/* 1: resume it now; 0: it is in line, start_resume() comes by itself. */
+int resume_may(struct side *side);
+/* Its app speaks: it need not wait in line. */
+void resume_hurry(struct side *side);
+/* Its resume is answered, given up, or not wanted any more. */
+void resume_over(struct side *side);
+/* All of the peer's: it is not on that node any more. */
+void resume_leave_link(struct peer *peer);
+
+/* --- ready.c: what keyd says --------------------------------------------- */
 
 void ready_record(const struct ipc_chat_record *record);
 void ready_came(const struct ipc_chat_ready *ready);

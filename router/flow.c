@@ -449,6 +449,7 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 		verdict = core_accept(&side->core, message->sequence,
 		    message->payload.bytes, message->payload.length,
 		    correlation.bytes, correlation.length, &about);
+	resume_hurry(side);
 	if (verdict != CHAT_ACCEPTED) {
 		flow_refuse(side, verdict, message, correlation);
 		return;

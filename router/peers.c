@@ -61,6 +61,7 @@ peer_leave_node(struct peer *peer)
 
 	if (link == NULL)
 		return;
+	resume_leave_link(peer);
 	peer->link = NULL;
 	TAILQ_REMOVE(&link->peers, peer, link_entry);
 	if (TAILQ_EMPTY(&link->peers)) {
@@ -105,6 +106,7 @@ peer_set_node(struct peer *peer, const uint8_t node_key[KEY_SIZE])
 			return;
 		memcpy(link->node_key, node_key, KEY_SIZE);
 		TAILQ_INIT(&link->peers);
+		TAILQ_INIT(&link->line);
 		if (table_put(&book.links, link->node_key, link) == -1) {
 			free(link);
 			return;

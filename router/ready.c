@@ -284,6 +284,7 @@ ready_came(const struct ipc_chat_ready *ready)
 	offer_forget(side);
 	if (ready->resumed || ready->first) {
 		side->tries = 0;
+		resume_over(side);
 		start_schedule(side, 0);
 		ready_grant(side);
 	}
@@ -381,12 +382,14 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 	}
 	if (side_established(side) && code_is_soft(word)) {
 		core_suspend(&side->core);
+		resume_over(side);
 		if (side->resume_at == 0)
 			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
 		return;
 	}
 	if (!from_keyd && ready_may_recover(side, word)) {
 		core_suspend(&side->core);
+		resume_over(side);
 		if (side->resume_at == 0)
 			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
 		return;

@@ -29,6 +29,9 @@ void
 start_schedule(struct side *side, int64_t at)
 {
 	side->resume_at = at;
+	/* Whoever is in line stays there. */
+	if (at == 0 && side->resuming)
+		resume_over(side);
 	if (at != 0 && !side->waiting) {
 		side->waiting = 1;
 		TAILQ_INSERT_TAIL(&waiting, side, waiting_entry);
@@ -100,6 +103,8 @@ start_resume(struct side *side)
 	if (side->ending || side->app->session == NULL || !side->peer->present)
 		return;
 	core_suspend(&side->core);
+	if (!resume_may(side))
+		return;
 	if (ask != NULL && ask->kind == ASK_RESUME)
 		start_send_ask(side);
 	else

@@ -842,6 +842,99 @@ START_TEST(test_tieline)
 }
 END_TEST
 
+#define MANY 200
+
+/* The CHAT_STARTs that went out since the last time: how many, and which
+ * chats' numbers. Others are played. */
+static size_t
+starts_taken(int numbers[MANY])
+{
+	const struct ipc_chat_start *start;
+	struct sent *sent;
+	size_t count = 0;
+
+	while ((sent = take()) != NULL) {
+		if (sent->type == IPC_CHAT_START) {
+			start = (const void *)sent->payload;
+			ck_assert_uint_lt(count, MANY);
+			numbers[count++] = atoi(start->chat_id + 1);
+		} else
+			play_one(sent);
+		sent_free(sent);
+	}
+	return (count);
+}
+
+static void
+many_key(int number, struct chat_key *key, char chat_id[16])
+{
+	(void)snprintf(chat_id, 16, "c%d", number);
+	ck_assert_int_eq(chat_key_make(key, chat_id, alice.key, bob.key), 0);
+}
+
+static void
+many_ready(int number)
+{
+	struct ipc_chat_ready ready = { .version = 1, .resumed = 1 };
+	char chat_id[16];
+
+	many_key(number, &ready.key, chat_id);
+	from(PROCESS_KEYD, IPC_CHAT_READY, &ready, NULL, 0);
+}
+
+/* After a start all chats are due: few are resumed at a time, one that is
+ * spoken in comes first, none is forgotten, none asked for twice. */
+START_TEST(test_resumes_in_line)
+{
+	struct ipc_chat_record record = { .version = 1 };
+	int numbers[MANY], asked[MANY] = { 0 }, waiting[MANY], i;
+	size_t count, done = 0;
+	char chat_id[16];
+
+	world_begin();
+	world.config.limits.chats_per_app = MANY;
+	app_connect(&bob, 0);
+	memcpy(record.local_app, alice.key, KEY_SIZE);
+	memcpy(record.peer_app, bob.key, KEY_SIZE);
+	memcpy(record.peer_node, world.node_key, KEY_SIZE);
+	for (i = 0; i < MANY; i++) {
+		many_key(i, &record.key, record.chat_id);
+		from(PROCESS_KEYD, IPC_CHAT_RECORD, &record, NULL, 0);
+	}
+	alice.stream = stream_open();
+	play();
+	app_connect_stream(&alice, alice.stream, 1, NULL);
+	frame_free(EXPECT(&alice, CONNECT_ACK));
+	count = starts_taken(waiting);
+	ck_assert_uint_eq(count, RESUMES_AT_ONCE);
+	for (i = 0; i < RESUMES_AT_ONCE; i++)
+		ck_assert_int_eq(asked[waiting[i]]++, 0);
+	/* The last in line is the next that its app speaks in. */
+	i = MANY - 1;
+	ck_assert_int_eq(asked[i], 0);
+	(void)snprintf(chat_id, sizeof(chat_id), "c%d", i);
+	app_send_only(&alice, chat_id, 1);
+	ck_assert_uint_eq(starts_taken(numbers), 1);
+	ck_assert_int_eq(numbers[0], i);
+	asked[i]++;
+	many_ready(i);
+	ck_assert_uint_eq(starts_taken(numbers), 0);
+	/* Each answer lets one more go, until all have been. */
+	while (done < count) {
+		many_ready(waiting[done++]);
+		if (count == MANY - 1)
+			continue;
+		ck_assert_uint_eq(starts_taken(numbers), 1);
+		ck_assert_int_eq(asked[numbers[0]]++, 0);
+		waiting[count++] = numbers[0];
+	}
+	for (i = 0; i < MANY; i++)
+		ck_assert_int_eq(asked[i], 1);
+	ck_assert_uint_eq(starts_taken(numbers), 0);
+	stream_close(alice.stream);
+}
+END_TEST
+
 /* The peer's node is revoked: mesh and keyd say so in either order, and a
  * message in between does not hear another word. */
 START_TEST(test_revoked)
@@ -1307,6 +1400,7 @@ main(void)
 	tcase_add_test(tcase, test_sender_away);
 	tcase_add_test(tcase, test_records);
 	tcase_add_test(tcase, test_tieline);
+	tcase_add_test(tcase, test_resumes_in_line);
 	tcase_add_loop_test(tcase, test_revoked, 0, 2);
 	tcase_add_test(tcase, test_rekey);
 	tcase_add_test(tcase, test_delete);
