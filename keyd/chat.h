@@ -124,6 +124,12 @@ struct waiting {
 	size_t tail_length;
 };
 
+/* How many of them wait for an app. */
+struct waiting_app {
+	uint8_t app[KEY_SIZE];
+	size_t count; /* > 0 */
+};
+
 /* The end of a chat that the peer was told, or should have been. */
 struct ended {
 	struct ipc_teardown teardown;
@@ -139,9 +145,10 @@ struct chats {
 	int64_t now;
 	int erased;
 	int no_new;
-	struct table table;      /* chat_key: struct chat */
-	struct table tombstones; /* id: struct tombstone */
-	struct table waiting;    /* chat_key: struct waiting */
+	struct table table;        /* chat_key: struct chat */
+	struct table tombstones;   /* id: struct tombstone */
+	struct table waiting;      /* chat_key: struct waiting */
+	struct table waiting_apps; /* local app: struct waiting_app */
 	LIST_HEAD(, change) awake;
 	size_t tick_at; /* where in the table the next tick goes on */
 	int64_t counted_at;

@@ -15,9 +15,42 @@ waiting_find(const struct chats *chats, const struct chat_key *key)
 	return (table_get(&chats->waiting, key));
 }
 
+/* One more for the app. 0, or -1: limit reached, or no memory. */
+static int
+waiting_count(struct chats *chats, const uint8_t local_app[KEY_SIZE])
+{
+	struct waiting_app *app = table_get(&chats->waiting_apps, local_app);
+
+	if (app == NULL) {
+		if ((app = calloc(1, sizeof(*app))) == NULL)
+			return (-1);
+		memcpy(app->app, local_app, KEY_SIZE);
+		if (table_put(&chats->waiting_apps, app->app, app) == -1) {
+			free(app);
+			return (-1);
+		}
+	}
+	if (app->count >= WAITING_APP_MAX)
+		return (-1);
+	app->count++;
+	return (0);
+}
+
+static void
+waiting_uncount(struct chats *chats, const uint8_t local_app[KEY_SIZE])
+{
+	struct waiting_app *app = table_get(&chats->waiting_apps, local_app);
+
+	if (--app->count > 0)
+		return;
+	(void)table_remove(&chats->waiting_apps, app->app);
+	free(app);
+}
+
 static void
 waiting_free(struct chats *chats, struct waiting *waiting)
 {
+	waiting_uncount(chats, waiting->local_app);
 	chats->waiting_tails -= waiting->tail_length;
 	free(waiting->tail);
 	free(waiting);
@@ -76,18 +109,27 @@ waiting_report(struct chats *chats)
 		waiting_tell(chats, waiting);
 }
 
-static int
-waiting_full(const struct chats *chats, const uint8_t local_app[KEY_SIZE])
+/* An empty one for the chat; NULL: limit reached, or no memory. */
+static struct waiting *
+waiting_new(struct chats *chats, const struct chat_key *key,
+    const uint8_t local_app[KEY_SIZE])
 {
-	const struct waiting *waiting;
-	size_t cursor = 0, of_app = 0;
+	struct waiting *waiting;
 
-	if (chats->waiting.count >= WAITING_MAX)
-		return (1);
-	while ((waiting = table_next(&chats->waiting, &cursor)) != NULL)
-		if (memcmp(waiting->local_app, local_app, KEY_SIZE) == 0)
-			of_app++;
-	return (of_app >= WAITING_APP_MAX);
+	if (chats->waiting.count >= WAITING_MAX ||
+	    (waiting = calloc(1, sizeof(*waiting))) == NULL)
+		return (NULL);
+	waiting->key = *key;
+	memcpy(waiting->local_app, local_app, KEY_SIZE);
+	if (waiting_count(chats, local_app) == -1) {
+		free(waiting);
+		return (NULL);
+	}
+	if (table_put(&chats->waiting, &waiting->key, waiting) == -1) {
+		waiting_free(chats, waiting);
+		return (NULL);
+	}
+	return (waiting);
 }
 
 static void
@@ -115,19 +157,13 @@ waiting_add(struct chats *chats, const struct ipc_setup *setup,
 	struct waiting *waiting = waiting_find(chats, &setup->key);
 
 	if (waiting == NULL) {
-		if (waiting_full(chats, local_app) ||
-		    (waiting = calloc(1, sizeof(*waiting))) == NULL)
+		waiting = waiting_new(chats, &setup->key, local_app);
+		if (waiting == NULL)
 			return (-1);
-		waiting->key = setup->key;
-		if (table_put(&chats->waiting, &waiting->key, waiting) == -1) {
-			free(waiting);
-			return (-1);
-		}
 	} else if (memcmp(waiting->node, setup->node, KEY_SIZE) != 0 &&
 		   setup->peer.issued_at < waiting->issued)
 		return (0); /* the app has moved on from that node */
 	memcpy(waiting->chat_id, setup->chat_id, sizeof(waiting->chat_id));
-	memcpy(waiting->local_app, local_app, KEY_SIZE);
 	memcpy(waiting->peer_app, peer_app, KEY_SIZE);
 	memcpy(waiting->node, setup->node, KEY_SIZE);
 	waiting->issued = setup->peer.issued_at;

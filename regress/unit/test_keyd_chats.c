@@ -1315,9 +1315,24 @@ START_TEST(offers_that_wait_are_bounded)
 	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
 	ck_assert_uint_eq(a->last_refused.code, CODE_LIMIT_REACHED);
 	ck_assert_int_eq(a->refusals, 3);
+	ck_assert_uint_eq(b->chats->waiting_apps.count, 1);
+	/* One that is taken up makes room for another. */
+	snprintf(pair.chat_id, sizeof(pair.chat_id), "chat 7");
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX - 1);
+	for (i = 0; i < 2; i++) {
+		snprintf(pair.chat_id, sizeof(pair.chat_id), "more %d", i);
+		pair_start_fill(&pair, 0, &start);
+		pair_start_message(&pair, 0, &start);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
+	ck_assert_int_eq(a->refusals, 4);
 	pair.now += WAITING_LIFETIME + 1;
 	pair_tick(&pair, 1);
 	ck_assert_uint_eq(b->chats->waiting.count, 0);
+	ck_assert_uint_eq(b->chats->waiting_apps.count, 0);
 }
 END_TEST
 
