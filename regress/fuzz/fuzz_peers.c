@@ -215,6 +215,7 @@ run(const uint8_t *data, size_t size)
 	settle();
 	for (i = 0; i < STEPS && input.left > 0; i++) {
 		what = input_u8(&input);
+		speaking = SELF;
 		if (what < 64)
 			step_line(what);
 		else if (what < 192)

@@ -37,6 +37,7 @@ static struct keys authority, other_authority;
 static struct keys apps[APPS];
 static const uint8_t ticket_secret[TICKET_SECRET_SIZE] = { 4, 2 };
 static struct input *feed;
+static int speaking; /* SELF: the house, or time */
 static struct {
 	uint64_t floor[STATEMENT_KINDS];
 	int refuses;       /* keyd signs nothing */
@@ -143,6 +144,25 @@ chat_is_known(const struct chat_key *key)
 		if (actors[who].claims[app] || actors[who].called[app])
 			return (1);
 	return (0);
+}
+
+/* What is forwarded at once comes from whom it may come from. */
+static void
+hears_open(const struct chat_key *key)
+{
+	int app = other_app(key, "chat");
+
+	FUZZ_CHECK(app != -1);
+	FUZZ_CHECK(
+	    actors[speaking].claims[app] || actors[speaking].called[app]);
+}
+
+static void
+hears_teardown(const struct ipc_teardown *teardown)
+{
+	FUZZ_CHECK(who_is(teardown->node) == speaking);
+	FUZZ_CHECK(
+	    memchr(teardown->chat_id, '\0', sizeof(teardown->chat_id)) != NULL);
 }
 
 static void
@@ -316,7 +336,10 @@ keyd_hears(const struct sent *sent)
 		hears_setup(payload);
 		break;
 	case IPC_OPEN: /* the chat's key is the first of it */
-		FUZZ_CHECK(chat_is_known(payload));
+		hears_open(payload);
+		break;
+	case IPC_TEARDOWN_IN:
+		hears_teardown(payload);
 		break;
 	default:
 		break;

@@ -62,6 +62,7 @@ deliver(struct rpc_connection *line, enum call call, const uint8_t *bytes,
 	if (length > 0)
 		memcpy(exact + 1, bytes, length);
 	stream->sent += length;
+	speaking = line->who;
 	stream->callbacks->message(stream, exact + 1, length, stream->arg);
 	free(exact);
 }

@@ -387,6 +387,8 @@ PEERS = {
     "claims": app_up(1) + house(0, 2, 4) + MEMBER + syncs(
         0, MALLORY, 0x80, 0x85, 0x41) + syncs(0x80 | 0, MALLORY, 1) + syncs(
         0, BETA, 1, sequence=3),
+    "unattested": MEMBER + house(0, 2, 9) + syncs(0, MALLORY, 0x41) + house(
+        3, 9),
     "moved": app_up(1) + MEMBER + house(3, 8) + syncs(0, MALLORY, 1) + house(
         3, 20),
     "expires": app_up(0) + comes(0, SHORT, GOSSIP, ROUTE) + says(
@@ -409,8 +411,8 @@ PEERS = {
         0, MALLORY, 1) + house(3, 8),
     "late": app_up(0) + MEMBER + says(0, ROUTE, 0, 1, 0) + house(3, 8),
     "stranger-chat": SET_UP + lives(1, BETA) + b"".join(
-        says(1, ROUTE, 8 | k, 1) for k in range(8)) + says(
-            1, ROUTE, 0, 1, 1 | MALLORY << 1),
+        says(1, ROUTE, 8 | k, 1) for k in range(2, 7)) + says(
+            1, ROUTE, 0, 1, 0) + says(1, ROUTE, 0, 1, 1 | MALLORY << 1),
     "bad-setup": THERE + says(0, ROUTE, 0, 1, 0x80) + says(
         0, ROUTE, 0, 6, 0) + says(0, ROUTE, 7, 0, 5, 0x4a, 1, 65, 0x1a, 9),
     "local": app_up(0) + app_up(1) + house(1, 0, 4) + house(1, 0, 1) + house(
