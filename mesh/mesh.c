@@ -35,7 +35,8 @@
 #define CHECK_EVERY    20 /* ticks */
 #define LEAVE_MAX      (3 * CLOCK_SECOND)
 #define CLOSE_FOR      (200 * CLOCK_MS)
-#define DESCRIBE_TRIES 40
+#define DESCRIBE_TRIES 20
+#define DESCRIBE_AGAIN (5 * CLOCK_SECOND) /* after so many in vain */
 
 struct mesh mesh;
 
@@ -46,6 +47,7 @@ static struct {
 	struct Nodemesh__V1__NodeDescriptor *node; /* being signed */
 	uint64_t next;                             /* wanted after it */
 	int refused;
+	int64_t again; /* monotonic; 0: not due */
 } describe;
 
 static struct {
@@ -133,14 +135,16 @@ on_described(const uint8_t *signature, void *arg)
 	(void)arg;
 	describe.node = NULL;
 	if (signature == NULL) {
-		/* keyd has signed a higher incarnation before: go higher. */
+		/* keyd has signed a higher incarnation before: go higher;
+		 * or it cannot sign now. */
 		next = node->incarnation + (UINT64_C(1) << describe.refused);
 		nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
-		if (describe.refused < DESCRIBE_TRIES) {
-			if (describe.refused < 20)
-				describe.refused++;
+		if (describe.refused++ < DESCRIBE_TRIES) {
 			mesh_describe(next);
+			return;
 		}
+		describe.refused = 0;
+		describe.again = clock_monotonic() + DESCRIBE_AGAIN;
 		return;
 	}
 	describe.refused = 0;
@@ -272,6 +276,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	presence_tick(now);
 	renew_tick(now);
 	join_tick(now);
+	if (describe.again != 0 && now >= describe.again) {
+		describe.again = 0;
+		describe_again();
+	}
 	if (++count % CHECK_EVERY == 0)
 		peer_check_all();
 	if (mesh.stopping)

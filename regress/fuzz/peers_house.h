@@ -374,8 +374,10 @@ static void
 house_answers(void)
 {
 	struct sent *sent;
+	int many = 0;
 
 	while ((sent = take()) != NULL) {
+		FUZZ_CHECK(many++ < 10000); /* it comes to rest */
 		if (sent->to == PROCESS_KEYD)
 			keyd_hears(sent);
 		else if (sent->to == PROCESS_ROUTER)

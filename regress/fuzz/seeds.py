@@ -447,6 +447,8 @@ PEERS = {
     "congested": SET_UP + house(5, 2) + says(0, ROUTE, 2, 1) + house(5, 0),
     "refused": house(5, 1) + app_up(0) + house(3, 9) + house(5, 0) + house(
         3, 9),
+    "refused-long": house(5, 1 | 0x80) + house(3, 60) + house(5, 0) + house(
+        3, 60) + MEMBER,
     "shutdown": SET_UP + lives(1, BETA) + house(5, 8) + house(3, 40),
     "quiet": THERE + house(0, 2, 4 | 1) + house(0, 3, 4 | 1) + house(
         0, 1, 4) + house(3, 20) + house(5, 0x80),
