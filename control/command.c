@@ -128,18 +128,26 @@ command_fail_missing(struct command *command, const struct ask_answer *answer)
 	command_end(command, last);
 }
 
-void
-command_result(void *arg, const struct ask_answer *answer)
+int
+command_refused(struct command *command, const struct ask_answer *answer)
 {
-	struct command *command = arg;
-
-	command_answered(command);
 	if (answer->missing != 0)
 		command_fail_missing(command, answer);
 	else if (answer->refusals > 0)
 		command_fail(command, ERROR_FAILED, "%s",
 		    answer->text[0] != '\0' ? answer->text : "refused");
 	else
+		return (0);
+	return (1);
+}
+
+void
+command_result(void *arg, const struct ask_answer *answer)
+{
+	struct command *command = arg;
+
+	command_answered(command);
+	if (!command_refused(command, answer))
 		command_ok(command,
 		    answer->text[0] == '\0'
 			? json_object()

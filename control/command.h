@@ -75,6 +75,9 @@ void command_fail(struct command *command, const char *error,
 /* As command_fail() with the missing processes named. */
 void command_fail_missing(
     struct command *command, const struct ask_answer *answer);
+/* 1 after the command was failed, as a process did not answer or one refused;
+ * else 0. */
+int command_refused(struct command *command, const struct ask_answer *answer);
 /* Make a descriptor one that cannot make keyd wait for somebody, and that may
  * be read (write 0) or written. 0 or -1. */
 int command_check_fd(int fd, int write, int pipe_too);

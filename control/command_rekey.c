@@ -116,12 +116,7 @@ rekey_done(void *arg, const struct ask_answer *answer)
 	json_t *chats = json_object_get(command->request, "chats");
 
 	command_answered(command);
-	if (answer->missing != 0)
-		command_fail_missing(command, answer);
-	else if (answer->refusals > 0)
-		command_fail(command, ERROR_FAILED, "%s",
-		    answer->text[0] != '\0' ? answer->text : "refused");
-	else
+	if (!command_refused(command, answer))
 		command_ok(command,
 		    json_pack("{s:O s:O}", "count",
 			json_object_get(command->request, "count"), "chats",

@@ -36,15 +36,6 @@ ticket_hash(const uint8_t secret[TICKET_SECRET_SIZE], uint8_t hash[KEY_SIZE])
 }
 
 static int
-finish(struct store *store, int result)
-{
-	if (result == 0 && store_commit(store, 1) == 0)
-		return (0);
-	store_abort(store);
-	return (-1);
-}
-
-static int
 put_ticket(struct store *store, const uint8_t hash[KEY_SIZE],
     const struct ticket_record *record)
 {
@@ -155,7 +146,7 @@ authority_make_ticket(struct identity *identity, struct store *store,
 		return (-1);
 	record.expires_at = ticket->expires_at;
 	ticket_hash(ticket->secret, hash);
-	if (finish(store, put_ticket(store, hash, &record)) == -1)
+	if (store_finish(store, put_ticket(store, hash, &record), 1) == -1)
 		return (-1);
 	length = ticket_signed_bytes(ticket, bytes);
 	(void)crypto_sign_detached(ticket->signature, NULL, bytes, length,
@@ -233,8 +224,8 @@ authority_revoke_ticket(
 		errno = ENOENT;
 		return (-1);
 	}
-	return (finish(
-	    store, store_delete(store, STORE_TICKET, search.hash, KEY_SIZE)));
+	return (store_finish(store,
+	    store_delete(store, STORE_TICKET, search.hash, KEY_SIZE), 1));
 }
 
 struct expiry {
@@ -268,7 +259,7 @@ authority_expire(struct store *store, int64_t now)
 	for (i = 0; i < expiry.count && result == 0; i++)
 		result = store_delete(
 		    store, STORE_TICKET, expiry.hashes[i], KEY_SIZE);
-	if (expiry.count > 0 && finish(store, result) == -1)
+	if (expiry.count > 0 && store_finish(store, result, 1) == -1)
 		log_warn("ticket_expiry_failed", "count=%zu", expiry.count);
 }
 
@@ -300,7 +291,8 @@ certify(struct identity *identity, struct store *store,
 		memcpy(record.ticket, ticket, KEY_SIZE);
 	record.serial = certificate->serial;
 	if (name_put(store, &record) == -1 ||
-	    finish(store, identity_put_counters(identity, store)) == -1)
+	    store_finish(store, identity_put_counters(identity, store), 1) ==
+		-1)
 		goto fail;
 	log_info("node_certified", "node=%s serial=%llu", search->node_id,
 	    (unsigned long long)certificate->serial);
@@ -419,7 +411,8 @@ authority_renew(struct identity *identity, struct store *store,
 	    now + lifetime);
 	record.serial = certificate.serial;
 	if (name_put(store, &record) == -1 ||
-	    finish(store, identity_put_counters(identity, store)) == -1) {
+	    store_finish(store, identity_put_counters(identity, store), 1) ==
+		-1) {
 		store_abort(store);
 		return;
 	}
@@ -453,7 +446,7 @@ authority_revoke(struct identity *identity, struct store *store,
 		return (-1);
 	if (record.revoked_at == 0) {
 		record.revoked_at = now;
-		if (finish(store, name_put(store, &record)) == -1)
+		if (store_finish(store, name_put(store, &record), 1) == -1)
 			return (-1);
 	}
 	name_sign_revocation(identity, &record, revocation);

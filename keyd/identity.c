@@ -47,16 +47,6 @@ get(struct store *store, const char *name, void *data, size_t length)
 	return (status);
 }
 
-/* Commit synced, or abort and fail. */
-static int
-finish(struct store *store, int result)
-{
-	if (result == 0 && store_commit(store, 1) == 0)
-		return (0);
-	store_abort(store);
-	return (-1);
-}
-
 /* --- load --------------------------------------------------------------- */
 
 static int
@@ -158,7 +148,7 @@ identity_load(
 	if (identity->secrets != NULL)
 		result = load_node(identity, store, scratch);
 	secret_free(scratch, SECRET_MAX);
-	if (finish(store, result) == -1) {
+	if (store_finish(store, result, 1) == -1) {
 		identity_wipe(identity);
 		return (-1);
 	}
@@ -247,7 +237,7 @@ int
 identity_advance(struct identity *identity, struct store *store)
 {
 	identity->incarnation++;
-	return (finish(store, identity_put_counters(identity, store)));
+	return (store_finish(store, identity_put_counters(identity, store), 1));
 }
 
 int
@@ -265,7 +255,7 @@ identity_rekey_tls(struct identity *identity, struct store *store)
 	memcpy(record, secrets->node, crypto_sign_SEEDBYTES);
 	if (tls_make_key(app) == 0 && tls_make_key(mesh) == 0)
 		result = put(store, "identity", record, NODE_RECORD_SIZE);
-	result = finish(store, result);
+	result = store_finish(store, result, 1);
 	if (result == 0) {
 		keyscan_wiped(KEYSCAN_TLS, secrets->tls_app, P256_SIZE);
 		keyscan_wiped(KEYSCAN_TLS, secrets->tls_mesh, P256_SIZE);
@@ -367,7 +357,7 @@ statement_remember(struct identity *identity, struct store *store,
 	if (statement->number <= identity->incarnation)
 		return (0);
 	identity->incarnation = statement->number;
-	return (finish(store, identity_put_counters(identity, store)));
+	return (store_finish(store, identity_put_counters(identity, store), 1));
 }
 
 void
@@ -419,7 +409,8 @@ identity_join(struct identity *identity, struct store *store,
 	}
 	if (certificate_verify(certificate, authority_key, now) == -1)
 		return (-1);
-	if (finish(store, put_mesh(store, authority_key, certificate)) == -1)
+	if (store_finish(
+		store, put_mesh(store, authority_key, certificate), 1) == -1)
 		return (-1);
 	memcpy(identity->authority_key, authority_key, KEY_SIZE);
 	identity->certificate = *certificate;
@@ -467,7 +458,8 @@ identity_found(struct identity *identity, struct store *store, int64_t now,
 	if (put(store, "authority", identity->secrets->authority,
 		crypto_sign_SEEDBYTES) == -1 ||
 	    put_mesh(store, identity->authority_key, &certificate) == -1 ||
-	    finish(store, identity_put_counters(identity, store)) == -1) {
+	    store_finish(store, identity_put_counters(identity, store), 1) ==
+		-1) {
 		store_abort(store);
 		keyscan_wiped(KEYSCAN_AUTHORITY, identity->secrets->authority,
 		    crypto_sign_SEEDBYTES);
@@ -493,7 +485,8 @@ identity_renew(struct identity *identity, struct store *store, int64_t now,
 	identity_issue(identity, &certificate, identity->node_id,
 	    identity->node_key, now + lifetime);
 	if (put_mesh(store, identity->authority_key, &certificate) == -1 ||
-	    finish(store, identity_put_counters(identity, store)) == -1) {
+	    store_finish(store, identity_put_counters(identity, store), 1) ==
+		-1) {
 		store_abort(store);
 		return (-1);
 	}

@@ -133,15 +133,6 @@ name_sign_revocation(const struct identity *identity,
 
 /* --- what was done after the backup that this one is of ------------------ */
 
-static int
-learn_finish(struct store *store, int result)
-{
-	if (result == 0 && store_commit(store, 1) == 0)
-		return (0);
-	store_abort(store);
-	return (-1);
-}
-
 int
 authority_learn(struct identity *identity, struct store *store,
     const struct certificate *shown)
@@ -178,7 +169,7 @@ authority_learn(struct identity *identity, struct store *store,
 		identity->serial = shown->serial;
 	if (result == 0 && (result = name_put(store, &record)) == 0)
 		result = identity_put_counters(identity, store);
-	if (learn_finish(store, result) == -1)
+	if (store_finish(store, result, 1) == -1)
 		return (-1);
 	log_info("node_learned", "node=%s serial=%llu", record.node_id,
 	    (unsigned long long)record.serial);
@@ -212,7 +203,7 @@ authority_learn_revocation(struct identity *identity, struct store *store,
     const struct ipc_revocation *revocation)
 {
 	struct successor next = { .out = revocation };
-	struct name_record record;
+	struct name_record record = { .serial = 0 };
 	int found;
 
 	if (revoked_verify(identity, revocation) == -1)
@@ -226,10 +217,12 @@ authority_learn_revocation(struct identity *identity, struct store *store,
 	if (record.revoked_at != 0)
 		return (0);
 	record.revoked_at = revocation->revoked_at;
-	if (learn_finish(store, name_put(store, &record)) == -1 ||
-	    peers_walk(store, find_successor, &next) == -1 ||
+	if (store_finish(store, name_put(store, &record), 1) == -1)
+		return (-1);
+	/* It is out, whoever has its name. */
+	if (peers_walk(store, find_successor, &next) == -1 ||
 	    (next.found &&
 		authority_learn(identity, store, &next.certificate) == -1))
-		return (-1);
+		log_warn("successor_unread", "node=%s", revocation->node_id);
 	return (1);
 }

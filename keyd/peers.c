@@ -18,16 +18,6 @@ struct peer_walk {
 };
 
 static int
-peers_finish(struct store *store, int result)
-{
-	/* Losing one with the power costs a look-up in the mesh. */
-	if (result == 0 && store_commit(store, 0) == 0)
-		return (0);
-	store_abort(store);
-	return (-1);
-}
-
-static int
 visit_peer(void *arg, const uint8_t *name, size_t name_length,
     const uint8_t *data, size_t length)
 {
@@ -91,14 +81,18 @@ peers_save(const struct identity *identity, struct store *store,
 		errno = ENOSPC;
 		return (-1);
 	}
-	return (peers_finish(
-	    store, store_put(store, STORE_PEER, peer->certificate.node_key,
-		       KEY_SIZE, record, sizeof(record))));
+	/* Losing one with the power costs a look-up in the mesh. */
+	return (store_finish(store,
+	    store_put(store, STORE_PEER, peer->certificate.node_key, KEY_SIZE,
+		record, sizeof(record)),
+	    0));
 }
 
 int
 peers_forget(struct store *store, const struct ipc_peer *peer)
 {
-	return (peers_finish(store, store_delete(store, STORE_PEER,
-					peer->certificate.node_key, KEY_SIZE)));
+	return (store_finish(store,
+	    store_delete(
+		store, STORE_PEER, peer->certificate.node_key, KEY_SIZE),
+	    0));
 }

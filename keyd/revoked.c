@@ -67,10 +67,9 @@ revoked_save(const struct identity *identity, struct store *store,
 		return (-1);
 	if (revoked_find(store, revocation->node_key) == 1)
 		return (0);
-	if (revoked_put(store, revocation) == 0 && store_commit(store, 1) == 0)
-		return (1);
-	store_abort(store);
-	return (-1);
+	return (store_finish(store, revoked_put(store, revocation), 1) == 0
+		    ? 1
+		    : -1);
 }
 
 static int

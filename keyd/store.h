@@ -6,6 +6,7 @@
 #ifndef KEYD_STORE_H
 #define KEYD_STORE_H
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -82,6 +83,21 @@ int store_delete(struct store *store, enum store_table table, const void *name,
  */
 int store_commit(struct store *store, int sync);
 void store_abort(struct store *store);
+
+/* Commit what was put if that went well (result 0); else, or when it cannot
+ * be, abort. 0, or -1 with the errno of what failed. */
+static inline int
+store_finish(struct store *store, int result, int sync)
+{
+	int saved;
+
+	if (result == 0 && store_commit(store, sync) == 0)
+		return (0);
+	saved = errno;
+	store_abort(store);
+	errno = saved;
+	return (-1);
+}
 
 /* 1 while the file system has no room that is safe to write into: nothing is
  * begun then (ENOSPC), for a write that fails half way breaks the store. */

@@ -374,11 +374,7 @@ app_store(struct store *store, const uint8_t hash[KEY_SIZE], X509 *x509)
 	} else
 		errno = EINVAL;
 	OPENSSL_free(der);
-	if (result == -1 || store_commit(store, 1) == -1) {
-		store_abort(store);
-		return (-1);
-	}
-	return (0);
+	return (store_finish(store, result, 1));
 }
 
 int

@@ -279,6 +279,25 @@ gossip_tell_all(const uint8_t node[KEY_SIZE], const uint8_t *bytes,
 }
 
 void
+gossip_say(struct peer *peer, const uint8_t node[KEY_SIZE],
+    const struct Nodemesh__V1__GossipMessage *message, int fresh)
+{
+	uint8_t *packed;
+	size_t length;
+
+	if (peer != NULL) {
+		gossip_send(peer, message);
+		return;
+	}
+	length = nodemesh__v1__gossip_message__get_packed_size(message);
+	if ((packed = malloc(length)) == NULL)
+		return;
+	nodemesh__v1__gossip_message__pack(message, packed);
+	gossip_tell_all(node, packed, length, fresh, 1);
+	free(packed);
+}
+
+void
 gossip_forget(const uint8_t node[KEY_SIZE])
 {
 	rumours_drop(all_rumours(), node);

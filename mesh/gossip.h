@@ -42,6 +42,10 @@ void gossip_ask(struct peer *peer);
  */
 void gossip_tell_all(const uint8_t node[KEY_SIZE], const uint8_t *bytes,
     size_t length, int fresh, int own);
+/* Our own word of node: to peer, or (NULL) as above to all. Without memory it
+ * is lost. */
+void gossip_say(struct peer *peer, const uint8_t node[KEY_SIZE],
+    const struct Nodemesh__V1__GossipMessage *message, int fresh);
 
 /* Nothing more is told of node. */
 void gossip_forget(const uint8_t node[KEY_SIZE]);

@@ -158,21 +158,10 @@ sync_send(struct Nodemesh__V1__AppSync *sync, struct peer *peer)
 {
 	struct Nodemesh__V1__GossipMessage message =
 	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
-	uint8_t *packed;
-	size_t length;
 
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
 	message.app_sync = sync;
-	if (peer != NULL) {
-		gossip_send(peer, &message);
-		return;
-	}
-	length = nodemesh__v1__gossip_message__get_packed_size(&message);
-	if ((packed = malloc(length)) == NULL)
-		return;
-	nodemesh__v1__gossip_message__pack(&message, packed);
-	gossip_tell_all(mesh.identity.node_key, packed, length, sync->full, 1);
-	free(packed);
+	gossip_say(peer, mesh.identity.node_key, &message, sync->full);
 }
 
 /* --- signing ------------------------------------------------------------- */

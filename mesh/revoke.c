@@ -22,8 +22,6 @@ send_revocation(struct peer *peer, const struct ipc_revocation *revocation)
 	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
 	struct Nodemesh__V1__Revocation body = NODEMESH__V1__REVOCATION__INIT;
 	struct ipc_revocation copy = *revocation;
-	uint8_t *packed;
-	size_t length;
 
 	body.node_id = copy.node_id;
 	body.identity_key.data = copy.node_key;
@@ -34,16 +32,7 @@ send_revocation(struct peer *peer, const struct ipc_revocation *revocation)
 	body.signature.len = SIGNATURE_SIZE;
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION;
 	message.revocation = &body;
-	if (peer != NULL) {
-		gossip_send(peer, &message);
-		return;
-	}
-	length = nodemesh__v1__gossip_message__get_packed_size(&message);
-	if ((packed = malloc(length)) == NULL)
-		return;
-	nodemesh__v1__gossip_message__pack(&message, packed);
-	gossip_tell_all(copy.node_key, packed, length, 1, 1);
-	free(packed);
+	gossip_say(peer, copy.node_key, &message, 1);
 }
 
 static void

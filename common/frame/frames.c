@@ -354,50 +354,50 @@ frame_read_chat_ack(struct frame_chat_message *ack, struct span body)
 	return (read_message(ack, body, 2, 0));
 }
 
-int
-frame_read_delete_chat(struct frame_delete_chat *delete_chat, struct span body)
+/* Where a text of a message goes. */
+struct text_field {
+	uint32_t field;
+	struct span *text;
+};
+
+/* A message that is texts only. 0 or -1. */
+static int
+read_texts(struct span body, const struct text_field *texts, size_t count)
 {
 	struct reader reader;
 	enum wire_type type;
+	size_t i;
 
-	memset(delete_chat, 0, sizeof(*delete_chat));
 	reader_start(&reader, body);
 	while ((type = read_field(&reader)) != WIRE_END) {
 		if (type == WIRE_BROKEN)
 			return (-1);
-		if (type != WIRE_BYTES)
-			continue;
-		if ((reader.field == 1 &&
-			take_text(&delete_chat->chat_id, reader.span) == -1) ||
-		    (reader.field == 2 &&
-			take_text(&delete_chat->reason, reader.span) == -1) ||
-		    (reader.field == 20 &&
-			take_text(&delete_chat->peer, reader.span) == -1))
-			return (-1);
+		for (i = 0; type == WIRE_BYTES && i < count; i++)
+			if (reader.field == texts[i].field &&
+			    take_text(texts[i].text, reader.span) == -1)
+				return (-1);
 	}
 	return (0);
 }
 
 int
+frame_read_delete_chat(struct frame_delete_chat *delete_chat, struct span body)
+{
+	const struct text_field texts[] = { { 1, &delete_chat->chat_id },
+		{ 2, &delete_chat->reason }, { 20, &delete_chat->peer } };
+
+	memset(delete_chat, 0, sizeof(*delete_chat));
+	return (read_texts(body, texts, sizeof(texts) / sizeof(texts[0])));
+}
+
+int
 frame_read_find_app(struct frame_find_app *find, struct span body)
 {
-	struct reader reader;
-	enum wire_type type;
+	const struct text_field texts[] = { { 1, &find->target },
+		{ 2, &find->hint } };
 
 	memset(find, 0, sizeof(*find));
-	reader_start(&reader, body);
-	while ((type = read_field(&reader)) != WIRE_END) {
-		if (type == WIRE_BROKEN)
-			return (-1);
-		if (type != WIRE_BYTES)
-			continue;
-		if ((reader.field == 1 &&
-			take_text(&find->target, reader.span) == -1) ||
-		    (reader.field == 2 &&
-			take_text(&find->hint, reader.span) == -1))
-			return (-1);
-	}
-	return (0);
+	return (read_texts(body, texts, sizeof(texts) / sizeof(texts[0])));
 }
 
 int

@@ -51,6 +51,17 @@ stream_unlink(struct rpc_stream *stream)
 	stream->ending = 0;
 }
 
+/* There is more to send, or nothing: have nghttp2 ask again. */
+static void
+stream_resume(struct rpc_stream *stream)
+{
+	if (!stream->deferred)
+		return;
+	stream->deferred = 0;
+	(void)nghttp2_session_resume_data(
+	    stream->connection->session, stream->id);
+}
+
 /* From here on nothing of nghttp2 reaches the stream. */
 static void
 stream_detach(struct rpc_stream *stream)
@@ -76,10 +87,7 @@ stream_detach(struct rpc_stream *stream)
 	(void)nghttp2_session_set_stream_user_data(
 	    connection->session, stream->id, NULL);
 	/* A client that was answered still owes its END_STREAM. */
-	if (stream->deferred)
-		(void)nghttp2_session_resume_data(
-		    connection->session, stream->id);
-	stream->deferred = 0;
+	stream_resume(stream);
 }
 
 void
@@ -219,11 +227,7 @@ rpc_stream_commit(struct rpc_stream *stream, size_t length)
 	if (connection->server != NULL && !stream->headers_sent &&
 	    rpc_server_respond(stream) == -1)
 		rpc_stream_cancel(stream);
-	if (stream->deferred) {
-		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(
-		    connection->session, stream->id);
-	}
+	stream_resume(stream);
 	rpc_connection_wake(connection);
 }
 
@@ -344,11 +348,7 @@ rpc_stream_finish(
 		rpc_stream_cancel(stream);
 		return;
 	}
-	if (stream->deferred) {
-		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(
-		    connection->session, stream->id);
-	}
+	stream_resume(stream);
 	rpc_connection_wake(connection);
 }
 
@@ -360,11 +360,7 @@ rpc_stream_half_close(struct rpc_stream *stream)
 	if (stream->local_done || connection->server != NULL)
 		return;
 	stream->local_done = 1;
-	if (stream->deferred) {
-		stream->deferred = 0;
-		(void)nghttp2_session_resume_data(
-		    connection->session, stream->id);
-	}
+	stream_resume(stream);
 	rpc_connection_wake(connection);
 }
 
