@@ -366,13 +366,12 @@ chat_pump(struct hermes_chat *chat)
 {
 	struct hermes *hermes = chat->hermes;
 	struct kept *kept;
-	int64_t now;
+	int64_t now = 0;
 
 	if (chat->phase != PHASE_READY || chat->hold ||
 	    hermes->state != LINK_UP || hermes->link->stream == NULL ||
 	    (chat->secure != NULL && !secure_can_send(chat)))
 		return;
-	now = clock_monotonic();
 	while ((kept = kept_get(&chat->kept, chat->written + 1)) != NULL) {
 		if (chat->written + 1 - chat->kept.first >= hermes->window)
 			break;
@@ -389,6 +388,8 @@ chat_pump(struct hermes_chat *chat)
 		else
 			chat->resent_below = chat->written;
 		chat->flight_bytes += kept->length;
+		if (now == 0)
+			now = clock_monotonic();
 		if (kept->sent_at == 0)
 			kept->sent_at = now;
 	}

@@ -20,42 +20,43 @@ hermes_options_default(struct hermes_options *options)
 	options->backoff_max = 5 * CLOCK_SECOND;
 }
 
-/* Copy count pairs, and accept=auto if it is asked for and not there. */
+/* One more pair; there is room. 0 or -1. */
+static int
+metadata_add(struct hermes_options *to, const char *key, const char *value)
+{
+	struct hermes_pair *pair =
+	    (struct hermes_pair *)(uintptr_t)to->metadata;
+
+	pair += to->metadata_count++;
+	pair->key = strdup(key);
+	pair->value = strdup(value);
+	return (pair->key == NULL || pair->value == NULL ? -1 : 0);
+}
+
+/* Copy the pairs but for what libhermes says itself, and add that. */
 static int
 metadata_copy(struct hermes_options *to, const struct hermes_options *from)
 {
-	struct hermes_pair *pairs;
+	const struct hermes_pair *pair;
 	size_t i;
 
-	to->metadata = NULL;
 	to->metadata_count = 0;
-	pairs = calloc(from->metadata_count + 1, sizeof(*pairs));
-	if (pairs == NULL)
+	to->metadata = calloc(from->metadata_count + 2, sizeof(*pair));
+	if (to->metadata == NULL)
 		return (-1);
-	to->metadata = pairs;
 	for (i = 0; i < from->metadata_count; i++) {
-		if (strcmp(from->metadata[i].key, "accept") == 0) {
-			to->accept_auto =
-			    strcmp(from->metadata[i].value, "auto") == 0;
-			continue;
-		}
-		pairs[to->metadata_count].key = strdup(from->metadata[i].key);
-		pairs[to->metadata_count].value =
-		    strdup(from->metadata[i].value);
-		to->metadata_count++;
-		if (pairs[to->metadata_count - 1].key == NULL ||
-		    pairs[to->metadata_count - 1].value == NULL)
+		pair = &from->metadata[i];
+		if (strcmp(pair->key, "accept") == 0)
+			to->accept_auto = strcmp(pair->value, "auto") == 0;
+		else if (strcmp(pair->key, "acks") != 0 &&
+			 metadata_add(to, pair->key, pair->value) == -1)
 			return (-1);
 	}
+	if (metadata_add(to, "acks", "last") == -1)
+		return (-1);
 	/* With a layer of our own we accept, with a key, not the node. */
-	if (to->accept_auto && !to->end_to_end) {
-		pairs[to->metadata_count].key = strdup("accept");
-		pairs[to->metadata_count].value = strdup("auto");
-		to->metadata_count++;
-		if (pairs[to->metadata_count - 1].key == NULL ||
-		    pairs[to->metadata_count - 1].value == NULL)
-			return (-1);
-	}
+	if (to->accept_auto && !to->end_to_end)
+		return (metadata_add(to, "accept", "auto"));
 	return (0);
 }
 

@@ -142,7 +142,8 @@ struct hermes {
 	struct event *timer; /* back-off, greeting limit */
 	struct event *beat;
 	int64_t backoff;
-	int64_t heard_at; /* monotonic, last frame */
+	int heard;        /* a frame since the last heartbeat */
+	int64_t heard_at; /* monotonic; of the last heartbeat with heard */
 	int64_t renew_at; /* monotonic */
 	int final;        /* never connect again */
 	/* chats */

@@ -305,7 +305,7 @@ link_stream_message(
 	rpc_stream_consume(stream, length);
 	if (link->hermes == NULL)
 		return;
-	link->hermes->heard_at = clock_monotonic();
+	link->hermes->heard = 1;
 	session_frame(link->hermes, bytes, length);
 }
 

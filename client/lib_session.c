@@ -336,6 +336,9 @@ session_beat(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (hermes->state != LINK_UP)
 		return;
+	if (hermes->heard)
+		hermes->heard_at = now;
+	hermes->heard = 0;
 	if (now - hermes->heard_at > LIB_SILENCE * hermes->options.heartbeat) {
 		link_break(hermes, "the node has gone silent");
 		return;

@@ -345,6 +345,12 @@ core_next_ack(
 	return (1);
 }
 
+int
+core_more_acks(const struct chat_core *chat)
+{
+	return (chat->told + 1 < chat->acked);
+}
+
 void
 core_told(struct chat_core *chat)
 {

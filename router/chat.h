@@ -163,6 +163,9 @@ int core_next_ack(
     struct chat_core *chat, uint64_t *sequence, struct chat_kept **kept);
 void core_told(struct chat_core *chat);
 
+/* 1 when another acknowledgement comes after the next one. */
+int core_more_acks(const struct chat_core *chat);
+
 /* The next held message for the app, or NULL; core_put() when it is
  * written. */
 struct chat_kept *core_next_delivery(

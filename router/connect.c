@@ -116,6 +116,8 @@ keep_metadata(struct session *session, const struct frame_connect *connect)
 	session->metadata_length = body->length;
 	session->accept_auto = frame_has_pair(
 	    connect->pairs, connect->pair_count, "accept", "auto");
+	session->acks_last =
+	    frame_has_pair(connect->pairs, connect->pair_count, "acks", "last");
 	return (0);
 }
 

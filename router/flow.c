@@ -149,6 +149,10 @@ flow_write_ack(struct side *side, uint64_t sequence,
 		metric_observe(
 		    METRIC_ROUTER_LATENCY_CHAT_MESSAGE, now - kept->at);
 	}
+	/* It stands for all before it; one with an id is an answer. */
+	if (correlation.length == 0 && side->app->session->acks_last &&
+	    core_more_acks(&side->core))
+		return (0);
 	return (flow_write(
 	    side, FRAME_CHAT_MESSAGE_ACK, sequence, SPAN_NONE, correlation));
 }

@@ -35,6 +35,7 @@ struct session {
 	char address[72];
 	int v1;
 	int accept_auto;
+	int acks_last;          /* one acknowledgement does for many */
 	int told;               /* to go away, as the node stops */
 	int64_t opened_at;      /* monotonic */
 	int64_t active_at;      /* monotonic; last frame */

@@ -747,6 +747,38 @@ def test_away_back_and_resume(places, sessions):
     a.close()
 
 
+def test_one_ack_for_many_where_the_app_takes_it(places, sessions):
+    """Of messages that were on their way together; but what bears a
+    correlation_id is answered under it."""
+    name = next(NAMES)
+    a, b = (sessions(place) for place in places)
+    a.connect({"acks": "last"})
+    b.connect(auto=True)
+    meet(a, b)
+    a.start(name, b.identity)
+    a.wait_ready(name)
+    for i in range(1, 11):
+        a.send(pb.ChatMessage(chat_id=name, sequence=i, payload=b"x"),
+               correlation=f"id-{i}")
+    for i in range(1, 11):
+        a.acked(name, i)
+        assert a.last_correlation == f"id-{i}"
+    b.close()
+    a.wait("chat_status", lambda s: s.status == "peer_away")
+    for i in range(11, 61):
+        a.message(name, i, b"for later")
+    a.ping()
+    again = sessions(places[1], b.identity)
+    again.connect(auto=True)
+    again.start(name, a.identity, resume=True, version=1)
+    for i in range(11, 61):
+        assert again.received(name) == (i, b"for later")
+    told = []
+    while not told or told[-1] < 60:
+        told.append(a.wait("chat_message_ack").sequence)
+    assert told == sorted(told) and len(told) < 50, told
+
+
 def test_both_away_and_back_in_both_orders(places, sessions):
     for order in ((0, 1), (1, 0)):
         name = next(NAMES)

@@ -62,7 +62,7 @@ def test_connect_signature_and_metadata(node):
     fake = node(script)
     with send(fake, "--count", 1) as cli:
         cli.succeed()
-    assert fake.result() == ({}, Identity("app").id)
+    assert fake.result() == ({"acks": "last"}, Identity("app").id)
 
 
 def test_accept_auto_is_declared(node):
@@ -72,7 +72,7 @@ def test_accept_auto_is_declared(node):
     fake = node(script)
     with Cli("recv", fake.address, "app") as cli:
         assert cli.exit()[0] == 2
-    assert fake.result() == {"accept": "auto"}
+    assert fake.result() == {"accept": "auto", "acks": "last"}
 
 
 def test_pinned_key_right_and_wrong(node):
