@@ -273,7 +273,7 @@ rotate(struct store *store, size_t step)
 START_TEST(rotation_looks_at_each_record_once)
 {
 	struct store *store = open_store();
-	char name[16];
+	char name[32];
 	int i;
 
 	for (i = 0; i < 100; i++) {
@@ -510,7 +510,7 @@ END_TEST
 START_TEST(l46_records_of_one_transaction_are_all_there_or_none)
 {
 	struct store *store = open_store();
-	char text[8];
+	char text[16];
 	pid_t pid;
 	int step;
 
