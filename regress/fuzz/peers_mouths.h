@@ -615,6 +615,8 @@ keyd_speaks(void)
 	switch (what % 6) {
 	case 0:
 		actor->called[y] = 1;
+		if (actor == &actors[SELF]) /* its two ends are here */
+			actor->called[x] = 1;
 		from(PROCESS_KEYD, IPC_SETUP_OUT, &setup, NULL, 0);
 		break;
 	case 1:

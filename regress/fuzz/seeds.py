@@ -116,6 +116,13 @@ for i in range(4):
 put("sign", "binding", b"\x05" + NODE + KEY + bytes(64))
 put("sign", "x509", b"\x06\x30\x82\x01\x00" + bytes_of("x509", 80))
 
+# The same signed with a key of the target's; the last bytes spoil a bit.
+for i in range(7, 12):
+    for j, ending in enumerate((b"", b"\x01\x03" * 8)):
+        put("sign", "signed%d-%d" % (i, j), bytes([i]) + bytes_of(
+            "signed%d" % i, 150) + ending)
+        put("sign", "valid%d-%d" % (i, j), bytes([i]) + bytes(40) + ending * 20)
+
 # RouteFrames and gossip.
 RELAY = (text(1, "a chat") + text(2, b"y" * 48) + number(3, 4) +
          text(4, HANDLE) + number(5, 1) + number(6, 9))
