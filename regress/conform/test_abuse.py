@@ -14,7 +14,7 @@ from h2_attacker import (
     CALM, DATA, GOAWAY, GONE, HEADERS, HEALTH, PING, PRIORITY, REFLECTION,
     REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE, Attacker, dial, frame,
     literal, message, request, served)
-from h2_floods import FLOODS, ids, opening, questions
+from h2_floods import ATTACKS, FLOODS, attack, ids, opening, questions
 from hermes_node import Mesh, until
 from hermes_wire import Session, pair
 
@@ -358,6 +358,30 @@ def test_L30_idle_handshakes(door):
         assert late.read(lambda f: f[0] == PING)
     for sock in one + many + [other]:
         sock.close()
+
+
+def test_L30_all_at_once(door, honest):
+    """Every attack, each again and again: meanwhile every honest message is
+    acknowledged, and who is new comes in."""
+    node, listener, counted = door
+    stopped = threading.Event()
+    attackers = [
+        threading.Thread(target=attack, daemon=True, args=(
+            name, node, listener, [f"127.0.{200 + i}.1"], stopped.is_set))
+        for i, name in enumerate(ATTACKS)]
+    for thread in attackers:
+        thread.start()
+    counted("penalty", 20)
+    before = honest.acks
+    until("100 honest messages are acknowledged", lambda:
+          honest.error or honest.acks > before + 100)
+    assert honest.error is None, honest.error
+    with Session(node.app) as newcomer:
+        newcomer.connect()
+    stopped.set()
+    for thread in attackers:
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_L30_sources_are_let_in_again(two):

@@ -5,8 +5,8 @@ listener from a source, as many connections as it takes, each attack of the
 house's list under its name."""
 
 import contextlib
+import itertools
 import select
-import socket
 
 from h2_attacker import (
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH,
@@ -180,11 +180,13 @@ ATTACKS = {
 }
 
 
-def attack(name, target, listener, sources):
-    """For ever, each turn from the next of the sources."""
-    while True:
-        for source in sources:
-            try:
-                ATTACKS[name](target, listener, source)
-            except (OSError, socket.timeout, *GONE):
-                pass
+def attack(name, target, listener, sources, stopped=lambda: False):
+    """Again and again until stopped, each turn from the next of the sources.
+    What is refused is tried again."""
+    for source in itertools.cycle(sources):
+        if stopped():
+            break
+        try:
+            ATTACKS[name](target, listener, source)
+        except (OSError, *GONE):
+            pass
