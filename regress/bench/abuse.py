@@ -60,6 +60,11 @@ class Honest:
              "256", "0", "each"], text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)
 
+    def stop(self):
+        """It ends, and its receivers with it, when nothing more is asked."""
+        self.process.stdin.close()
+        self.process.wait(60)
+
     def cpu(self):
         return sum(sum(mesh_bench.cpu(n).values()) for n in self.mesh.nodes)
 
@@ -196,7 +201,7 @@ def main():
                                    options.turns, many):
                     rows.append(one)
                     show(one)
-        honest.process.kill()
+        honest.stop()
         if not all(node.healthy() for node in mesh.nodes):
             raise SystemExit("a node is not well")
     if options.json:
