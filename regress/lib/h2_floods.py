@@ -10,7 +10,7 @@ import select
 
 from h2_attacker import (
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH,
-    OPEN, PING, PRIORITY, REFLECTION, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    PING, PRIORITY, REFLECTION, RST_STREAM, SETTINGS, WINDOW_UPDATE,
     GONE, Attacker, dial, frame, literal, message, request)
 
 KIB = 1024
@@ -98,10 +98,10 @@ FLOODS = {
     "window-update": ("window_update", control(
         WINDOW_UPDATE, 0, b"\0\0\0\1")),
     "empty-data": ("empty_data", first(
-        opening(1, OPEN), frame(DATA, 0, 1) * 200)),
+        opening(1, REFLECTION), frame(DATA, 0, 1) * 200)),
     "unknown-frames": ("other", control(UNKNOWN)),
     "goaway": ("other", first(
-        opening(1, OPEN), frame(GOAWAY, 0, 0, bytes(8)) * 200)),
+        opening(1, REFLECTION), frame(GOAWAY, 0, 0, bytes(8)) * 200)),
     "late-data": ("bytes", first(
         opening(1, "/no.Such/Method"),
         frame(DATA, 0, 1, bytes(16 * KIB)) * 4)),
