@@ -1,6 +1,7 @@
 """Many apps, many chats: rows of make bench from crowd_bench and
 stream_bench. Medians of ROUNDS; whatever goes wrong ends the run."""
 
+import collections
 import json
 import pathlib
 import re
@@ -34,7 +35,7 @@ PAIRS = 8          # of apps that chat
 NEW_CHATS = 4000   # a round
 CHATS = 100000     # idle
 FEW = 10           # chats that talk
-MESSAGES = 50000   # a round of theirs
+MESSAGES = 100000   # a round of theirs
 IDLE = 10          # seconds that idle apps are looked at
 STARTS = 300       # seconds to stop or start with CHATS at most
 
@@ -142,23 +143,39 @@ def busy(node):
     """Share of a core that the node uses, in per cent; a median."""
     shares = []
     for _ in range(ROUNDS):
-        before, start = sum(mesh_bench.cpu(node).values()), time.monotonic()
+        before, start = used([node]).total(), time.monotonic()
         time.sleep(IDLE / ROUNDS)
-        used = sum(mesh_bench.cpu(node).values()) - before
-        shares.append(used / (time.monotonic() - start) * 100)
+        took = used([node]).total() - before
+        shares.append(took / (time.monotonic() - start) * 100)
     return statistics.median(shares)
 
 
+def used(nodes):
+    """CPU seconds of all, by process."""
+    total = collections.Counter()
+    for node in nodes:
+        total.update(mesh_bench.cpu(node))
+    return total
+
+
+def text(parts, unit):
+    return ", ".join(f"{name} {value:.2f}" for name, value in
+                     sorted(parts.items())) + f" {unit}"
+
+
 def message_cost(mesh, crowd):
-    """CPU microseconds of both nodes for a message of FEW chats."""
+    """CPU microseconds of both nodes for a message of FEW chats: (median,
+    by process as text)."""
     costs = []
     crowd.do("messages", MESSAGES // 10, FEW)
     for _ in range(ROUNDS):
-        before = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
+        before = used(mesh.nodes)
         crowd.do("messages", MESSAGES, FEW)
-        after = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
-        costs.append((after - before) / MESSAGES * 1e6)
-    return statistics.median(costs)
+        after = used(mesh.nodes)
+        costs.append({name: (after[name] - before[name]) / MESSAGES * 1e6
+                      for name in after})
+    costs.sort(key=lambda parts: sum(parts.values()))
+    return sum(costs[ROUNDS // 2].values()), text(costs[ROUNDS // 2], "us")
 
 
 def stop_time(node):
@@ -181,15 +198,14 @@ def ready_again(node):
 
 
 def start_times(node):
-    """Seconds from exec to ready, after SIGKILL: what a stop would have done
-    is included, such as the rest of a rotation of the store key."""
+    """Seconds from exec to ready, after SIGKILL, and CPU by process."""
     took = []
     for _ in range(ROUNDS):
         node.sigkill()
         start = time.monotonic()
         ready_again(node)
-        took.append(time.monotonic() - start)
-    return statistics.median(took)
+        took.append((time.monotonic() - start, text(used([node]), "s of CPU")))
+    return sorted(took)[ROUNDS // 2]
 
 
 def chats(row, rows, programs):
@@ -198,21 +214,20 @@ def chats(row, rows, programs):
                    PAIRS) as crowd:
             crowd.do("pairs")
             crowd.do("chats", FEW)
-            few = message_cost(mesh, crowd)
+            few, few_parts = message_cost(mesh, crowd)
             before = [memory(node) for node in mesh.nodes]
-            cpu = sum(sum(mesh_bench.cpu(n).values()) for n in mesh.nodes)
+            cpu = used(mesh.nodes).total()
             rates = [NEW_CHATS / crowd.do("chats", NEW_CHATS)
                      for _ in range(ROUNDS)]
-            cpu = sum(sum(mesh_bench.cpu(n).values())
-                      for n in mesh.nodes) - cpu
+            cpu = used(mesh.nodes).total() - cpu
             crowd.do("chats", CHATS - FEW - ROUNDS * NEW_CHATS)
             time.sleep(IDLE)  # what a set-up needs is given back
             grew = [grown(old, memory(node), CHATS - FEW)
                     for old, node in zip(before, mesh.nodes)]
             idle = [busy(node) for node in mesh.nodes]
-            many = message_cost(mesh, crowd)
+            many, many_parts = message_cost(mesh, crowd)
         stopped = stop_time(mesh[1])
-        took = start_times(mesh[0])
+        took, start_parts = start_times(mesh[0])
     row(rows, "new chats across nodes", statistics.median(rates), "1/s", "",
         None, 2000)
     row(rows, "CPU of a new chat, both nodes",
@@ -221,10 +236,11 @@ def chats(row, rows, programs):
         row(rows, f"memory of one of {CHATS} idle chats, {which}", each, "B",
             "", None, 2048, False, parts)
     row(rows, f"CPU of a message, {FEW} chats of {CHATS}", many, "us",
-        f"{FEW} chats alone", few, 1.1, False)
+        f"{FEW} chats alone", few, 1.1, False,
+        f"{many_parts}; alone {few_parts}")
     row(rows, f"CPU of a node with {CHATS} idle chats", max(idle), "%", "",
         None, 1, False)
     row(rows, f"stop in order, {CHATS} chats", stopped, "s", "", None, 10,
         False)
     row(rows, f"start to ready, {CHATS} stored chats", took, "s", "", None, 5,
-        False)
+        False, start_parts)

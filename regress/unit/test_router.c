@@ -3,6 +3,7 @@
  * messages, absence, ends, limits.
  */
 
+#include <malloc.h>
 #include <stdio.h>
 
 #include "regress/unit/router_fixture.h"
@@ -882,11 +883,46 @@ many_ready(int number)
 	from(PROCESS_KEYD, IPC_CHAT_READY, &ready, NULL, 0);
 }
 
+/* As keyd tells after a start, from..to - 1. */
+static void
+many_records(int number, int to)
+{
+	struct ipc_chat_record record = { .version = 1 };
+
+	memcpy(record.local_app, alice.key, KEY_SIZE);
+	memcpy(record.peer_app, bob.key, KEY_SIZE);
+	memcpy(record.peer_node, world.node_key, KEY_SIZE);
+	for (; number < to; number++) {
+		many_key(number, &record.key, record.chat_id);
+		from(PROCESS_KEYD, IPC_CHAT_RECORD, &record, NULL, 0);
+	}
+}
+
+/* Bytes of memory in use; 0 where the allocator does not say. */
+static size_t
+memory_used(void)
+{
+	return (mallinfo2().uordblks);
+}
+
+/* What an idle chat costs of memory, its places in tables included. */
+START_TEST(test_idle_sides_are_small)
+{
+	size_t before;
+
+	world_begin();
+	many_records(0, 1000);
+	before = memory_used();
+	many_records(1000, 3000);
+	ck_assert_uint_eq(side_count(), 3000);
+	ck_assert_uint_le((memory_used() - before) / 2000, 600);
+}
+END_TEST
+
 /* After a start all chats are due: few are resumed at a time, one that is
  * spoken in comes first, none is forgotten, none asked for twice. */
 START_TEST(test_resumes_in_line)
 {
-	struct ipc_chat_record record = { .version = 1 };
 	int numbers[MANY], asked[MANY] = { 0 }, waiting[MANY], i;
 	size_t count, done = 0;
 	char chat_id[16];
@@ -894,13 +930,7 @@ START_TEST(test_resumes_in_line)
 	world_begin();
 	world.config.limits.chats_per_app = MANY;
 	app_connect(&bob, 0);
-	memcpy(record.local_app, alice.key, KEY_SIZE);
-	memcpy(record.peer_app, bob.key, KEY_SIZE);
-	memcpy(record.peer_node, world.node_key, KEY_SIZE);
-	for (i = 0; i < MANY; i++) {
-		many_key(i, &record.key, record.chat_id);
-		from(PROCESS_KEYD, IPC_CHAT_RECORD, &record, NULL, 0);
-	}
+	many_records(0, MANY);
 	alice.stream = stream_open();
 	play();
 	app_connect_stream(&alice, alice.stream, 1, NULL);
@@ -1401,6 +1431,7 @@ main(void)
 	tcase_add_test(tcase, test_records);
 	tcase_add_test(tcase, test_tieline);
 	tcase_add_test(tcase, test_resumes_in_line);
+	tcase_add_test(tcase, test_idle_sides_are_small);
 	tcase_add_loop_test(tcase, test_revoked, 0, 2);
 	tcase_add_test(tcase, test_rekey);
 	tcase_add_test(tcase, test_delete);

@@ -17,7 +17,7 @@
 #define BYTES_MAX SIZE_MAX
 #define IN_USE()  0
 #else
-#define BYTES_MAX ((size_t)480 * COUNT)
+#define BYTES_MAX ((size_t)300 * COUNT)
 #define IN_USE()  mallinfo2().uordblks
 #endif
 
