@@ -149,7 +149,7 @@ struct chats {
 	struct table tombstones;   /* id: struct tombstone */
 	struct table waiting;      /* chat_key: struct waiting */
 	struct table waiting_apps; /* local app: struct waiting_app */
-	LIST_HEAD(, change) awake;
+	LIST_HEAD(awake, change) awake;
 	size_t tick_at; /* where in the table the next tick goes on */
 	int64_t counted_at;
 	size_t waiting_tails; /* bytes */

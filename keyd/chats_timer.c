@@ -49,14 +49,15 @@ tick_chat(struct chats *chats, struct chat *chat)
 {
 	int64_t age = chats->config->rekey.after_time;
 
-	if (chat->ratchet.previous_version != 0 &&
+	/* With either of them the chat is awake. */
+	if (chat->change != NULL && chat->ratchet.previous_version != 0 &&
 	    chats->now >= chat->change->previous_until)
 		ratchet_close_previous(&chat->ratchet);
 	/* Without an epoch in force the app's return brings the rekey, unless
 	 * the peer believes that there is one. */
 	if (chat->ratchet.version == 0 && !chat->next_due)
 		return;
-	if (chat_offered(chat) != 0) {
+	if (chat->change != NULL && chat_offered(chat) != 0) {
 		if (chats->now - chat->change->offered_at >= OFFER_AGAIN)
 			chat_send_pending(chats, chat);
 	} else if (age > 0 && chats->now - chat->last_ratchet_at >= age &&
