@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from hermes_node import Mesh, until
-from hermes_wire import Identity, Session, connect_bytes, mesh_pb, pair
+from hermes_wire import Identity, Session, connect_bytes, meet, mesh_pb, pair
 from mesh_member import Member, now_nanos
 
 CHUNK = 1 << 24  # bytes of memory looked at together
@@ -328,6 +328,7 @@ def test_logs_hold_no_payload_and_no_hostile_text(mesh, sessions):
     a, b = sessions(mesh[0].app), sessions(mesh[1].app)
     a.connect({"name": "log\ninjection"})
     b.connect()
+    meet(a, b)
     name = next(NAMES)
     a.start(name, b.identity)
     b.start(name, a.identity)
