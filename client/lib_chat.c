@@ -187,7 +187,10 @@ chat_send_start(
 	start.key_version = version;
 	start.rekey = rekey;
 	start.resume = resume;
-	follow_say(chat, &start);
+	if (chat->ever_ready) {
+		start.next_send_sequence = chat->kept.first;
+		start.next_receive_sequence = chat->next_receive;
+	}
 	if ((key = chat_key_of(chat, &start)) != NULL) {
 		start.local_ephemeral_public_key.data =
 		    (uint8_t *)(uintptr_t)key;
@@ -343,7 +346,7 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 						  chat->id, strlen(chat->id)),
 		.peer = span_of(chat->peer, strlen(chat->peer)),
 		.payload = span_of(kept->payload, kept->length),
-		.sequence = sequence - chat->send_base };
+		.sequence = sequence };
 	size_t length;
 	uint8_t *to;
 

@@ -10,8 +10,6 @@
 
 #include "client/lib_internal.h"
 
-#define NEXT_KEY "hermes-next" /* of StartChat.metadata */
-
 static void
 node_add(
     struct hermes *hermes, const char *endpoint, const uint8_t key[KEY_SIZE])
@@ -73,74 +71,23 @@ follow_learn(
 	nodes_shuffle(hermes);
 }
 
+int
+follow_arrives(struct hermes *hermes)
+{
+	/* It may take us in, and chats up, though we do not hear of it. */
+	if (hermes->was_connected &&
+	    memcmp(hermes->last_key, hermes->node_key, KEY_SIZE) != 0)
+		hermes->arrives = 1;
+	hermes->was_connected = 1;
+	memcpy(hermes->last_key, hermes->node_key, KEY_SIZE);
+	return (hermes->arrives);
+}
+
 void
 follow_arrived(struct hermes *hermes)
 {
-	struct hermes_chat *chat;
-
 	hermes->failures = 0;
-	if (hermes->was_connected &&
-	    memcmp(hermes->last_key, hermes->node_key, KEY_SIZE) != 0)
-		for (chat = hermes->first; chat != NULL; chat = chat->next) {
-			chat->fresh = chat->ever_ready;
-			chat->peer_next = 0;
-		}
-	hermes->was_connected = 1;
-	memcpy(hermes->last_key, hermes->node_key, KEY_SIZE);
-}
-
-/* --- chats that no node remembers ---------------------------------------- */
-
-void
-follow_say(const struct hermes_chat *chat, Approuter__V1__StartChat *start)
-{
-	static Approuter__V1__StartChat__MetadataEntry entry, *list[1];
-	static char key[] = NEXT_KEY, value[24];
-
-	if (!chat->fresh || !chat->ever_ready)
-		return;
-	(void)snprintf(
-	    value, sizeof(value), "%llu", (unsigned long long)chat->kept.first);
-	approuter__v1__start_chat__metadata_entry__init(&entry);
-	entry.key = key;
-	entry.value = value;
-	list[0] = &entry;
-	start->metadata = list;
-	start->n_metadata = 1;
-}
-
-void
-follow_hear(struct hermes_chat *chat, const Approuter__V1__StartChat *frame)
-{
-	const char *error;
-	long long next;
-	size_t i;
-
-	for (i = 0; i < frame->n_metadata; i++) {
-		if (strcmp(frame->metadata[i]->key, NEXT_KEY) != 0)
-			continue;
-		next =
-		    strtonum(frame->metadata[i]->value, 1, INT64_MAX, &error);
-		/* It cannot have heard of more than we received. */
-		if (error == NULL && (uint64_t)next <= chat->next_receive)
-			chat->peer_next = (uint64_t)next;
-	}
-}
-
-void
-follow_rebase(
-    struct hermes_chat *chat, uint64_t *next_send, uint64_t *next_receive)
-{
-	if (!chat->fresh || chat->peer_next == 0)
-		return;
-	if (*next_send < chat->kept.first) {
-		chat->send_base += chat->kept.first - *next_send;
-		*next_send = chat->kept.first;
-	}
-	if (*next_receive < chat->peer_next) {
-		chat->receive_base += chat->peer_next - *next_receive;
-		*next_receive = chat->peer_next;
-	}
+	hermes->arrives = 0;
 }
 
 /* --- leaving ------------------------------------------------------------- */

@@ -91,12 +91,7 @@ struct hermes_chat {
 	int hold;              /* until retry or an ack */
 	int blocked;           /* EAGAIN was answered */
 	/* receiving */
-	uint64_t next_receive; /* 0: not known yet */
-	/* The nodes count from 1 again when both apps have lost theirs:
-	 * sequence of ours = sequence on the wire + base. */
-	uint64_t send_base;
-	uint64_t receive_base;
-	uint64_t peer_next; /* the peer's first, after a move; 0: not said */
+	uint64_t next_receive;           /* 0: not known yet */
 	struct hermes_progress progress; /* counters only */
 };
 
@@ -136,6 +131,7 @@ struct hermes {
 	int failures;      /* of this node, in a row */
 	int was_connected; /* ever, to the node of last_key */
 	uint8_t last_key[KEY_SIZE];
+	int arrives; /* at another node than before */
 	/* the link */
 	enum link_state state;
 	struct link *link;
@@ -174,19 +170,11 @@ int64_t link_jitter(int64_t delay);
 /* What the node, which proved itself, says of others. */
 void follow_learn(
     struct hermes *hermes, Approuter__V1__NodeHint **nodes, size_t count);
-/* The node took us in: at another one than before, chats begin anew. */
+/* Connect goes to the node that proved itself. 1 when that is another than
+ * the one before, or it was so and none has taken us in since. */
+int follow_arrives(struct hermes *hermes);
+/* The node took us in. */
 void follow_arrived(struct hermes *hermes);
-/* Say in a StartChat after a move which message will be the first. The
- * entry is used as long as start is. */
-void follow_say(
-    const struct hermes_chat *chat, Approuter__V1__StartChat *start);
-/* What the peer said so. */
-void follow_hear(
-    struct hermes_chat *chat, const Approuter__V1__StartChat *frame);
-/* Both apps have moved and no node knew their chat: go on where the two
- * apps stand. */
-void follow_rebase(
-    struct hermes_chat *chat, uint64_t *next_send, uint64_t *next_receive);
 /* No connection: the next attempt is for another node, if that failed once
  * already. */
 void follow_failed(struct hermes *hermes);

@@ -93,7 +93,6 @@ chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 		chat->phase =
 		    hermes->options.accept_auto ? PHASE_IDLE : PHASE_OFFERED;
 	}
-	follow_hear(chat, frame);
 	peer_key = start_peer_key(chat, frame);
 	if (chat->secure != NULL)
 		secure_on_key(chat, peer_key, frame->hkdf_salt.data,
@@ -157,10 +156,8 @@ chat_on_start_ack(
 		receive_version(chat, frame->key_version);
 		return;
 	}
-	next_send = (next_send == 0 ? 1 : next_send) + chat->send_base;
-	next_receive =
-	    (next_receive == 0 ? 1 : next_receive) + chat->receive_base;
-	follow_rebase(chat, &next_send, &next_receive);
+	next_send = next_send == 0 ? 1 : next_send;
+	next_receive = next_receive == 0 ? 1 : next_receive;
 	chat->version = frame->key_version;
 	if (!chat->ever_ready) {
 		kept_restart(&chat->kept, next_send);
@@ -201,7 +198,6 @@ chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
 		chat->phase = PHASE_IDLE;
 		chat_start(chat);
 	}
-	sequence += chat->receive_base;
 	if (chat->next_receive == 0)
 		chat->next_receive = sequence;
 	if (sequence < chat->next_receive) {
@@ -231,7 +227,6 @@ chat_on_ack(struct hermes *hermes, const char *chat_id, const char *peer,
 	chat = chat_find(hermes, chat_id, peer);
 	if (chat == NULL)
 		return;
-	through += chat->send_base;
 	if (through > chat->written)
 		return;
 	now = clock_monotonic();
@@ -359,9 +354,7 @@ error_of_message(struct hermes_chat *chat, enum hermes_code code,
     const Approuter__V1__Error *frame)
 {
 	struct hermes *hermes = chat->hermes;
-	uint64_t expected = frame->expected_sequence == 0
-				? 0
-				: frame->expected_sequence + chat->send_base;
+	uint64_t expected = frame->expected_sequence;
 
 	switch (code) {
 	case CODE_OUT_OF_SEQUENCE:

@@ -94,6 +94,7 @@ session_connect(struct hermes *hermes, const uint8_t nonce[KEY_SIZE])
 	connect.nonce.len = KEY_SIZE;
 	connect.issued_at = attestation.issued_at;
 	connect.expires_at = attestation.expires_at;
+	connect.arrived = follow_arrives(hermes);
 	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CONNECT;
 	frame.connect = &connect;
 	if (frame_send(hermes, &frame) == -1)

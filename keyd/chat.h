@@ -104,6 +104,7 @@ struct tombstone {
 	uint8_t id[KEY_SIZE]; /* hash of the chat_key */
 	uint32_t floor;
 	uint32_t status; /* enum hermes_status: how it ended here */
+	uint32_t ended;  /* the highest version that did not just leave */
 	int64_t until;
 };
 
@@ -191,7 +192,8 @@ uint32_t chat_offered(const struct chat *chat);
 void chat_touch(struct chats *chats, struct chat *chat, uint8_t bits);
 
 /* Wipe the chat's keys, take it out of the table, leave a tombstone of at
- * least floor that says how it ended. It is freed at the next commit. Tells nobody. */
+ * least floor that says how it ended (STATUS_NONE: it goes on elsewhere). It
+ * is freed at the next commit. Tells nobody. */
 void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
     enum hermes_status status);
 
@@ -199,8 +201,10 @@ void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
     enum hermes_status status, int tell_peer);
 
-/* The highest version that a deleted predecessor had; 0: none. */
+/* The highest version that a predecessor had which was deleted, or was left
+ * for another node; and of those that were deleted. 0: none. */
 uint32_t tombstone_floor(const struct chats *chats, const struct chat_key *key);
+uint32_t tombstone_ended(const struct chats *chats, const struct chat_key *key);
 struct tombstone *tombstone_find(
     const struct chats *chats, const struct chat_key *key);
 void tombstone_raise(struct chats *chats, const struct chat_key *key,

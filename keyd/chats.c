@@ -252,6 +252,8 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	tombstone_raise(chats, &chat->key, top, status);
 	chat_touch(chats, chat, DIRTY_ERASED);
 	chats->erased = 1;
+	if (status == STATUS_NONE)
+		return;
 	metric_add(METRIC_CHAT_ERASURES_DELETED + (status - STATUS_DELETED), 1);
 	if (status == STATUS_EXPIRED || status == STATUS_REKEY_REQUIRED)
 		metric_add(METRIC_CHATS_EXPIRED, 1);
@@ -331,6 +333,16 @@ tombstone_floor(const struct chats *chats, const struct chat_key *key)
 	return (tombstone->floor);
 }
 
+uint32_t
+tombstone_ended(const struct chats *chats, const struct chat_key *key)
+{
+	const struct tombstone *tombstone = tombstone_find(chats, key);
+
+	if (tombstone == NULL || tombstone->until < chats->now)
+		return (0);
+	return (tombstone->ended);
+}
+
 void
 tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
     enum hermes_status status)
@@ -349,9 +361,15 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
 		    -1)
 			fatal("memory", "what=tombstone");
 	}
-	if (tombstone->until < chats->now || floor > tombstone->floor)
+	if (tombstone->until < chats->now)
+		tombstone->floor = tombstone->ended = 0;
+	if (floor > tombstone->floor)
 		tombstone->floor = floor;
-	tombstone->status = status;
+	if (status != STATUS_NONE) {
+		tombstone->status = status;
+		if (floor > tombstone->ended)
+			tombstone->ended = floor;
+	}
 	tombstone->until = lifetime == 0 || chats->now > INT64_MAX - lifetime
 			       ? INT64_MAX
 			       : chats->now + lifetime;
@@ -366,8 +384,16 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 	struct waiting *waiting;
 	struct ipc_teardown teardown = { .key = end->key };
 
-	if (end->status == STATUS_NONE || end->status >= STATUS_COUNT)
+	if (end->status >= STATUS_COUNT)
 		return;
+	if (end->status == STATUS_NONE) {
+		/* The app left it: its peer finds it at another node. */
+		if (chat != NULL)
+			chat_erase(chats, chat, 0, STATUS_NONE);
+		chats->io.send(chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED,
+		    end, NULL, 0);
+		return;
+	}
 	if (chat != NULL) {
 		chat_finish(chats, chat, 0, (enum hermes_status)end->status, 1);
 		return;
@@ -417,6 +443,17 @@ status_here(uint32_t status)
 	return ((enum hermes_status)status);
 }
 
+/* It was the end: mesh need not keep a tieline for it. */
+static void
+teardown_heard(struct chats *chats, const struct ipc_teardown *teardown)
+{
+	struct ipc_teardown heard = *teardown;
+
+	heard.status = STATUS_NONE;
+	chats->io.send(
+	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &heard, NULL, 0);
+}
+
 void
 chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 {
@@ -425,6 +462,8 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 	struct ipc_chat_end end = { .key = teardown->key };
 	uint32_t top;
 
+	if (teardown->status == STATUS_NONE)
+		return; /* from keyd to mesh only */
 	if (chat != NULL) {
 		top = chat->version != 0 ? chat->version : chat_offered(chat);
 		/* Only the peer's node may, and only this chat, not one that
@@ -442,7 +481,8 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 				chats->config->rekey.limit,
 				chats->config->rekey.window, chats->now) != 0)
 				return;
-			chat_offer(chats, chat, teardown->version + 1, 0,
+			chat_offer(chats, chat, teardown->version + 1,
+			    (chat->change->pending.flags & OFFER_RESET) != 0,
 			    CAUSE_NONE, NULL);
 			chat_send_pending(chats, chat);
 			return;
@@ -450,12 +490,16 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		if (teardown->version - top <= POLICY_RESET_STEP)
 			top = teardown->version;
 		chat_finish(chats, chat, top, status_here(teardown->status), 0);
+		teardown_heard(chats, teardown);
 		return;
 	}
 	waiting = waiting_find(chats, &teardown->key);
-	if (waiting == NULL ||
-	    memcmp(waiting->node, teardown->node, KEY_SIZE) != 0 ||
-	    teardown->version < waiting->offer.version)
+	if (waiting != NULL &&
+	    (memcmp(waiting->node, teardown->node, KEY_SIZE) != 0 ||
+		teardown->version < waiting->offer.version))
+		return;
+	teardown_heard(chats, teardown);
+	if (waiting == NULL)
 		return;
 	end.status = status_here(teardown->status);
 	waiting_remove(chats, waiting);

@@ -160,8 +160,10 @@ chat_send_pending(struct chats *chats, struct chat *chat)
 		flags = CHAT_RESUME;
 	else
 		flags = CHAT_REKEY | (chat->resuming ? CHAT_RESUME : 0);
+	/* New here, but (a reset) not for the app. */
 	if (chat->version == 0)
-		flags = 0;
+		flags =
+		    chat->change->pending.flags & OFFER_RESET ? CHAT_RESUME : 0;
 	chat->change->offered_at = chats->now;
 	chat_send_setup(chats, chat, &chat->change->pending, 0, flags);
 }

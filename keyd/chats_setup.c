@@ -110,7 +110,11 @@ static void
 setup_gone(struct arriving *a, uint32_t floor)
 {
 	struct ipc_teardown teardown = { .key = a->setup->key };
+	char handle[HEX_SHORT_SIZE];
 
+	log_debug("no_such_chat", "handle=%s side=%d offered=%u floor=%u",
+	    hex_short(handle, a->setup->key.handle, KEY_SIZE),
+	    a->setup->key.side, a->setup->offer.version, floor);
 	memcpy(teardown.node, a->setup->node, KEY_SIZE);
 	memcpy(teardown.chat_id, a->setup->chat_id, sizeof(teardown.chat_id));
 	teardown.status = (uint32_t)setup_gone_word(a);
@@ -119,18 +123,54 @@ setup_gone(struct arriving *a, uint32_t floor)
 	    &teardown, NULL, 0);
 }
 
+/* Does a peer that comes from another node go on with what was deleted? It
+ * offers the version after the one it had, at least. */
+static int
+setup_is_over(const struct arriving *a)
+{
+	return (a->setup->offer.version <=
+		tombstone_ended(a->chats, &a->setup->key) + 1);
+}
+
+/* Is it of a chat that the app left here for another node? It may be back,
+ * but has yet to say that it goes on. */
+static int
+setup_was_left(const struct arriving *a)
+{
+	static const uint8_t zero[KEY_SIZE];
+	const struct offer *offer = &a->setup->offer;
+	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
+	uint8_t hash[KEY_SIZE];
+
+	if (tombstone_floor(a->chats, &a->setup->key) <= ended ||
+	    offer->version <= ended)
+		return (0);
+	ratchet_commit_link(zero, hash);
+	return ((a->setup->flags & CHAT_RESUME) != 0 ||
+		memcmp(hash, offer->link_commitment, KEY_SIZE) != 0);
+}
+
 static void
 setup_first(struct arriving *a)
 {
 	const struct offer *offer = &a->setup->offer;
 	uint32_t floor, expected;
+	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
 	int reset = (offer->flags & OFFER_RESET) != 0;
 	enum hermes_code code;
 
 	if (a->setup->answer)
 		return; /* to something we have deleted since */
 	floor = tombstone_floor(a->chats, &a->setup->key);
+	if (!reset && setup_was_left(a)) {
+		setup_refuse(a, CODE_CHAT_NOT_READY, 0, 0);
+		return;
+	}
 	/* The peer missed that the chat was deleted. */
+	if ((a->setup->flags & CHAT_RESUME) && reset && setup_is_over(a)) {
+		setup_gone(a, offer->version);
+		return;
+	}
 	if ((a->setup->flags & CHAT_RESUME) && !reset) {
 		setup_gone(a, floor > offer->version ? floor : offer->version);
 		return;
@@ -141,6 +181,9 @@ setup_first(struct arriving *a)
 		return;
 	}
 	code = policy_first(offer->version, reset, floor, &expected);
+	/* It goes on, and so may our app, above what it left here. */
+	if (code == CODE_REPLAYED_KEY && reset && offer->version > ended)
+		code = CODE_NONE;
 	if (code != CODE_NONE) {
 		setup_refuse(a, code, expected, 0);
 		/* The peer knows a lower floor: tell it ours. */
@@ -374,6 +417,8 @@ setup_fresh(struct arriving *a, struct chat *chat)
 {
 	uint32_t floor = a->setup->offer.version - 1;
 
+	log_debug("begun_anew", "version=%u offered=%u", chat->version,
+	    a->setup->offer.version);
 	if (chat->change->pending.version != 0 &&
 	    chat->change->pending.version > floor)
 		/* Our offer for that version was out already: it may be
@@ -396,6 +441,7 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	chat_policy(chat, &state);
 	judged.reset = (offer->flags & OFFER_RESET) != 0;
 	judged.answer = a->setup->answer != 0;
+	judged.resume = (a->setup->flags & CHAT_RESUME) != 0;
 	offer_encode(offer, bytes);
 	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
 	judged.same = memcmp(hash, chat->change->peer_offer, KEY_SIZE) == 0;

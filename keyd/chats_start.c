@@ -79,10 +79,10 @@ start_accept(struct starting *s, struct chat *chat, struct waiting *waiting)
 		return;
 	}
 	/* A peer that has had the chat before, at another node of ours. */
-	if (reset) {
+	if (reset && delivered > chat->accepted)
 		chat->accepted = chat->acked = delivered;
+	if (reset && acked > chat->delivered)
 		chat->delivered = acked;
-	}
 	chat_send_present(chats, chat, 1, 0);
 	chat_send_ready(chats, chat, CAUSE_NONE, 1, 1, reset, delivered, acked);
 }
@@ -94,22 +94,33 @@ start_new(struct starting *s)
 	const struct ipc_chat_start *start = s->start;
 	struct waiting *waiting;
 	struct chat *chat;
-	uint32_t floor, version;
+	int going_on = (start->flags & CHAT_CONTINUE) != 0;
+	uint32_t floor, ended, version;
 	enum hermes_code code;
 
 	floor = tombstone_floor(chats, &start->key);
+	ended = tombstone_ended(chats, &start->key);
 	waiting = waiting_find(chats, &start->key);
 	if (waiting != NULL &&
 	    memcmp(waiting->node, start->peer.node_key, KEY_SIZE) != 0) {
 		waiting_remove(chats, waiting);
 		waiting = NULL;
 	}
+	/* What was to be accepted is there no more. */
+	if ((start->flags & CHAT_AUTO) && waiting == NULL) {
+		start_refuse(s, CODE_CHAT_NOT_READY, 0, 0);
+		return;
+	}
 	if (chats->no_new && waiting == NULL) {
 		start_refuse(s, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
 		return;
 	}
-	code = policy_start(start->version, floor,
-	    waiting != NULL ? waiting->offer.version : 0, &version);
+	if (going_on)
+		code = policy_continue(start->version, ended, floor,
+		    waiting != NULL ? waiting->offer.version : 0, &version);
+	else
+		code = policy_start(start->version, floor,
+		    waiting != NULL ? waiting->offer.version : 0, &version);
 	if (code != CODE_NONE) {
 		start_refuse(s, code, version, 0);
 		return;
@@ -122,7 +133,14 @@ start_new(struct starting *s)
 	}
 	memcpy(chat->peer_node, start->peer.node_key, KEY_SIZE);
 	chat->peer_issued = start->peer.issued_at;
-	chat_offer(chats, chat, version, 0, CAUSE_NONE, s->app_key_hash);
+	if (going_on) {
+		chat->accepted = chat->acked = start->acked;
+		chat->delivered = start->delivered;
+	}
+	/* The peer may have what was left here. */
+	going_on |= floor > ended ||
+		    (waiting != NULL && (waiting->offer.flags & OFFER_RESET));
+	chat_offer(chats, chat, version, going_on, CAUSE_NONE, s->app_key_hash);
 	chat_keep_tail(chat, s->tail, s->tail_length);
 	if (waiting != NULL && waiting->offer.version == version)
 		start_accept(s, chat, waiting);
@@ -153,8 +171,10 @@ start_moved(struct starting *s, struct chat *chat)
 		chat_finish(s->chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
 		return;
 	}
-	/* A chat that never had an epoch has no link to reset. */
-	chat_offer(s->chats, chat, version, state.version != 0,
+	/* A chat that never had an epoch has no link to reset, unless the
+	 * app had it elsewhere. */
+	chat_offer(s->chats, chat, version,
+	    state.version != 0 || state.pending_reset,
 	    state.version != 0 ? CAUSE_RESUME : CAUSE_NONE, NULL);
 	chat_send_pending(s->chats, chat);
 }
@@ -234,8 +254,14 @@ start_resume(struct starting *s, struct chat *chat)
 	enum hermes_code code;
 
 	chat_policy(chat, &state);
-	code = policy_resume(start->version, (start->flags & CHAT_RESUME) != 0,
-	    &state, &version);
+	code = policy_resume(start->version,
+	    (start->flags & (CHAT_RESUME | CHAT_CONTINUE)) != 0, &state,
+	    &version);
+	/* What the app had is not what goes by the name now. */
+	if ((start->flags & CHAT_CONTINUE) &&
+	    (code == CODE_INVALID_FRAME ||
+		start->version <= tombstone_ended(s->chats, &start->key)))
+		code = CODE_REPLAYED_KEY;
 	if (code != CODE_NONE) {
 		start_refuse(s, code, version, 0);
 		return;
@@ -315,6 +341,9 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 		    s.app_key_hash, start->app_key, KEY_SIZE);
 	if ((chat = chat_find(chats, &start->key)) != NULL)
 		start_existing(&s, chat);
+	else if (start->flags & CHAT_RESUME)
+		/* It ended while the router asked: that does not begin it. */
+		start_refuse(&s, CODE_CHAT_NOT_FOUND, 0, 0);
 	else
 		start_new(&s);
 }

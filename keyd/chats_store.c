@@ -324,8 +324,11 @@ load_tombstone(void *arg, const uint8_t *name, size_t name_length,
 	tombstone->until = (int64_t)decode_u64(&d);
 	/* Older stores do not say how it ended. */
 	tombstone->status = STATUS_DELETED;
+	tombstone->ended = tombstone->floor;
 	if (d.length > 0)
 		tombstone->status = decode_u32(&d);
+	if (d.length > 0)
+		tombstone->ended = decode_u32(&d);
 	if (decode_done(&d) == -1) {
 		free(tombstone);
 		errno = EINVAL;
@@ -354,12 +357,13 @@ chats_load(struct chats *chats)
 static int
 write_tombstone(struct chats *chats, const struct tombstone *tombstone)
 {
-	uint8_t bytes[16];
+	uint8_t bytes[20];
 	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
 
 	encode_u32(&e, tombstone->floor);
 	encode_u64(&e, (uint64_t)tombstone->until);
 	encode_u32(&e, tombstone->status);
+	encode_u32(&e, tombstone->ended);
 	return (store_put(chats->store, STORE_TOMBSTONE, tombstone->id,
 	    KEY_SIZE, bytes, e.length));
 }

@@ -116,7 +116,7 @@ policy_judge_next(
 	uint32_t w = offer->version;
 
 	if (chat->version > 0 && offer->unlinked && !offer->answer &&
-	    w - chat->version <= 2)
+	    !offer->resume && w - chat->version <= 2)
 		return (POLICY_FRESH);
 	if (chat->version == 0) {
 		/* The floors of the two ends may differ: the higher wins. */
@@ -200,6 +200,22 @@ policy_start(
 		return (CODE_NONE);
 	}
 	return (CODE_INVALID_FRAME);
+}
+
+enum hermes_code
+policy_continue(uint32_t had, uint32_t ended, uint32_t floor, uint32_t offered,
+    uint32_t *version)
+{
+	uint32_t top = had > floor ? had : floor;
+
+	*version = top + 1;
+	if (top == UINT32_MAX)
+		return (CODE_INVALID_FRAME);
+	if (had <= ended)
+		return (CODE_REPLAYED_KEY);
+	if (offered > *version)
+		*version = offered;
+	return (CODE_NONE);
 }
 
 enum hermes_code

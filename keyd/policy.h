@@ -68,6 +68,7 @@ struct policy_offer {
 	uint32_t version;
 	uint32_t reset;    /* OFFER_RESET is set */
 	uint32_t answer;   /* sent as the answer to ours */
+	uint32_t resume;   /* of a chat that is known to exist */
 	uint32_t same;     /* the very offer of our last epoch */
 	uint32_t same_key; /* ephemeral key of one of our last epochs */
 	uint32_t unlinked; /* commits to link 0 */
@@ -118,6 +119,14 @@ uint32_t policy_reset_version(const struct policy_chat *chat, uint32_t offered);
  */
 enum hermes_code policy_start(
     uint32_t asked, uint32_t floor, uint32_t offered, uint32_t *version);
+
+/*
+ * The same for a chat that the app had at version had, elsewhere; ended is the
+ * highest version here that was deleted, which it may not have heard of. One
+ * that goes on is above all of these, and the peer's if that is higher.
+ */
+enum hermes_code policy_continue(uint32_t had, uint32_t ended, uint32_t floor,
+    uint32_t offered, uint32_t *version);
 
 /* The same for a rekey and for a resume of an existing chat. */
 enum hermes_code policy_rekey(

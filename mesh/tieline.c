@@ -71,8 +71,7 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 {
 	struct ipc_teardown teardown;
 	struct frame frame = { .body = FRAME_TEARDOWN };
-	struct tieline *tieline;
-	struct peer *peer;
+	struct peer *peer = NULL;
 	const char *word;
 
 	(void)arg;
@@ -81,11 +80,17 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 	    !text_ends(teardown.chat_id, sizeof(teardown.chat_id)))
 		return;
 	if (mesh_is_self(teardown.node)) {
+		if (teardown.status == STATUS_NONE) {
+			tieline_over(&teardown.key, NULL, 0);
+			return;
+		}
 		teardown.key.side ^= 1;
 		ipc_send(proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, &teardown,
 		    NULL, 0);
 		teardown.key.side ^= 1;
-	} else if ((peer = peer_find(teardown.node)) != NULL) {
+	} else if ((peer = peer_find(teardown.node)) == NULL)
+		return; /* nor a tieline with it */
+	else if (teardown.status != STATUS_NONE) {
 		tieline_name(&frame, teardown.key.handle, teardown.chat_id);
 		word = status_word((enum hermes_status)teardown.status);
 		frame.word.bytes = (const uint8_t *)word;
@@ -93,8 +98,7 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 		frame.version = teardown.version;
 		(void)route_send(peer, &frame, 0); /* it waits by itself */
 	}
-	if ((tieline = tieline_find(teardown.key.handle)) != NULL)
-		(void)tieline_drop(tieline, teardown.key.side);
+	tieline_over(&teardown.key, peer, 0);
 }
 
 static void
@@ -121,12 +125,15 @@ tieline_on_sealed(void *arg, const struct ipc_message *message)
 	struct tieline_side *side;
 
 	(void)arg;
-	if (!key_valid(&sealed->key) ||
-	    (tieline = tieline_find(sealed->key.handle)) == NULL)
+	if (!key_valid(&sealed->key))
 		return;
+	tieline = tieline_find(sealed->key.handle);
+	if (tieline == NULL || !tieline->side[sealed->key.side].used) {
+		/* Both ends have to compare before it is sent again. */
+		tieline_route_error(&sealed->key, CODE_CHAT_NOT_READY, 0, 0);
+		return;
+	}
 	side = &tieline->side[sealed->key.side];
-	if (!side->used)
-		return;
 	if (side->peer == NULL) {
 		sealed_loop(side, sealed, message);
 		return;
@@ -212,15 +219,20 @@ side_from(struct peer *peer, const struct frame *frame,
 }
 
 static void
-relay_in(struct peer *peer, const struct frame *frame)
+relay_in(
+    struct peer *peer, struct rpc_stream *stream, const struct frame *frame)
 {
 	struct ipc_sealed open = { 0 };
 	struct tieline *tieline;
 	struct tieline_side *side;
 	uint8_t *room;
 
-	if ((side = side_from(peer, frame, &tieline, &open.key)) == NULL)
+	if ((side = side_from(peer, frame, &tieline, &open.key)) == NULL) {
+		/* It may have overtaken a set-up that waits for a presence:
+		 * who sent it must know that it did not come. */
+		tieline_answer_lost(peer, stream, frame);
 		return;
+	}
 	if (frame->payload.length > IPC_TAIL_PAYLOAD) {
 		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
 		return;
@@ -306,8 +318,8 @@ teardown_in(struct peer *peer, const struct frame *frame)
 		return;
 	(void)strlcpy(
 	    teardown.chat_id, tieline->chat_id, sizeof(teardown.chat_id));
+	/* keyd says whether that was it (TEARDOWN_OUT without a status). */
 	ipc_send(proc_ipc(PROCESS_KEYD), IPC_TEARDOWN_IN, &teardown, NULL, 0);
-	(void)tieline_drop(tieline, teardown.key.side);
 }
 
 static void
@@ -346,7 +358,7 @@ tieline_frame(struct peer *peer, struct rpc_stream *stream,
 	case FRAME_SETUP:
 		return (tieline_setup_in(peer, stream, &frame));
 	case FRAME_RELAY:
-		relay_in(peer, &frame);
+		relay_in(peer, stream, &frame);
 		break;
 	case FRAME_TEARDOWN:
 		teardown_in(peer, &frame);

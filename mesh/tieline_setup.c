@@ -71,6 +71,18 @@ tieline_answer_error(struct peer *peer, struct rpc_stream *stream,
 	send_error(peer, stream, frame, NULL, NULL, code, 0);
 }
 
+void
+tieline_answer_lost(
+    struct peer *peer, struct rpc_stream *stream, const struct frame *frame)
+{
+	struct chat_key key = { 0 };
+
+	if (frame->handle == NULL)
+		return;
+	memcpy(key.handle, frame->handle, KEY_SIZE);
+	send_error(peer, stream, frame, &key, "", CODE_CHAT_NOT_READY, 0);
+}
+
 /* --- in ------------------------------------------------------------------ */
 
 static void
@@ -136,8 +148,14 @@ setup_target_is_here(
 {
 	const struct tieline *tieline;
 
-	if (presence_find(target, NULL, NULL) == PRESENCE_LOCAL)
+	switch (presence_find(target, NULL, NULL)) {
+	case PRESENCE_LOCAL:
 		return (1);
+	case PRESENCE_FOUND:
+		return (0); /* it has left what is here */
+	case PRESENCE_UNKNOWN:
+		break;
+	}
 	tieline = tieline_find(setup->key.handle);
 	if (tieline != NULL && tieline->side[setup->key.side].used)
 		return (1);
@@ -313,10 +331,15 @@ tieline_on_setup_out(void *arg, const struct ipc_message *message)
 	struct tieline_side *side;
 	struct peer *peer = NULL;
 	int self = mesh_is_self(setup->node);
+	uint8_t source[KEY_SIZE], target[KEY_SIZE];
 
 	(void)arg;
 	if (setup->key.side > CHAT_HI || setup->offer.side > CHAT_HI ||
 	    memchr(setup->chat_id, '\0', sizeof(setup->chat_id)) == NULL)
+		return;
+	/* What an app has left for another node is nobody's business. */
+	offer_target(&setup->offer, source, target);
+	if (presence_find(source, NULL, NULL) == PRESENCE_FOUND)
 		return;
 	if (!self && ((peer = peer_find(setup->node)) == NULL || peer->ended)) {
 		tieline_route_error(&setup->key, CODE_ROUTE_UNAVAILABLE, 0, 0);
@@ -341,7 +364,7 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 	struct tieline *tieline;
 	struct chat_key key = refused->key;
 	enum hermes_code code = (enum hermes_code)refused->code;
-	struct peer *peer;
+	struct peer *peer = NULL;
 
 	(void)arg;
 	if (key.side > CHAT_HI || refused->code == CODE_NONE ||
@@ -357,7 +380,6 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 		    tieline == NULL ? "" : tieline->chat_id, code,
 		    refused->retry_after);
 	/* It stood for this set-up only. */
-	if (tieline != NULL && tieline->side[refused->key.side].used &&
-	    !tieline->side[refused->key.side].confirmed)
-		(void)tieline_drop(tieline, refused->key.side);
+	if (peer != NULL || mesh_is_self(refused->node))
+		tieline_over(&refused->key, peer, 1);
 }

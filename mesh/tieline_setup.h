@@ -19,6 +19,10 @@ int tieline_setup_in(
 void tieline_answer_error(struct peer *peer, struct rpc_stream *stream,
     const struct frame *frame, enum hermes_code code);
 
+/* The same for a message that no tieline takes: CHAT_NOT_READY. */
+void tieline_answer_lost(
+    struct peer *peer, struct rpc_stream *stream, const struct frame *frame);
+
 /* ROUTE_ERROR to the router. retry_after in ns. */
 void tieline_route_error(const struct chat_key *key, enum hermes_code code,
     uint32_t expected, int64_t retry_after);

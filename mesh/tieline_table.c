@@ -121,22 +121,33 @@ tieline_new(const uint8_t handle[KEY_SIZE], const char *chat_id)
 	return (tieline);
 }
 
+static void
+side_clear(struct tieline_side *side)
+{
+	if (side->used && side->peer != NULL)
+		route_unneed(side->peer);
+	seen_release(side->seen);
+	memset(side, 0, sizeof(*side));
+}
+
 struct tieline_side *
 tieline_take(const struct chat_key *key, const char *chat_id, struct peer *peer)
 {
 	struct tieline *tieline = tieline_find(key->handle);
-	struct tieline_side *side;
+	struct tieline_side *side, *other;
 
 	if (tieline == NULL &&
 	    (tieline = tieline_new(key->handle, chat_id)) == NULL)
 		return (NULL);
 	side = &tieline->side[key->side];
+	other = &tieline->side[key->side ^ 1];
+	/* Its app is at that node, so it left what this side stands for: a
+	 * frame from there is for one of the two. */
+	if (peer != NULL && other->peer == peer)
+		side_clear(other);
 	if (side->used && side->peer == peer)
 		return (side);
-	if (side->used && side->peer != NULL)
-		route_unneed(side->peer);
-	seen_release(side->seen);
-	memset(side, 0, sizeof(*side));
+	side_clear(side);
 	side->used = 1;
 	side->peer = peer;
 	if (peer != NULL)
@@ -158,12 +169,7 @@ tieline_saw(struct tieline_side *side, const struct attestation *attestation)
 int
 tieline_drop(struct tieline *tieline, uint8_t which)
 {
-	struct tieline_side *side = &tieline->side[which];
-
-	if (side->used && side->peer != NULL)
-		route_unneed(side->peer);
-	seen_release(side->seen);
-	memset(side, 0, sizeof(*side));
+	side_clear(&tieline->side[which]);
 	if (tieline->side[CHAT_LO].used || tieline->side[CHAT_HI].used)
 		return (0);
 	if (tieline->dirty)
@@ -171,6 +177,21 @@ tieline_drop(struct tieline *tieline, uint8_t which)
 	(void)table_remove(&tielines, tieline->handle);
 	free(tieline);
 	return (1);
+}
+
+void
+tieline_over(
+    const struct chat_key *key, const struct peer *peer, int unconfirmed)
+{
+	struct tieline *tieline = tieline_find(key->handle);
+	const struct tieline_side *side;
+
+	if (tieline == NULL)
+		return;
+	side = &tieline->side[key->side];
+	if (side->used && side->peer == peer &&
+	    !(unconfirmed && side->confirmed))
+		(void)tieline_drop(tieline, key->side);
 }
 
 void

@@ -60,6 +60,14 @@ void tieline_saw(
 /* The side is over; the entry goes with its last one: 1 when it did. */
 int tieline_drop(struct tieline *tieline, uint8_t side);
 
+/*
+ * The side of key is over, if its other app is on peer (NULL: here) still:
+ * who is told so may be where that app was. With unconfirmed, only one that
+ * no set-up of ours has used.
+ */
+void tieline_over(
+    const struct chat_key *key, const struct peer *peer, int unconfirmed);
+
 /* Acks of this chat are due at tieline_flush(). */
 void tieline_mark(struct tieline *tieline);
 

@@ -14,6 +14,12 @@
 #define TELL_MAX     65536 /* acknowledgements owed from before a restart */
 #define RING_KEEP    16    /* a larger one is given back when empty */
 
+static uint64_t
+smaller(uint64_t a, uint64_t b)
+{
+	return (a < b ? a : b);
+}
+
 /* --- rings --------------------------------------------------------------- */
 
 static void
@@ -152,6 +158,18 @@ core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
 }
 
 void
+core_place(struct chat_core *chat, uint64_t next_send, uint64_t next_receive)
+{
+	chat->accepted = smaller(next_send - 1, SEQUENCE_MAX);
+	chat->sent = chat->acked = chat->told = chat->accepted;
+	chat->received = smaller(next_receive - 1, SEQUENCE_MAX);
+	chat->delivered = chat->written = chat->relayed = chat->received;
+	ring_clear(&chat->out, chat->accepted + 1);
+	ring_clear(&chat->in, chat->received + 1);
+	chat->flight_bytes = 0;
+}
+
+void
 core_offered(struct chat_core *chat, int both)
 {
 	if (chat->state == CHAT_STATE_NONE)
@@ -197,12 +215,6 @@ can_seal(const struct chat_core *chat)
 {
 	return (chat->state == CHAT_STATE_READY ||
 		chat->state == CHAT_STATE_REKEYING);
-}
-
-static uint64_t
-smaller(uint64_t a, uint64_t b)
-{
-	return (a < b ? a : b);
 }
 
 /* May one more message of length bytes be on its way? */

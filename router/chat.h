@@ -90,6 +90,11 @@ void core_free(struct chat_core *chat);
 void core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
     uint64_t acked, uint64_t delivered);
 
+/* The app has had a chat that is new here: its next message is next_send,
+ * the next it wants next_receive, each at least 1. */
+void core_place(
+    struct chat_core *chat, uint64_t next_send, uint64_t next_receive);
+
 /* --- events -------------------------------------------------------------- */
 
 /* One side wants the chat, or (both) the other one too; or a new key. */

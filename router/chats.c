@@ -276,6 +276,26 @@ side_drop(struct side *side)
 	app_release(app);
 }
 
+void
+side_renew(struct side *side)
+{
+	const struct config_limits *limits = &proc_config()->limits;
+
+	flow_forget(side);
+	core_free(&side->core);
+	core_init(&side->core, limits->chat_window_messages,
+	    limits->chat_window_bytes);
+	side_account(side);
+	free(side->offer);
+	side->offer = NULL;
+	side->offer_version = 0;
+	side->offer_session = 0;
+	side->mark_sequence = side->mark_offset = 0;
+	side->known = side->ending = side->left = 0;
+	side->told_away = side->tries = 0;
+	start_schedule(side, 0);
+}
+
 int
 side_take(struct side *side)
 {

@@ -60,6 +60,8 @@ struct ask {
 	uint32_t flags; /* CHAT_* */
 	uint32_t version;
 	uint32_t from_version;
+	uint64_t next_send; /* where the app says it stands; 0: not said */
+	uint64_t next_receive;
 	uint8_t app_key[KEY_SIZE];
 	char hint[NODE_ID_SIZE];
 	int64_t asked_at; /* monotonic */
@@ -105,6 +107,7 @@ struct side {
 	uint8_t taken;   /* the app took it up */
 	uint8_t known;   /* keyd has heard of it */
 	uint8_t ending;  /* CHAT_END was sent */
+	uint8_t left;    /* so, without a word to anybody */
 	uint8_t told_away;
 	uint8_t accepted;         /* for the app, which has not said so yet */
 	uint8_t in_line;          /* in peer->link->line */
@@ -145,7 +148,8 @@ struct side *side_find(const struct chat_key *key);
  * local and peer differ. */
 struct side *side_make(const uint8_t local[KEY_SIZE],
     const uint8_t peer[KEY_SIZE], const char *chat_id);
-void side_drop(struct side *side); /* forget it; may free its app */
+void side_drop(struct side *side);  /* forget it; may free its app */
+void side_renew(struct side *side); /* as side_make(), but for the ask */
 
 /* The app takes it up: it counts against chats_per_app. 0, or -1: limit. */
 int side_take(struct side *side);
@@ -183,6 +187,8 @@ void peers_mesh_down(void);
 
 void start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now);
+/* The chat that the app left here is forgotten: it may come anew. */
+void start_again(struct side *side);
 /* Accept the peer's offer for an app that said accept=auto. */
 void start_auto(struct side *side);
 /* Go on with the ask, now that something about the peer is known. */
@@ -247,6 +253,8 @@ void chat_event(struct ipc_event *event, const struct side *side);
 void end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now);
+/* The app was elsewhere: forget what it left here, for it is out of date. */
+void end_left(struct app *app);
 /* Ask keyd to end it. */
 void end_ask(struct side *side, enum hermes_status status);
 void end_ended(const struct ipc_chat_end *end);

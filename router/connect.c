@@ -95,6 +95,7 @@ connect_verify(
 	if (rv == -1)
 		return (RPC_UNAUTHENTICATED);
 	session->v1 = v1;
+	session->arrived = connect->arrived;
 	return (RPC_OK);
 }
 
@@ -207,6 +208,8 @@ connect_open(struct session *session, struct app *app, struct span correlation)
 	    session->session_id);
 	metric_observe(METRIC_ROUTER_LATENCY_CONNECT,
 	    clock_monotonic() - session->opened_at);
+	if (session->arrived)
+		end_left(app);
 	app_connected(app, session);
 }
 

@@ -52,6 +52,25 @@ end_ask(struct side *side, enum hermes_status status)
 }
 
 void
+end_left(struct app *app)
+{
+	struct side *side, *next;
+	struct ipc_chat_end end = { .status = STATUS_NONE };
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+
+	for (side = TAILQ_FIRST(&app->sides); side != NULL; side = next) {
+		next = TAILQ_NEXT(side, app_entry);
+		if (!side->taken || side->ending || !side->known ||
+		    keyd == NULL)
+			continue;
+		side->ending = side->left = 1;
+		core_gone(&side->core);
+		end.key = side->key;
+		ipc_send(keyd, IPC_CHAT_END, &end, NULL, 0);
+	}
+}
+
+void
 end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now)
@@ -62,7 +81,7 @@ end_from_app(struct session *session,
 
 	code = side_lookup(
 	    session->app, delete_chat->chat_id, delete_chat->peer, &side);
-	if (code == CODE_NONE && side->deletion != NULL)
+	if (code == CODE_NONE && (side->deletion != NULL || side->left))
 		code = CODE_CHAT_NOT_FOUND;
 	if (code != CODE_NONE) {
 		session_error_id(
@@ -112,6 +131,10 @@ end_ended(const struct ipc_chat_end *end)
 
 	if (side == NULL)
 		return;
+	if (side->left) {
+		start_again(side);
+		return;
+	}
 	session = side->app->session;
 	if (end->status > STATUS_NONE && end->status < STATUS_COUNT)
 		status = (enum hermes_status)end->status;

@@ -228,6 +228,15 @@ ready_tell(
 	int answered = 0;
 
 	if (ask != NULL && ready_answers(ask, ready)) {
+		if (session != NULL && ask->session == session->number &&
+		    ask->next_send > side->core.accepted + 1) {
+			/* Not the chat it had: that one is over. */
+			session_error(session,
+			    correlation_span(&ask->correlation),
+			    CODE_REPLAYED_KEY, side, ready->version, 0);
+			start_forget(side);
+			return;
+		}
 		if (session != NULL && ask->session == session->number) {
 			ready_ack(side, ready->version,
 			    ready->resumed && !ready->first);
@@ -396,8 +405,10 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 	}
 	/* The peer remembers a chat of that name: it says so to keyd, too,
 	 * which begins above it or ends this one. */
-	if (!from_keyd && word == CODE_REPLAYED_KEY && side->ask != NULL &&
-	    side->ask->kind == ASK_FIRST)
+	if (!from_keyd && side->ask != NULL && side->ask->kind == ASK_FIRST &&
+	    (word == CODE_REPLAYED_KEY ||
+		(word == CODE_INVALID_FRAME &&
+		    (side->ask->flags & CHAT_CONTINUE))))
 		return;
 	if (side->ask != NULL && side->ask->sent)
 		ready_refuse_ask(side, code, from_keyd);

@@ -36,6 +36,7 @@ struct session {
 	int v1;
 	int accept_auto;
 	int acks_last;          /* one acknowledgement does for many */
+	int arrived;            /* it was at another node since it was here */
 	int told;               /* to go away, as the node stops */
 	int64_t opened_at;      /* monotonic */
 	int64_t active_at;      /* monotonic; last frame */

@@ -260,6 +260,12 @@ ask_new(const struct frame_start_chat *start, const char *source)
 	if (start == NULL)
 		return (ask);
 	ask->version = start->version;
+	if (start->version != 0 && start->next_send != 0 &&
+	    start->next_receive != 0) {
+		ask->flags |= CHAT_CONTINUE;
+		ask->next_send = start->next_send;
+		ask->next_receive = start->next_receive;
+	}
 	if (start->key.length == KEY_SIZE) {
 		ask->flags |= CHAT_HAS_KEY;
 		memcpy(ask->app_key, start->key.bytes, KEY_SIZE);
@@ -273,12 +279,22 @@ ask_new(const struct frame_start_chat *start, const char *source)
 static void
 ask_put(struct side *side, struct ask *ask)
 {
+	int accepted = side->ask != NULL && side->ask->sent &&
+		       (side->ask->flags & CHAT_AUTO) != 0;
+
 	free(side->ask);
 	side->ask = ask;
 	ask->from_version = side->core.version;
 	if (!side_established(side)) {
 		ask->kind = ASK_FIRST;
 		ask->flags &= ~(uint32_t)CHAT_RESUME;
+		/* What it had elsewhere goes on where it says; what this
+		 * node has just accepted for it may be another chat. */
+		if (ask->flags & CHAT_CONTINUE)
+			ask->sent = accepted;
+		if (!ask->sent && (ask->flags & CHAT_CONTINUE))
+			core_place(
+			    &side->core, ask->next_send, ask->next_receive);
 	} else if ((ask->flags & CHAT_REKEY) != 0)
 		ask->kind = ASK_REKEY;
 	else {
@@ -313,9 +329,11 @@ start_is_known(const struct side *side, const struct ask *ask)
 			(before->flags & CHAT_AUTO) != 0;
 		version = side->offer_version;
 	}
-	return (known && (ask->flags & (CHAT_HAS_KEY | CHAT_REKEY)) == 0 &&
-		ask->hint[0] == '\0' &&
-		(ask->version == 0 || ask->version == version));
+	return (
+	    known &&
+	    (ask->flags & (CHAT_HAS_KEY | CHAT_REKEY | CHAT_CONTINUE)) == 0 &&
+	    ask->hint[0] == '\0' &&
+	    (ask->version == 0 || ask->version == version));
 }
 
 /* What was checked becomes an ask. CODE_NONE or why not. */
@@ -338,7 +356,7 @@ start_accept(struct session *session, const struct frame_start_chat *start,
 	if (side == NULL &&
 	    session->app->taken >= proc_config()->limits.chats_per_app)
 		return (CODE_LIMIT_REACHED);
-	if (side != NULL && side->ending)
+	if (side != NULL && side->ending && !side->left)
 		return (CODE_CHAT_NOT_READY);
 	hex_encode(own, session->app->key, KEY_SIZE);
 	if ((ask = ask_new(start, own)) == NULL)
@@ -360,14 +378,34 @@ start_accept(struct session *session, const struct frame_start_chat *start,
 	if (start->resume)
 		ask->flags |= CHAT_RESUME;
 	side->tries = 0;
+	if (side->left) {
+		free(side->ask);
+		side->ask = ask;
+		return (CODE_NONE);
+	}
 	known = start_is_known(side, ask);
 	ask_put(side, ask);
-	ask->sent = known;
-	if (!known)
+	ask->sent |= known;
+	if (!ask->sent)
 		start_try(side);
-	else if (side_established(side))
+	else if (known && side_established(side))
 		ready_repeat(side);
 	return (CODE_NONE);
+}
+
+void
+start_again(struct side *side)
+{
+	struct ask *ask = side->ask;
+
+	if (ask == NULL) {
+		side_drop(side);
+		return;
+	}
+	side_renew(side);
+	side->ask = NULL;
+	ask_put(side, ask);
+	start_try(side);
 }
 
 void
@@ -406,8 +444,8 @@ start_auto(struct side *side)
 	if (side->ask != NULL || side_take(side) == -1 ||
 	    (ask = ask_new(NULL, NULL)) == NULL)
 		return; /* the offer stays, for the app to accept */
+	/* Whatever version is due: the app names none, and hears no refusal. */
 	ask->flags = CHAT_AUTO;
-	ask->version = side->offer_version;
 	ask->asked_at = clock_monotonic();
 	core_attach(&side->core, 1);
 	core_offered(&side->core, 1);
@@ -450,7 +488,9 @@ start_presence(struct side *side, int was_present, int moved)
 		side->told_away = 0;
 		side_tell(side, "peer_back", SPAN_NONE);
 	}
-	if (ask != NULL && !ask->sent)
+	/* What was offered where the peer is no more is offered again. */
+	if (ask != NULL &&
+	    (!ask->sent || (ask->kind == ASK_FIRST && (moved || !was_present))))
 		start_try(side);
 	else if (side_established(side) &&
 		 (!was_present || moved ||

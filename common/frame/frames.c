@@ -223,6 +223,8 @@ frame_read_connect(struct frame_connect *connect, struct span body)
 			connect->issued_at = (int64_t)reader.number;
 		if (type == WIRE_VARINT && reader.field == 7)
 			connect->expires_at = (int64_t)reader.number;
+		if (type == WIRE_VARINT && reader.field == 8)
+			connect->arrived = reader.number != 0;
 		if (type != WIRE_BYTES)
 			continue;
 		switch (reader.field) {
@@ -310,6 +312,10 @@ frame_read_start_chat(struct frame_start_chat *start, struct span body)
 			start->rekey = reader.number != 0;
 		else if (reader.field == 13)
 			start->resume = reader.number != 0;
+		else if (reader.field == 14)
+			start->next_send = reader.number;
+		else if (reader.field == 15)
+			start->next_receive = reader.number;
 	}
 	return (bad ? -1 : 0);
 }

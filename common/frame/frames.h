@@ -54,6 +54,7 @@ struct frame_connect {
 	struct span nonce;
 	int64_t issued_at;
 	int64_t expires_at;
+	int arrived;           /* was at another node since it was last here */
 	size_t metadata_bytes; /* of keys and values */
 	size_t pair_count;
 	struct metadata_pair pairs[FRAME_PAIRS];
@@ -71,6 +72,8 @@ struct frame_start_chat {
 	uint32_t version;
 	int rekey;
 	int resume;
+	uint64_t next_send; /* 0: not said */
+	uint64_t next_receive;
 	size_t metadata_bytes;
 	size_t pair_count;
 	struct metadata_pair pairs[FRAME_PAIRS];
@@ -137,7 +140,8 @@ void frame_put_number(struct frame_body *body, uint32_t field, uint64_t number);
 void frame_put_node(struct frame_body *body, uint32_t field,
     const char *node_id, const char *endpoint,
     const uint8_t node_key[KEY_SIZE]);
-/* All of a StartChat but the fields 7 (gone) and 12, which is source. */
+/* All of a StartChat but the fields 7 (gone), 12, which is source, and 14
+ * and 15, which are for the app's own node. */
 void frame_put_start_chat(struct frame_body *body,
     const struct frame_start_chat *start, const char *source);
 /* Connect with nothing but metadata. */

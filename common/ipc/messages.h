@@ -331,10 +331,11 @@ struct ipc_chat_record {
 	int64_t created_at;
 };
 
-#define CHAT_REKEY   0x1 /* the app asks for a new epoch */
-#define CHAT_RESUME  0x2 /* the chat exists; make both ends agree */
-#define CHAT_HAS_KEY 0x4 /* app_key is set */
-#define CHAT_AUTO    0x8 /* accepted for the app (accept=auto) */
+#define CHAT_REKEY    0x1  /* the app asks for a new epoch */
+#define CHAT_RESUME   0x2  /* the chat exists; make both ends agree */
+#define CHAT_HAS_KEY  0x4  /* app_key is set */
+#define CHAT_AUTO     0x8  /* accepted for the app (accept=auto) */
+#define CHAT_CONTINUE 0x10 /* the app had it elsewhere, at version */
 
 /*
  * The local app starts, accepts, rekeys or resumes a chat, and its peer is
@@ -411,7 +412,8 @@ struct ipc_chat_progress {
 /*
  * router -> keyd: end the chat; keyd erases, leaves a tombstone, tells the
  * peer. keyd -> router: it is erased, for this reason (also when the peer
- * or a timer ended it).
+ * or a timer ended it). Without a status: the app had the chat at another
+ * node since, and goes on from there; nobody else is told.
  */
 struct ipc_chat_end {
 	struct chat_key key;
@@ -449,6 +451,7 @@ struct ipc_setup_refused {
 	int64_t retry_after;
 };
 
+/* TEARDOWN_OUT without a status: what came was the end, nobody is told. */
 struct ipc_teardown {
 	struct chat_key key;
 	uint8_t node[KEY_SIZE];

@@ -1,6 +1,7 @@
 """Apps that go from node to node: the newest signature says where an app is,
 what it left behind ends, its chats go on at once and lose nothing (L36)."""
 
+import contextlib
 import signal
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from hermes_cli import Cli
 from hermes_node import Mesh, until, wait_alive
 from hermes_wire import Closed, Identity, Session, meet
+from netns import Load
 from test_drain import drain
 from test_kill import LONG
 
@@ -215,6 +217,60 @@ def test_follow_when_no_node_is_left_that_knew_the_chat(
         mesh[i].start()
     for node in mesh.nodes:
         wait_alive(node, 3)
+
+
+def test_apps_that_go_round_lose_and_double_nothing(mesh):
+    """Two apps that talk all the while go to where the other was, and where
+    both have been before; what they left there is out of date, and the chat
+    ends and begins anew on the way."""
+    with contextlib.ExitStack() as stack:
+        load = Load(mesh[0])
+        stack.callback(load.end)
+        names, chats = ("round-a", "round-b"), ("round-1", "round-2")
+        for name in names:
+            load.app(name)
+        for chat in chats:
+            for one, other in (names, names[::-1]):
+                load.chat(one, chat, other, 20, 0, 256)
+        load.say("go")
+
+        def goes_on(what):
+            before = {(r["chat"], r["app"]): r for r in load.show()}
+            until(f"both ends go on: {what}", lambda: all(
+                r["ready"] and
+                r["acked"] > before[r["chat"], r["app"]]["acked"] + 3 and
+                r["received"] > before[r["chat"], r["app"]]["received"] + 3
+                for r in load.show()), LONG)
+        goes_on("at first")
+        for places in ((1, 2), (2, 1), (0, 1), (1, 0), (1, 2), (0, 0)):
+            for name, i in zip(names, places):
+                load.say(f"move {name} {mesh[i].app}")
+            goes_on(places)
+        # One is away when the other ends a chat, and comes to a node that
+        # knows the one that ended.
+        load.say(f"move round-b {mesh[2].app}")
+        goes_on("before the end")
+        load.say("move round-b 127.0.0.1:9")
+        load.say("delete round-a round-2")
+        until("begun anew", lambda: any(
+            r["ends"] for r in load.show() if r["app"] == "round-a"), LONG)
+        load.say(f"move round-b {mesh[2].app}")
+        goes_on("after the end")
+        load.say("stop")
+        until("all acknowledged", lambda: all(
+            r["ready"] and r["sent"] == r["acked"] + r["abandoned"]
+            for r in load.show()), LONG)
+        rows = {(r["chat"], r["app"]): r for r in load.show()}
+        for (chat, app), row in rows.items():
+            peer = rows[chat, row["peer"]]
+            assert row["wrong"] == 0, rows
+            if chat == "round-1":
+                assert row["ends"] == 0, rows
+                assert row["sent"] == row["acked"] == (
+                    peer["received"] + peer["gaps"]), rows
+            else:
+                assert row["ends"] >= 1, rows
+                assert peer["received"] <= row["sent"], rows
 
 
 def test_moved_is_final(mesh):

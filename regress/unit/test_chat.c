@@ -350,6 +350,45 @@ START_TEST(test_restart)
 }
 END_TEST
 
+/* The app says where it stands, and the peer has got one more since. */
+START_TEST(test_placed)
+{
+	struct chat_core chat;
+	struct ipc_chat_ready ready = { .version = 4,
+		.resumed = 1,
+		.first = 1,
+		.peer_delivered = 20,
+		.peer_acked = 28 };
+
+	core_init(&chat, WINDOW, 1 << 20);
+	core_offered(&chat, 1);
+	core_place(&chat, 20, 31);
+	core_ready(&chat, &ready);
+	core_attach(&chat, 1);
+	/* The peer's node lags behind what the app has got. */
+	ck_assert_uint_eq(chat.delivered, 30);
+	ck_assert_uint_eq(chat.accepted, 20);
+	ck_assert_int_eq(say(&chat, 20), CHAT_ACKED);
+	ck_assert_int_eq(say(&chat, 22), CHAT_GAP);
+	ck_assert_int_eq(say(&chat, 21), CHAT_ACCEPTED);
+	ck_assert_uint_eq(seal_all(&chat), 21);
+	ck_assert_int_eq(hear(&chat, 29, 1), CHAT_HELD);
+	ck_assert_int_eq(hear(&chat, 30, 1), CHAT_HELD);
+	ck_assert_int_eq(hear(&chat, 31, 1), CHAT_DELIVER);
+	core_free(&chat);
+
+	/* Absurd ones do not go round. */
+	core_init(&chat, WINDOW, 1 << 20);
+	core_offered(&chat, 1);
+	core_place(&chat, UINT64_MAX, UINT64_MAX);
+	make_ready(&chat, 1, 3, 3);
+	core_attach(&chat, 1);
+	ck_assert_int_eq(say(&chat, chat.accepted + 1), CHAT_GAP);
+	ck_assert_int_eq(hear(&chat, chat.received + 1, 1), CHAT_DROPPED);
+	core_free(&chat);
+}
+END_TEST
+
 /* The app was at another node: its chat is new here, not to the peer. */
 START_TEST(test_moved)
 {
@@ -673,6 +712,7 @@ main(void)
 	tcase_add_test(tcase, test_suspend_resume);
 	tcase_add_test(tcase, test_restart);
 	tcase_add_test(tcase, test_moved);
+	tcase_add_test(tcase, test_placed);
 	tcase_add_test(tcase, test_app_away);
 	tcase_add_loop_test(tcase, test_two_parties, 0, 200);
 	suite_add_tcase(suite, tcase);

@@ -1370,6 +1370,106 @@ START_TEST(an_app_moves_to_another_node)
 }
 END_TEST
 
+/* The app of node goes on with what it had, which its node forgot. */
+static void
+go_on(int index, uint32_t version)
+{
+	pair_start(&pair, index, version, CHAT_CONTINUE);
+}
+
+/* The app of node left, for no other node that matters here. */
+static void
+leave(int index)
+{
+	pair_end(&pair, index, STATUS_NONE);
+	ck_assert_ptr_null(pair_chat(&pair, index));
+	ck_assert_uint_eq(pair.nodes[index].last_end.status, STATUS_NONE);
+}
+
+/* 0: it is told of first; 1: the peer rekeys; 2: the peer resumes, before the
+ * app says that it goes on. */
+START_TEST(a_chat_that_was_left_goes_on)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	leave(1);
+	ck_assert_uint_eq(tombstone_floor(b->chats, &b->last_end.key), 1);
+	ck_assert_uint_eq(tombstone_ended(b->chats, &b->last_end.key), 0);
+	if (_i == 1)
+		ck_assert_uint_eq(chats_rekey(a->chats, NULL), 1);
+	if (_i == 1)
+		pair_commit(&pair, 0);
+	if (_i == 2)
+		pair_resume(&pair, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 0);
+	if (_i > 0)
+		ck_assert_uint_eq(a->last_refused.code, CODE_CHAT_NOT_READY);
+	b->offers = 0;
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 0);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(b->next, 3);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+/* Two nodes that know nothing but what the two apps say. */
+START_TEST(a_chat_that_both_left_goes_on)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	/* It has got one more, and its peer has not heard so. */
+	pair_say(&pair, 0);
+	(void)pair_step(&pair, 1);
+	pair_drop(&pair);
+	leave(0);
+	leave(1);
+	if (_i == 1)
+		pair_restart(&pair, 1);
+	go_on(0, 1);
+	if (_i != 2)
+		pair_run(&pair);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.peer_delivered, 3);
+	ck_assert_uint_eq(b->delivered, 3);
+	ck_assert_uint_eq(a->delivered, 2);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+START_TEST(a_chat_that_was_left_and_deleted_is_over)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	leave(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	a->ends = b->ends = b->errors = 0;
+	/* Here, where it was left, and there, where it was deleted. */
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(b->ends, 1);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	/* Now its own node knows as well. */
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_int_eq(a->ends, 0);
+	/* What it remembers survives the node. */
+	pair_restart(&pair, 1);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -1551,6 +1651,9 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, no_new_chats_but_old_ones);
 	tcase_add_test(tcase, offers_that_wait_are_bounded);
 	tcase_add_loop_test(tcase, an_app_moves_to_another_node, 0, 2);
+	tcase_add_loop_test(tcase, a_chat_that_was_left_goes_on, 0, 3);
+	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
+	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 	tcase_add_loop_test(tcase, l41_anything_in_any_order_converges, 0, 6);
 }

@@ -445,6 +445,9 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	frame.word.bytes = (const uint8_t *)"deleted";
 	frame.word.length = 7;
 	liar_frame(&frame);
+	/* As for a chat that there is not: nobody learns of one so. */
+	UNTIL(liar.frames == 1);
+	ck_assert_str_eq(liar.word, "CHAT_NOT_READY");
 	frame.body = FRAME_RELAY_ACK;
 	liar_frame(&frame);
 	frame.body = FRAME_CREDIT;
@@ -458,10 +461,10 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	/* A body this node does not know is answered; so the ones before it
 	 * were read. */
 	ck_assert_int_eq(rpc_stream_send(liar.stream, "\x4a\x01x", 3), 0);
-	UNTIL(liar.frames == 1);
+	UNTIL(liar.frames == 2);
 	ck_assert_str_eq(liar.word, "UNSUPPORTED");
 	ck_assert_int_eq(rpc_stream_send(liar.stream, "\x1a\x09", 2), 0);
-	UNTIL(liar.frames == 2);
+	UNTIL(liar.frames == 3);
 	ck_assert_str_eq(liar.word, "INVALID_FRAME");
 	/* A set-up in y's name: its signed presence is of another node. */
 	setup_make(&forged, "chat", &y, &liar.node, &x, a);
@@ -473,7 +476,7 @@ START_TEST(L16_frames_of_other_nodes_chats)
 	frame.body = FRAME_SETUP;
 	frame.correlation.length = 0;
 	liar_frame(&frame);
-	UNTIL(liar.frames == 3);
+	UNTIL(liar.frames == 4);
 	ck_assert_str_eq(liar.word, "UNKNOWN_APP");
 	free(packed);
 	ck_assert_uint_eq(a->setups, 1);

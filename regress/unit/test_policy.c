@@ -141,6 +141,27 @@ START_TEST(a_new_chat_begins_above_the_floor)
 }
 END_TEST
 
+START_TEST(a_chat_that_goes_on_is_above_what_it_was)
+{
+	uint32_t version;
+
+	ck_assert_int_eq(policy_continue(5, 0, 0, 0, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 6);
+	/* Left here at 9; the peer offers 12, or less. */
+	ck_assert_int_eq(policy_continue(5, 0, 9, 0, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 10);
+	ck_assert_int_eq(policy_continue(5, 4, 9, 12, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 12);
+	ck_assert_int_eq(policy_continue(5, 4, 9, 7, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 10);
+	/* Deleted here at 5 or since. */
+	ck_assert_int_eq(
+	    policy_continue(5, 5, 9, 0, &version), CODE_REPLAYED_KEY);
+	ck_assert_int_eq(
+	    policy_continue(UINT32_MAX, 0, 0, 0, &version), CODE_INVALID_FRAME);
+}
+END_TEST
+
 START_TEST(a_rekey_goes_up_by_one)
 {
 	struct policy_chat chat = { 5, 0, 0 };
@@ -259,6 +280,7 @@ main(void)
 	    sizeof(cases) / sizeof(cases[0]));
 	tcase_add_test(tcase, resets_meet);
 	tcase_add_test(tcase, a_new_chat_begins_above_the_floor);
+	tcase_add_test(tcase, a_chat_that_goes_on_is_above_what_it_was);
 	tcase_add_test(tcase, a_rekey_goes_up_by_one);
 	tcase_add_test(tcase, a_resume_takes_what_is_there);
 	tcase_add_test(tcase, a_first_offer_stays_near_the_floor);

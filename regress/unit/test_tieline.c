@@ -9,6 +9,7 @@
 #include <check.h>
 
 #include "common/sign/ids.h"
+#include "mesh/peer.h"
 #include "mesh/tieline_table.h"
 #include "regress/unit/suite.h"
 
@@ -92,6 +93,49 @@ START_TEST(an_attestation_is_shared_and_followed)
 }
 END_TEST
 
+/* Two nodes that an app and its peer have both been on: what is here of the
+ * one that left does not take the frames of the one that came. */
+START_TEST(a_node_is_at_one_end_of_a_tieline)
+{
+	static struct peer peer, third;
+	struct chat_key lo = key_of(3), hi = lo;
+	struct tieline_side *side;
+
+	lo.side = CHAT_LO;
+	ck_assert_ptr_nonnull(tieline_take(&lo, "chat", &peer));
+	ck_assert_ptr_nonnull(tieline_take(&hi, "chat", &third));
+	ck_assert_uint_eq(peer.route.tielines + third.route.tielines, 2);
+	/* Its other app goes to peer: the app of lo is not here any more. */
+	side = tieline_take(&hi, "chat", &peer);
+	ck_assert_ptr_eq(tieline_side_of(tieline_find(hi.handle), &peer), side);
+	ck_assert_uint_eq(
+	    tieline_which(tieline_find(hi.handle), side), CHAT_HI);
+	ck_assert_uint_eq(peer.route.tielines, 1);
+	ck_assert_uint_eq(third.route.tielines, 0);
+	/* And back, in turn. */
+	side = tieline_take(&lo, "chat", &peer);
+	ck_assert_uint_eq(
+	    tieline_which(tieline_find(hi.handle), side), CHAT_LO);
+	ck_assert_uint_eq(peer.route.tielines, 1);
+	/* The end told to where the other app once was ends nothing here. */
+	tieline_over(&lo, &third, 0);
+	tieline_over(&lo, NULL, 0);
+	tieline_over(&hi, &peer, 0);
+	ck_assert_ptr_nonnull(tieline_find(lo.handle));
+	side->confirmed = 1;
+	tieline_over(&lo, &peer, 1);
+	ck_assert_ptr_nonnull(tieline_find(lo.handle));
+	tieline_over(&lo, &peer, 0);
+	ck_assert_ptr_null(tieline_find(lo.handle));
+	ck_assert_uint_eq(peer.route.tielines, 0);
+	/* Both apps here: both sides stay. */
+	ck_assert_ptr_nonnull(tieline_take(&lo, "chat", NULL));
+	ck_assert_ptr_nonnull(tieline_take(&hi, "chat", NULL));
+	ck_assert_int_eq(tieline_drop(tieline_find(lo.handle), CHAT_LO), 0);
+	ck_assert_int_eq(tieline_drop(tieline_find(lo.handle), CHAT_HI), 1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -102,6 +146,7 @@ main(void)
 	memset(&seen[1], 2, sizeof(seen[1]));
 	tcase_add_test(tcase, idle_tielines_are_small);
 	tcase_add_test(tcase, an_attestation_is_shared_and_followed);
+	tcase_add_test(tcase, a_node_is_at_one_end_of_a_tieline);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
 }
