@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -170,6 +171,9 @@ static const struct row rows[] = {
 	IF3(socket, M, EQ(0, AF_INET6), BITS(1, SOCKET_TYPE, SOCK_DGRAM),
 	    EQ(2, 0)),
 	ANY(connect, M | P),
+
+	/* The router asks what a slow app's connection has not sent. */
+	IF(ioctl, R | P, EQ(1, SIOCOUTQNSD)),
 
 	/* Control asks who is at its socket; libevent listens once more. */
 	IF2(getsockopt, C, EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED)),

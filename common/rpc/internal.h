@@ -48,6 +48,7 @@ struct rpc_transport {
 	unsigned drained : 1; /* the socket had no more this turn */
 	unsigned taken : 1;   /* the library asked for ciphertext */
 	unsigned broken : 1;  /* read or write failed */
+	unsigned settled : 1; /* the kernel has sent what it was given */
 	uint64_t *bytes_read;
 	uint64_t *bytes_written;
 };

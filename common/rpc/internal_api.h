@@ -42,6 +42,10 @@ int rpc_transport_discard(struct rpc_transport *transport);
 /* Write transport->out to the socket. 0 (maybe not all), -1 failed. */
 int rpc_transport_flush(struct rpc_transport *transport);
 
+/* Bytes of ciphertext that have not left this machine; see
+ * rpc_stream_unsent(). */
+size_t rpc_transport_unsent(struct rpc_transport *transport);
+
 /* --- connection.c -------------------------------------------------------- */
 
 /* Everything but the socket. NULL with errno ENOMEM. */

@@ -235,8 +235,10 @@ void rpc_stream_commit(struct rpc_stream *stream, size_t length);
 size_t rpc_stream_queued(const struct rpc_stream *stream);
 
 /*
- * Bytes of the stream, and of others before them, that this process still
- * holds: 0 means that the kernel has everything that was sent.
+ * Bytes of the stream, and of others before them, that have not left this
+ * machine: in this process, or in the kernel because the peer takes no more.
+ * (The kernel drops those when this process has died and the peer speaks.) On
+ * other systems than Linux, which do not tell, those in this process.
  */
 size_t rpc_stream_unsent(const struct rpc_stream *stream);
 

@@ -254,7 +254,7 @@ size_t
 rpc_stream_unsent(const struct rpc_stream *stream)
 {
 	return (buffer_length(&stream->out) +
-		buffer_length(&stream->connection->transport.out));
+		rpc_transport_unsent(&stream->connection->transport));
 }
 
 /* How much may wait before nothing more is asked for. */

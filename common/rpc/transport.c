@@ -5,11 +5,15 @@
  */
 
 #include <sys/types.h>
+#include <sys/ioctl.h>
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 #include <tls.h>
 
 #include "common/rpc/internal.h"
@@ -263,9 +267,24 @@ rpc_transport_flush(struct rpc_transport *transport)
 			return (-1);
 		}
 		*transport->bytes_written += (uint64_t)n;
+		transport->settled = 0;
 		buffer_consume(out, (size_t)n);
 	}
 	if (out->size > OUT_KEEP)
 		buffer_free(out);
 	return (0);
+}
+
+size_t
+rpc_transport_unsent(struct rpc_transport *transport)
+{
+	int queued = 0;
+
+#ifdef SIOCOUTQNSD
+	if (!transport->settled && transport->fd != -1 &&
+	    ioctl(transport->fd, SIOCOUTQNSD, &queued) == -1)
+		queued = 0;
+	transport->settled = queued == 0;
+#endif
+	return (buffer_length(&transport->out) + (size_t)queued);
 }

@@ -100,6 +100,11 @@ class Cli:
         self.process.stdin.write(text)
         self.process.stdin.flush()
 
+    def say(self, text):
+        """All that is to be said; the input ends."""
+        self.type(text)
+        self.process.stdin.close()
+
     def exit(self, timeout=WAIT):
         """Wait for the end: (exit code, numbers of the DONE line)."""
         try:
