@@ -127,8 +127,10 @@ def show(rows, shares, count):
             print(f"  {label}, {name}: {sum(node.values()):.2f} ({parts})")
     print(f"\nEach message is sealed, committed to the store of both keyds "
           f"(safe against SIGKILL,\nnot synced to disk), opened, written to "
-          f"the app and acknowledged. {ROUNDS} rounds of\n"
-          f"{count} messages; medians. Errors end the run.")
+          f"the app and acknowledged; the sending app asks for the last\n"
+          f"acknowledgement of several (acks=last), on NATS each message is "
+          f"answered.\n{ROUNDS} rounds of {count} messages; medians. Errors "
+          f"end the run.")
 
 
 def main():
