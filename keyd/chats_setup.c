@@ -132,22 +132,27 @@ setup_is_over(const struct arriving *a)
 		tombstone_ended(a->chats, &a->setup->key) + 1);
 }
 
+/* Does the peer go on with a chat? One that begins has no link yet. */
+static int
+setup_goes_on(const struct arriving *a)
+{
+	static const uint8_t zero[KEY_SIZE];
+	uint8_t hash[KEY_SIZE];
+
+	ratchet_commit_link(zero, hash);
+	return ((a->setup->flags & CHAT_RESUME) != 0 ||
+		memcmp(hash, a->setup->offer.link_commitment, KEY_SIZE) != 0);
+}
+
 /* Is it of a chat that the app left here for another node? It may be back,
  * but has yet to say that it goes on. */
 static int
 setup_was_left(const struct arriving *a)
 {
-	static const uint8_t zero[KEY_SIZE];
-	const struct offer *offer = &a->setup->offer;
 	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
-	uint8_t hash[KEY_SIZE];
 
-	if (tombstone_floor(a->chats, &a->setup->key) <= ended ||
-	    offer->version <= ended)
-		return (0);
-	ratchet_commit_link(zero, hash);
-	return ((a->setup->flags & CHAT_RESUME) != 0 ||
-		memcmp(hash, offer->link_commitment, KEY_SIZE) != 0);
+	return (tombstone_floor(a->chats, &a->setup->key) > ended &&
+		a->setup->offer.version > ended);
 }
 
 static void
@@ -157,21 +162,22 @@ setup_first(struct arriving *a)
 	uint32_t floor, expected;
 	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
 	int reset = (offer->flags & OFFER_RESET) != 0;
+	int going_on = setup_goes_on(a);
 	enum hermes_code code;
 
 	if (a->setup->answer)
 		return; /* to something we have deleted since */
 	floor = tombstone_floor(a->chats, &a->setup->key);
-	if (!reset && setup_was_left(a)) {
+	if (going_on && !reset && setup_was_left(a)) {
 		setup_refuse(a, CODE_CHAT_NOT_READY, 0, 0);
 		return;
 	}
 	/* The peer missed that the chat was deleted. */
-	if ((a->setup->flags & CHAT_RESUME) && reset && setup_is_over(a)) {
+	if (going_on && reset && setup_is_over(a)) {
 		setup_gone(a, offer->version);
 		return;
 	}
-	if ((a->setup->flags & CHAT_RESUME) && !reset) {
+	if (going_on && !reset) {
 		setup_gone(a, floor > offer->version ? floor : offer->version);
 		return;
 	}

@@ -341,10 +341,10 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 		    s.app_key_hash, start->app_key, KEY_SIZE);
 	if ((chat = chat_find(chats, &start->key)) != NULL)
 		start_existing(&s, chat);
-	else if (start->flags & CHAT_RESUME)
-		/* It ended while the router asked: that does not begin it. */
-		start_refuse(&s, CODE_CHAT_NOT_FOUND, 0, 0);
-	else
+	/* It ended while the router asked: that does not begin it, nor accept
+	 * the peer's. What the router says after it has read so, it may say
+	 * of another chat, so it is not told twice. */
+	else if ((start->flags & CHAT_RESUME) == 0)
 		start_new(&s);
 }
 

@@ -295,9 +295,10 @@ ask_put(struct side *side, struct ask *ask)
 		if (!ask->sent && (ask->flags & CHAT_CONTINUE))
 			core_place(
 			    &side->core, ask->next_send, ask->next_receive);
-	} else if ((ask->flags & CHAT_REKEY) != 0)
+	} else if ((ask->flags & CHAT_REKEY) != 0) {
 		ask->kind = ASK_REKEY;
-	else {
+		ask->flags |= CHAT_RESUME;
+	} else {
 		ask->kind = ASK_RESUME;
 		/*
 		 * That a lower version was named is keyd's to refuse, unless

@@ -343,7 +343,8 @@ struct ipc_chat_record {
  * tail: the app's StartChat as packed protobuf (source_app_id filled in),
  * opaque to keyd, relayed to the peer app with the offer; empty on a resume
  * that the router makes by itself. Answered by CHAT_READY or CHAT_ERROR,
- * when the peer has answered; the router asks again at TIELINE_UP.
+ * when the peer has answered; the router asks again at TIELINE_UP. With
+ * CHAT_RESUME, of a chat that is over: by nothing, as CHAT_ENDED is on its way.
  */
 struct ipc_chat_start {
 	struct chat_key key;

@@ -105,6 +105,7 @@ static struct {
 	} watches[16];
 	int unreachable;
 	unsigned int seals, relay_acks, progresses, starts;
+	uint32_t flags; /* of the last CHAT_START */
 } played;
 
 HELPER struct app_player *
@@ -253,6 +254,7 @@ play_start(const struct sent *sent)
 	start = (const struct ipc_chat_start *)(const void *)sent->payload;
 	side = start->key.side;
 	played.starts++;
+	played.flags = start->flags;
 	if (attestation_verify(&start->local, clock_wall()) == -1 ||
 	    attestation_verify(&start->peer, clock_wall()) == -1) {
 		play_refuse(&start->key, CODE_AUTH_FAILED);

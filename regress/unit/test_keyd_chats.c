@@ -692,6 +692,54 @@ START_TEST(a_deletion_that_was_missed_is_told_on_resume)
 }
 END_TEST
 
+START_TEST(what_crosses_the_end_begins_no_chat)
+{
+	static const uint32_t flags[] = { CHAT_RESUME,
+		CHAT_RESUME | CHAT_REKEY };
+	size_t i;
+
+	pair_ready(&pair);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	/* The router of b asked before it read that. */
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		pair_start(&pair, 1, 0, flags[i]);
+		ck_assert_ptr_null(pair_chat(&pair, 1));
+		ck_assert_int_eq(b->errors, 0);
+		ck_assert_int_eq(a->count, 0);
+	}
+	/* Nor does it accept the one that a begins. */
+	b->offers = b->readies = 0;
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(b->offers, 1);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+	ck_assert_int_eq(b->readies, 0);
+	a->next = b->next = 1;
+	a->acked = b->acked = a->delivered = b->delivered = 0;
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+START_TEST(an_offer_that_crosses_the_end_is_of_no_new_chat)
+{
+	pair_ready(&pair);
+	a->offers = 0;
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	ck_assert_int_eq(a->offers, 0);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+}
+END_TEST
+
 START_TEST(a_deletion_that_was_missed_gives_way_to_a_new_chat)
 {
 	pair_ready(&pair);
@@ -1621,6 +1669,9 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, l07_a_deleted_chat_leaves_its_floor);
 	tcase_add_test(tcase, tombstones_end_with_the_key_lifetime);
 	tcase_add_test(tcase, a_deletion_that_was_missed_is_told_on_resume);
+	tcase_add_test(tcase, what_crosses_the_end_begins_no_chat);
+	tcase_add_test(
+	    tcase, an_offer_that_crosses_the_end_is_of_no_new_chat);
 	tcase_add_test(
 	    tcase, a_deletion_that_was_missed_gives_way_to_a_new_chat);
 	tcase_add_test(tcase, an_app_may_refuse_an_offer);

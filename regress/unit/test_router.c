@@ -1015,6 +1015,8 @@ START_TEST(test_rekey)
 	ck_assert_uint_eq(answer->start_chat_ack->key_version, 2);
 	ck_assert(!answer->start_chat_ack->resumed);
 	frame_free(answer);
+	/* Of a chat that is there: should it end meanwhile, none begins. */
+	ck_assert_uint_eq(played.flags, CHAT_REKEY | CHAT_RESUME);
 	answer = EXPECT(&bob, START_CHAT);
 	ck_assert(answer->start_chat->rekey);
 	frame_free(answer);
