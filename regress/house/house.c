@@ -437,9 +437,12 @@ on_sealed(void *arg, const struct ipc_message *message)
 static void
 on_identity(void *arg, const struct ipc_message *message)
 {
+	const struct ipc_identity *identity = message->payload;
 	struct house *house = arg;
 
-	memcpy(&house->identity, message->payload, sizeof(house->identity));
+	/* A locked keyd cannot name its node; the others still can. */
+	if (identity->unlocked)
+		house->identity = *identity;
 }
 
 static void

@@ -160,7 +160,9 @@ house_start(struct house *house)
 		house->chats[i].version = house->chats[i].ready = 0;
 		house->chats[i].synced = 0;
 	}
-	memset(&house->identity, 0, sizeof(house->identity));
+	/* Not the node's key: the peer may take up an offer meanwhile, and with
+	 * another node's name it would be a chat that has moved. */
+	house->identity.unlocked = 0;
 	if ((house->pid = fork()) == -1)
 		err(1, "house: fork");
 	if (house->pid == 0)
