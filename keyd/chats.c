@@ -361,8 +361,10 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
 		    -1)
 			fatal("memory", "what=tombstone");
 	}
-	if (tombstone->until < chats->now)
+	if (tombstone->until < chats->now) {
 		tombstone->floor = tombstone->ended = 0;
+		tombstone->status = STATUS_NONE;
+	}
 	if (floor > tombstone->floor)
 		tombstone->floor = floor;
 	if (status != STATUS_NONE) {

@@ -128,8 +128,10 @@ setup_gone(struct arriving *a, uint32_t floor)
 static int
 setup_is_over(const struct arriving *a)
 {
-	return (a->setup->offer.version <=
-		tombstone_ended(a->chats, &a->setup->key) + 1);
+	uint32_t version = a->setup->offer.version;
+
+	return (version == 0 ||
+		version - 1 <= tombstone_ended(a->chats, &a->setup->key));
 }
 
 /* Does the peer go on with a chat? One that begins has no link yet. */

@@ -294,6 +294,9 @@ start_existing(struct starting *s, struct chat *chat)
 	}
 	if (start->delivered > chat->delivered)
 		chat->delivered = start->delivered;
+	/* The app may know of more than what was sealed here. */
+	if ((start->flags & CHAT_CONTINUE) && start->acked > chat->accepted)
+		chat->accepted = start->acked;
 	if (start->acked > chat->acked && start->acked <= chat->accepted)
 		chat->acked = start->acked;
 	chat->last_active = s->chats->now;

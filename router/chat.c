@@ -158,15 +158,27 @@ core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
 }
 
 void
-core_place(struct chat_core *chat, uint64_t next_send, uint64_t next_receive)
+core_skip(struct chat_core *chat, uint64_t next_send)
 {
 	chat->accepted = smaller(next_send - 1, SEQUENCE_MAX);
 	chat->sent = chat->acked = chat->told = chat->accepted;
+	ring_clear(&chat->out, chat->accepted + 1);
+	chat->flight_bytes = 0;
+}
+
+void
+core_place(struct chat_core *chat, uint64_t next_send, uint64_t next_receive)
+{
+	core_skip(chat, next_send);
 	chat->received = smaller(next_receive - 1, SEQUENCE_MAX);
 	chat->delivered = chat->written = chat->relayed = chat->received;
-	ring_clear(&chat->out, chat->accepted + 1);
 	ring_clear(&chat->in, chat->received + 1);
-	chat->flight_bytes = 0;
+}
+
+int
+core_lags(const struct chat_core *chat, uint64_t next_send)
+{
+	return (smaller(next_send, SEQUENCE_MAX) > chat->accepted + 1);
 }
 
 void

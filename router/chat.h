@@ -95,6 +95,11 @@ void core_restore(struct chat_core *chat, uint32_t version, uint64_t accepted,
 void core_place(
     struct chat_core *chat, uint64_t next_send, uint64_t next_receive);
 
+/* The app knows to be acknowledged what was not accepted here? Then its next
+ * message, at least 1, is next_send, whatever is kept. */
+int core_lags(const struct chat_core *chat, uint64_t next_send);
+void core_skip(struct chat_core *chat, uint64_t next_send);
+
 /* --- events -------------------------------------------------------------- */
 
 /* One side wants the chat, or (both) the other one too; or a new key. */

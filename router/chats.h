@@ -110,6 +110,7 @@ struct side {
 	uint8_t left;    /* so, without a word to anybody */
 	uint8_t told_away;
 	uint8_t accepted;         /* for the app, which has not said so yet */
+	uint8_t anew;             /* so, and nobody had it before */
 	uint8_t in_line;          /* in peer->link->line */
 	uint8_t resuming;         /* counted in peer->link->resuming */
 	uint8_t tries;            /* resumes in vain */
@@ -189,6 +190,8 @@ void start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now);
 /* The chat that the app left here is forgotten: it may come anew. */
 void start_again(struct side *side);
+/* Ask again, from where the app stands, which is ahead of all we know. */
+void start_skip(struct side *side);
 /* Accept the peer's offer for an app that said accept=auto. */
 void start_auto(struct side *side);
 /* Go on with the ask, now that something about the peer is known. */

@@ -129,7 +129,9 @@ end_ended(const struct ipc_chat_end *end)
 	struct span correlation = SPAN_NONE;
 	struct session *session;
 
-	if (side == NULL)
+	/* What was left is gone when keyd says just that: another end was on
+	 * its way before. And then its successor may be here already. */
+	if (side == NULL || side->left != (end->status == STATUS_NONE))
 		return;
 	if (side->left) {
 		start_again(side);

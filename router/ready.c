@@ -218,6 +218,25 @@ ready_grant(const struct side *side)
 	ipc_send(mesh, IPC_CREDIT, &credit, NULL, 0);
 }
 
+/*
+ * The app says that more was acknowledged than was ever accepted here, or at
+ * the peer's node. Another chat was begun under the name, and the one it had
+ * is over; or the peer lost that with its stream, before it moved, too.
+ */
+static void
+ready_lags(struct side *side, const struct ipc_chat_ready *ready)
+{
+	struct ask *ask = side->ask;
+
+	if (!side->anew) {
+		start_skip(side);
+		return;
+	}
+	session_error(side->app->session, correlation_span(&ask->correlation),
+	    CODE_REPLAYED_KEY, side, ready->version, 0);
+	start_forget(side);
+}
+
 /* Answer the StartChat this is the answer to; else say what changed. */
 static void
 ready_tell(
@@ -229,18 +248,15 @@ ready_tell(
 
 	if (ask != NULL && ready_answers(ask, ready)) {
 		if (session != NULL && ask->session == session->number &&
-		    ask->next_send > side->core.accepted + 1) {
-			/* Not the chat it had: that one is over. */
-			session_error(session,
-			    correlation_span(&ask->correlation),
-			    CODE_REPLAYED_KEY, side, ready->version, 0);
-			start_forget(side);
+		    core_lags(&side->core, ask->next_send)) {
+			ready_lags(side, ready);
 			return;
 		}
 		if (session != NULL && ask->session == session->number) {
 			ready_ack(side, ready->version,
 			    ready->resumed && !ready->first);
 			core_attach(&side->core, 1);
+			side->anew = 0;
 			answered = 1;
 		}
 		side->accepted = (ask->flags & CHAT_AUTO) != 0;
@@ -287,6 +303,9 @@ ready_came(const struct ipc_chat_ready *ready)
 	if (side->ending)
 		return;
 	old_version = side->core.version;
+	if (ready->first)
+		side->anew = !ready->reset || (ready->peer_delivered == 0 &&
+						  ready->peer_acked == 0);
 	core_ready(&side->core, ready);
 	ready_event(side, ready, old_version);
 	side->known = 1;
@@ -304,7 +323,7 @@ ready_came(const struct ipc_chat_ready *ready)
 void
 ready_repeat(struct side *side)
 {
-	side->accepted = 0;
+	side->accepted = side->anew = 0;
 	ready_ack(side, side->core.version, 1);
 	core_attach(&side->core, 1);
 	start_forget(side);
@@ -381,7 +400,7 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 		return;
 	}
 	if (side->ending) {
-		if (!from_keyd)
+		if (!from_keyd || side->left)
 			return;
 		/* It had nothing to end. */
 		ended.key = side->key;

@@ -410,6 +410,20 @@ start_again(struct side *side)
 }
 
 void
+start_skip(struct side *side)
+{
+	struct ask *ask = side->ask;
+
+	core_skip(&side->core, ask->next_send);
+	side_account(side);
+	/* The peer is to know, or it waits for what will not come. */
+	ask->kind = ASK_RESUME;
+	ask->flags |= CHAT_RESUME;
+	ask->sent = 0;
+	start_try(side);
+}
+
+void
 start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now)
 {

@@ -88,6 +88,7 @@ struct played_chat {
 	struct chat_key key; /* of side 0 */
 	int used;
 	int started[2];
+	int left[2]; /* by its app, which may go on */
 	uint32_t version;
 	struct ipc_chat_start start[2];
 	uint64_t delivered[2];
@@ -207,12 +208,14 @@ play_ready(
 		ready.key.side = (uint8_t)side;
 		ready.version = chat->version;
 		ready.resumed = (uint32_t)resumed;
-		ready.first = (uint32_t)first;
+		ready.first = (uint32_t)(first || chat->left[side]);
+		ready.reset = (uint32_t)(chat->left[0] || chat->left[1]);
 		ready.cause = cause;
 		ready.peer_delivered = chat->delivered[1 - side];
 		ready.peer_acked = chat->acked[1 - side];
 		from(PROCESS_KEYD, IPC_CHAT_READY, &ready, NULL, 0);
 	}
+	chat->left[0] = chat->left[1] = 0;
 }
 
 HELPER void
@@ -268,13 +271,21 @@ play_start(const struct sent *sent)
 		return;
 	chat = play_chat(&start->key, 1);
 	chat->started[side] = 1;
+	if (start->flags & CHAT_CONTINUE) {
+		chat->left[side] |= chat->version == 0;
+		chat->delivered[side] = start->delivered;
+		chat->acked[side] = start->acked;
+	}
+	if (chat->version > 0 && chat->left[1 - side])
+		return; /* nobody there to agree with */
 	if (chat->version > 0 && (start->flags & CHAT_REKEY) != 0) {
 		chat->version++;
 		play_offer(start, sent);
 		play_ready(chat, 0, 0, CAUSE_APP);
-	} else if (chat->version > 0)
+	} else if (chat->version > 0) {
+		chat->version += (uint32_t)chat->left[side];
 		play_ready(chat, 1, 0, CAUSE_RESUME);
-	else {
+	} else {
 		if (sent->tail_length > 0)
 			play_offer(start, sent);
 		if (chat->started[0] && chat->started[1] &&
@@ -291,10 +302,10 @@ play_ended(const struct chat_key *key, enum hermes_status status)
 {
 	struct ipc_chat_end ended = { .key = *key, .status = status };
 
-	if (on_chat_ended != NULL)
+	if (on_chat_ended != NULL && status != STATUS_NONE)
 		on_chat_ended(key, 0);
 	from(PROCESS_KEYD, IPC_CHAT_ENDED, &ended, NULL, 0);
-	if (on_chat_ended != NULL)
+	if (on_chat_ended != NULL && status != STATUS_NONE)
 		on_chat_ended(key, 1);
 }
 
@@ -305,6 +316,16 @@ play_end(const struct ipc_chat_end *end)
 	enum hermes_status status = (enum hermes_status)end->status;
 	struct chat_key other = end->key;
 
+	if (status == STATUS_NONE) {
+		if (chat != NULL) {
+			chat->left[end->key.side] = chat->version > 0;
+			chat->started[end->key.side] = 0;
+			chat->delivered[end->key.side] = 0;
+			chat->acked[end->key.side] = 0;
+		}
+		play_ended(&end->key, status);
+		return;
+	}
 	if (chat != NULL)
 		chat->used = 0;
 	play_ended(&end->key, status);

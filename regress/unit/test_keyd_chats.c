@@ -1429,7 +1429,13 @@ go_on(int index, uint32_t version)
 static void
 leave(int index)
 {
+	const struct ratchet_secrets *secrets =
+	    pair_chat(&pair, index)->ratchet.secrets;
+
 	pair_end(&pair, index, STATUS_NONE);
+	/* But for where the next slot is, the first word. */
+	ck_assert(sodium_is_zero((const uint8_t *)secrets + sizeof(void *),
+	    sizeof(*secrets) - sizeof(void *)));
 	ck_assert_ptr_null(pair_chat(&pair, index));
 	ck_assert_uint_eq(pair.nodes[index].last_end.status, STATUS_NONE);
 }
@@ -1462,6 +1468,34 @@ START_TEST(a_chat_that_was_left_goes_on)
 	ck_assert_uint_eq(b->delivered, 2);
 	ck_assert_uint_eq(b->next, 3);
 	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+/* The app knows of two more than its node; the peer hears so at once. */
+START_TEST(an_app_is_ahead_of_its_node)
+{
+	struct ipc_chat_start start;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_start_fill(&pair, 0, &start);
+	start.version = 1;
+	start.flags = CHAT_CONTINUE | CHAT_RESUME;
+	start.acked = 4;
+	chats_start(a->chats, &start, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->acked, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->accepted, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->delivered, 4);
+	/* Who resumes only, and says so, is not believed. */
+	start.flags = CHAT_RESUME;
+	start.acked = 9;
+	chats_start(a->chats, &start, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->acked, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->delivered, 4);
 }
 END_TEST
 
@@ -1705,6 +1739,7 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, a_chat_that_was_left_goes_on, 0, 3);
 	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
 	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
+	tcase_add_test(tcase, an_app_is_ahead_of_its_node);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 	tcase_add_loop_test(tcase, l41_anything_in_any_order_converges, 0, 6);
 }
