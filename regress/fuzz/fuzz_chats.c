@@ -166,7 +166,7 @@ step(struct input *input)
 		start(index, 0, CHAT_REKEY);
 		break;
 	case 10:
-		start(index, input_u8(input), input_u8(input) & 0xf);
+		start(index, input_u8(input), input_u8(input) & 0x1f);
 		break;
 	case 11:
 		fuzz_wall += (int64_t)(1 + input_u8(input)) * CLOCK_SECOND;

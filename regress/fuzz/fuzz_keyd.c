@@ -101,7 +101,7 @@ do_start(struct input *input)
 	}
 	node_start_fill(&route, HOUSE_NAME, house_key,
 	    own ? HOUSE_NAME : PEER_NAME, own ? house_key : peer.key,
-	    (flags & 0x10) ? route.version + (flags >> 6) : 0, flags & 0xf,
+	    (flags & 0x10) ? route.version + (flags >> 6) : 0, flags & 0x1f,
 	    &start);
 	start.app_key[0] = flags >> 5;
 	length = input_span(input, flags & 0x20 ? 40 : 0, &tail);
@@ -259,7 +259,7 @@ do_peer_start(struct input *input)
 	uint8_t flags = input_u8(input);
 
 	node_start_fill(route, PEER_NAME, peer.key, HOUSE_NAME, house_key,
-	    flags & 0x10 ? flags >> 6 : 0, flags & 0xf, &start);
+	    flags & 0x10 ? flags >> 6 : 0, flags & 0x1f, &start);
 	chats_set_now(peer.chats, fuzz_wall);
 	chats_start(peer.chats, &start, (const uint8_t *)"startchat", 9);
 	(void)node_commit(&peer);

@@ -430,7 +430,8 @@ finish(void)
 	FUZZ_CHECK(session_next(NULL) == NULL && session_count() == 0);
 	while (any_side() != NULL) {
 		key = any_side()->key;
-		play_ended(&key, STATUS_DELETED);
+		play_ended(
+		    &key, any_side()->left ? STATUS_NONE : STATUS_DELETED);
 		FUZZ_CHECK(side_find(&key) == NULL);
 	}
 	mesh_restarts(1);

@@ -37,6 +37,7 @@ struct said {
 
 static struct table said = { .key_size = KEY_SIZE };
 static uint64_t most[CHATS][APPS]; /* highest sequence an app said */
+static int placed[CHATS][APPS];    /* it said where it stands, too */
 
 static void
 said_hash(uint8_t hash[KEY_SIZE], const uint8_t sender[KEY_SIZE],
@@ -121,6 +122,7 @@ said_clear(void)
 	table_free(&said);
 	table_init(&said, KEY_SIZE);
 	memset(most, 0, sizeof(most));
+	memset(placed, 0, sizeof(placed));
 }
 
 /* --- what apps hear ------------------------------------------------------ */
@@ -155,7 +157,10 @@ hear_message(struct slot *slot, const Approuter__V1__ChatMessage *message)
 	if (chat == -1)
 		return;
 	last = &slot->last[chat][app_index(peer)];
-	FUZZ_CHECK(*last == 0 || message->sequence == *last + 1);
+	/* What an app says that it was acknowledged does not come again. */
+	FUZZ_CHECK(
+	    *last == 0 || message->sequence == *last + 1 ||
+	    (placed[chat][app_index(peer)] && message->sequence > *last));
 	*last = message->sequence;
 }
 
@@ -243,18 +248,22 @@ ended(const struct chat_key *key, int after)
 {
 	static struct slot *slot;
 	static unsigned int *ends, before;
+	static int left;
 	const struct side *side = side_find(key);
 	int i, chat, told;
 
 	hear_all();
 	if (after) {
-		FUZZ_CHECK(side == NULL);
+		/* One that was left waits for the word on that. */
+		FUZZ_CHECK((side != NULL && side->left) == left);
+		FUZZ_CHECK(side == NULL || left);
 		FUZZ_CHECK(slot == NULL || *ends == before);
 		slot = NULL;
 		return;
 	}
 	slot = NULL;
-	if (side == NULL || side->app->session == NULL)
+	left = side != NULL && side->left;
+	if (side == NULL || left || side->app->session == NULL)
 		return;
 	told = side->taken || side->offer_session == side->app->session->number;
 	for (i = 0; i < SLOTS; i++)

@@ -70,6 +70,7 @@ any_chat(uint8_t byte)
 /* --- Connect ------------------------------------------------------------- */
 
 static struct app_player *connecting;
+static uint8_t connects; /* 1: accept=auto; 2: arrived; 0x80: spoiled */
 static int spoiled;
 
 /* Sign as apps of contract v1 do. */
@@ -132,12 +133,21 @@ spoil(Approuter__V1__Connect *connect)
 }
 
 static void
+adjust(Approuter__V1__Connect *connect)
+{
+	connect->arrived = connects >> 1 & 1;
+	if (connects & 0x80)
+		spoil(connect);
+}
+
+static void
 slot_connect(struct slot *slot, struct app_player *app)
 {
 	Approuter__V1__Challenge bare = APPROUTER__V1__CHALLENGE__INIT;
-	uint8_t how = input_u8(feed), nonce[KEY_SIZE] = { 0 };
+	uint8_t nonce[KEY_SIZE] = { 0 };
 	char name[] = "node-a";
 
+	connects = input_u8(feed);
 	if (slot->stream == NULL || slot->connected || slot->app != NULL)
 		return;
 	bare.node_id = name;
@@ -151,7 +161,7 @@ slot_connect(struct slot *slot, struct app_player *app)
 	slot->app = app;
 	app_answer(app, slot->stream,
 	    slot->challenge == NULL ? &bare : slot->challenge->challenge,
-	    how & 1, how & 0x80 ? spoil : NULL);
+	    connects & 1, adjust);
 	if (spoiled)
 		slot->app = NULL;
 	hear(slot);
@@ -184,6 +194,38 @@ sign_start(const struct app_player *app, Approuter__V1__StartChat *start,
 	start->signature.len = SIGNATURE_SIZE;
 }
 
+/* Small ones as they are; the largest there are, from above. */
+static uint64_t
+any_sequence(void)
+{
+	uint8_t byte = input_u8(feed);
+
+	if (byte < 0xe0)
+		return (byte);
+	return (byte & 0x10 ? UINT64_MAX - (byte & 0xf)
+			    : (uint64_t)INT64_MAX + 8 - (byte & 0xf));
+}
+
+/* Where the app says that it stands; of all before it has heard. */
+static void
+say_where(const struct slot *slot, Approuter__V1__StartChat *start, int chat,
+    int target)
+{
+	uint64_t *heard;
+
+	start->next_send_sequence = any_sequence();
+	start->next_receive_sequence = any_sequence();
+	if (slot->app != NULL) {
+		placed[chat][app_index(slot->app)] = 1;
+		heard = &most[chat][app_index(slot->app)];
+		if (start->next_send_sequence > *heard)
+			*heard = start->next_send_sequence;
+	}
+	heard = &most[chat][target];
+	if (start->next_receive_sequence > *heard)
+		*heard = start->next_receive_sequence;
+}
+
 static void
 say_start(struct slot *slot)
 {
@@ -203,6 +245,8 @@ say_start(struct slot *slot)
 	start.resume = how >> 1 & 1;
 	if (how & 4)
 		start.key_version = input_u8(feed);
+	if (how & 0x80)
+		say_where(slot, &start, (what & 3) % CHATS, (what >> 2) % APPS);
 	if (how & 8)
 		start.target_node_hint = how & 0x10 ? good : bad;
 	if (how & 0x20) {

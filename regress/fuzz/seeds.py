@@ -283,6 +283,21 @@ ROUTER = {
     b"\1" + ALL + MESH_SAYS + b"\x87\0" + ALL + on(0, SAY, 0, 0x20) + ALL,
     "gone": TALK + MESH_SAYS + b"\x88\0\1" + ALL,
     "moved": TALK + MESH_SAYS + b"\x83\0" + bytes([255] * 7 + [127]) + ALL,
+    # Back from another node, where it got one more and was acknowledged two.
+    "arrived": TALK + app_in(2, 1, 2) + on(2, START, 0, 0x84, 1, 6, 5) + ALL +
+    on(0, SAY, 0, 0x20) + on(2, SAY, 0, 0x24, 6) + ALL + on(
+        2, SAY, 0, 0x24, 6) + ALL,
+    "arrived-auto": TALK + app_in(2, 1, 3) + on(0, START, 4, 0x84, 1, 4, 4) +
+    ALL + on(2, START, 0, 0x84, 1, 9, 5) + ALL + on(0, SAY, 0, 0x20) + ALL,
+    "left-and-ended": TALK + on(2, OPEN) + ALL + on(2, CONNECT, 1, 2) + on(
+        2, START, 0, 0x84, 1, 6, 5) + KEYD_SAYS + b"\0\0" + ALL + KEYD_SAYS +
+    b"\3\x12" + ALL,
+    "gone-on": BOTH + on(0, START, 4, 0x84, 9, 7, 7) + ALL + on(
+        1, START, 0, 0x84, 9, 9, 5) + ALL + on(0, SAY, 0, 0x24, 7) + on(
+        1, SAY, 0, 0x24, 9) + ALL + on(1, START, 0, 0x84, 9, 80, 80) + ALL,
+    "far-on": BOTH + on(0, START, 4, 0x84, 9, 0xff, 0xf0) + ALL + on(
+        1, START, 0, 0x84, 9, 0xe7, 0xe8) + ALL + on(0, SAY, 0, 0x20) + on(
+        1, SAY, 0, 0x20) + ALL + on(0, START, 4, 0x86, 9, 0xf0, 0xe1) + ALL,
     "lies": TALK + b"".join(MESH_SAYS + bytes([0x80 | k, k]) + bytes(
         [k] * 20) + ALL for k in range(9)),
     "nodes": MESH_SAYS + b"\x05\0node-b" + bytes(18) + BOTH,

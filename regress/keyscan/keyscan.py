@@ -19,6 +19,7 @@ from hermes_node import BUILD, Node, state, until
 SCAN = str(BUILD / "regress" / "keyscan" / "scan")
 KINDS = ("start", "node", "authority", "tls", "ephemeral", "dh", "prk", "link",
          "chain", "message", "store", "names", "wrapping", "passphrase")
+SHARED = ("link", "chain")  # of both ends of a chat
 FORMS = ("plain", "swapped", "inner pad", "inner pad swapped", "outer pad",
          "outer pad swapped", "reversed")
 
@@ -41,21 +42,32 @@ class Journal:
         assert at == len(data), "the journal ends in the middle of a record"
         return out
 
-    def keys(self):
-        """({live key: kind}, {dead key: kind}) by the last word on each. A
-        new keyd holds nothing of the old one but what it makes again."""
-        live, dead = {}, {}
+    def held(self):
+        """({live key: kind}, {dead key: kind}, {key of SHARED: how many ends
+        have it}) by the last word on each. A new keyd holds nothing of the
+        old one but what it makes again. Where both ends of a chat are here,
+        each has its own copy of a key, and it dies with the last."""
+        live, dead, ends = {}, {}, collections.Counter()
         for made, kind, key in self.records():
             if kind == "start":
                 dead.update(live)
                 live.clear()
+                ends.clear()
             elif made:
                 live[key] = kind
                 dead.pop(key, None)
+                ends[key] += kind in SHARED
+                assert ends[key] <= 2, kind
             else:
-                live.pop(key, None)
-                dead[key] = kind
-        return live, dead
+                ends[key] -= ends[key] > 0
+                if ends[key] == 0:
+                    live.pop(key, None)
+                    dead[key] = kind
+        return live, dead, ends
+
+    def keys(self):
+        """({live key: kind}, {dead key: kind})."""
+        return self.held()[:2]
 
     def live(self, *kinds):
         return {k: v for k, v in self.keys()[0].items()
@@ -261,17 +273,25 @@ def count(hits, names=None, maps=None):
 def custody(nodes, pids, keys):
     """Search the memory of all processes for keys: which hits are where no
     key may be. keyd may hold the keys that live, in pages that are locked and
-    kept out of dumps."""
+    kept out of dumps; one of a chat once for each end that is there."""
     wrong, where = [], {}
     names = {str(pid): " ".join(name) for name, pid in pids.items()}
     maps = {str(pid): mappings(pid) for pid in pids.values()}
     for (node, process), pid in pids.items():
-        live = {}
+        live, ends = {}, {}
         if process == "keyd":
-            live = next(n for n in nodes if n.name == node).journal.live()
+            live, _, ends = next(
+                n for n in nodes if n.name == node).journal.held()
+        ends_at = {}
         for hit in in_memory(keys, pid):
             _, flags = mapping_of(maps[str(pid)], hit.offset)
             where.setdefault(process, set()).add(hit.key)
             if hit.key not in live or not {"lo", "dd"} <= flags:
                 wrong.append(hit)
+            # Pieces of one copy are found one behind the other.
+            elif hit.kind in SHARED and hit.offset >= ends_at.get(hit.key, 0):
+                ends_at[hit.key] = hit.offset + len(hit.key)
+                ends[hit.key] -= 1
+                if ends[hit.key] < 0:
+                    wrong.append(hit)
     return count(wrong, names, maps), where

@@ -134,6 +134,7 @@ class Chat:
         self.a.wait_ready(name)
         self.b.wait_ready(name)
         self.sequence = {id(self.a): 0, id(self.b): 0}
+        self.high = 1  # version, as far as the apps were told
 
     def __enter__(self):
         return self
@@ -166,7 +167,28 @@ class Chat:
         ack = one.wait_ready(self.name)
         other.wait("chat_status", lambda s: s.status == "rekeyed" and
                    s.key_version == ack.key_version)
+        self.high = ack.key_version
         return ack.key_version
+
+    def move(self, old, node):
+        """An app goes on at another node; its new session."""
+        peer = self.b if old is self.a else self.a
+        new = Session(node.app, old.identity)
+        new.connect(arrived=True)
+        old.close()
+        until("all know where it is", lambda: all(
+            row["node_id"] == node.name for n in self.houses.nodes
+            for row in n.show("apps") if row["app_id"] == new.identity.id))
+        self.sequence[id(new)] = self.sequence.pop(id(old))
+        if old is self.a:
+            self.a = new
+        else:
+            self.b = new
+        new.start(self.name, peer.identity, version=self.high,
+                  next_send_sequence=self.sequence[id(new)] + 1,
+                  next_receive_sequence=self.sequence[id(peer)] + 1)
+        self.high = new.wait_ready(self.name).key_version
+        return new
 
     def busy(self):
         """Talk with rekeys of both sides' and the operator's wish."""
@@ -469,6 +491,75 @@ def test_expiry_erases(houses):
     doomed.close()
     for node in houses.nodes:
         node.set("chat idle", "1d")
+
+
+def test_what_apps_that_moved_left_is_erased(houses, busy):
+    """Two apps go from node to node, and are at one for a time, where keyd
+    has each key twice; when the chat is over and they have been back where
+    they left it, no key that it ever had is anywhere."""
+    alpha, beta = houses.nodes
+    marks = [node.mark() for node in houses.nodes]
+
+    def keys(*kinds):
+        """All of the chat, that ever were."""
+        return {key: kind for node, mark in zip(houses.nodes, marks)
+                for _, kind, key in node.journal.records()[mark:]
+                if kind in kinds}
+
+    def copies():
+        """How many ends have each chain and link of the chat that is live."""
+        ours = keys("link", "chain")
+        return [sorted(n for key, n in node.journal.held()[2].items()
+                       if n > 0 and key in ours) for node in houses.nodes]
+
+    def nothing_is_wrong():
+        with houses.stopped() as pids:
+            assert custody(houses.nodes, pids,
+                           houses.everything())[0] == {}
+    with Chat(houses, "chat-of-apps-that-go-round") as chat:
+        chat.talk(5)
+        chat.move(chat.b, alpha)
+        chat.talk(5)
+        chat.rekey(chat.a, chat.b)
+        chat.talk(5)
+        assert copies()[0] == [2, 2, 2]
+        nothing_is_wrong()
+        chat.move(chat.a, beta)  # its end at alpha is still there
+        chat.talk(5)
+        chat.move(chat.b, beta)
+        chat.talk(5)
+        assert copies()[1] == [2, 2, 2]
+        nothing_is_wrong()
+        chat.move(chat.b, alpha)
+        chat.talk(5)
+        chat.move(chat.a, alpha)
+        chat.talk(5)
+        # What they had here before is forgotten.
+        assert copies()[0] == [2, 2, 2]
+        chat.a.delete(chat.name)
+        assert chat.a.deleted(chat.name) == "deleted"
+        assert chat.b.deleted(chat.name) == "deleted_by_peer"
+        until("alpha has nothing", lambda: copies()[0] == [])
+        assert copies()[1] != []
+        for app in (chat.a, chat.b):
+            back = Session(beta.app, app.identity)
+            back.connect(arrived=True)
+            app.close()
+            back.ping()
+            back.close()
+        until("beta has nothing", lambda: copies() == [[], []])
+    nothing_is_wrong()
+    for node in houses.nodes:
+        node.ctl("erase", "--now")
+    gone = keys("link", "chain", "ephemeral", "dh", "prk", "message")
+    assert not set(gone) & {key for node in houses.nodes
+                            for key in node.journal.live()}
+    with houses.stopped() as pids:
+        assert count(in_memory(gone, *pids.values())) == {}
+    for node in houses.nodes:
+        assert in_files(gone, *node.files()) == []
+        assert opens(node, [*keys("link", "ephemeral"),
+                            chat.name.encode()]) == set()
 
 
 def test_sigterm_erases_what_is_due():
