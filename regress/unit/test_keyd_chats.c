@@ -1704,8 +1704,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, tombstones_end_with_the_key_lifetime);
 	tcase_add_test(tcase, a_deletion_that_was_missed_is_told_on_resume);
 	tcase_add_test(tcase, what_crosses_the_end_begins_no_chat);
-	tcase_add_test(
-	    tcase, an_offer_that_crosses_the_end_is_of_no_new_chat);
+	tcase_add_test(tcase, an_offer_that_crosses_the_end_is_of_no_new_chat);
 	tcase_add_test(
 	    tcase, a_deletion_that_was_missed_gives_way_to_a_new_chat);
 	tcase_add_test(tcase, an_app_may_refuse_an_offer);
