@@ -495,7 +495,7 @@ END_TEST
 
 #define IDLE_COUNT 200
 #if defined(__SANITIZE_ADDRESS__) /* keeps what is freed for a while */
-#define IDLE_MAX (256 * 1024)
+#define IDLE_MAX (1024 * 1024)
 #else
 #define IDLE_MAX (40 * 1024)
 #endif
