@@ -116,6 +116,7 @@ app_disconnected(struct app *app, struct session *session)
 	for (side = TAILQ_FIRST(&app->sides); side != NULL; side = next) {
 		next = TAILQ_NEXT(side, app_entry);
 		core_attach(&side->core, 0);
+		flow_unblock(side);
 		side->mark_sequence = 0;
 		side_account(side);
 		side->told_away = 0;

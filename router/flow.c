@@ -47,7 +47,7 @@ flow_block(struct side *side)
 	TAILQ_INSERT_TAIL(&side->app->blocked, side, blocked_entry);
 }
 
-static void
+void
 flow_unblock(struct side *side)
 {
 	if (!side->blocked)

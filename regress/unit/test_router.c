@@ -576,6 +576,22 @@ START_TEST(test_slow)
 }
 END_TEST
 
+/* A stream that took no more ends: the app's next one does not wait for it. */
+START_TEST(test_slow_and_gone)
+{
+	world_begin();
+	chat_begin();
+	bob.stream->congested = 1;
+	app_send(&alice, "c", 1);
+	ck_assert(!TAILQ_EMPTY(&app_find(bob.key)->blocked));
+	app_leave(&bob);
+	app_connect(&bob, 1);
+	play();
+	app_expect_message(&bob, 1);
+	ck_assert(TAILQ_EMPTY(&app_find(bob.key)->blocked));
+}
+END_TEST
+
 /* One acknowledgement and one record a batch, not one a message. */
 START_TEST(test_coalesce)
 {
@@ -1423,6 +1439,7 @@ main(void)
 	tcase_add_test(tcase, test_sequences);
 	tcase_add_test(tcase, test_large);
 	tcase_add_test(tcase, test_slow);
+	tcase_add_test(tcase, test_slow_and_gone);
 	tcase_add_test(tcase, test_coalesce);
 	tcase_add_test(tcase, test_congested_door);
 	tcase_add_test(tcase, test_half_close);
