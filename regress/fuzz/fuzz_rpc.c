@@ -119,6 +119,12 @@ rpc_transport_discard(struct rpc_transport *transport)
 	return (-1);
 }
 
+size_t
+rpc_transport_unsent(struct rpc_transport *transport)
+{
+	return (buffer_length(&transport->out));
+}
+
 int
 rpc_transport_flush(struct rpc_transport *transport)
 {
