@@ -199,8 +199,10 @@ def test_runs_as_the_unit_says(pair):
             status = dict(re.findall(r"^(\w+):\s*(.*)$", host.sh(
                 f"cat /proc/{pid}/status"), re.M))
             users.add(status["Uid"].split()[0])
-            assert int(status["CapBnd"], 16) == (
-                0x1c0 if name == "parent" else 0), name
+            # CAP_SETGID and CAP_SETUID, and none to gain.
+            assert int(status["CapPrm"], 16) == (
+                0xc0 if name == "parent" else 0), name
+            assert int(status["CapBnd"], 16) == 0, name
             assert status["NoNewPrivs"] == "1"
         assert len(users) == 5
         log = host.sh("journalctl -u hermesd")
