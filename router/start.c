@@ -275,12 +275,18 @@ ask_new(const struct frame_start_chat *start, const char *source)
 	return (ask);
 }
 
+/* Has accept=auto said it, and keyd heard? */
+static int
+ask_is_auto(const struct ask *ask)
+{
+	return (ask != NULL && ask->sent && (ask->flags & CHAT_AUTO) != 0);
+}
+
 /* Put the ask in place of an older one, which the app asked again. */
 static void
 ask_put(struct side *side, struct ask *ask)
 {
-	int accepted = side->ask != NULL && side->ask->sent &&
-		       (side->ask->flags & CHAT_AUTO) != 0;
+	int accepted = ask_is_auto(side->ask);
 
 	free(side->ask);
 	side->ask = ask;
@@ -321,13 +327,11 @@ ask_put(struct side *side, struct ask *ask)
 static int
 start_is_known(const struct side *side, const struct ask *ask)
 {
-	const struct ask *before = side->ask;
 	uint32_t version = side->core.version;
 	int known = side->accepted && side->core.state == CHAT_STATE_READY;
 
 	if (!side_established(side)) {
-		known = before != NULL && before->sent &&
-			(before->flags & CHAT_AUTO) != 0;
+		known = ask_is_auto(side->ask);
 		version = side->offer_version;
 	}
 	return (
