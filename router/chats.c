@@ -213,11 +213,19 @@ side_unindex(struct side *side)
 	*at = side->same_id;
 }
 
+static void
+side_begin(struct side *side)
+{
+	const struct config_limits *limits = &proc_config()->limits;
+
+	core_init(&side->core, limits->chat_window_messages,
+	    limits->chat_window_bytes);
+}
+
 struct side *
 side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
     const char *chat_id)
 {
-	const struct config_limits *limits = &proc_config()->limits;
 	size_t length = strlen(chat_id) + 1;
 	struct side *side;
 
@@ -226,8 +234,7 @@ side_make(const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
 	if (chat_key_make(&side->key, chat_id, local, peer) == -1)
 		goto fail;
 	memcpy(side->chat_id, chat_id, length);
-	core_init(&side->core, limits->chat_window_messages,
-	    limits->chat_window_bytes);
+	side_begin(side);
 	if ((side->app = app_make(local)) == NULL ||
 	    (side->peer = peer_make(peer)) == NULL)
 		goto fail;
@@ -280,12 +287,9 @@ side_drop(struct side *side)
 void
 side_renew(struct side *side)
 {
-	const struct config_limits *limits = &proc_config()->limits;
-
 	flow_forget(side);
 	core_free(&side->core);
-	core_init(&side->core, limits->chat_window_messages,
-	    limits->chat_window_bytes);
+	side_begin(side);
 	side_account(side);
 	free(side->offer);
 	side->offer = NULL;
