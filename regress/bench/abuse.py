@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """make bench-abuse: what rate a chat between two nodes keeps while a client
 abuses one of them. Each attack of h2_floods, on each listener, beside three
-loads: none, PACED messages a second, as many as go. For each, in turn and in
-one run: a, calm; b, the same attacker, sending the same to a server that takes
-TLS connections, reads and does nothing else (what the attacker and the kernel
-cost this machine); c, the attack. Medians of the turns.
+loads: none, PACED messages a second, as many as go. For each, in turns that
+begin with another one each time, and in one run: a, calm; b, the same
+attacker, sending the same to a server that takes TLS connections, reads and
+does nothing else (what the attacker and the kernel cost this machine); c, the
+attack. Medians of the turns.
 
 The attacker is tied to one core; each attack comes from an address that the
 node has not seen. "cpu" is what the attack makes both nodes use, in parts of
@@ -12,7 +13,7 @@ one core: without a load just that; with one, their time beside what the chat
 took when it was calm, which is less exact. Prints a table, as FILE in JSON
 too. Nothing is judged here; a message lost or out of order ends the run.
 
-    abuse.py [--turns N] [--json FILE] [ATTACK ...]
+    abuse.py [--turns N] [--json FILE] [--load LOAD] [ATTACK ...]
 """
 
 import argparse
@@ -43,7 +44,7 @@ hermes_node.DEFAULTS = hermes_node.DEFAULTS.replace("debug", "info")
 EXTRA = "limits {\n\tmessages per second 0\n}\n"
 CORE = 1         # of the attacker
 PACED = 2000     # messages a second
-FULL = 60000     # messages of a round, as fast as they go
+FULL = 300000    # messages of a round, as fast as they go
 QUIET = 2        # seconds of a round without messages
 MANY = 250       # sources of an attack that has many
 LOADS = {"none": None, "paced": (PACED, PACED), "full": (FULL, 0)}
@@ -142,14 +143,19 @@ def measure(mesh, honest, machine, name, load, turns, many):
     calm, control = [], []
     under = {"app": [], "mesh": []}
     before = {where: counted(mesh[0], where) for where in under}
-    for _ in range(turns):
-        calm.append(honest.round(load))
-        if load != "none":
-            with attacked(name, machine, "app", many):
-                control.append(honest.round(load))
-        for where, rounds in under.items():
-            with attacked(name, mesh[0], where, many):
-                rounds.append(honest.round(load))
+    quiet = contextlib.nullcontext()
+    rounds = [(calm, lambda: quiet)]
+    if load != "none":
+        rounds.append((control, lambda: attacked(name, machine, "app", many)))
+    rounds += [(under[where],
+                lambda where=where: attacked(name, mesh[0], where, many))
+               for where in under]
+    for turn in range(turns):
+        # What went before is not always the same.
+        for into, attacker in rounds[turn % len(rounds):] + \
+                rounds[:turn % len(rounds)]:
+            with attacker():
+                into.append(honest.round(load))
     a = b = None
     if load != "none":
         a, b = middle(calm, "rate"), middle(control, "rate")
@@ -184,10 +190,12 @@ def show(r):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--json")
     parser.add_argument("--many", action="store_true",
                         help=f"each attack from {MANY} sources too")
+    parser.add_argument("--load", action="append", choices=LOADS,
+                        help="only this one; again for another")
     parser.add_argument("attacks", nargs="*", metavar="ATTACK")
     options = parser.parse_args()
     rows = []
@@ -196,7 +204,7 @@ def main():
         honest = Honest(mesh)
         for name in options.attacks or h2_floods.ATTACKS:
             for load, many in itertools.product(
-                    LOADS, (False, True) if options.many else (False,)):
+                    options.load or LOADS, (False, True) if options.many else (False,)):
                 for one in measure(mesh, honest, machine, name, load,
                                    options.turns, many):
                     rows.append(one)
