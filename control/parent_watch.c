@@ -81,7 +81,7 @@ watch_status(const struct parent *parent, char *out, size_t size)
 		"serves, but its store cannot be written" };
 	const char *node = parent->config.node_id, *trouble;
 	const struct child *child;
-	size_t i;
+	size_t i, length = 0;
 
 	if (parent->stopping || !parent->all_ready) {
 		(void)snprintf(out, size, "%s %s", node,
@@ -92,10 +92,13 @@ watch_status(const struct parent *parent, char *out, size_t size)
 		child = &parent->children[i];
 		if ((trouble = child_trouble(child)) == NULL)
 			continue;
-		(void)snprintf(out, size, "%s: %s %s", node,
-		    process_name(child->process), trouble);
-		return;
+		length +=
+		    (size_t)snprintf(out + length, size - length, "%s%s %s %s",
+			length == 0 ? node : "", length == 0 ? ":" : ",",
+			process_name(child->process), trouble);
 	}
+	if (length > 0)
+		return; /* WATCH_TEXT has room for all of them */
 	(void)snprintf(out, size, "%s %s%s%s", node,
 	    conditions[parent->children[CHILD_KEYD].condition],
 	    parent->refused[0] != '\0' ? "; configuration refused: " : "",

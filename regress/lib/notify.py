@@ -35,6 +35,15 @@ class Manager:
             return None
         return dict(line.split("=", 1) for line in text.split("\n"))
 
+    def heard_for(self, seconds):
+        """Everything heard in that time."""
+        end, heard = time.monotonic() + seconds, []
+        while (left := end - time.monotonic()) > 0:
+            one = self.hear(left)
+            if one is not None:
+                heard.append(one)
+        return heard
+
     def until(self, timeout=60, **wanted):
         """Hear until one says all of wanted: a value, or a part of STATUS;
         everything heard up to it."""
