@@ -345,14 +345,15 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 	struct frame_chat_message message = { .chat_id = span_of(
 						  chat->id, strlen(chat->id)),
 		.peer = span_of(chat->peer, strlen(chat->peer)),
-		.payload = span_of(kept->payload, kept->length),
+		.payload =
+		    span_of(kept_payload(&chat->kept, kept), kept->length),
 		.sequence = sequence };
 	size_t length;
 	uint8_t *to;
 
 	if (chat->secure != NULL &&
-	    (message.payload.bytes = secure_seal(chat, sequence, kept->payload,
-		 &message.payload.length)) == NULL)
+	    (message.payload.bytes = secure_seal(chat, sequence,
+		 message.payload.bytes, &message.payload.length)) == NULL)
 		return (-1);
 	length =
 	    frame_chat_message_size(FRAME_CHAT_MESSAGE, &message, SPAN_NONE);
