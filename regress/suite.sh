@@ -32,8 +32,11 @@ result() { # exit status, then passed and failed, if it said so
 	} 9>>"$TALLY"
 }
 
+# A case may take 60 s, or what it says itself, and a busy machine or a
+# sanitizer five times as long.
 run_check() {
-	timeout 300 "$suite" >"$log/out" 2>&1
+	CK_DEFAULT_TIMEOUT=60 CK_TIMEOUT_MULTIPLIER=5 \
+	    timeout -k 10 900 "$suite" >"$log/out" 2>&1
 	status=$?
 	suite=$(basename "$suite")
 	result "$status" $(sed -n \

@@ -227,7 +227,7 @@ class Node:
         """(status, body) of the admin HTTP; (0, reason) without it."""
         try:
             with urllib.request.urlopen(f"http://{self.admin}{path}",
-                                        timeout=10) as answer:
+                                        timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -186,7 +186,7 @@ class Member:
             "/nodemesh.v1.NodeMesh/Join",
             request_serializer=pb.JoinRequest.SerializeToString,
             response_deserializer=pb.JoinResponse.FromString)
-        response = call(request, timeout=10)
+        response = call(request, timeout=60)
         self.certificate = response.certificate
         self.incarnation += 1
         return response

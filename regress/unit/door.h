@@ -25,7 +25,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 
-#define WAIT_NS (20 * CLOCK_SECOND)
+#define WAIT_NS (120 * CLOCK_SECOND)
 
 static struct {
 	struct event_base *base;

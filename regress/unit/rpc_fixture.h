@@ -43,7 +43,7 @@
 #include "common/rpc/rpc.h"
 #include "common/util/clock.h"
 
-#define WAIT_LIMIT (20 * CLOCK_SECOND)
+#define WAIT_LIMIT (120 * CLOCK_SECOND)
 
 /* --- identities ---------------------------------------------------------- */
 

@@ -28,7 +28,7 @@
 #include "common/util/log.h"
 #include "regress/unit/suite.h"
 
-#define WAIT_NS (20 * CLOCK_SECOND)
+#define WAIT_NS (120 * CLOCK_SECOND)
 
 static struct {
 	struct event_base *base;
