@@ -48,6 +48,15 @@ line_hears(
 
 /* --- gossip -------------------------------------------------------------- */
 
+/* Does the house read that stream of the line? */
+static int
+hears(const struct rpc_connection *line, enum call call)
+{
+	const struct rpc_stream *stream = line->streams[call];
+
+	return (stream != NULL && !stream->finished && !stream->cancelled);
+}
+
 static void
 deliver(struct rpc_connection *line, enum call call, const uint8_t *bytes,
     size_t length)
@@ -55,7 +64,7 @@ deliver(struct rpc_connection *line, enum call call, const uint8_t *bytes,
 	struct rpc_stream *stream = line->streams[call];
 	uint8_t *exact;
 
-	if (stream == NULL || stream->finished || stream->cancelled)
+	if (!hears(line, call))
 		return;
 	/* Of its exact size, so that a read beyond it is seen. */
 	FUZZ_CHECK((exact = malloc(length + 1)) != NULL);
@@ -310,6 +319,8 @@ say_revocation(struct rpc_connection *line)
 	struct actor *actor = &actors[what % ACTORS];
 	struct ipc_revocation revocation;
 
+	if (!hears(line, CALL_GOSSIP))
+		return; /* nobody is revoked by that */
 	revocation_make(actor, what >> 7, &revocation);
 	body.node_id = revocation.node_id;
 	body.identity_key.data = revocation.node_key;
