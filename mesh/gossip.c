@@ -480,6 +480,7 @@ outbox_flush(struct peer *peer, struct trunk *trunk)
 		    buffer_bytes(&peer->outbox) + sizeof(length), length);
 		buffer_consume(&peer->outbox, sizeof(length) + length);
 	}
+	buffer_free(&peer->outbox);
 }
 
 enum rpc_status

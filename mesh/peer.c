@@ -529,7 +529,7 @@ on_trunk_down(struct trunk *trunk, const char *why)
 	peer->dialling = NULL;
 	log_debug("trunk_failed", "node=%s why=\"%s\"", peer->node_id, why);
 	peer->want &= ~(unsigned)(WANT_GOSSIP | WANT_RENEW);
-	buffer_consume(&peer->outbox, buffer_length(&peer->outbox));
+	buffer_free(&peer->outbox);
 	peer_backoff(peer);
 }
 

@@ -50,7 +50,7 @@ own_wins(const struct peer *peer)
 static void
 waiting_clear(struct route *route)
 {
-	buffer_consume(&route->waiting, buffer_length(&route->waiting));
+	buffer_free(&route->waiting);
 	route->waiting_count = 0;
 }
 
@@ -88,6 +88,8 @@ waiting_flush(struct peer *peer)
 		buffer_consume(&route->waiting, sizeof(length) + length);
 		route->waiting_count--;
 	}
+	if (route->waiting_count == 0)
+		buffer_free(&route->waiting);
 }
 
 /* --- ends of chats ------------------------------------------------------- */
