@@ -298,7 +298,7 @@ side_renew(struct side *side)
 	side->mark_sequence = side->mark_offset = 0;
 	side->known = side->ending = side->left = 0;
 	side->told_away = side->tries = 0;
-	side->accepted = side->anew = 0;
+	side->accepted = side->anew = side->reset_untold = 0;
 	start_schedule(side, 0);
 }
 

@@ -111,6 +111,7 @@ struct side {
 	uint8_t told_away;
 	uint8_t accepted;         /* for the app, which has not said so yet */
 	uint8_t anew;             /* so, and nobody had it before */
+	uint8_t reset_untold;     /* its keys began anew, unheard by the app */
 	uint8_t in_line;          /* in peer->link->line */
 	uint8_t resuming;         /* counted in peer->link->resuming */
 	uint8_t tries;            /* resumes in vain */

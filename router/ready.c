@@ -237,6 +237,16 @@ ready_lags(struct side *side, const struct ipc_chat_ready *ready)
 	start_forget(side);
 }
 
+/* That its keys began anew the app hears, however long it was away. */
+static void
+ready_tell_reset(struct side *side)
+{
+	if (!side->reset_untold)
+		return;
+	side->reset_untold = 0;
+	side_tell(side, "reset", SPAN_NONE);
+}
+
 /* Answer the StartChat this is the answer to; else say what changed. */
 static void
 ready_tell(
@@ -246,6 +256,8 @@ ready_tell(
 	struct ask *ask = side->ask;
 	int answered = 0;
 
+	if (ready->reset && old_version != 0)
+		side->reset_untold = 1;
 	if (ask != NULL && ready_answers(ask, ready)) {
 		if (session != NULL && ask->session == session->number &&
 		    core_lags(&side->core, ask->next_send)) {
@@ -268,8 +280,8 @@ ready_tell(
 		core_attach(&side->core, 1);
 	if (old_version == 0 || !side->core.attached)
 		return;
-	if (ready->reset)
-		side_tell(side, "reset", SPAN_NONE);
+	if (side->reset_untold)
+		ready_tell_reset(side);
 	else if (!answered && ready->version != old_version)
 		side_tell(side, "rekeyed", SPAN_NONE);
 }
@@ -327,6 +339,7 @@ ready_repeat(struct side *side)
 	ready_ack(side, side->core.version, 1);
 	core_attach(&side->core, 1);
 	start_forget(side);
+	ready_tell_reset(side);
 }
 
 void

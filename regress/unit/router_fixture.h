@@ -118,6 +118,15 @@ app_send(struct app_player *app, const char *chat_id, uint64_t sequence)
 }
 
 static void
+app_expect_status(struct app_player *app, const char *status)
+{
+	Frame *frame = EXPECT(app, CHAT_STATUS);
+
+	ck_assert_str_eq(frame->chat_status->status, status);
+	frame_free(frame);
+}
+
+static void
 app_expect_message(struct app_player *app, uint64_t sequence)
 {
 	Frame *frame = EXPECT(app, CHAT_MESSAGE);

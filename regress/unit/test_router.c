@@ -768,6 +768,45 @@ START_TEST(test_sender_away)
 }
 END_TEST
 
+/* Keys that begin anew while one is away: it hears of it, once. */
+START_TEST(test_reset_while_away)
+{
+	struct ipc_chat_ready ready = {
+		.version = 2, .resumed = 1, .reset = 1
+	};
+	struct played_chat *chat;
+	Frame *frame;
+	int i;
+
+	world_begin();
+	chat_begin();
+	app_leave(&bob);
+	frame_free(EXPECT(&alice, CHAT_STATUS));
+	ck_assert_int_eq(chat_key_make(&ready.key, "c", alice.key, bob.key), 0);
+	chat = play_chat(&ready.key, 0);
+	chat->version = 2;
+	for (i = 0; i < 2; i++) {
+		from(PROCESS_KEYD, IPC_CHAT_READY, &ready, NULL, 0);
+		ready.key.side ^= 1;
+	}
+	app_expect_status(&alice, "reset");
+	app_connect(&bob, 0);
+	app_expect_status(&alice, "peer_back");
+	app_start_chat(&bob, &alice, "c", 1);
+	frame = EXPECT(&bob, START_CHAT_ACK);
+	ck_assert_uint_eq(frame->start_chat_ack->key_version, 2);
+	frame_free(frame);
+	app_expect_status(&bob, "reset");
+	app_leave(&bob);
+	app_expect_status(&alice, "peer_away");
+	app_connect(&bob, 0);
+	app_expect_status(&alice, "peer_back");
+	app_start_chat(&bob, &alice, "c", 1);
+	frame_free(EXPECT(&bob, START_CHAT_ACK));
+	app_expect_nothing(&bob);
+}
+END_TEST
+
 /* The first app back finds its peer not there yet (L41). */
 START_TEST(test_records)
 {
@@ -1447,6 +1486,7 @@ main(void)
 	tcase_add_test(tcase, test_rate);
 	tcase_add_test(tcase, test_peer_away);
 	tcase_add_test(tcase, test_sender_away);
+	tcase_add_test(tcase, test_reset_while_away);
 	tcase_add_test(tcase, test_records);
 	tcase_add_test(tcase, test_tieline);
 	tcase_add_test(tcase, test_resumes_in_line);

@@ -69,15 +69,6 @@ app_expect_at(struct app_player *app, uint64_t next_send, uint64_t next_receive)
 }
 
 static void
-app_expect_status(struct app_player *app, const char *status)
-{
-	Frame *frame = EXPECT(app, CHAT_STATUS);
-
-	ck_assert_str_eq(frame->chat_status->status, status);
-	frame_free(frame);
-}
-
-static void
 app_hear_all(struct app_player *app)
 {
 	Frame *frame;
