@@ -20,8 +20,9 @@ from hermes_cli import BUILD
 
 HERMESD = str(BUILD / "hermesd")
 HERMESCTL = str(BUILD / "hermesctl")
-PORTS = (10000, 32000)
-START = 60   # seconds until a node is ready, on a busy machine
+PORTS = range(10000, 32000)
+SLICE = 100  # of them that a process takes together
+START = 120  # seconds until a node is ready, on a busy machine
 POLL = 0.02  # seconds between looks at a state
 
 # What a test changes of every node: a passphrase that opens at once.
@@ -49,30 +50,40 @@ def until(what, check, timeout=START):
         time.sleep(POLL)
 
 
-_given = set()  # ports of nodes that may not have started yet
+def _slices():
+    """Every port of slices that no other process of tests has: a name in the
+    abstract namespace is one's own as long as one lives."""
+    while True:
+        port = random.SystemRandom().randrange(
+            PORTS.start, PORTS.stop - SLICE, SLICE)
+        mine = socket.socket(socket.AF_UNIX)
+        try:
+            mine.bind(f"\0hermes-test-ports-{port}")
+        except OSError:
+            mine.close()
+            continue
+        _mine.append(mine)
+        yield from range(port, port + SLICE)
+
+
+_mine = []  # names, kept until the end
+_next = _slices()
 
 
 def free_ports(count):
-    """Ports free just now, each different, also from those given before. Not
-    of those that the system gives to clients: a node that is started again
-    must find its own still free."""
-    sockets, ports = [], []
-    try:
-        while len(ports) < count:
-            port = random.SystemRandom().randrange(*PORTS)
-            if port in _given:
-                continue
-            sockets.append(socket.socket())
+    """Ports free just now, each given once, to no other suite either. Not of
+    those that the system gives to clients: a node that is started again must
+    find its own still free."""
+    ports = []
+    while len(ports) < count:
+        port = next(_next)
+        with socket.socket() as one:
             try:
-                sockets[-1].bind(("127.0.0.1", port))
+                one.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            _given.add(port)
-            ports.append(port)
-        return ports
-    finally:
-        for one in sockets:
-            one.close()
+        ports.append(port)
+    return ports
 
 
 class Node:
@@ -135,7 +146,7 @@ class Node:
             return self.http("/readyz")[0] == 200
         until(f"{self.name} ready; {self.http('/readyz')}", ready)
 
-    def stop(self, timeout=30):
+    def stop(self, timeout=START):
         """SIGTERM; the exit code."""
         if self.process is None:
             return None
@@ -163,7 +174,7 @@ class Node:
                     os.kill(pid, sig)
                 except ProcessLookupError:
                     pass
-        self.process.wait(30)
+        self.process.wait(START)
         self.killed = True
         until("children gone", lambda: not any(
             os.path.exists(f"/proc/{pid}") and
@@ -205,7 +216,7 @@ class Node:
 
     # --- questions ------------------------------------------------------
 
-    def ctl_run(self, *arguments, timeout=60, stdin=None):
+    def ctl_run(self, *arguments, timeout=START, stdin=None):
         """hermesctl as it is: CompletedProcess."""
         return subprocess.run(
             [HERMESCTL, "-s", self.socket, *map(str, arguments)],
@@ -227,7 +238,7 @@ class Node:
         """(status, body) of the admin HTTP; (0, reason) without it."""
         try:
             with urllib.request.urlopen(f"http://{self.admin}{path}",
-                                        timeout=60) as answer:
+                                        timeout=START) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

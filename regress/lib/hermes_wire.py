@@ -30,7 +30,7 @@ OPEN = "/approuter.v1.AppRouter/Open"
 OPTIONS = (("grpc.enable_http_proxy", 0),
            ("grpc.max_receive_message_length", 64 << 20),
            ("grpc.max_send_message_length", 64 << 20))
-WAIT = 60  # seconds until a state that must come has not come
+WAIT = 90  # seconds until a state that must come has not come
 
 
 def _compile():

@@ -222,7 +222,7 @@ def fetch_certificate(host, port, certificate, key):
         pem.write(certificate + key)
         pem.flush()
         context.load_cert_chain(pem.name)
-    with socket.create_connection((host, port), timeout=10) as raw:
+    with socket.create_connection((host, port), timeout=60) as raw:
         with context.wrap_socket(raw) as tls:
             return ssl.DER_cert_to_PEM_cert(
                 tls.getpeercert(binary_form=True)).encode()
