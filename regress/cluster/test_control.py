@@ -336,7 +336,7 @@ def test_reload(plain):
 def test_stop_and_not_reachable():
     with Node("brief", defaults=PLAIN) as node:
         assert node.ctl_run("stop").returncode == 0
-        assert node.process.wait(30) == 0
+        assert node.process.wait(120) == 0
         for words in ("status", "show nodes", "stop"):
             run = node.ctl_run(*words.split())
             assert run.returncode == UNREACHABLE
@@ -404,7 +404,7 @@ def test_admin_pages(mesh):
         # This mesh says `admin ids full`.
         assert len(row["local_app_id"]) == 64
     with urllib.request.urlopen(f"http://{mesh[0].admin}/metrics",
-                                timeout=10) as answer:
+                                timeout=60) as answer:
         assert answer.headers["Content-Type"] == \
             "text/plain; version=0.0.4"
         text = answer.read().decode()
@@ -438,7 +438,7 @@ def test_L21_admin_listens_on_loopback_only(plain):
 
 def raw(node, request):
     host, port = node.admin.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), 10) as connection:
+    with socket.create_connection((host, int(port)), 60) as connection:
         connection.sendall(request)
         data = b""
         while chunk := connection.recv(65536):

@@ -87,7 +87,7 @@ def test_L48_keyd_dies_and_the_node_with_it(frail, node):
         victim = frail[node]
         import os
         os.kill(victim.pids()["keyd"], signal.SIGKILL)
-        assert victim.process.wait(30) != 0
+        assert victim.process.wait(LONG) != 0
         victim.start()
         talk.finish()
     no_keys_left(frail)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from hermes_node import HERMESD, Node, state, until
+from hermes_node import HERMESD, START, Node, state, until
 
 CHILDREN = ("router", "keyd", "mesh", "control")
 ROOT = os.geteuid() == 0
@@ -61,7 +61,7 @@ def gone(pid):
     return state(pid) in ("", "Z", "X")
 
 
-def ended(node, timeout=30):
+def ended(node, timeout=START):
     """The exit status of a node that ends by itself."""
     return node.process.wait(timeout)
 
@@ -89,7 +89,7 @@ def reload(node, event):
 def refused(node):
     """Start and expect it not to; what it said."""
     node.spawn()
-    assert node.process.wait(30) == 1
+    assert node.process.wait(START) == 1
     return node.log()
 
 
@@ -222,7 +222,7 @@ def test_keyd_death_ends_the_node(node):
 def test_parent_death_ends_the_children(node):
     pids = children(node.process.pid)
     node.process.kill()
-    node.process.wait(30)
+    node.process.wait(START)
     until("children gone", lambda: all(gone(p) for p in pids.values()))
     # And the node starts again in the same place.
     node.start()
@@ -295,7 +295,7 @@ def test_port_taken(cold, kind):
 
 def test_second_hermesd(node):
     again = subprocess.run([HERMESD, "-d", "-f", str(node.config)],
-                           capture_output=True, text=True, timeout=30)
+                           capture_output=True, text=True, timeout=START)
     assert again.returncode == 1
     assert "Address already in use" in again.stderr
     node.wait_ready()
@@ -339,7 +339,7 @@ def test_errors_name_file_and_line(cold):
     assert f'{cold.config}:{count - 1}: unknown keyword "sesions"' in log
     assert f"{cold.config}:{count}: rekey limit" in log
     check = subprocess.run([HERMESD, "-n", "-f", str(cold.config)],
-                           capture_output=True, text=True, timeout=30)
+                           capture_output=True, text=True, timeout=START)
     assert check.returncode == 1
     assert check.stderr.count(f"{cold.config}:") == 2
 

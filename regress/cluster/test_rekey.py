@@ -717,6 +717,6 @@ def test_bad_values_name_file_and_line(mesh, line):
     path.write_text(node.config.read_text() + f"rekey {{\n\t{line}\n}}\n")
     number = len(path.read_text().splitlines()) - 1
     run = subprocess.run([HERMESD, "-n", "-f", str(path)],
-                         capture_output=True, text=True, timeout=30)
+                         capture_output=True, text=True, timeout=60)
     assert run.returncode == 1
     assert f"{path}:{number}: " in run.stderr, run.stderr

@@ -115,7 +115,7 @@ class Round:
         elif name == "keyd":
             victim = self.mesh[int(index)]
             os.kill(victim.pids()["keyd"], signal.SIGKILL)
-            assert victim.process.wait(30) != 0
+            assert victim.process.wait(LONG) != 0
             victim.start()
         else:
             self.mesh[int(index)].kill_process(name)

@@ -400,7 +400,7 @@ def test_L25_message_at_the_limit(chat):
     limit = a.ack.max_message_size
     most = os.urandom(limit)
     a.message(name, 1, most)
-    assert b.received(name, timeout=60) == (1, most)
+    assert b.received(name) == (1, most)
     a.acked(name, 1)
     a.message(name, 2, most + b"x")
     error = a.error("MESSAGE_TOO_LARGE")
@@ -726,8 +726,8 @@ def test_L08_rekey_under_load_loses_nothing(chat):
         a.wait("start_chat_ack", lambda k: k.key_version == version)
     for s in (a, b):
         for i in range(1, total + 1):
-            assert s.received(name, timeout=60) == (i, b"%d" % i)
-        s.acked(name, total, timeout=60)
+            assert s.received(name) == (i, b"%d" % i)
+        s.acked(name, total)
         assert s.none("error")
     for thread in threads:
         thread.join()
@@ -866,7 +866,7 @@ def test_L24_a_slow_peer_delays_only_its_own_chat(places, sessions):
         assert quick.received(names[1]) == (i, b"%d" % i)
     slow.paused.set()
     for i in range(1, 301):
-        assert slow.received(names[0], timeout=60) == (i, block)
+        assert slow.received(names[0]) == (i, block)
     a.acked(names[0], 300)
 
 
@@ -939,7 +939,7 @@ def test_rate_limit(tight, sessions):
     s.connect()
     for i in range(400):
         s.send(pb.Heartbeat(timestamp_nanos=i + 1))
-    error = s.error("RATE_LIMITED", timeout=60)
+    error = s.error("RATE_LIMITED")
     assert error.retry_after_nanos > 0
 
 

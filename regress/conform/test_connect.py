@@ -11,7 +11,7 @@ import nacl.signing
 import pytest
 
 from hermes_node import Node, until
-from hermes_wire import Identity, Session, connect_v1_bytes, pb, protos
+from hermes_wire import WAIT, Identity, Session, connect_v1_bytes, pb, protos
 
 CODE = grpc.StatusCode
 
@@ -181,18 +181,18 @@ def test_health(node):
         serving = health.HealthCheckResponse.SERVING
         for service in ("", "approuter.v1.AppRouter"):
             request = health.HealthCheckRequest(service=service)
-            assert check(request, timeout=10).status == serving
+            assert check(request, timeout=WAIT).status == serving
         with pytest.raises(grpc.RpcError) as error:
-            check(health.HealthCheckRequest(service="no.such"), timeout=10)
+            check(health.HealthCheckRequest(service="no.such"), timeout=WAIT)
         assert error.value.code() == CODE.NOT_FOUND
         watch = s.channel.unary_stream(
             "/grpc.health.v1.Health/Watch",
             request_serializer=health.HealthCheckRequest.SerializeToString,
             response_deserializer=health.HealthCheckResponse.FromString)
-        call = watch(health.HealthCheckRequest(), timeout=10)
+        call = watch(health.HealthCheckRequest(), timeout=WAIT)
         assert next(call).status == serving
         call.cancel()
-        unknown = watch(health.HealthCheckRequest(service="no"), timeout=10)
+        unknown = watch(health.HealthCheckRequest(service="no"), timeout=WAIT)
         assert next(unknown).status == (
             health.HealthCheckResponse.SERVICE_UNKNOWN)
         unknown.cancel()
@@ -212,7 +212,7 @@ def test_reflection(node, version):
 
         def ask(**fields):
             request = module.ServerReflectionRequest(host="h", **fields)
-            return next(call(iter([request]), timeout=10))
+            return next(call(iter([request]), timeout=WAIT))
         services = {x.name for x in ask(
             list_services="").list_services_response.service}
         assert {"approuter.v1.AppRouter", "grpc.health.v1.Health"
@@ -234,7 +234,7 @@ def test_unknown_method(node):
         for path in ("/approuter.v1.AppRouter/Close", "/no.Such/Method",
                      "/nodemesh.v1.NodeMesh/Join"):
             with pytest.raises(grpc.RpcError) as error:
-                s.channel.unary_unary(path)(b"", timeout=10)
+                s.channel.unary_unary(path)(b"", timeout=WAIT)
             assert error.value.code() == CODE.UNIMPLEMENTED
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hermes_cli import Cli
 from hermes_node import Mesh, Node, join, until
-from hermes_wire import Identity, Session, meet, pair, pb
+from hermes_wire import WAIT, Identity, Session, meet, pair, pb
 
 
 def flows(a, b, name, first):
@@ -19,15 +19,15 @@ def flows(a, b, name, first):
 
 def status(s, word, name):
     return s.wait("chat_status", lambda c: (c.chat_id, c.status) == (
-        name, word), timeout=60)
+        name, word))
 
 
 def test_expired_is_told_to_both():
     with Mesh(2, "keystore {\n\tchat idle 2s\n}\n") as mesh:
         a, b, _, _ = pair(mesh[0].app, mesh[1].app, "idle")
         flows(a, b, "idle", 1)
-        assert a.deleted("idle", 60) == "expired"
-        assert b.deleted("idle", 60) == "expired"
+        assert a.deleted("idle") == "expired"
+        assert b.deleted("idle") == "expired"
         for node in mesh.nodes:
             assert node.show("ratchets") == []
         assert sum(node.metric("hermes_chats_expired_total")
@@ -43,7 +43,7 @@ def test_rekey_required_is_told_to_both():
         a, b, _, _ = pair(node.app, node.app, "old")
         flows(a, b, "old", 1)
         for s in (a, b):
-            assert s.error("REKEY_REQUIRED", timeout=60).chat_id == "old"
+            assert s.error("REKEY_REQUIRED").chat_id == "old"
             assert s.deleted("old") == "rekey_required"
         assert node.show("ratchets") == []
         a.close()
@@ -103,10 +103,10 @@ def test_route_unavailable_when_the_peer_s_node_is_dead():
         flows(a, b, "dead", 1)
         mesh[1].sigkill()
         status(a, "peer_away", "dead")
-        assert a.deleted("dead", 90) == "route_unavailable"
+        assert a.deleted("dead") == "route_unavailable"
         assert mesh[0].show("ratchets") == []
         a.start("dead", b.identity, version=2)
-        assert a.wait("error", timeout=30).code in (
+        assert a.wait("error").code in (
             "UNKNOWN_APP", "ROUTE_UNAVAILABLE")
         a.close()
         b.close()
@@ -118,7 +118,7 @@ def test_revoked_node(frail):
     a, b, _, _ = pair(frail[0].app, frail[1].app, "revoke")
     flows(a, b, "revoke", 1)
     frail[0].ctl("mesh", "revoke", "beta")
-    assert a.deleted("revoke", 60) == "revoked"
+    assert a.deleted("revoke") == "revoked"
     until("beta is revoked", lambda: any(
         r["node_id"] == "beta" and r["state"] == "revoked"
         for r in frail[0].show("nodes")))
@@ -146,7 +146,7 @@ def test_shutdown_tells_apps_where_else_to_go(frail):
     assert away.grace_nanos > 0
     status(peer, "peer_away", "bye")
     s.close()
-    assert frail[1].process.wait(30) == 0
+    assert frail[1].process.wait(WAIT) == 0
     until("alpha knows that beta left", lambda: any(
         r["node_id"] == "beta" and r["state"] == "left"
         for r in frail[0].show("nodes")))
@@ -205,7 +205,7 @@ def test_L13_an_old_store_is_noticed_and_recovered(frail, tmp_path):
     put_back(frail[1], saved)
     frail[1].start()
     b = returned(frail[1], b, name, a)
-    ack = b.wait_ready(name, timeout=60)
+    ack = b.wait_ready(name)
     # It was given all up to 39 and has sent 1, whatever its store says.
     assert ack.next_receive_sequence == 40
     assert ack.next_send_sequence == 2
@@ -250,8 +250,8 @@ def test_recoveries_are_throttled_and_then_fail_closed(tmp_path):
                 b, "start_chat_ack", "delete_chat_ack"))
         assert over and sequence > 5
         for s in (a, b):
-            assert s.error("RATCHET_DESYNC", timeout=60).chat_id == name
-            assert s.deleted(name, 60) == "ratchet_desync"
+            assert s.error("RATCHET_DESYNC").chat_id == name
+            assert s.deleted(name) == "ratchet_desync"
         for node in mesh.nodes:
             until(f"{node.name} erased", lambda: not node.show("ratchets"))
         assert sum(n.metric(
@@ -270,7 +270,7 @@ def test_restart_of_a_node_outside_any_mesh():
             Cli("send", node.app, "alone-a", "--chat", "c", "--count", 200,
                 "--interval", "0.01", "--expect-restart", "--delete",
                 "--timeout", 100, Cli.id("alone-b")) as sender:
-            sender.wait("ACKED", 50, timeout=60)
+            sender.wait("ACKED", 50)
             node.sigkill()
             node.start()
             sender.succeed(100)
@@ -323,7 +323,7 @@ def test_chat_of_two_people(mesh):
                 f"{Cli.id(seed)[:12]} {text}\n")
         for one in people:
             one.stdin.close()
-            assert one.wait(20) == 0
+            assert one.wait(WAIT) == 0
     finally:
         for one in people:
             one.kill()
@@ -363,7 +363,7 @@ def test_chat_with_whoever_comes_first(mesh, tmp_path):
         assert people[1].stdout.readline() == f"{own[:12]} still here\n"
         for one in people[:2]:
             one.stdin.close()
-            assert one.wait(20) == 0
+            assert one.wait(WAIT) == 0
     finally:
         for one in people:
             one.kill()
@@ -431,7 +431,7 @@ def test_late_comer_hears_the_same_word():
         a, b, _, _ = pair(alpha.app, beta.app, name)
         flows(a, b, name, 1)
         beta.sigkill()
-        assert a.deleted(name, 60) == "expired"
+        assert a.deleted(name) == "expired"
         b.close()
         # Nothing is left in memory that would tell it by itself.
         alpha.sigkill()
@@ -446,5 +446,5 @@ def test_late_comer_hears_the_same_word():
             one.connect()
             two.connect()
             two.start(name, a.identity, resume=True, version=1)
-            assert two.deleted(name, timeout=60) == "expired"
+            assert two.deleted(name) == "expired"
         assert beta.show("ratchets") == []

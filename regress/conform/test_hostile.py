@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hermes_node import DEFAULTS, Node, until
-from hermes_wire import Session, mesh_pb
+from hermes_wire import WAIT, Session, mesh_pb
 from mesh_member import Member
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -55,7 +55,7 @@ def door(request, mesh):
 
 
 def raw(node, listener):
-    return socket.create_connection(address(node, listener), timeout=15)
+    return socket.create_connection(address(node, listener), timeout=WAIT)
 
 
 def closed(connection):
@@ -143,7 +143,7 @@ def client_hello():
 def test_silent_connection_is_cut(door):
     node, listener, check = door
     with raw(node, listener) as connection:
-        connection.settimeout(40)
+        connection.settimeout(WAIT)
         assert closed(connection) == b""
     check("handshake")
 
@@ -311,7 +311,7 @@ def test_L21_admin_shows_little_by_default():
     ids=["post", "delete", "path", "tls", "long"])
 def test_admin_is_read_only_and_robust(node, request_line):
     host, port = node.admin.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), timeout=15) as s:
+    with socket.create_connection((host, int(port)), timeout=WAIT) as s:
         try:
             s.sendall(request_line + b"\r\nHost: x\r\n\r\n")
             answer = s.recv(4096)

@@ -9,7 +9,7 @@ import pytest
 
 from fake_node import FakeNode
 from hermes_cli import HERMES, Cli, hermes
-from hermes_wire import Identity, connect_bytes, pb
+from hermes_wire import WAIT, Identity, connect_bytes, pb
 
 PEER = Identity("peer").id
 
@@ -27,12 +27,12 @@ def node():
 
 
 def send(node, *arguments):
-    return Cli("send", node.address, "app", PEER, "--timeout", 15,
+    return Cli("send", node.address, "app", PEER, "--timeout", WAIT,
                *arguments)
 
 
 def recv(node, *arguments):
-    return Cli("recv", node.address, "app", PEER, "--timeout", 15,
+    return Cli("recv", node.address, "app", PEER, "--timeout", WAIT,
                *arguments)
 
 
@@ -447,8 +447,8 @@ def test_lines_of_stdin(node, tmp_path):
             [HERMES, "send", "-q", "-n", fake.address, "--seed", "app", PEER],
             stdin=stdin)
         if stdin is subprocess.PIPE:
-            process.communicate(text.read_bytes(), timeout=15)
-        assert process.wait(15) == 0
+            process.communicate(text.read_bytes(), timeout=WAIT)
+        assert process.wait(WAIT) == 0
         assert fake.result() == [b"one", b"", b"last without newline"]
 
 
