@@ -245,7 +245,17 @@ close(int fd)
 	return (next(fd));
 }
 
-/* All that keyd opens for writing is in its folder. */
+/* All that keyd opens for writing is in its folder, but devices and what a
+ * coverage build writes of itself. */
+static int
+foreign(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return (strncmp(path, "/dev/", 5) == 0 ||
+		(dot != NULL && strcmp(dot, ".gcda") == 0));
+}
+
 static int
 opened(int at, const char *path, int flags, mode_t mode)
 {
@@ -254,8 +264,7 @@ opened(int at, const char *path, int flags, mode_t mode)
 	int fd, made;
 
 	*(void **)&next = real("openat64");
-	if (calls == NULL || (flags & O_ACCMODE) == O_RDONLY ||
-	    strncmp(path, "/dev/", 5) == 0)
+	if (calls == NULL || (flags & O_ACCMODE) == O_RDONLY || foreign(path))
 		return (next(at, path, flags, mode));
 	made = (flags & O_CREAT) && fstatat(at, path, &st, 0) == -1;
 	if (made)
