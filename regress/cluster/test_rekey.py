@@ -20,6 +20,7 @@ from hermes_wire import Session, meet
 
 PLAIN = ""  # no rekey block: the defaults
 TIMED_OUT = 4
+WINDOW = 256  # messages of a chat that may be unacknowledged
 
 
 @pytest.fixture(scope="module")
@@ -637,9 +638,9 @@ def test_L08_rekeys_under_full_load(mesh):
             pairs.append((
                 Cli("send", mesh[0].app, a, "--chat", name, "--check",
                     "--answers", count, "--count", count, "--size", 200,
-                    "--delete", "--timeout", 120, Cli.id(b)),
+                    "--delete", "--timeout", 300, Cli.id(b)),
                 Cli("recv", mesh[1].app, b, "--chat", name, "--check",
-                    "--echo", "--stay", "--count", count, "--timeout", 120,
+                    "--echo", "--stay", "--count", count, "--timeout", 300,
                     Cli.id(a))))
         for a, b in pairs:
             a.wait("RECEIVED")
@@ -668,8 +669,10 @@ def test_L08_rekeys_under_full_load(mesh):
             assert b.sequences("RECEIVED") == every
             assert b.count("DISCONNECTED") == a.count("DISCONNECTED") == 0
         assert rounds >= 10
-        assert all(tops[name] >= rounds // 3 for name in names), (rounds,
-                                                                  tops)
+        # One for every third asked for; where the machine is slow, one for
+        # every four windows of messages.
+        least = min(rounds // 3, count // WINDOW // 4)
+        assert all(tops[name] >= least for name in names), (rounds, tops)
         for i, node in enumerate(mesh.nodes):
             assert node.metric(
                 "hermes_ratchet_failures_total") == failures[i]
