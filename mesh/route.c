@@ -317,6 +317,9 @@ on_closed(struct rpc_stream *stream, enum rpc_status status, const char *text,
 		peer->route.own = NULL;
 	if (peer->route.theirs == rs)
 		peer->route.theirs = NULL;
+	/* Other processes have more to say, but there is nowhere to send it. */
+	if (mesh.stopping && peer->route.active == rs)
+		peer->route.active = NULL;
 	free(rs);
 	if (mesh.stopping)
 		return;

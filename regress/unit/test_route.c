@@ -1,7 +1,8 @@
 /*
- * The mesh process, what waits for a trunk to another node: it is sent when
- * there is one, and neither then nor when it is given up is memory of it
- * kept, as there may be thousands of nodes.
+ * The mesh process and its streams to another node. What waits for a trunk is
+ * sent when there is one, and neither then nor when it is given up is memory
+ * of it kept, as there may be thousands of nodes. Nothing is sent on a stream
+ * that is gone.
  */
 
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <check.h>
 
 #include "mesh/gossip.h"
+#include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/wire_frame.h"
 #include "regress/unit/rpc_fixture.h"
@@ -18,6 +20,7 @@
 
 static const struct trunk_owner nobody;
 static const uint8_t handle[KEY_SIZE] = { 1 };
+static const uint8_t bytes[500];
 
 static void
 peer_play(struct peer *peer)
@@ -29,19 +32,37 @@ peer_play(struct peer *peer)
 	route_init(&peer->route);
 }
 
+static int
+set_up_send(struct peer *peer)
+{
+	struct frame frame = { .body = FRAME_SETUP, .handle = handle };
+
+	frame.setup.bytes = bytes;
+	frame.setup.length = sizeof(bytes);
+	return (route_send(peer, &frame, 1));
+}
+
 static void
 set_ups_wait(struct peer *peer)
 {
-	struct frame frame = { .body = FRAME_SETUP, .handle = handle };
-	static const uint8_t setup[500];
 	int i;
 
-	frame.setup.bytes = setup;
-	frame.setup.length = sizeof(setup);
 	for (i = 0; i < COUNT; i++)
-		ck_assert_int_eq(route_send(peer, &frame, 1), -1);
+		ck_assert_int_eq(set_up_send(peer), -1);
 	ck_assert_uint_eq(peer->route.waiting_count, COUNT);
-	ck_assert_uint_ge(peer->route.waiting.size, COUNT * sizeof(setup));
+	ck_assert_uint_ge(peer->route.waiting.size, COUNT * sizeof(bytes));
+}
+
+static void
+trunk_play(struct trunk *trunk, struct peer *peer, struct rig *rig)
+{
+	rig_base(rig);
+	rig_up(rig);
+	memset(trunk, 0, sizeof(*trunk));
+	trunk->connection = rig->connection;
+	trunk->peer = peer;
+	trunk->owner = &nobody;
+	peer_trunk_came(peer, trunk);
 }
 
 START_TEST(set_ups_given_up)
@@ -60,7 +81,6 @@ START_TEST(sent_when_there_is_a_trunk)
 {
 	static struct peer peer;
 	static struct trunk trunk;
-	static const uint8_t bytes[500];
 	struct rig rig;
 	int i;
 
@@ -70,12 +90,7 @@ START_TEST(sent_when_there_is_a_trunk)
 		gossip_send_raw(&peer, bytes, sizeof(bytes));
 	ck_assert_uint_ge(buffer_length(&peer.outbox), COUNT * sizeof(bytes));
 
-	rig_base(&rig);
-	rig_up(&rig);
-	trunk.connection = rig.connection;
-	trunk.peer = &peer;
-	trunk.owner = &nobody;
-	peer_trunk_came(&peer, &trunk);
+	trunk_play(&trunk, &peer, &rig);
 	gossip_trunk_up(&peer, &trunk);
 	ck_assert_uint_ge(
 	    rpc_stream_queued(trunk.gossip), COUNT * sizeof(bytes));
@@ -91,14 +106,37 @@ START_TEST(sent_when_there_is_a_trunk)
 }
 END_TEST
 
+/* A node that stops has closed its streams; keyd does not know yet. */
+START_TEST(a_node_that_stops_sends_on_none_that_is_gone)
+{
+	static struct peer peer;
+	static struct trunk trunk;
+	struct rig rig;
+
+	peer_play(&peer);
+	trunk_play(&trunk, &peer, &rig);
+	peer_want(&peer, WANT_ROUTE);
+	route_trunk_up(&peer);
+	ck_assert_int_eq(set_up_send(&peer), 0);
+	mesh.stopping = 1;
+	route_close_all();
+	rpc_connection_close(rig.connection);
+	WAIT(&rig, rig.connection == NULL);
+	ck_assert_ptr_null(peer.route.active);
+	ck_assert_int_eq(set_up_send(&peer), -1);
+	rig_down(&rig);
+}
+END_TEST
+
 int
 main(void)
 {
-	Suite *suite = suite_create("waiting");
-	TCase *tcase = tcase_create("waiting");
+	Suite *suite = suite_create("route");
+	TCase *tcase = tcase_create("route");
 
 	tcase_add_test(tcase, set_ups_given_up);
 	tcase_add_test(tcase, sent_when_there_is_a_trunk);
+	tcase_add_test(tcase, a_node_that_stops_sends_on_none_that_is_gone);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
 }
