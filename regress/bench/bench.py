@@ -153,7 +153,7 @@ def main():
     }
     parser = argparse.ArgumentParser()
     parser.add_argument("--json")
-    parser.add_argument("--messages", type=int, default=100000)
+    parser.add_argument("--messages", type=int, default=500000)
     parser.add_argument("--only", action="append", choices=works)
     options = parser.parse_args()
     for name in options.only or works:
