@@ -58,7 +58,7 @@ class Honest:
         self.mesh = mesh
         self.process = subprocess.Popen(
             [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, "1", "0",
-             "256", "0", "each"], text=True, stdin=subprocess.PIPE,
+             "256", "0", "bursts"], text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)
 
     def stop(self):

@@ -33,10 +33,12 @@ LARGE = 64 * 1024
 LARGE_CHATS = 4
 LARGE_MESSAGES = 6000    # a round
 PARTS = {}  # work: what its figure is the sum of
+HOW = {"turns": " in turn", "bursts": " in bursts",
+       "pairs": " of as many pairs of apps"}
 STREAM = 1000 * 1000000  # bytes a round of libtls alone
 
 
-def run_hermes(chats, messages, size, how="each"):
+def run_hermes(chats, messages, size, how="bursts"):
     with hermes_node.Mesh(2, extra=UNLIMITED) as mesh:
         before = [mesh_bench.cpu(node) for node in mesh.nodes]
         out = subprocess.run(
@@ -69,13 +71,12 @@ def row(rows, work, figure, unit, against, reference, aim, higher=True,
         PARTS[work] = parts
 
 
-def messages(rows, shares, chats, count, how="each"):
+def messages(rows, shares, chats, count, how="bursts"):
     """Through two nodes, and two nats-servers."""
     ours = run_hermes(chats, count, 256, how)
     theirs = nats.run(str(PROGRAMS / "nats_bench"), chats, count, how=how)
     against = "nats-server, two clustered, TLS"
-    of = f" of {chats} pairs of apps" if how == "pairs" else ""
-    label = f"{chats} chat{'s' if chats > 1 else ''}{of}"
+    label = "1 chat" if chats == 1 else f"{chats} chats{HOW[how]}"
     row(rows, f"acknowledged messages, {label}, 256 B",
         statistics.median(ours["rates"]), "1/s", against,
         statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
@@ -137,7 +138,9 @@ def main():
     rows, shares = [], []
     works = {
         "one": lambda: messages(rows, shares, 1, options.messages),
-        "many": lambda: messages(rows, shares, 64, options.messages),
+        "many": lambda: messages(rows, shares, 64, options.messages,
+                                 "turns"),
+        "bursts": lambda: messages(rows, shares, 64, options.messages),
         "pairs": lambda: messages(rows, shares, 64, options.messages,
                                   "pairs"),
         "large": lambda: large(rows, shares),

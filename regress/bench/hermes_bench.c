@@ -6,8 +6,9 @@
  *
  *	hermes_bench NODE_A NODE_B CHATS MESSAGES SIZE ROUNDS HOW
  *
- * HOW is "each" (all chats between one pair of apps) or "pairs" (as many
- * pairs of apps, each app with a connection of its own).
+ * HOW is "turns" (all chats between one pair of apps, a message of each in
+ * turn), "bursts" (the same, the whole window of a chat at once) or "pairs" (as
+ * many pairs of apps, each app with a connection of its own).
  *
  * With ROUNDS 0 each line "MESSAGES PACE" on standard input is a round, and
  * prints an object of its own: its rate, and the 99th percentile of its round
@@ -49,6 +50,8 @@ static struct {
 	int tripping;
 	long pace; /* messages a second, 0: no matter */
 	double began;
+	struct event *turn; /* NULL: in bursts */
+	long next;          /* whose turn it is */
 } bench;
 
 /* --- receiver ------------------------------------------------------------ */
@@ -110,17 +113,42 @@ receiver(
 
 /* --- sender -------------------------------------------------------------- */
 
+/* 1; or 0 when the chat takes no more for now. */
+static int
+send_one(struct hermes_chat *chat)
+{
+	if (hermes_send(chat, bench.payload, bench.size, NULL) == -1) {
+		if (errno != EAGAIN)
+			die("send", strerror(errno));
+		return (0);
+	}
+	bench.sent++;
+	return (1);
+}
+
+/* A message of each chat in turn, until none takes one more. */
+static void
+take_turns(evutil_socket_t fd, short what, void *arg)
+{
+	long full = 0;
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	while (bench.sent < bench.to_send && full < bench.chat_count) {
+		full = send_one(bench.chats[bench.next]) ? 0 : full + 1;
+		bench.next = (bench.next + 1) % bench.chat_count;
+	}
+}
+
 static void
 fill(struct hermes_chat *chat)
 {
-	while (bench.sent < bench.to_send) {
-		if (hermes_send(chat, bench.payload, bench.size, NULL) == -1) {
-			if (errno != EAGAIN)
-				die("send", strerror(errno));
-			return;
-		}
-		bench.sent++;
-	}
+	if (bench.turn != NULL)
+		event_active(bench.turn, EV_TIMEOUT, 0);
+	else
+		while (bench.sent < bench.to_send && send_one(chat))
+			continue;
 }
 
 /* As many more as are due by now. */
@@ -316,7 +344,8 @@ main(int argc, char **argv)
 
 	if (argc != 8 || sodium_init() == -1) {
 		fprintf(stderr, "usage: hermes_bench NODE_A NODE_B CHATS "
-				"MESSAGES SIZE ROUNDS each|pairs\n");
+				"MESSAGES SIZE ROUNDS "
+				"turns|bursts|pairs\n");
 		return (2);
 	}
 	chats = strtol(argv[3], NULL, 10);
@@ -330,6 +359,10 @@ main(int argc, char **argv)
 	child = set_up(
 	    argv[1], argv[2], strcmp(argv[7], "pairs") == 0 ? chats : 1, chats);
 	took = now() - start;
+	if (strcmp(argv[7], "turns") == 0 &&
+	    (bench.turn = event_new(bench.base, -1, 0, take_turns, NULL)) ==
+		NULL)
+		die("turns", "memory");
 	if (rounds > 0)
 		run_rounds(messages, rounds, took);
 	else

@@ -83,7 +83,7 @@ def cluster():
 
 
 def run(program, chats, messages, size=256, window=256, rounds=3,
-        how="each"):
+        how="bursts"):
     """nats_bench's JSON, with the CPU seconds of both servers."""
     with cluster() as (urls, ca, pids):
         out = subprocess.run(

@@ -6,10 +6,11 @@
  *
  *	nats_bench URL_A URL_B CA.pem CHATS MESSAGES SIZE WINDOW ROUNDS HOW
  *
- * HOW is "each" (one subscription a chat, as an application has that talks
- * to many peers), "wildcard" (one for all chats: the fastest NATS can), or
- * "pairs" (a publisher and a subscriber for each chat, each with a connection
- * of its own).
+ * HOW is "turns" (one subscription a chat, as an application has that talks
+ * to many peers, and a message to each in turn), "bursts" (the same, the whole
+ * window of a chat at once), "wildcard" (as bursts, with one subscription for
+ * all chats) or "pairs" (a publisher and a subscriber for each chat, each with
+ * a connection of its own).
  */
 
 #include <sys/types.h>
@@ -45,7 +46,7 @@ check(natsStatus status, const char *what)
 	_exit(1);
 }
 
-static enum { EACH, WILDCARD, PAIRS } how;
+static enum { TURNS, BURSTS, WILDCARD, PAIRS } how;
 
 static double
 now(void)
@@ -216,7 +217,9 @@ rate(natsConnection **connections, char (*subjects)[32], long chats,
 			    state.unacked[chat] < window && sent < messages) {
 				uint64_t burst, room;
 
-				room = window - state.unacked[chat];
+				room = how == TURNS
+					   ? 1
+					   : window - state.unacked[chat];
 				if (room > (uint64_t)(messages - sent))
 					room = (uint64_t)(messages - sent);
 				state.unacked[chat] += room;
@@ -229,6 +232,8 @@ rate(natsConnection **connections, char (*subjects)[32], long chats,
 					    "publish");
 				sent += (long)room;
 				pthread_mutex_lock(&state.lock);
+				if (how == TURNS)
+					break;
 			}
 		}
 		if (sent < messages) {
@@ -262,7 +267,7 @@ main(int argc, char **argv)
 	if (argc != 10) {
 		fprintf(stderr, "usage: nats_bench URL_A URL_B CA CHATS "
 				"MESSAGES SIZE WINDOW ROUNDS "
-				"each|wildcard|pairs\n");
+				"turns|bursts|wildcard|pairs\n");
 		return (2);
 	}
 	chats = strtol(argv[4], NULL, 10);
@@ -270,9 +275,10 @@ main(int argc, char **argv)
 	size = (size_t)strtol(argv[6], NULL, 10);
 	window = (uint64_t)strtol(argv[7], NULL, 10);
 	rounds = strtol(argv[8], NULL, 10);
-	how = strcmp(argv[9], "each") == 0    ? EACH
-	      : strcmp(argv[9], "pairs") == 0 ? PAIRS
-					      : WILDCARD;
+	how = strcmp(argv[9], "turns") == 0    ? TURNS
+	      : strcmp(argv[9], "bursts") == 0 ? BURSTS
+	      : strcmp(argv[9], "pairs") == 0  ? PAIRS
+					       : WILDCARD;
 	if (chats < 1 || chats > MAX_CHATS || size < 8 || window < 1)
 		return (2);
 	if (pipe(ready) == -1 || (child = fork()) == -1)
