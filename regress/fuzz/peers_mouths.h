@@ -572,7 +572,8 @@ router_speaks(void)
 	memcpy(name.app, app->public, KEY_SIZE);
 	memcpy(find.app, app->public, KEY_SIZE);
 	if (chat_key_make(&ack.key, "chat", app->public,
-		apps[(how >> 2) % APPS].public) == -1)
+		apps[(how >> 2) % APPS].public) == -1 ||
+	    proc_ipc(PROCESS_ROUTER) == NULL)
 		return;
 	credit.key = ack.key;
 	switch (what % 7) {
