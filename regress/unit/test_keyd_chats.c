@@ -7,46 +7,8 @@
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "keyd/secret.h"
-#include "regress/unit/chat_pair.h"
+#include "regress/unit/chat_rig.h"
 #include "regress/unit/suite.h"
-
-static struct pair pair;
-static struct node *const a = &pair.nodes[0];
-static struct node *const b = &pair.nodes[1];
-
-static void
-setup(void)
-{
-	pair_setup(&pair);
-}
-
-static void
-teardown(void)
-{
-	pair_teardown(&pair);
-}
-
-/* Both at version, one message each way works. */
-static void
-assert_works(uint32_t version)
-{
-	uint64_t to_a = a->delivered, to_b = b->delivered;
-
-	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
-	ck_assert_ptr_nonnull(pair_chat(&pair, 1));
-	ck_assert_uint_eq(pair_chat(&pair, 0)->version, version);
-	ck_assert_uint_eq(pair_chat(&pair, 1)->version, version);
-	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 0)), 0);
-	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 1)), 0);
-	pair_say(&pair, 0);
-	pair_say(&pair, 1);
-	pair_run(&pair);
-	ck_assert_uint_eq(b->delivered, to_b + 1);
-	ck_assert_uint_eq(a->delivered, to_a + 1);
-	ck_assert_uint_eq(a->acked, a->next - 1);
-	ck_assert_uint_eq(b->acked, b->next - 1);
-	ck_assert_uint_eq(a->gaps + b->gaps, 0);
-}
 
 /* --- set-up ------------------------------------------------------------- */
 
@@ -434,16 +396,6 @@ START_TEST(app_keys_of_the_last_versions_are_refused)
 	assert_works(3 + KEYS_REMEMBERED);
 }
 END_TEST
-
-static void
-sign_again(struct ipc_setup *setup, const struct node *by)
-{
-	uint8_t bytes[OFFER_SIGNED];
-
-	offer_signed_bytes(&setup->offer, bytes);
-	(void)crypto_sign_detached(
-	    setup->offer.signature, NULL, bytes, sizeof(bytes), by->secret);
-}
 
 /* An offer of the peer with a key that it used for a version long ago, as the
  * next version and as a reset. */
@@ -1181,16 +1133,6 @@ START_TEST(chat_start_is_not_believed)
 	ck_assert_int_eq(a->setups, 0);
 }
 END_TEST
-
-/* A set-up for b, as its mesh got it from a's node. */
-static void
-setup_arrives(struct ipc_setup *setup)
-{
-	chats_set_now(b->chats, pair.now);
-	chats_setup_in(b->chats, setup, NULL, 0);
-	pair_commit(&pair, 1);
-	pair_step(&pair, 0);
-}
 
 START_TEST(setup_in_is_not_believed)
 {

@@ -1,0 +1,219 @@
+/*
+ * The chat engine of keyd, b, against a node of a peer that lies in what it
+ * may sign, or hammers. What it breaks is its own chat, for as long as it does
+ * so; versions and work of b are bounded, and afterwards all goes on.
+ */
+
+#include "common/ipc/codes.h"
+#include "common/util/log.h"
+#include "common/util/metrics.h"
+#include "regress/unit/chat_rig.h"
+#include "regress/unit/suite.h"
+
+#define SECOND INT64_C(1000000000)
+
+/* An offer of a for the next version of the chat, which b has not seen. */
+static void
+next_offer(struct ipc_setup *setup)
+{
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	*setup = a->last_setup;
+	setup->key.side ^= 1;
+	memcpy(setup->node, a->key, KEY_SIZE);
+	pair_attest(a, pair.now, &setup->peer);
+}
+
+/* A message each way, in whatever epoch there is. */
+static void
+talk(void)
+{
+	uint64_t to_a = a->delivered, to_b = b->delivered;
+
+	pair_say(&pair, 0);
+	pair_say(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->delivered, to_a + 1);
+	ck_assert_uint_eq(b->delivered, to_b + 1);
+}
+
+/* Its own limit is none. Each epoch costs b a transaction and an agreement of
+ * keys, and one of the versions. */
+START_TEST(who_rekeys_without_end_is_throttled)
+{
+	uint32_t i, most = 100 + 10 * b->config.rekey.limit;
+
+	pair_ready(&pair);
+	a->config.rekey.limit = 1000;
+	for (i = 0; a->refusals == 0; i++) {
+		ck_assert_uint_le(i, most + 1);
+		pair_start(&pair, 0, 0, CHAT_REKEY);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(a->last_refused.code, CODE_REKEY_THROTTLED);
+	ck_assert_int_gt(a->last_refused.retry_after, 0);
+	ck_assert_int_le(a->last_refused.retry_after, b->config.rekey.window);
+	ck_assert_uint_ge(metrics[METRIC_REKEYS_THROTTLED_APP].value, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, i);
+	ck_assert_int_eq(b->errors + b->ends, 0);
+	/* The chat is not worse for it, and in time there is another key. */
+	talk();
+	pair.now += b->config.rekey.window;
+	pair_tick(&pair, 0);
+	pair_run(&pair);
+	assert_works(i + 1);
+}
+END_TEST
+
+/* Points of small order: with any key of b they agree on nothing secret. In
+ * X25519's bytes, little-endian: 0, 1, the two of order 8, p - 1, p, p + 1. */
+static const uint8_t small_order[][KEY_SIZE] = { { 0 }, { 1 },
+	{ 0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3,
+	    0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32,
+	    0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00 },
+	{ 0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1,
+	    0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c,
+	    0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57 },
+	{ 0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f },
+	{ 0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f },
+	{ 0xee, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f } };
+
+START_TEST(a_key_of_small_order_makes_no_epoch)
+{
+	struct ipc_setup setup;
+	uint64_t failures;
+
+	pair_ready(&pair);
+	assert_works(1);
+	next_offer(&setup);
+	memcpy(setup.offer.ephemeral, small_order[_i], KEY_SIZE);
+	sign_again(&setup, a);
+	failures = metrics[METRIC_RATCHET_FAILURES_DERIVATION].value;
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_DERIVATION_FAILED);
+	ck_assert_uint_eq(b->last_error.code, CODE_DERIVATION_FAILED);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_FAILURES_DERIVATION].value, failures + 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.version, 1);
+	talk();
+	/* A good one for the same version is taken. */
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+/* The same in the first offer of a chat: there is none then. */
+START_TEST(a_key_of_small_order_begins_no_chat)
+{
+	struct ipc_setup setup;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_drop(&pair);
+	setup = a->last_setup;
+	setup.key.side ^= 1;
+	memcpy(setup.node, a->key, KEY_SIZE);
+	pair_attest(a, pair.now, &setup.peer);
+	memcpy(setup.offer.ephemeral, small_order[_i], KEY_SIZE);
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	pair_start(&pair, 1, 0, 0);
+	ck_assert_uint_eq(b->last_error.code, CODE_DERIVATION_FAILED);
+	ck_assert_int_eq(b->readies, 0);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+}
+END_TEST
+
+/* Less than a tag, and nothing at all, instead of a message. */
+START_TEST(a_message_shorter_than_its_tag_is_a_divergence)
+{
+	struct frame frame;
+	uint64_t failures;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_say(&pair, 0);
+	frame = b->wire[b->first];
+	pair_drop(&pair);
+	frame.tail_length = (size_t)_i;
+	failures = metrics[METRIC_RATCHET_FAILURES_AEAD].value;
+	pair_take(&pair, 1, &frame);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_FAILURES_AEAD].value, failures + 1);
+	ck_assert_uint_eq(b->delivered, 1);
+	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 1)), 2);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 2);
+	assert_works(2);
+}
+END_TEST
+
+/* The app of a is at another node, which it says itself; that node would use
+ * up the versions. */
+START_TEST(a_new_node_cannot_burn_the_versions)
+{
+	static const uint32_t far[] = { UINT32_MAX, UINT32_MAX - 1,
+		POLICY_RESET_STEP + 3 };
+	struct ipc_setup setup;
+	uint32_t version;
+
+	pair_ready(&pair);
+	assert_works(1);
+	next_offer(&setup);
+	pair.now += SECOND;
+	(void)crypto_sign_keypair(a->key, a->secret);
+	memcpy(setup.node, a->key, KEY_SIZE);
+	memcpy(setup.offer.node_lo, a->key, KEY_SIZE);
+	pair_attest(a, pair.now, &setup.peer);
+	setup.offer.version = far[_i / 2];
+	if (_i % 2)
+		setup.offer.flags |= OFFER_RESET;
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	ck_assert_uint_eq(a->last_refused.code, CODE_INVALID_FRAME);
+	version = pair_chat(&pair, 1)->version;
+	ck_assert_uint_eq(version, 1);
+	/* The node as it should be, with nothing of the chat. */
+	pair_stop(&pair, 0);
+	pair_remove_folder(a->folder, 0);
+	pair_start_node(&pair, 0);
+	a->next = 1;
+	a->acked = a->delivered = 0;
+	pair_drop(&pair);
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_le(
+	    pair_chat(&pair, 1)->version, version + POLICY_RESET_STEP);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("keyd_lies");
+	TCase *tcase = tcase_create("keyd_lies");
+
+	if (sodium_init() == -1)
+		return (1);
+	log_set_level(LOG_LEVEL_ERROR);
+	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_test(tcase, who_rekeys_without_end_is_throttled);
+	tcase_add_loop_test(tcase, a_key_of_small_order_makes_no_epoch, 0,
+	    (int)(sizeof(small_order) / KEY_SIZE));
+	tcase_add_loop_test(tcase, a_key_of_small_order_begins_no_chat, 0,
+	    (int)(sizeof(small_order) / KEY_SIZE));
+	tcase_add_loop_test(tcase,
+	    a_message_shorter_than_its_tag_is_a_divergence, 0, RATCHET_TAG);
+	tcase_add_loop_test(tcase, a_new_node_cannot_burn_the_versions, 0, 6);
+	suite_add_tcase(suite, tcase);
+	return (suite_run(suite));
+}
