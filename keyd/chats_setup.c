@@ -194,9 +194,11 @@ setup_first(struct arriving *a)
 		code = CODE_NONE;
 	if (code != CODE_NONE) {
 		setup_refuse(a, code, expected, 0);
-		/* The peer knows a lower floor: tell it ours. */
+		/* The peer knows a lower floor: tell it ours. Of the very
+		 * version that it offers, that would be its chat's end. */
 		if (code == CODE_REPLAYED_KEY)
-			setup_gone(a, floor);
+			setup_gone(
+			    a, floor + (uint32_t)(floor == offer->version));
 		return;
 	}
 	if (waiting_add(a->chats, a->setup, a->local_app, a->peer_app, a->tail,
@@ -488,12 +490,32 @@ setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 		a->setup->offer.version <= chat->version && !a->setup->answer);
 }
 
+/* Is it of the chat that ended here before this one began? The peer had not
+ * heard of that, and this one has no version yet that it could go on from. */
+static int
+setup_is_of_last(const struct arriving *a, const struct chat *chat)
+{
+	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
+
+	if (chat->version != 0 || ended == 0)
+		return (0);
+	if (a->setup->answer)
+		return (a->setup->offer.version <= ended);
+	return (setup_goes_on(a) && setup_is_over(a));
+}
+
 static void
 setup_existing(struct arriving *a, struct chat *chat)
 {
 	uint32_t version = a->setup->offer.version;
 	uint32_t next = chat->version + 1;
 
+	if (setup_is_of_last(a, chat)) {
+		if (!a->setup->answer)
+			setup_gone(
+			    a, tombstone_ended(a->chats, &a->setup->key));
+		return;
+	}
 	if (setup_lacks_reset(a, chat)) {
 		chat_send_pending(a->chats, chat);
 		return;

@@ -79,7 +79,7 @@ struct node {
 	struct ipc_setup_refused last_refused;
 	struct ipc_teardown last_teardown;
 	struct ipc_setup last_setup; /* sent */
-	int readies, errors, offers, ends, refusals;
+	int readies, firsts, errors, offers, ends, refusals;
 	int teardowns, records, rows, setups, resets;
 	uint8_t offer_tail[64];
 	size_t offer_tail_length;
@@ -88,6 +88,7 @@ struct node {
 struct pair {
 	struct node nodes[2];
 	int64_t now;
+	int unwritten; /* the stores are left out */
 	char chat_id[CHAT_ID_SIZE];
 };
 
@@ -167,6 +168,7 @@ pair_router(struct node *node, enum ipc_type type, const void *payload,
 	case IPC_CHAT_READY:
 		node->last_ready = *(const struct ipc_chat_ready *)payload;
 		node->readies++;
+		node->firsts += node->last_ready.first != 0;
 		node->resets += node->last_ready.reset != 0;
 		node->ready = 1;
 		if (!node->last_ready.resumed)
@@ -461,7 +463,8 @@ pair_commit(struct pair *pair, int index)
 	struct chat *chat;
 	size_t i, cursor = 0;
 
-	ck_assert_int_eq(chats_commit(node->chats), 0);
+	if (!pair->unwritten)
+		ck_assert_int_eq(chats_commit(node->chats), 0);
 	/* Earlier than the tick would: what follows works without. */
 	while ((chat = table_next(&node->chats->table, &cursor)) != NULL)
 		chat_rest(node->chats, chat);
