@@ -258,13 +258,16 @@ def test_sessions_chats_messages_and_errors(mesh):
 
 
 def test_expiry():
-    with Node("brief", extra="keystore { chat idle 1s }\n") as node, \
+    with Node("brief") as node, \
             Session(node.app) as anna, Session(node.app) as bert:
         moved = Moves(node)
         for app in (anna, bert):
             app.connect(auto=True)
         meet(anna, bert)
         anna.ready("short", bert.identity)
+        with open(node.config, "a") as out:
+            out.write("keystore { chat idle 1s }\n")
+        node.ctl("reload")
         assert anna.deleted("short") == "expired"
         moved.wait("hermes_chats_expired_total")
         moved.wait("hermes_chat_erasures_total", reason="expired")
@@ -335,9 +338,11 @@ def test_nodes_joins_and_what_goes_back(tmp_path):
         family = gamma.family()
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
-        until("suspected", lambda: value(
-            alpha, "hermes_mesh_suspected_peers") == 1 and value(
-            alpha, "hermes_mesh_nodes", state="suspect") == 1)
+        until("suspected", lambda: {
+            (name, has.get("state")) for name, has, number in
+            samples(text(alpha)) if number == 1} >= {
+                ("hermes_mesh_suspected_peers", None),
+                ("hermes_mesh_nodes", "suspect")})
         moved.wait("hermes_mesh_evicted_peers_total")
         assert value(alpha, "hermes_mesh_nodes", state="failed") == 1
         for pid in family:

@@ -303,43 +303,29 @@ def test_v1_is_off_by_default(node, sessions):
 
 # --- limits -----------------------------------------------------------------
 
-@pytest.fixture(scope="module")
-def tight():
-    with Node("tight", extra="""
-limits {
-\tsessions 2
-\tconnect timeout 500ms
-\tsession idle 1s
-\tchats per app 3
-\tmessages per second 50
-\tstarts per minute 6
-\tmessage size 4K
-}
-""") as one:
-        yield one
+def test_connect_in_time(sessions):
+    with Node("hasty", extra="limits { connect timeout 3s }\n") as one:
+        s = sessions(one.app)
+        s.check_challenge()
+        assert s.wait_closed() == CODE.DEADLINE_EXCEEDED
 
 
-def test_connect_in_time(tight, sessions):
-    s = sessions(tight.app)
-    s.check_challenge()
-    assert s.wait_closed() == CODE.DEADLINE_EXCEEDED
+def test_too_many_sessions(sessions):
+    with Node("tight", extra="limits { sessions 2 }\n") as one:
+        a, b = sessions(one.app), sessions(one.app)
+        a.connect()
+        b.connect()
+        refused(sessions(one.app), CODE.RESOURCE_EXHAUSTED)
+        # Replaces, adds nothing.
+        sessions(one.app, a.identity).connect()
 
 
-def test_too_many_sessions(tight, sessions):
-    until("nobody connected", lambda: not tight.show("sessions"))
-    a, b = sessions(tight.app), sessions(tight.app)
-    a.connect()
-    b.connect()
-    refused(sessions(tight.app), CODE.RESOURCE_EXHAUSTED)
-    sessions(tight.app, a.identity).connect()  # replaces, adds nothing
-
-
-def test_idle_session_ends(tight, sessions):
-    until("nobody connected", lambda: not tight.show("sessions"))
-    s = sessions(tight.app)
-    s.connect()
-    assert s.wait("go_away").reason == "idle"
-    s.wait_closed()
+def test_idle_session_ends(sessions):
+    with Node("idle", extra="limits { session idle 1s }\n") as one:
+        s = sessions(one.app)
+        s.connect()
+        assert s.wait("go_away").reason == "idle"
+        s.wait_closed()
 
 
 def test_locked_node_takes_nobody_until_unlocked():
