@@ -108,6 +108,7 @@ struct hermes_callbacks {
 	/* Messages flow. resumed: the chat existed before. With end_to_end
 	 * the peer's key is known and good by then. */
 	void (*ready)(struct hermes_chat *, int resumed, void *arg);
+	/* After ready, but for what is more than a window. */
 	void (*message)(struct hermes_chat *, uint64_t sequence,
 	    const void *payload, size_t length, void *arg);
 	/* The peer's node wrote it to the peer; after rtt ns. */

@@ -34,6 +34,7 @@ chat_new(struct hermes *hermes, const char *chat_id, const char *peer)
 	if ((chat = calloc(1, sizeof(*chat))) == NULL)
 		return (NULL);
 	kept_init(&chat->kept);
+	kept_init(&chat->early);
 	chat->hermes = hermes;
 	memcpy(chat->id, chat_id, length + 1);
 	if (hex_decode(chat->peer_key, KEY_SIZE, peer) == -1 ||
@@ -82,6 +83,7 @@ chat_free(struct hermes_chat *chat)
 	secure_free(chat, chat->phase == PHASE_GONE);
 	event_free(chat->retry);
 	kept_free(&chat->kept);
+	kept_free(&chat->early);
 	free(chat);
 }
 
@@ -124,6 +126,7 @@ chat_gone(struct hermes_chat *chat, const char *status)
 	struct hermes *hermes = chat->hermes;
 
 	chat->phase = PHASE_GONE;
+	chat_give_early(chat);
 	if (hermes->callbacks.gone != NULL)
 		hermes->callbacks.gone(chat, status, hermes->arg);
 	chat_free(chat);

@@ -91,7 +91,9 @@ struct hermes_chat {
 	int hold;              /* until retry or an ack */
 	int blocked;           /* EAGAIN was answered */
 	/* receiving */
-	uint64_t next_receive;           /* 0: not known yet */
+	uint64_t next_receive;   /* 0: not known yet */
+	struct kept_queue early; /* came before it was ready */
+	size_t early_bytes;
 	struct hermes_progress progress; /* counters only */
 };
 
@@ -200,6 +202,9 @@ int chat_send_start(
 void chat_start(struct hermes_chat *chat);
 void chat_pump(struct hermes_chat *chat);
 void chat_gone(struct hermes_chat *chat, const char *status);
+
+/* Give the app what came before the chat was ready. */
+void chat_give_early(struct hermes_chat *chat);
 void chat_retry_after(struct hermes_chat *chat, int64_t delay);
 void chat_rewind(struct hermes_chat *chat, uint64_t written);
 

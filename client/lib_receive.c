@@ -177,11 +177,62 @@ chat_on_start_ack(
 	if ((chat->secure == NULL || secure_on_ready(chat, frame->resumed)) &&
 	    hermes->callbacks.ready != NULL)
 		hermes->callbacks.ready(chat, frame->resumed, hermes->arg);
+	chat_give_early(chat);
 	chat_pump(chat);
 	receive_writable(chat);
 }
 
 /* --- messages and acknowledgements --------------------------------------- */
+
+static void
+message_give(struct hermes_chat *chat, uint64_t sequence, const void *payload,
+    size_t length)
+{
+	struct hermes *hermes = chat->hermes;
+
+	if (hermes->callbacks.message != NULL)
+		hermes->callbacks.message(
+		    chat, sequence, payload, length, hermes->arg);
+}
+
+/*
+ * The node takes a chat for us (accept=auto), and the peer's messages overtake
+ * the answer to our StartChat. They wait for it, or the app could not answer
+ * them. 1 when it is kept; more than a window is not.
+ */
+static int
+message_is_early(struct hermes_chat *chat, uint64_t sequence,
+    const void *payload, size_t length)
+{
+	struct kept_queue *early = &chat->early;
+
+	if (chat->ever_ready || chat->secure != NULL)
+		return (0);
+	if (early->count == 0)
+		kept_restart(early, sequence);
+	if (early->count >= chat->hermes->window ||
+	    chat->early_bytes + length > LIB_FLIGHT_BYTES ||
+	    sequence != early->first + early->count ||
+	    kept_add(early, payload, length) == -1)
+		return (0);
+	chat->early_bytes += length;
+	return (1);
+}
+
+void
+chat_give_early(struct hermes_chat *chat)
+{
+	struct kept_queue *early = &chat->early;
+	struct kept *kept;
+
+	while (early->count > 0) {
+		kept = kept_get(early, early->first);
+		message_give(chat, early->first, kept_payload(early, kept),
+		    kept->length);
+		kept_shift(early);
+	}
+	chat->early_bytes = 0;
+}
 
 void
 chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
@@ -209,9 +260,10 @@ chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
 	if (chat->secure != NULL &&
 	    (payload = secure_open(chat, sequence, payload, &length)) == NULL)
 		return;
-	if (hermes->callbacks.message != NULL)
-		hermes->callbacks.message(
-		    chat, sequence, payload, length, hermes->arg);
+	if (message_is_early(chat, sequence, payload, length))
+		return;
+	chat_give_early(chat);
+	message_give(chat, sequence, payload, length);
 }
 
 /* One acknowledgement covers all before it: delivery is in order. */

@@ -315,6 +315,50 @@ def test_duplicates_are_dropped(node):
         assert cli.sequences("RECEIVED") == [1, 2, 3]
 
 
+def test_messages_wait_until_the_chat_is_ready(node):
+    """A node may hand them out before it answers the StartChat; none can be
+    answered before."""
+    def script(stream):
+        stream.greet()
+        stream.chat, stream.peer = "early", PEER
+        stream.send(start_chat=pb.StartChat(
+            chat_id="early", source_app_id=PEER,
+            target_app_id=Identity("app").id))
+        stream.receive("start_chat")
+        for sequence in (1, 2, 3):
+            stream.message(sequence, generated(sequence))
+        stream.send(stream.correlation, start_chat_ack=pb.StartChatAck(
+            chat_id="early", peer_app_id=PEER, key_version=1,
+            next_send_sequence=1, next_receive_sequence=1))
+        take(stream, 1, 3)
+        stream.ack(3)
+        stream.drain()
+    with Cli("recv", node(script).address, "app", "--count", 3, "--check",
+             "--echo") as cli:
+        assert cli.succeed()["received"] == 3
+        words = [line.split()[0] for line in cli.lines]
+        assert words.index("READY") < words.index("RECEIVED")
+        assert cli.sequences("RECEIVED") == [1, 2, 3]
+
+
+def test_messages_of_a_chat_that_was_never_ready(node):
+    """It ended before; what came is given all the same."""
+    def script(stream):
+        stream.greet()
+        stream.chat, stream.peer = "early", PEER
+        stream.send(start_chat=pb.StartChat(
+            chat_id="early", source_app_id=PEER,
+            target_app_id=Identity("app").id))
+        stream.receive("start_chat")
+        stream.message(1, generated(1))
+        stream.gone("deleted_by_peer")
+        stream.drain()
+    with Cli("recv", node(script).address, "app", "--check") as cli:
+        cli.wait("DELETED")
+        words = [line.split()[0] for line in cli.lines]
+        assert words.index("RECEIVED") < words.index("DELETED")
+
+
 def test_gap_is_told(node):
     def script(stream):
         stream.greet()
