@@ -223,7 +223,7 @@ coverage: deps
 	umask 0; $(MAKE) -j2 BUILD=build-coverage HARDEN=-O1 \
 	    EXTRA_CFLAGS="--coverage -DHERMES_COVERAGE -Wl,-z,muldefs" \
 	    coverage-run; ran=$$?; sh etc/coverage.sh build-coverage && exit $$ran
-coverage-run: all unit-bin fuzz-bin house-bin
+coverage-run: all unit-bin $(CLUSTER_BIN) fuzz-bin house-bin
 	BUILD=$(BUILD) sh regress/run.sh regress/house/run.sh \
 	    $(COVERAGE_ONLY) $(UNIT_BIN); bad=$$?; \
 	for t in $(FUZZ_TARGETS); do \
