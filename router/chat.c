@@ -108,7 +108,6 @@ kept_new(const void *payload, size_t length, const void *correlation,
 		return (NULL);
 	kept->session = 0;
 	kept->at = 0;
-	kept->charged = 0;
 	kept->length = (uint32_t)length;
 	kept->correlation_length = (uint32_t)correlation_length;
 	kept->correlation_room = (uint32_t)correlation_length;
@@ -272,7 +271,6 @@ keep_correlation(struct chat_core *chat, uint64_t sequence,
 			return; /* the old one will do */
 		other->session = kept->session;
 		other->at = kept->at;
-		other->charged = kept->charged;
 		chat->out.slots[sequence & (chat->out.size - 1)] = other;
 		free(kept);
 		return;
@@ -310,7 +308,6 @@ core_accept(struct chat_core *chat, uint64_t sequence, const void *payload,
 	}
 	kept->session = about->session;
 	kept->at = about->at;
-	kept->charged = about->charged;
 	chat->accepted = sequence;
 	return (CHAT_ACCEPTED);
 }

@@ -35,7 +35,6 @@ struct chat_kept {
 	uint64_t session; /* of whom it came; the caller's */
 	int64_t at;       /* when; the caller's */
 	uint32_t length;  /* of the payload */
-	uint32_t charged; /* bytes of the app's HTTP/2 window */
 	uint32_t correlation_length;
 	uint32_t correlation_room;
 	uint8_t bytes[];
@@ -134,7 +133,7 @@ enum chat_verdict {
 
 /*
  * The app sent a message. ACCEPTED, ACKED, KNOWN, GAP, NOT_YET, TOO_FAR or
- * NO_MEMORY. What is charged must be given back when the message is sealed.
+ * NO_MEMORY.
  */
 enum chat_verdict core_accept(struct chat_core *chat, uint64_t sequence,
     const void *payload, size_t length, const void *correlation,

@@ -50,7 +50,6 @@ drain(struct chat_core *chat)
 	while ((kept = core_next_seal(chat, &sequence)) != NULL) {
 		FUZZ_CHECK(sequence > last && sequence == chat->sent);
 		last = sequence;
-		kept->charged = 0;
 	}
 	while (core_next_ack(chat, &sequence, &kept)) {
 		FUZZ_CHECK(sequence == chat->told + 1);
