@@ -497,6 +497,7 @@ world_begin(void)
 	world.config.limits.members = 16;
 	world.config.limits.connect_timeout = 10 * CLOCK_SECOND;
 	PLAYED_CHECK(router_main() == 0);
+	flow_init(); /* of what go() does, the timers of no chat */
 	(void)crypto_sign_keypair(world.node_key, world.node_secret);
 	memset(&identity, 0, sizeof(identity));
 	identity.unlocked = 1;
