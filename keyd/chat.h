@@ -249,6 +249,10 @@ void chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
 void chat_offer_back(struct chats *chats, struct chat *chat, uint32_t version,
     uint32_t reset, enum rekey_cause cause);
 
+/* Forget the pending offer, if there is one; its ephemeral stays until the
+ * next is made. */
+void chat_offer_drop(struct chat *chat);
+
 /* Keep the StartChat that goes with the pending offer, until the peer is
  * known to have it. */
 void chat_keep_tail(struct chat *chat, const uint8_t *tail, size_t length);

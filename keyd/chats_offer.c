@@ -88,6 +88,12 @@ chat_offer_back(struct chats *chats, struct chat *chat, uint32_t version,
 }
 
 void
+chat_offer_drop(struct chat *chat)
+{
+	memset(&chat->change->pending, 0, sizeof(chat->change->pending));
+}
+
+void
 chat_drop_tail(struct chat *chat)
 {
 	free(chat->tail);
@@ -223,7 +229,7 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 		    peer->version);
 	chat->version = peer->version;
 	chat->change->own = chat->change->pending;
-	memset(&chat->change->pending, 0, sizeof(chat->change->pending));
+	chat_offer_drop(chat);
 	chat_offer_hash(peer, chat->change->peer_offer);
 	chat->change->peer_keys[chat->version % KEYS_REMEMBERED] =
 	    key_begins(peer->ephemeral);

@@ -408,8 +408,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 	}
 	if (setup->offer.version >= version &&
 	    (setup->offer.flags & OFFER_RESET)) {
-		memset(
-		    &chat->change->pending, 0, sizeof(chat->change->pending));
+		chat_offer_drop(chat);
 		chat_touch(chats, chat, DIRTY_COLD);
 		setup_derive(a, chat);
 		return;
@@ -433,8 +432,7 @@ setup_fresh(struct arriving *a, struct chat *chat)
 	    chat->change->pending.version > floor)
 		/* Our offer for that version was out already: it may be
 		 * refused, but it must not be used again. */
-		memset(
-		    &chat->change->pending, 0, sizeof(chat->change->pending));
+		chat_offer_drop(chat);
 	chat_finish(a->chats, chat, floor, STATUS_DELETED_BY_PEER, 0);
 	setup_first(a);
 }

@@ -235,8 +235,7 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	if (chat->version != 0 &&
 	    (chat->change->pending.flags & ~ratchet_offer_flags(1)) &
 		OFFER_AES) {
-		memset(
-		    &chat->change->pending, 0, sizeof(chat->change->pending));
+		chat_offer_drop(chat);
 		chat_touch(chats, chat, DIRTY_COLD);
 	}
 	chat_rest(chats, chat);
