@@ -138,12 +138,8 @@ setup_is_over(const struct arriving *a)
 static int
 setup_goes_on(const struct arriving *a)
 {
-	static const uint8_t zero[KEY_SIZE];
-	uint8_t hash[KEY_SIZE];
-
-	ratchet_commit_link(zero, hash);
 	return ((a->setup->flags & CHAT_RESUME) != 0 ||
-		memcmp(hash, a->setup->offer.link_commitment, KEY_SIZE) != 0);
+		!ratchet_commits_to_none(a->setup->offer.link_commitment));
 }
 
 /* Is it of a chat that the app left here for another node? It may be back,
@@ -440,7 +436,6 @@ setup_fresh(struct arriving *a, struct chat *chat)
 static enum policy_verdict
 setup_judge(const struct arriving *a, const struct chat *chat)
 {
-	static const uint8_t zero[KEY_SIZE];
 	const struct offer *offer = &a->setup->offer;
 	struct policy_chat state;
 	struct policy_offer judged = { .version = offer->version };
@@ -455,8 +450,7 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	judged.same = memcmp(hash, chat->change->peer_offer, KEY_SIZE) == 0;
 	judged.same_key =
 	    chat_key_used(chat->change->peer_keys, offer->ephemeral);
-	ratchet_commit_link(zero, hash);
-	judged.unlinked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
+	judged.unlinked = ratchet_commits_to_none(offer->link_commitment);
 	ratchet_commit_link(chat->ratchet.secrets->link, hash);
 	judged.linked = memcmp(hash, offer->link_commitment, KEY_SIZE) == 0;
 	return (policy_judge(&state, &judged));

@@ -43,6 +43,18 @@ ratchet_commit_link(const uint8_t link[KEY_SIZE], uint8_t commitment[KEY_SIZE])
 	sodium_memzero(&state, sizeof(state));
 }
 
+int
+ratchet_commits_to_none(const uint8_t commitment[KEY_SIZE])
+{
+	/* ratchet_commit_link() of 32 zero bytes. */
+	static const uint8_t none[KEY_SIZE] = { 0xcf, 0x99, 0x5c, 0x0c, 0x54,
+		0xce, 0x21, 0xcd, 0xbf, 0xdb, 0xd6, 0x5c, 0xb5, 0x54, 0x7c,
+		0xc9, 0x95, 0x8b, 0xa2, 0x56, 0xe0, 0x96, 0x5a, 0x6b, 0x24,
+		0x36, 0x46, 0xf2, 0x45, 0x6a, 0x21, 0x1a };
+
+	return (memcmp(commitment, none, KEY_SIZE) == 0);
+}
+
 void
 ratchet_make_ephemeral(struct ratchet *ratchet, const uint8_t random[KEY_SIZE],
     uint8_t public_key[KEY_SIZE])

@@ -71,6 +71,9 @@ uint32_t ratchet_offer_flags(int sha512);
 void ratchet_commit_link(
     const uint8_t link[KEY_SIZE], uint8_t commitment[KEY_SIZE]);
 
+/* Is the commitment that of link 0, from which a chat begins? */
+int ratchet_commits_to_none(const uint8_t commitment[KEY_SIZE]);
+
 /* Keep random (32 bytes) as the ephemeral secret; its public key. */
 void ratchet_make_ephemeral(struct ratchet *ratchet,
     const uint8_t random[KEY_SIZE], uint8_t public_key[KEY_SIZE]);

@@ -300,6 +300,18 @@ START_TEST(length_does_not_change_the_cipher)
 }
 END_TEST
 
+START_TEST(the_commitment_to_no_link_is_known)
+{
+	uint8_t link[KEY_SIZE] = { 0 }, commitment[KEY_SIZE];
+
+	ratchet_commit_link(link, commitment);
+	ck_assert_int_eq(ratchet_commits_to_none(commitment), 1);
+	link[KEY_SIZE - 1] = 1;
+	ratchet_commit_link(link, commitment);
+	ck_assert_int_eq(ratchet_commits_to_none(commitment), 0);
+}
+END_TEST
+
 START_TEST(replay_is_rejected)
 {
 	struct pair pair;
@@ -478,6 +490,7 @@ main(void)
 	tcase_add_loop_test(
 	    tcase, l05_other_chat_version_side_sequence_do_not_open, 0, 2);
 	tcase_add_loop_test(tcase, length_does_not_change_the_cipher, 0, 16);
+	tcase_add_test(tcase, the_commitment_to_no_link_is_known);
 	tcase_add_test(tcase, replay_is_rejected);
 	tcase_add_test(tcase, l11_jump_is_bounded_not_the_session);
 	tcase_add_test(
