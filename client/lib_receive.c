@@ -35,14 +35,26 @@ receive_status(struct hermes_chat *chat, const char *status)
 		hermes->callbacks.status(chat, status, hermes->arg);
 }
 
+/*
+ * Is version one that the chat has now? Until StartChat is answered the node
+ * may speak of another chat of the name, begun when this one had ended while
+ * we were away; the version we had is what tells the node which one we mean.
+ */
+static int
+receive_takes(struct hermes_chat *chat, uint32_t version)
+{
+	if (chat->phase != PHASE_READY || version <= chat->version)
+		return (0);
+	chat->version = version;
+	return (1);
+}
+
 /* A new version is told once, whichever frame brings it first. */
 static void
 receive_version(struct hermes_chat *chat, uint32_t version)
 {
-	if (version <= chat->version)
-		return;
-	chat->version = version;
-	receive_status(chat, "rekeyed");
+	if (receive_takes(chat, version))
+		receive_status(chat, "rekeyed");
 }
 
 /* --- offers -------------------------------------------------------------- */
@@ -323,8 +335,7 @@ chat_on_status(struct hermes *hermes, const Approuter__V1__ChatStatus *frame)
 		receive_version(chat, frame->key_version);
 		return;
 	}
-	if (frame->key_version > chat->version)
-		chat->version = frame->key_version;
+	(void)receive_takes(chat, frame->key_version);
 	if (strcmp(frame->status, "peer_back") == 0) {
 		chat->hold = 0;
 		chat_pump(chat);

@@ -201,6 +201,38 @@ def test_resume_sends_again_what_the_node_lacks(node):
     fake.result()
 
 
+def test_news_before_the_answer_may_be_of_another_chat(node):
+    """It ended while the app was away, and the name is another chat's now:
+    the node knows by the version that the app names."""
+    def first(stream):
+        stream.greet()
+        stream.ready()
+        take(stream, 1, 2)
+        stream.ack(1)
+
+    def second(stream):
+        stream.greet()
+        start = stream.receive("start_chat")
+        for status in ("rekeyed", "peer_away"):
+            stream.send(chat_status=pb.ChatStatus(
+                chat_id=start.chat_id, peer_app_id=start.target_app_id,
+                status=status, key_version=7))
+
+    def third(stream):
+        stream.greet()
+        start = stream.ready(resumed=True, key_version=7,
+                             next_send_sequence=2)
+        assert start.key_version == 1 and start.next_send_sequence == 2
+        take(stream, 2, 2)
+        stream.ack(2)
+        stream.drain()
+    fake = node(first, second, third)
+    with send(fake, "--count", 2, "--expect-restart") as cli:
+        cli.succeed()
+    for _ in range(3):
+        fake.result()
+
+
 def test_new_process_goes_on_at_the_node_s_sequence(node):
     def script(stream):
         stream.greet()
