@@ -10,7 +10,9 @@
 #include <check.h>
 #include <sodium.h>
 
+#include "common/util/log.h"
 #include "regress/unit/chat_pair.h"
+#include "regress/unit/suite.h"
 
 static struct pair pair;
 static struct node *const a = &pair.nodes[0];
@@ -69,6 +71,24 @@ setup_arrives(struct ipc_setup *setup)
 	chats_setup_in(b->chats, setup, NULL, 0);
 	pair_commit(&pair, 1);
 	pair_step(&pair, 0);
+}
+
+/* Run the suite name, each case that add gives it with a pair of its own. What
+ * main() returns. */
+static inline int
+rig_run(const char *name, void (*add)(TCase *))
+{
+	Suite *suite = suite_create(name);
+	TCase *tcase = tcase_create(name);
+
+	if (sodium_init() == -1)
+		return (1);
+	log_set_level(LOG_LEVEL_ERROR);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	add(tcase);
+	suite_add_tcase(suite, tcase);
+	return (suite_run(suite));
 }
 
 #endif

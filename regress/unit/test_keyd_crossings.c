@@ -6,9 +6,7 @@
 
 #include <strings.h>
 
-#include "common/util/log.h"
-#include "regress/unit/chat_pair.h"
-#include "regress/unit/suite.h"
+#include "regress/unit/chat_rig.h"
 
 #define STEPS_MAX 64
 
@@ -32,10 +30,6 @@ struct crossing {
 	int eager; /* b begins the new one without waiting for a's offer */
 };
 
-static struct pair pair;
-static struct node *const a = &pair.nodes[0];
-static struct node *const b = &pair.nodes[1];
-
 /* The order that is played: which of the steps possible comes next. Those in
  * left out came before it in an order that was played already. */
 static struct {
@@ -45,19 +39,6 @@ static struct {
 	char text[STEPS_MAX + 1];
 	int a_ended, a_began, b_acted;
 } order;
-
-static void
-setup(void)
-{
-	pair_setup(&pair);
-	pair.unwritten = 1;
-}
-
-static void
-teardown(void)
-{
-	pair_teardown(&pair);
-}
 
 /* What a router has of a chat that is over. */
 static void
@@ -254,6 +235,7 @@ check_crossing(const struct crossing *crossing)
 {
 	unsigned int orders = 0, plays = 0;
 
+	pair.unwritten = 1;
 	memset(&order, 0, sizeof(order));
 	do {
 		begin_order(plays++);
@@ -360,20 +342,16 @@ START_TEST(what_crosses_an_end_leaves_the_next_chat_alone)
 }
 END_TEST
 
-int
-main(void)
+static void
+add_tests(TCase *tcase)
 {
-	Suite *suite = suite_create("keyd_crossings");
-	TCase *tcase = tcase_create("keyd_crossings");
-
-	if (sodium_init() == -1)
-		return (1);
-	log_set_level(LOG_LEVEL_ERROR);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase,
 	    what_crosses_an_end_leaves_the_next_chat_alone, 0,
 	    (int)(sizeof(crossings) / sizeof(crossings[0])));
-	suite_add_tcase(suite, tcase);
-	return (suite_run(suite));
+}
+
+int
+main(void)
+{
+	return (rig_run("keyd_crossings", add_tests));
 }

@@ -5,10 +5,8 @@
  */
 
 #include "common/ipc/codes.h"
-#include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "regress/unit/chat_rig.h"
-#include "regress/unit/suite.h"
 
 #define SECOND INT64_C(1000000000)
 
@@ -195,17 +193,9 @@ START_TEST(a_new_node_cannot_burn_the_versions)
 }
 END_TEST
 
-int
-main(void)
+static void
+add_tests(TCase *tcase)
 {
-	Suite *suite = suite_create("keyd_lies");
-	TCase *tcase = tcase_create("keyd_lies");
-
-	if (sodium_init() == -1)
-		return (1);
-	log_set_level(LOG_LEVEL_ERROR);
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, who_rekeys_without_end_is_throttled);
 	tcase_add_loop_test(tcase, a_key_of_small_order_makes_no_epoch, 0,
 	    (int)(sizeof(small_order) / KEY_SIZE));
@@ -214,6 +204,10 @@ main(void)
 	tcase_add_loop_test(tcase,
 	    a_message_shorter_than_its_tag_is_a_divergence, 0, RATCHET_TAG);
 	tcase_add_loop_test(tcase, a_new_node_cannot_burn_the_versions, 0, 6);
-	suite_add_tcase(suite, tcase);
-	return (suite_run(suite));
+}
+
+int
+main(void)
+{
+	return (rig_run("keyd_lies", add_tests));
 }

@@ -1,0 +1,218 @@
+/*
+ * Two chat engines of keyd against each other: apps that move between nodes.
+ */
+
+#include "common/ipc/codes.h"
+#include "regress/unit/chat_rig.h"
+
+/* --- an app that moves -------------------------------------------------- */
+
+START_TEST(an_app_moves_to_another_node)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	/* b's node is a new one now: other identity, empty store. */
+	pair_stop(&pair, 1);
+	pair_remove_folder(b->folder, 0);
+	(void)crypto_sign_keypair(b->key, b->secret);
+	pair_start_node(&pair, 1);
+	b->next = 1;
+	b->acked = b->delivered = 0;
+	b->offers = 0;
+	pair.now += INT64_C(1000000000);
+	if (_i == 0) {
+		/* The peer that stayed hears of it first. */
+		pair_resume(&pair, 0);
+		pair_run(&pair);
+		ck_assert_int_eq(b->offers, 1);
+		pair_start(&pair, 1, 0, 0);
+	} else
+		pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_uint_eq(b->last_ready.resumed, 1);
+	/* It goes on where it was. */
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(b->next, 3);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+/* The app of node goes on with what it had, which its node forgot. */
+static void
+go_on(int index, uint32_t version)
+{
+	pair_start(&pair, index, version, CHAT_CONTINUE);
+}
+
+/* The app of node left, for no other node that matters here. */
+static void
+leave(int index)
+{
+	const struct ratchet_secrets *secrets =
+	    pair_chat(&pair, index)->ratchet.secrets;
+
+	pair_end(&pair, index, STATUS_NONE);
+	/* But for where the next slot is, the first word. */
+	ck_assert(sodium_is_zero((const uint8_t *)secrets + sizeof(void *),
+	    sizeof(*secrets) - sizeof(void *)));
+	ck_assert_ptr_null(pair_chat(&pair, index));
+	ck_assert_uint_eq(pair.nodes[index].last_end.status, STATUS_NONE);
+}
+
+/* 0: it is told of first; 1: the peer rekeys; 2: the peer resumes, before the
+ * app says that it goes on. */
+START_TEST(a_chat_that_was_left_goes_on)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	leave(1);
+	ck_assert_uint_eq(tombstone_floor(b->chats, &b->last_end.key), 1);
+	ck_assert_uint_eq(tombstone_ended(b->chats, &b->last_end.key), 0);
+	if (_i == 1)
+		ck_assert_uint_eq(chats_rekey(a->chats, NULL), 1);
+	if (_i == 1)
+		pair_commit(&pair, 0);
+	if (_i == 2)
+		pair_resume(&pair, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 0);
+	if (_i > 0)
+		ck_assert_uint_eq(a->last_refused.code, CODE_CHAT_NOT_READY);
+	b->offers = 0;
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 0);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(b->next, 3);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+/* The app knows of two more than its node; the peer hears so at once. */
+START_TEST(an_app_is_ahead_of_its_node)
+{
+	struct ipc_chat_start start;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_start_fill(&pair, 0, &start);
+	start.version = 1;
+	start.flags = CHAT_CONTINUE | CHAT_RESUME;
+	start.acked = 4;
+	chats_start(a->chats, &start, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->acked, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->accepted, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->delivered, 4);
+	/* Who resumes only, and says so, is not believed. */
+	start.flags = CHAT_RESUME;
+	start.acked = 9;
+	chats_start(a->chats, &start, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->acked, 4);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->delivered, 4);
+}
+END_TEST
+
+/* Two nodes that know nothing but what the two apps say. */
+START_TEST(a_chat_that_both_left_goes_on)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	/* It has got one more, and its peer has not heard so. */
+	pair_say(&pair, 0);
+	(void)pair_step(&pair, 1);
+	pair_drop(&pair);
+	leave(0);
+	leave(1);
+	if (_i == 1)
+		pair_restart(&pair, 1);
+	go_on(0, 1);
+	if (_i != 2)
+		pair_run(&pair);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.peer_delivered, 3);
+	ck_assert_uint_eq(b->delivered, 3);
+	ck_assert_uint_eq(a->delivered, 2);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+START_TEST(a_chat_that_was_left_and_deleted_is_over)
+{
+	pair_ready(&pair);
+	assert_works(1);
+	leave(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	a->ends = b->ends = b->errors = 0;
+	/* Here, where it was left, and there, where it was deleted. */
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(b->ends, 1);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	/* Now its own node knows as well. */
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_int_eq(a->ends, 0);
+	/* What it remembers survives the node. */
+	pair_restart(&pair, 1);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+}
+END_TEST
+
+START_TEST(an_older_word_does_not_move_a_chat)
+{
+	struct ipc_chat_start start;
+	struct ipc_setup setup;
+	struct node third = *b;
+
+	pair_ready(&pair);
+	pair_start_fill(&pair, 0, &start);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	pair_attest(&third, pair.now - 1, &start.peer);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_ROUTE_UNAVAILABLE);
+	ck_assert_mem_eq(pair_chat(&pair, 0)->peer_node, b->key, KEY_SIZE);
+	setup = b->last_setup;
+	setup.key.side ^= 1;
+	memcpy(setup.node, third.key, KEY_SIZE);
+	memcpy(setup.offer.node_hi, third.key, KEY_SIZE);
+	sign_again(&setup, &third);
+	pair_attest(&third, pair.now - 1, &setup.peer);
+	chats_setup_in(a->chats, &setup, NULL, 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_refused.code, CODE_ROUTE_UNAVAILABLE);
+	assert_works(1);
+}
+END_TEST
+
+static void
+add_tests(TCase *tcase)
+{
+	tcase_add_loop_test(tcase, an_app_moves_to_another_node, 0, 2);
+	tcase_add_loop_test(tcase, a_chat_that_was_left_goes_on, 0, 3);
+	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
+	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
+	tcase_add_test(tcase, an_app_is_ahead_of_its_node);
+	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
+}
+
+int
+main(void)
+{
+	return (rig_run("keyd_moves", add_tests));
+}
