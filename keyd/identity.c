@@ -152,6 +152,8 @@ identity_load(
 		identity_wipe(identity);
 		return (-1);
 	}
+	identity->stored_incarnation = identity->incarnation;
+	identity->stored_presence = identity->presence;
 	keyscan_made(
 	    KEYSCAN_NODE, identity->secrets->node, crypto_sign_SEEDBYTES);
 	keyscan_made(KEYSCAN_AUTHORITY, identity->secrets->authority,
@@ -233,11 +235,22 @@ identity_skip(
 	encode_u64(&e, serial + SKIP_STEP);
 }
 
+static int
+counters_store(struct identity *identity, struct store *store, int sync)
+{
+	if (store_finish(store, identity_put_counters(identity, store), sync) ==
+	    -1)
+		return (-1);
+	identity->stored_incarnation = identity->incarnation;
+	identity->stored_presence = identity->presence;
+	return (0);
+}
+
 int
 identity_advance(struct identity *identity, struct store *store)
 {
 	identity->incarnation++;
-	return (store_finish(store, identity_put_counters(identity, store), 1));
+	return (counters_store(identity, store, 1));
 }
 
 int
@@ -343,21 +356,22 @@ static int
 statement_remember(struct identity *identity, struct store *store,
     const struct ipc_statement *statement)
 {
-	if (statement->kind == STATEMENT_PRESENCE) {
-		if (statement->number == identity->presence)
-			return (0);
-		identity->presence = statement->number;
-		if (identity_put_counters(identity, store) == 0 &&
-		    store_commit(store, 0) == 0)
-			return (0);
-		store_abort(store);
+	int presence = statement->kind == STATEMENT_PRESENCE;
+	uint64_t *highest =
+	    presence ? &identity->presence : &identity->incarnation;
+	uint64_t stored =
+	    presence ? identity->stored_presence : identity->stored_incarnation;
+	uint64_t before = *highest;
+
+	if (statement->number > before)
+		*highest = statement->number;
+	if (statement->number > stored &&
+	    counters_store(identity, store, !presence) == -1) {
+		*highest = before;
 		return (-1);
 	}
 	identity->signed_number[statement->kind] = statement->number;
-	if (statement->number <= identity->incarnation)
-		return (0);
-	identity->incarnation = statement->number;
-	return (store_finish(store, identity_put_counters(identity, store), 1));
+	return (0);
 }
 
 void

@@ -33,7 +33,8 @@ struct identity {
 	struct certificate certificate;
 	uint64_t incarnation;
 	uint64_t presence; /* highest number signed */
-	uint64_t serial;   /* last certificate issued */
+	uint64_t stored_incarnation, stored_presence; /* no more is signed */
+	uint64_t serial; /* last certificate issued */
 	uint64_t signed_number[STATEMENT_REVOCATION + 1];
 };
 
@@ -46,7 +47,8 @@ int identity_load(
     struct identity *identity, struct store *store, const char *node_id);
 void identity_wipe(struct identity *identity);
 
-/* A new incarnation (a new mesh process), on disk. 0 or -1. */
+/* A new incarnation (a new mesh process), on disk. 0, or -1: nothing is signed
+ * with it before it can be stored. */
 int identity_advance(struct identity *identity, struct store *store);
 
 /* New keys for TLS, on disk; the old ones are gone. 0, or -1 and nothing has
@@ -64,8 +66,9 @@ void identity_challenge(const struct identity *identity,
 
 /*
  * Sign a statement of this node, unless its kind or number is refused. A
- * number above all before it is remembered: on disk at once for an
- * incarnation, with the next commit for presence.
+ * number above all before it is remembered first: on disk at once for an
+ * incarnation, with the next commit for presence. What cannot be stored is
+ * not signed.
  */
 void identity_state(struct identity *identity, struct store *store,
     const struct ipc_statement *statement, struct ipc_statement_signed *out);

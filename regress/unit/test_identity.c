@@ -31,62 +31,8 @@
 #include "keyd/store.h"
 #include "keyd/tls.h"
 #include "keyd/tls_internal.h"
+#include "regress/unit/identity_rig.h"
 #include "regress/unit/suite.h"
-
-#define NOW (INT64_C(1700000000) * 1000000000)
-#define DAY (INT64_C(86400) * 1000000000)
-
-static char folder[PATH_MAX];
-static struct store *store;
-static struct identity me;
-
-static void
-load(void)
-{
-	enum store_error error;
-
-	store = store_open(folder, &error);
-	ck_assert_ptr_nonnull(store);
-	ck_assert_int_eq(store_unlock(store, "p", 1, crypto_pwhash_OPSLIMIT_MIN,
-			     crypto_pwhash_MEMLIMIT_MIN),
-	    STORE_OK);
-	memset(&me, 0, sizeof(me));
-	ck_assert_int_eq(identity_load(&me, store, "alpha"), 0);
-}
-
-static void
-reload(void)
-{
-	identity_wipe(&me);
-	store_close(store);
-	load();
-}
-
-static void
-setup(void)
-{
-	snprintf(folder, sizeof(folder), "/tmp/hermes-identity-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(folder));
-	load();
-}
-
-static void
-teardown(void)
-{
-	char file[PATH_MAX + 256];
-	struct dirent *entry;
-	DIR *dir;
-
-	identity_wipe(&me);
-	store_close(store);
-	dir = opendir(folder);
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		snprintf(file, sizeof(file), "%s/%s", folder, entry->d_name);
-		(void)unlink(file);
-	}
-	closedir(dir);
-	(void)rmdir(folder);
-}
 
 /* --- identity ----------------------------------------------------------- */
 
@@ -217,26 +163,6 @@ START_TEST(founding_and_renewing)
 }
 END_TEST
 
-/* A certificate by another authority. */
-static void
-issue(struct certificate *certificate, uint8_t authority[KEY_SIZE],
-    const char *node_id, const uint8_t node_key[KEY_SIZE])
-{
-	uint8_t secret[64], bytes[CERTIFICATE_SIGNED_MAX];
-	size_t length;
-
-	(void)crypto_sign_keypair(authority, secret);
-	memset(certificate, 0, sizeof(*certificate));
-	mesh_id_make(certificate->mesh_id, authority);
-	(void)strlcpy(certificate->node_id, node_id, NODE_ID_SIZE);
-	memcpy(certificate->node_key, node_key, KEY_SIZE);
-	certificate->serial = 1;
-	certificate->not_after = NOW + DAY;
-	length = certificate_signed_bytes(certificate, bytes);
-	(void)crypto_sign_detached(
-	    certificate->signature, NULL, bytes, length, secret);
-}
-
 START_TEST(membership_is_checked)
 {
 	struct certificate certificate;
@@ -268,41 +194,6 @@ START_TEST(membership_is_checked)
 	    identity_join(&me, store, &certificate, authority, NOW), -1);
 }
 END_TEST
-
-static struct ticket ticket;
-
-static void
-make_ticket(uint64_t uses)
-{
-	struct ipc_ticket_make make = { .lifetime = DAY, .uses = uses };
-
-	ck_assert_int_eq(authority_make_ticket(
-			     &me, store, &make, "127.0.0.1:7444", NOW, &ticket),
-	    0);
-	ck_assert_int_eq(ticket_verify(&ticket, NOW), 0);
-	ck_assert_str_eq(ticket.endpoints[0].endpoint, "127.0.0.1:7444");
-}
-
-static enum redeem_result
-redeem(const char *node_id, uint8_t key, int64_t now)
-{
-	struct ipc_redeem question = { .id = 3 };
-	struct ipc_redeemed answer = { 0 };
-
-	memcpy(question.secret, ticket.secret, TICKET_SECRET_SIZE);
-	(void)strlcpy(question.node_id, node_id, NODE_ID_SIZE);
-	memset(question.node_key, key, KEY_SIZE);
-	authority_redeem(&me, store, &question, now, 30 * DAY, &answer);
-	if (answer.result == REDEEM_OK) {
-		ck_assert_int_eq(certificate_verify(&answer.certificate,
-				     me.authority_key, now),
-		    0);
-		ck_assert_str_eq(answer.certificate.node_id, node_id);
-		ck_assert_mem_eq(
-		    answer.certificate.node_key, question.node_key, KEY_SIZE);
-	}
-	return ((enum redeem_result)answer.result);
-}
 
 START_TEST(l17_a_name_belongs_to_a_key)
 {
