@@ -13,9 +13,10 @@
 #include "regress/unit/played_streams.h"
 #include "regress/unit/router_apps.h"
 #include "regress/unit/router_house.h"
+#include "regress/unit/suite.h"
 
 /* The next frame must be of this kind. */
-static Frame *
+static inline Frame *
 app_expect(struct app_player *app, Approuter__V1__AppFrame__BodyCase kind)
 {
 	Frame *frame = app_hear(app->stream);
@@ -29,7 +30,7 @@ app_expect(struct app_player *app, Approuter__V1__AppFrame__BodyCase kind)
 	return (frame);
 }
 
-static void
+static inline void
 app_expect_error(struct app_player *app, const char *code)
 {
 	Frame *frame = app_expect(app, APPROUTER__V1__APP_FRAME__BODY_ERROR);
@@ -38,7 +39,7 @@ app_expect_error(struct app_player *app, const char *code)
 	frame_free(frame);
 }
 
-static void
+static inline void
 app_expect_nothing(struct app_player *app)
 {
 	ck_assert_ptr_null(app_hear(app->stream));
@@ -46,7 +47,16 @@ app_expect_nothing(struct app_player *app)
 
 #define EXPECT(app, kind) app_expect(app, APPROUTER__V1__APP_FRAME__BODY_##kind)
 
-static void
+static inline void
+app_expect_deleted(struct app_player *app, const char *status)
+{
+	Frame *frame = EXPECT(app, DELETE_CHAT_ACK);
+
+	ck_assert_str_eq(frame->delete_chat_ack->status, status);
+	frame_free(frame);
+}
+
+static inline void
 app_connect(struct app_player *app, int accept_auto)
 {
 	app->stream = stream_open();
@@ -56,7 +66,7 @@ app_connect(struct app_player *app, int accept_auto)
 	play();
 }
 
-static void
+static inline void
 app_leave(struct app_player *app)
 {
 	stream_close(app->stream);
@@ -65,7 +75,7 @@ app_leave(struct app_player *app)
 }
 
 /* Start without letting the neighbours work. */
-static void
+static inline void
 app_start_only(struct app_player *app, struct app_player *peer,
     const char *chat_id, int resume)
 {
@@ -82,7 +92,7 @@ app_start_only(struct app_player *app, struct app_player *peer,
 	app_say(app->stream, &frame);
 }
 
-static void
+static inline void
 app_start_chat(struct app_player *app, struct app_player *peer,
     const char *chat_id, int resume)
 {
@@ -91,7 +101,7 @@ app_start_chat(struct app_player *app, struct app_player *peer,
 }
 
 /* Send without letting the neighbours work. */
-static void
+static inline void
 app_send_only(struct app_player *app, const char *chat_id, uint64_t sequence)
 {
 	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
@@ -110,14 +120,14 @@ app_send_only(struct app_player *app, const char *chat_id, uint64_t sequence)
 	app_say(app->stream, &frame);
 }
 
-static void
+static inline void
 app_send(struct app_player *app, const char *chat_id, uint64_t sequence)
 {
 	app_send_only(app, chat_id, sequence);
 	play();
 }
 
-static void
+static inline void
 app_expect_status(struct app_player *app, const char *status)
 {
 	Frame *frame = EXPECT(app, CHAT_STATUS);
@@ -126,7 +136,7 @@ app_expect_status(struct app_player *app, const char *status)
 	frame_free(frame);
 }
 
-static void
+static inline void
 app_expect_message(struct app_player *app, uint64_t sequence)
 {
 	Frame *frame = EXPECT(app, CHAT_MESSAGE);
@@ -138,7 +148,7 @@ app_expect_message(struct app_player *app, uint64_t sequence)
 	frame_free(frame);
 }
 
-static void
+static inline void
 app_expect_ack(
     struct app_player *app, uint64_t sequence, const char *correlation)
 {
@@ -151,7 +161,7 @@ app_expect_ack(
 }
 
 /* Both connected, the chat "c" ready. */
-static void
+static inline void
 chat_begin(void)
 {
 	app_connect(&alice, 0);
@@ -162,6 +172,19 @@ chat_begin(void)
 	frame_free(EXPECT(&bob, START_CHAT_ACK));
 	frame_free(EXPECT(&alice, START_CHAT));
 	frame_free(EXPECT(&alice, START_CHAT_ACK));
+}
+
+/* Run the suite name with the cases that add gives it. What main() returns. */
+static inline int
+router_run(const char *name, void (*add)(TCase *))
+{
+	Suite *suite = suite_create(name);
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, 60);
+	add(tcase);
+	suite_add_tcase(suite, tcase);
+	return (suite_run(suite));
 }
 
 #endif

@@ -4,7 +4,6 @@
  */
 
 #include "regress/unit/router_fixture.h"
-#include "regress/unit/suite.h"
 
 static void
 arrives(Approuter__V1__Connect *connect)
@@ -294,19 +293,19 @@ START_TEST(test_arrives_for_ever)
 }
 END_TEST
 
-int
-main(void)
+static void
+add_tests(TCase *tcase)
 {
-	Suite *suite = suite_create("router_moves");
-	TCase *tcase = tcase_create("router_moves");
-
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_arrives);
 	tcase_add_loop_test(tcase, test_left_and_ended_at_once, 0, 2);
 	tcase_add_test(tcase, test_left_and_left_again);
 	tcase_add_loop_test(tcase, test_ahead_of_all_nodes, 0, 3);
 	tcase_add_loop_test(tcase, test_absurd_places, 0, 5);
 	tcase_add_test(tcase, test_arrives_for_ever);
-	suite_add_tcase(suite, tcase);
-	return (suite_run(suite));
+}
+
+int
+main(void)
+{
+	return (router_run("router_moves", add_tests));
 }
