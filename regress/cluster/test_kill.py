@@ -122,10 +122,12 @@ def test_L41_both_nodes_back_one_after_the_other(frail, order):
         talk.under_way()
         for i in (0, 1):
             frail[i].sigkill()
-        frail[order[0]].start()
+        # Alone it serves, but is not ready: it knows a peer.
+        frail[order[0]].spawn()
         first = (talk.anna, talk.bert)[order[0]]
         first.wait("CONNECTED", 2, timeout=LONG)
         frail[order[1]].start()
+        frail[order[0]].wait_ready()
         talk.finish()
     no_keys_left(frail)
 
