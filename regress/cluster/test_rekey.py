@@ -20,12 +20,13 @@ from hermes_wire import Session, meet
 
 PLAIN = ""  # no rekey block: the defaults
 TIMED_OUT = 4
+SPAN = 6  # seconds, in which a slow machine does three rekeys
 WINDOW = 256  # messages of a chat that may be unacknowledged
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    with Mesh(2) as two:
+    with Mesh(2, "limits { starts per minute 100000 }\n") as two:
         two.base = [node.config.read_text() for node in two.nodes]
         yield two
 
@@ -272,9 +273,10 @@ def test_wait_names_what_has_no_new_key(mesh, talk):
 
 def test_by_age(mesh, talk):
     counts = rekeys(mesh)
-    configure(mesh, "\tafter 2s", "\tafter 0")
+    # Long enough for what is looked at here, on a slow machine too.
+    configure(mesh, "\tafter 6s", "\tafter 0")
     row = talk.row()
-    assert when(row["next_rekey_by"]) - when(row["last_ratchet_at"]) == 2
+    assert when(row["next_rekey_by"]) - when(row["last_ratchet_at"]) == 6
     assert talk.row(1)["next_rekey_by"] is None
     talk.reach(2)
     row = talk.row()
@@ -437,7 +439,7 @@ def test_same_key_material_again(mesh, talk):
 def test_throttle_slides(mesh, talk):
     """So many in the window, whether they succeed or not; each app and each
     chat has its own allowance; the answer says when."""
-    configure(mesh, "\tlimit 2\n\twindow 3s")
+    configure(mesh, f"\tlimit 2\n\twindow {SPAN}s")
     assert talk.row()["throttled_until"] is None
     begin = time.monotonic()
     for version in (2, 3):
@@ -448,9 +450,9 @@ def test_throttle_slides(mesh, talk):
     talk.rekey(talk.a, correlation="third")
     error = talk.a.error("REKEY_THROTTLED")
     assert talk.a.last_correlation == "third"
-    assert 0 < error.retry_after_nanos <= 3 * 10**9
-    row = talk.row()
-    assert 0 <= when(row["throttled_until"]) - time.time() + 2 <= 5
+    assert 0 < error.retry_after_nanos <= SPAN * 10**9
+    now = time.time()
+    assert 0 <= when(talk.row()["throttled_until"]) - now + 2 <= SPAN + 2
     assert counts[0]("throttled", "app") == 1
     # Another app, and another chat of the same app.
     assert talk.row(1)["throttled_until"] is None
@@ -460,16 +462,19 @@ def test_throttle_slides(mesh, talk):
         other.rekey(other.a)
         assert other.a.wait_ready(other.chat).key_version == 2
     # Refusals do not lengthen it; it is over when it was said to be.
-    while True:
+
+    def over():
         again = time.monotonic()
         talk.rekey(talk.a)
         answer = first_of(talk.a, "start_chat_ack", "error")
         if answer.DESCRIPTOR.name == "StartChatAck":
-            break
+            return answer
         assert answer.code == "REKEY_THROTTLED"
         left = answer.retry_after_nanos / 1e9
-        assert again + left - asked <= 3.2
-    assert time.monotonic() - begin >= 2.9
+        assert again + left - asked <= SPAN + 0.2
+        return None
+    answer = until("it is over", over)
+    assert time.monotonic() - begin >= SPAN - 0.1
     assert answer.key_version == 5
     talk.flow_both()
 
@@ -514,7 +519,8 @@ def test_key_lifetime(mesh):
     """Nobody renews: asked for in time, then the end, the same word for both;
     until then one rekey is enough to go on."""
     with Talk(mesh) as talk, Talk(mesh) as kept:
-        configure(mesh, "\tafter 0\n\tkey lifetime 4s")
+        # A quarter of it is left to whoever is asked.
+        configure(mesh, "\tafter 0\n\tkey lifetime 12s")
         expired = [n.metric("hermes_chats_expired_total") for n in mesh.nodes]
         name = 'hermes_chat_erasures_total{reason="rekey_required"}'
         erased = [n.metrics().get(name, 0) for n in mesh.nodes]
@@ -544,24 +550,23 @@ def test_key_lifetime(mesh):
 def test_row_says_expired(mesh):
     """Between the end of the lifetime and the next tick."""
     with Talk(mesh) as talk:
+        assert talk.row()["expired"] is False
         configure(mesh, "\tafter 0\n\tkey lifetime 2s")
-        seen = []
 
         def looked():
             row = talk.row()
-            if row is not None:
-                seen.append(row["expired"])
             return row is None or row["expired"]
         until("expired", looked)
-        assert seen[0] is False
         for app in talk.apps:
             assert app.deleted(talk.chat) == "rekey_required"
 
 
 def test_rekey_before_the_lifetime_ends_without_a_word(mesh, talk):
     """When age renews the key, nobody has to be asked."""
-    configure(mesh, "\tafter 1s\n\tkey lifetime 3s")
-    until("three rekeys", lambda: talk.row()["rekeys"] >= 3)
+    began = time.monotonic()
+    configure(mesh, "\tafter 1s\n\tkey lifetime 8s")
+    until("three rekeys, and longer than a key lives", lambda:
+          talk.row()["rekeys"] >= 3 and time.monotonic() - began > 8)
     configure(mesh, PLAIN)
     for app in talk.apps:
         assert app.none("chat_status", lambda s: s.status == "rekey_wanted")
