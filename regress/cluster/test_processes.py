@@ -216,7 +216,7 @@ def test_keyd_death_ends_the_node(node):
     pids = children(node.process.pid)
     os.kill(pids["keyd"], signal.SIGKILL)
     assert ended(node) == 1
-    assert all(gone(pid) for pid in pids.values())
+    until("children gone", lambda: all(gone(pid) for pid in pids.values()))
 
 
 def test_parent_death_ends_the_children(node):

@@ -19,7 +19,8 @@ from hermes_wire import Identity
 
 LOAD = str(BUILD / "regress/cluster/load")
 WIRE = str(BUILD / "regress/cluster/wire")
-AHEAD = 45  # seconds, of a clock that is wrong
+LONG = 180   # seconds that anything may take on a busy machine
+AHEAD = 45   # seconds, of a clock that is wrong
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon")
 
 
@@ -243,7 +244,7 @@ class Field:
                 for i in sorted(ends) for row in self.loads[i].show()
                 if self.home[row["peer"]] in ends}
 
-    def progress(self, among=None, timeout=60, times=2):
+    def progress(self, among=None, timeout=LONG, times=2):
         """Until every chat of these had messages acknowledged and received,
         in both directions."""
         before = self.show(among)
@@ -267,7 +268,7 @@ class Field:
         return {row["node_id"]: row["state"]
                 for row in self.nodes[node].show("nodes")}
 
-    def wait_states(self, at, of, states, timeout=60):
+    def wait_states(self, at, of, states, timeout=LONG):
         """Until the nodes `at` believe of the nodes `of` one of states."""
         for i in at:
             until(f"{NAMES[i]} sees {[NAMES[j] for j in of]} as {states}: "
@@ -275,7 +276,7 @@ class Field:
                       self.states(i)[NAMES[j]] in states
                       for j in of if j != i), timeout)
 
-    def all_alive(self, timeout=60):
+    def all_alive(self, timeout=LONG):
         every = range(len(self.nodes))
         self.wait_states(every, every, ("alive",), timeout)
 
