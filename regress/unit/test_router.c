@@ -2,6 +2,7 @@
  * router/ as a whole against played neighbours: connecting, what comes with a
  * session, shutdown, and a storm.
  */
+
 #include "regress/unit/router_fixture.h"
 
 /* --- Connect ------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * router/ as a whole against played neighbours: chats set up, their messages,
  * and their ends.
  */
+
 #include "regress/unit/router_fixture.h"
 
 /* --- set-up -------------------------------------------------------------- */
