@@ -17,7 +17,7 @@ import sys
 
 import pytest
 
-from hermes_node import HERMESD, Node, free_ports, until
+from hermes_node import HERMESD, Node, free_ports, take, until
 from inject import Held, Killed
 
 PROCESSES = ("router", "keyd", "mesh", "control", "parent")
@@ -362,9 +362,11 @@ def test_walls_as_the_kernel_sees_them():
 
 
 def low_ports(count):
-    """Ports below 1024 that are free just now."""
+    """Ports below 1024 that are free just now, and ours alone."""
     sockets = []
     for port in range(1023, 600, -1):
+        if not take(f"port-{port}"):
+            continue
         one = socket.socket()
         with contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))

@@ -52,6 +52,7 @@ def test_not_fed_while_a_process_hangs(fed, name):
     pid = node.pids()[name]
     manager.until(WATCHDOG="1")
     os.kill(pid, signal.SIGSTOP)
+    manager.forget()
     try:
         manager.until(STATUS=f"{name} does not answer")
         for _ in range(2):
@@ -75,6 +76,7 @@ def test_everybody_who_hangs_is_told(fed):
     pids = [node.pids()[name] for name in ("mesh", "router")]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    manager.forget()
     try:
         manager.until(STATUS="mesh does not answer, router does not answer")
     finally:

@@ -50,23 +50,31 @@ def until(what, check, timeout=START):
         time.sleep(POLL)
 
 
+_taken = []  # names, kept until the end
+
+
+def take(what):
+    """Is it ours alone? No other process of tests gets what this one has
+    taken, as long as it lives: a name in the abstract namespace."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0hermes-test-{what}")
+    except OSError:
+        name.close()
+        return False
+    _taken.append(name)
+    return True
+
+
 def _slices():
-    """Every port of slices that no other process of tests has: a name in the
-    abstract namespace is one's own as long as one lives."""
+    """Every port of slices that are ours alone."""
     while True:
         port = random.SystemRandom().randrange(
             PORTS.start, PORTS.stop - SLICE, SLICE)
-        mine = socket.socket(socket.AF_UNIX)
-        try:
-            mine.bind(f"\0hermes-test-ports-{port}")
-        except OSError:
-            mine.close()
-            continue
-        _mine.append(mine)
-        yield from range(port, port + SLICE)
+        if take(f"ports-{port}"):
+            yield from range(port, port + SLICE)
 
 
-_mine = []  # names, kept until the end
 _next = _slices()
 
 

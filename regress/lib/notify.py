@@ -1,8 +1,10 @@
 """A service manager's end of NOTIFY_SOCKET, sd_notify(3)."""
 
 import pathlib
+import queue
 import socket
 import tempfile
+import threading
 import time
 
 
@@ -15,6 +17,10 @@ class Manager:
         path = pathlib.Path(self.folder.name) / "notify"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
+        # As systemd reads: at once. A socket holds few datagrams, and who
+        # sends one more waits.
+        self.queue = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
         self.environment = {"NOTIFY_SOCKET": str(path)}
         if watchdog is not None:
             self.environment["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
@@ -23,17 +29,29 @@ class Manager:
         return self
 
     def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.folder.cleanup()
 
+    def _read(self):
+        try:
+            while text := self.socket.recv(4096):
+                self.queue.put(text.decode())
+        except OSError:
+            pass
+
     def hear(self, timeout=60):
         """The next datagram as {name: value}; None after timeout."""
-        self.socket.settimeout(timeout)
         try:
-            text = self.socket.recv(4096).decode()
-        except TimeoutError:
+            text = self.queue.get(timeout=timeout)
+        except queue.Empty:
             return None
         return dict(line.split("=", 1) for line in text.split("\n"))
+
+    def forget(self):
+        """What was said before is no answer to what comes."""
+        while not self.queue.empty():
+            self.queue.get()
 
     def heard_for(self, seconds):
         """Everything heard in that time."""
