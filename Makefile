@@ -224,7 +224,7 @@ coverage: deps
 	    EXTRA_CFLAGS="--coverage -DHERMES_COVERAGE -Wl,-z,muldefs" \
 	    coverage-run; ran=$$?; sh etc/coverage.sh build-coverage && exit $$ran
 coverage-run: all unit-bin $(CLUSTER_BIN) fuzz-bin house-bin
-	BUILD=$(BUILD) sh regress/run.sh regress/house/run.sh \
+	COVERAGE=1 BUILD=$(BUILD) sh regress/run.sh regress/house/run.sh \
 	    $(COVERAGE_ONLY) $(UNIT_BIN); bad=$$?; \
 	for t in $(FUZZ_TARGETS); do \
 	    $(FUZZ_DIR)/run_$$t regress/fuzz/corpus/$$t || bad=1; \
