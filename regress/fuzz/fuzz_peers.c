@@ -26,6 +26,7 @@
 #include "regress/fuzz/peers_lines.h"
 #include "regress/fuzz/peers_house.h"
 #include "regress/fuzz/peers_mouths.h"
+#include "regress/fuzz/peers_orders.h"
 
 #define STEPS    200
 #define HEAP_MAX (32 * 1024 * 1024) /* whatever they say */
