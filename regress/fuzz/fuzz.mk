@@ -3,7 +3,7 @@
 # target defines itself comes before the libraries' own.
 FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
 		records control backup e2e router peers
-FUZZ_WITH_keyd := house guard node store clock
+FUZZ_WITH_keyd := house house_wire guard node store clock
 FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
 FUZZ_WRAP_chats := ratchet_seal
