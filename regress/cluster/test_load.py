@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from hermes_node import until
+from hermes_node import Mesh, until
 from netns import Load
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
@@ -27,78 +27,108 @@ def finished(load, prefix, count):
                for row in rows(load, prefix).values())
 
 
-def run(left, right, prefix):
-    """Neighbours send to the other node as fast as they can: messages a
-    second."""
-    for i in range(NEIGHBOURS):
-        chat = f"{prefix}-{i}"
-        left.chat("sender", chat, "reader", 0, COUNT, 256)
-        right.chat("reader", chat, "sender", 0, 1, 256)
-    until("ready", lambda: all(
-        row["ready"] for row in rows(left, prefix).values()))
-    left.say("go")
-    until("all acknowledged", lambda: finished(left, prefix, COUNT), 120)
-    until("all received", lambda: all(
-        row["received"] == COUNT for row in rows(right, prefix).values()))
-    for row in list(rows(left, prefix).values()) + list(
-            rows(right, prefix).values()):
-        assert row["wrong"] == 0 and row["gaps"] == 0, row
-    left.say("stop")
-    return NEIGHBOURS * COUNT / max(
-        row["seconds"] for row in rows(left, prefix).values())
+class Neighbours:
+    """Chats of an app with one on the other node, as fast as they can."""
+
+    def __init__(self, mesh):
+        self.loads = []
+        self.left, self.right = (self.load(node) for node in mesh.nodes)
+        self.left.app("sender")
+        self.right.app("reader")
+
+    def load(self, node):
+        self.loads.append(Load(node))
+        return self.loads[-1]
+
+    def meet(self, prefix):
+        for i in range(NEIGHBOURS):
+            chat = f"{prefix}-{i}"
+            self.left.chat("sender", chat, "reader", 0, COUNT, 256)
+            self.right.chat("reader", chat, "sender", 0, 1, 256)
+        until("ready", lambda: all(
+            row["ready"] for row in rows(self.left, prefix).values()))
+
+    def rate(self, prefix):
+        """Messages a second, once all of them are there."""
+        until("all acknowledged",
+              lambda: finished(self.left, prefix, COUNT), 240)
+        until("all received", lambda: all(
+            row["received"] == COUNT
+            for row in rows(self.right, prefix).values()))
+        for row in list(rows(self.left, prefix).values()) + list(
+                rows(self.right, prefix).values()):
+            assert row["wrong"] == 0 and row["gaps"] == 0, row
+        self.left.say("stop")
+        return NEIGHBOURS * COUNT / max(
+            row["seconds"] for row in rows(self.left, prefix).values())
+
+    def end(self):
+        for load in self.loads:
+            load.end()
+
+
+def race(groups, prefix):
+    """The rate of each, all at the same time: whatever else the machine has
+    to do, it does to all of them."""
+    for group in groups:
+        group.meet(prefix)
+    for group in groups:
+        group.left.say("go")
+    return [group.rate(prefix) for group in groups]
 
 
 def test_L24_one_stuck_chat_slows_no_other(frail):
     """The stuck chat is of the same app and on the same stream between the
-    nodes; the app at its other end is stopped."""
-    left, right, stuck = Load(frail[0]), Load(frail[1]), Load(frail[1])
-    try:
-        left.app("sender")
-        right.app("reader")
-        stuck.app("sleeper")
-        alone = max(run(left, right, f"alone{i}") for i in range(2))
+    nodes; the app at its other end is stopped. Other nodes have none."""
+    with Mesh(2) as other:
+        groups = [Neighbours(frail), Neighbours(other)]
+        try:
+            stuck_beside(frail, groups)
+        finally:
+            for group in groups:
+                group.end()
 
-        left.chat("sender", "stuck", "sleeper", 0, 0, 1024)
-        stuck.chat("sleeper", "stuck", "sender", 0, 1, 16)
-        until("ready", lambda: rows(left, "stuck")["stuck"]["ready"])
-        stuck.lines.process.send_signal(signal.SIGSTOP)
-        left.say("go")
-        last = [-1, 0.0]
 
-        def flight():
-            """Messages that the node took and has not acknowledged."""
-            return next(row["accepted"] for row in frail[0].show("chats")
-                        if row["chat_id"] == "stuck") - last[0]
+def stuck_beside(frail, groups):
+    left, stuck = groups[0].left, groups[0].load(frail[1])
+    stuck.app("sleeper")
+    left.chat("sender", "stuck", "sleeper", 0, 0, 1024)
+    stuck.chat("sleeper", "stuck", "sender", 0, 1, 16)
+    until("ready", lambda: rows(left, "stuck")["stuck"]["ready"])
+    stuck.lines.process.send_signal(signal.SIGSTOP)
+    left.say("go")
+    last = [-1, 0.0]
 
-        def full():
-            """The window is, and has not moved for a second."""
-            row = rows(left, "stuck")["stuck"]
-            if row["acked"] != last[0]:
-                last[:] = row["acked"], time.monotonic()
-            return flight() == WINDOW and time.monotonic() - last[1] > 1
-        until("the stuck chat has its window full", full)
-        # A busy machine may spoil a run, but not every one.
-        beside = run(left, right, "beside0")
-        for i in range(1, 5):
-            if beside >= SHARE * alone:
-                break
-            beside = max(beside, run(left, right, f"beside{i}"))
+    def flight():
+        """Messages that the node took and has not acknowledged."""
+        return next(row["accepted"] for row in frail[0].show("chats")
+                    if row["chat_id"] == "stuck") - last[0]
+
+    def full():
+        """The window is, and has not moved for a second."""
         row = rows(left, "stuck")["stuck"]
-        assert row["acked"] == last[0] and flight() == WINDOW, row
+        if row["acked"] != last[0]:
+            last[:] = row["acked"], time.monotonic()
+        return flight() == WINDOW and time.monotonic() - last[1] > 1
+    until("the stuck chat has its window full", full)
+    # A busy machine may spoil a run, but not every one.
+    for i in range(5):
+        beside, alone = race(groups, f"race{i}")
         print(f"neighbours: {alone:.0f}/s alone, {beside:.0f}/s beside a "
               f"stuck chat: {100 * beside / alone:.0f} %")
-        stuck.lines.process.send_signal(signal.SIGCONT)
-        left.say("stop")
-        until("all of it delivered", lambda: (
-            rows(left, "stuck")["stuck"]["acked"] ==
-            rows(left, "stuck")["stuck"]["sent"] ==
-            rows(stuck, "stuck")["stuck"]["received"]))
-        assert rows(stuck, "stuck")["stuck"]["wrong"] == 0
-        assert beside >= SHARE * alone, (
-            f"{beside:.0f} of {alone:.0f} messages a second")
-    finally:
-        for load in (left, right, stuck):
-            load.end()
+        if beside >= SHARE * alone:
+            break
+    row = rows(left, "stuck")["stuck"]
+    assert row["acked"] == last[0] and flight() == WINDOW, row
+    stuck.lines.process.send_signal(signal.SIGCONT)
+    left.say("stop")
+    until("all of it delivered", lambda: (
+        rows(left, "stuck")["stuck"]["acked"] ==
+        rows(left, "stuck")["stuck"]["sent"] ==
+        rows(stuck, "stuck")["stuck"]["received"]))
+    assert rows(stuck, "stuck")["stuck"]["wrong"] == 0
+    assert beside >= SHARE * alone, (
+        f"{beside:.0f} of {alone:.0f} messages a second")
 
 
 def start(node, mine, others, every):
