@@ -63,10 +63,16 @@ def sessions():
 
 
 @pytest.fixture(params=["one node", "two nodes"])
-def places(request):
-    """Where two apps of a chat are: (address, address)."""
+def homes(request):
+    """The nodes of the two apps of a chat."""
     if request.param == "one node":
         node = request.getfixturevalue("node")
-        return node.app, node.app
+        return node, node
     two = request.getfixturevalue("mesh")
-    return two[0].app, two[1].app
+    return two[0], two[1]
+
+
+@pytest.fixture
+def places(homes):
+    """Where they are: (address, address)."""
+    return homes[0].app, homes[1].app

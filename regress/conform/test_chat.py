@@ -570,7 +570,7 @@ def test_declined_offer(apps):
     assert a.deleted(name) == "deleted_by_peer"
 
 
-def test_deleted_while_the_peer_is_away(places, sessions):
+def test_deleted_while_the_peer_is_away(homes, places, sessions):
     name = next(NAMES)
     a, b, _, _ = pair(*places, name)
     flows(a, b, name)
@@ -578,6 +578,8 @@ def test_deleted_while_the_peer_is_away(places, sessions):
     a.wait("chat_status", lambda s: s.status == "peer_away")
     a.delete(name)
     assert a.deleted(name) == "deleted"
+    until("its node has heard of it", lambda: not any(
+        row["chat_id"] == name for row in homes[1].show("ratchets")))
     again = sessions(places[1], b.identity)
     again.connect()
     again.start(name, a.identity, resume=True, version=1)
