@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 
 from hermes_cli import BUILD
-from hermes_node import until
+from hermes_node import START
 from hermes_wire import ROOT
 from netns import Wire, need_root, sh
+from notify import Manager
 from screen import Screen
 
 CONFIG = "/etc/hermes/hermesd.conf"
@@ -36,6 +37,7 @@ class Machine:
         self.stage, self.pids = stage, pids
         self.app = f"{wire.address(end)}:7443"
         self.daemon = self.shell = self.folder = None
+        self.manager = Manager()
         self.install()
 
     def install(self):
@@ -116,12 +118,20 @@ class Machine:
     # --- what systemd does ----------------------------------------------
 
     def start(self):
+        """Until it says that it is ready, as Type=notify is waited for."""
+        self.manager.forget()
+        variables = " ".join(
+            f"{name}={shlex.quote(value)}" for name, value in
+            self.manager.environment.items())
         with open(self.folder / "log", "ab") as log:
             self.daemon = subprocess.Popen(
-                self.command(f"exec hermesd -d -f {CONFIG}"), stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL)
-        until(f"{self.name} serves: {self.log()[-2000:]}", lambda: self.run(
-            "hermesctl status")[1] in (0, 1))
+                self.command(f"exec env {variables} hermesd -d -f {CONFIG}"),
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            self.manager.until(START, READY="1")
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}\n{self.log()[-2000:]}") from None
 
     def stop(self):
         if self.daemon is not None and self.daemon.poll() is None:
@@ -217,6 +227,7 @@ class Machines:
     def destroy(self):
         for machine in self.machines.values():
             machine.kill()
+            machine.manager.__exit__()
         if self.wire is not None:
             self.wire.destroy()
         shutil.rmtree(self.folder, ignore_errors=True)
