@@ -483,13 +483,15 @@ setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 }
 
 /* Is it of the chat that ended here before this one began? The peer had not
- * heard of that, and this one has no version yet that it could go on from. */
+ * heard of that, and this one has no version yet that it could go on from; nor
+ * had our app, elsewhere: then we would have offered a reset. */
 static int
 setup_is_of_last(const struct arriving *a, const struct chat *chat)
 {
 	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
 
-	if (chat->version != 0 || ended == 0)
+	if (chat->version != 0 || ended == 0 ||
+	    (chat->change->pending.flags & OFFER_RESET) != 0)
 		return (0);
 	if (a->setup->answer)
 		return (a->setup->offer.version <= ended);

@@ -92,6 +92,26 @@ START_TEST(a_chat_that_was_left_goes_on)
 }
 END_TEST
 
+/* It had the version after one that was deleted here, and what it offers now
+ * got lost: the peer's resume is of no chat that is over. */
+START_TEST(a_chat_that_was_left_is_not_the_one_deleted_before)
+{
+	pair_ready(&pair);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	pair_ready(&pair);
+	assert_works(2);
+	leave(0);
+	go_on(0, 2);
+	pair_drop(&pair);
+	a->ends = b->ends = 0;
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends + b->ends, 0);
+	assert_works(3);
+}
+END_TEST
+
 /* The app knows of two more than its node; the peer hears so at once. */
 START_TEST(an_app_is_ahead_of_its_node)
 {
@@ -205,6 +225,8 @@ add_tests(TCase *tcase)
 {
 	tcase_add_loop_test(tcase, an_app_moves_to_another_node, 0, 2);
 	tcase_add_loop_test(tcase, a_chat_that_was_left_goes_on, 0, 3);
+	tcase_add_test(
+	    tcase, a_chat_that_was_left_is_not_the_one_deleted_before);
 	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
 	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
 	tcase_add_test(tcase, an_app_is_ahead_of_its_node);
