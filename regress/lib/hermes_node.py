@@ -243,8 +243,13 @@ class Node:
         return json.loads(run.stdout)
 
     def show(self, what):
-        """Rows of `show what`."""
-        return self.ctl("show", what, "--full")[what]
+        """Rows of `show what`. The daemon gives its processes 3 seconds to
+        answer; who is that busy is asked again."""
+        def looked():
+            answer = self.ctl("show", what, "--full", ok=False)
+            assert answer["ok"] or answer["error"] == "timeout", answer
+            return answer["ok"] and answer
+        return until(f"{self.name} shows {what}", looked)[what]
 
     def http(self, path):
         """(status, body) of the admin HTTP; (0, reason) without it."""
