@@ -122,6 +122,8 @@ def server(request, demo, identity):
 @pytest.fixture
 def channel(server):
     with server.channel() as channel:
+        # One that is closed while it connects leaves its connection open.
+        grpc.channel_ready_future(channel).result(WAIT)
         yield channel
 
 
