@@ -158,9 +158,18 @@ class Node:
         """SIGTERM; the exit code."""
         if self.process is None:
             return None
+        before = len(self.log())
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(timeout)
+        code = self.process.wait(timeout)
+        assert not self.crashes(before), self.crashes(before)
+        return code
+
+    def crashes(self, after=0):
+        """Processes that died of a signal and were not killed, as the log
+        says after so many characters."""
+        return re.findall(r"event=process_died .*signal=(?!9\b).*",
+                          self.log()[after:])
 
     def family(self):
         """Process ids: the parent, then its children."""
