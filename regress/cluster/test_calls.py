@@ -24,6 +24,8 @@ ALONE = {
     "beta router": 6,   # read, app, is it out?, mesh, keyd; epoll_wait
 }
 MESSAGES = 1000
+# Chance only adds: a busy machine may spoil a run, but not every one.
+RUNS = 5
 # One more for each message is too many; a quarter is chance.
 MARGIN = 0.25
 # And by the second whatever is done by the second: gossip, timers, what keyd
@@ -85,14 +87,16 @@ def counted(mesh, *arguments):
 def test_a_message_alone():
     """Round trips, one after the other."""
     with Mesh(2, extra=UNLIMITED) as mesh:
-        calls, seconds, named = counted(
-            mesh, "--count", MESSAGES, "--window", 1)
-        limits = {name: (usual + MARGIN) * MESSAGES + BESIDES * seconds
-                  for name, usual in ALONE.items()}
-        assert all(calls[name] <= limits[name] for name in ALONE), (
-            calls, limits, named)
-        # And it was these processes that carried them.
-        assert all(calls[name] > MESSAGES for name in ALONE), named
+        for _ in range(RUNS):
+            calls, seconds, named = counted(
+                mesh, "--count", MESSAGES, "--window", 1)
+            # It was these processes that carried them.
+            assert all(calls[name] > MESSAGES for name in ALONE), named
+            limits = {name: (usual + MARGIN) * MESSAGES + BESIDES * seconds
+                      for name, usual in ALONE.items()}
+            if all(calls[name] <= limits[name] for name in ALONE):
+                return
+        raise AssertionError((calls, limits, named))
 
 
 def test_a_message_of_many():
