@@ -185,6 +185,8 @@ def test_follow_from_node_to_node(mesh):
         pair.anna.process.send_signal(signal.SIGTERM)
         anna, bert = pair.anna, pair.bert
         anna.exit()
+        # What has left bert's node it may have yet to read.
+        bert.wait("RECEIVED", anna.count("ACKED"), timeout=LONG)
         sent, came = anna.sequences("SENT"), bert.sequences("RECEIVED")
         assert came == list(range(1, len(came) + 1))
         assert anna.sequences("RECEIVED") == list(range(
