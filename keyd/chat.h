@@ -249,6 +249,9 @@ void chat_offer(struct chats *chats, struct chat *chat, uint32_t version,
 void chat_offer_back(struct chats *chats, struct chat *chat, uint32_t version,
     uint32_t reset, enum rekey_cause cause);
 
+/* What an offer is known again by: BLAKE2b-256 of offer_encode(). */
+void chat_offer_hash(const struct offer *offer, uint8_t hash[KEY_SIZE]);
+
 /* Forget the pending offer, if there is one; its ephemeral stays until the
  * next is made. */
 void chat_offer_drop(struct chat *chat);

@@ -174,7 +174,7 @@ chat_send_pending(struct chats *chats, struct chat *chat)
 	chat_send_setup(chats, chat, &chat->change->pending, 0, flags);
 }
 
-static void
+void
 chat_offer_hash(const struct offer *offer, uint8_t hash[KEY_SIZE])
 {
 	uint8_t bytes[OFFER_ENCODED];

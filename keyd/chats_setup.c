@@ -439,14 +439,13 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 	const struct offer *offer = &a->setup->offer;
 	struct policy_chat state;
 	struct policy_offer judged = { .version = offer->version };
-	uint8_t bytes[OFFER_ENCODED], hash[KEY_SIZE];
+	uint8_t hash[KEY_SIZE];
 
 	chat_policy(chat, &state);
 	judged.reset = (offer->flags & OFFER_RESET) != 0;
 	judged.answer = a->setup->answer != 0;
 	judged.resume = (a->setup->flags & CHAT_RESUME) != 0;
-	offer_encode(offer, bytes);
-	(void)crypto_generichash(hash, KEY_SIZE, bytes, sizeof(bytes), NULL, 0);
+	chat_offer_hash(offer, hash);
 	judged.same = memcmp(hash, chat->change->peer_offer, KEY_SIZE) == 0;
 	judged.same_key =
 	    chat_key_used(chat->change->peer_keys, offer->ephemeral);
@@ -488,10 +487,11 @@ setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 static int
 setup_is_of_last(const struct arriving *a, const struct chat *chat)
 {
-	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
+	uint32_t ended;
 
-	if (chat->version != 0 || ended == 0 ||
-	    (chat->change->pending.flags & OFFER_RESET) != 0)
+	if (chat->version != 0 ||
+	    (chat->change->pending.flags & OFFER_RESET) != 0 ||
+	    (ended = tombstone_ended(a->chats, &a->setup->key)) == 0)
 		return (0);
 	if (a->setup->answer)
 		return (a->setup->offer.version <= ended);
