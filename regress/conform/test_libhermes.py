@@ -347,16 +347,21 @@ def test_duplicates_are_dropped(node):
         assert cli.sequences("RECEIVED") == [1, 2, 3]
 
 
+def offered(stream):
+    """The peer's offer of a chat, and the app's StartChat after it."""
+    stream.greet()
+    stream.chat, stream.peer = "early", PEER
+    stream.send(start_chat=pb.StartChat(
+        chat_id="early", source_app_id=PEER,
+        target_app_id=Identity("app").id))
+    stream.receive("start_chat")
+
+
 def test_messages_wait_until_the_chat_is_ready(node):
     """A node may hand them out before it answers the StartChat; none can be
     answered before."""
     def script(stream):
-        stream.greet()
-        stream.chat, stream.peer = "early", PEER
-        stream.send(start_chat=pb.StartChat(
-            chat_id="early", source_app_id=PEER,
-            target_app_id=Identity("app").id))
-        stream.receive("start_chat")
+        offered(stream)
         for sequence in (1, 2, 3):
             stream.message(sequence, generated(sequence))
         stream.send(stream.correlation, start_chat_ack=pb.StartChatAck(
@@ -376,12 +381,7 @@ def test_messages_wait_until_the_chat_is_ready(node):
 def test_messages_of_a_chat_that_was_never_ready(node):
     """It ended before; what came is given all the same."""
     def script(stream):
-        stream.greet()
-        stream.chat, stream.peer = "early", PEER
-        stream.send(start_chat=pb.StartChat(
-            chat_id="early", source_app_id=PEER,
-            target_app_id=Identity("app").id))
-        stream.receive("start_chat")
+        offered(stream)
         stream.message(1, generated(1))
         stream.gone("deleted_by_peer")
         stream.drain()
