@@ -19,6 +19,7 @@
 
 #include "keyd/chat.h"
 #include "keyd/store.h"
+#include "regress/unit/folder.h"
 
 #define PAIR_WIRE 512
 
@@ -355,26 +356,6 @@ pair_restart(struct pair *pair, int index)
 }
 
 static inline void
-pair_remove_folder(const char *path, int itself)
-{
-	char file[PATH_MAX + 256];
-	struct dirent *entry;
-	DIR *dir = opendir(path);
-
-	if (dir == NULL)
-		return;
-	while ((entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-		(void)unlink(file);
-	}
-	closedir(dir);
-	if (itself)
-		(void)rmdir(path);
-}
-
-static inline void
 pair_copy_folder(const char *from, const char *to)
 {
 	char source[PATH_MAX + 256], target[PATH_MAX + 256];
@@ -385,7 +366,7 @@ pair_copy_folder(const char *from, const char *to)
 	size_t n;
 
 	ck_assert_ptr_nonnull(dir);
-	pair_remove_folder(to, 0);
+	folder_empty(to);
 	while ((entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
@@ -448,7 +429,7 @@ pair_teardown(struct pair *pair)
 
 	for (i = 0; i < 2; i++) {
 		pair_stop(pair, i);
-		pair_remove_folder(pair->nodes[i].folder, 1);
+		folder_remove(pair->nodes[i].folder);
 	}
 }
 

@@ -5,7 +5,6 @@
 #ifndef REGRESS_UNIT_IDENTITY_RIG_H
 #define REGRESS_UNIT_IDENTITY_RIG_H
 
-#include <dirent.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "keyd/authority.h"
 #include "keyd/identity.h"
 #include "keyd/store.h"
+#include "regress/unit/folder.h"
 
 #define NOW (INT64_C(1700000000) * 1000000000)
 #define DAY (INT64_C(86400) * 1000000000)
@@ -60,19 +60,9 @@ setup(void)
 static inline void
 teardown(void)
 {
-	char file[PATH_MAX + 256];
-	struct dirent *entry;
-	DIR *dir;
-
 	identity_wipe(&me);
 	store_close(store);
-	dir = opendir(folder);
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		snprintf(file, sizeof(file), "%s/%s", folder, entry->d_name);
-		(void)unlink(file);
-	}
-	closedir(dir);
-	(void)rmdir(folder);
+	folder_remove(folder);
 }
 
 /* A certificate by another authority. */

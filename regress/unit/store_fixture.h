@@ -7,7 +7,6 @@
 
 #include <sys/stat.h>
 
-#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <sodium.h>
 
 #include "keyd/store.h"
+#include "regress/unit/folder.h"
 #include "regress/unit/suite.h"
 
 #define PASSPHRASE "correct horse"
@@ -25,25 +25,6 @@
 #define MEMORY     crypto_pwhash_MEMLIMIT_MIN
 
 static char folder[256];
-
-static inline void
-remove_folder(const char *path)
-{
-	char file[1024];
-	struct dirent *entry;
-	DIR *dir = opendir(path);
-
-	if (dir == NULL)
-		return;
-	while ((entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
-		(void)unlink(file);
-	}
-	closedir(dir);
-	(void)rmdir(path);
-}
 
 static inline void
 setup(void)
@@ -58,7 +39,7 @@ setup(void)
 static inline void
 teardown(void)
 {
-	remove_folder(folder);
+	folder_remove(folder);
 }
 
 static inline struct store *

@@ -14,7 +14,7 @@ START_TEST(an_app_moves_to_another_node)
 	assert_works(1);
 	/* b's node is a new one now: other identity, empty store. */
 	pair_stop(&pair, 1);
-	pair_remove_folder(b->folder, 0);
+	folder_empty(b->folder);
 	(void)crypto_sign_keypair(b->key, b->secret);
 	pair_start_node(&pair, 1);
 	b->next = 1;

@@ -120,7 +120,7 @@ START_TEST(l13_an_offer_in_an_old_copy_makes_no_key_twice)
 	pair_run(&pair);
 	chains_are_new();
 	for (n = 0; n < 2; n++)
-		pair_remove_folder(copies[n], 1);
+		folder_remove(copies[n]);
 }
 END_TEST
 
@@ -171,7 +171,7 @@ START_TEST(l13_a_first_offer_in_an_old_copy_makes_no_key_twice)
 	pair_resume(&pair, 1);
 	pair_run(&pair);
 	chains_are_new();
-	pair_remove_folder(copy, 1);
+	folder_remove(copy);
 }
 END_TEST
 
@@ -322,7 +322,7 @@ START_TEST(l13_a_restored_store_ends_in_a_reset_not_in_old_keys)
 	pair_start(&pair, 1, 0, CHAT_REKEY);
 	pair_run(&pair);
 	assert_works(pair_chat(&pair, 0)->version);
-	pair_remove_folder(backup, 1);
+	folder_remove(backup);
 }
 END_TEST
 

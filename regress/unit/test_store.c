@@ -138,7 +138,7 @@ START_TEST(dump_and_load_move_everything)
 	ck_assert_int_eq(store_dump(store, file), 0);
 	fclose(file);
 	store_close(store);
-	remove_folder(folder);
+	folder_remove(folder);
 
 	store = open_store();
 	file = fmemopen(text, size, "r");
@@ -459,7 +459,7 @@ START_TEST(l38_killed_while_it_is_made)
 		struct store *store;
 		pid_t pid;
 
-		remove_folder(folder);
+		folder_remove(folder);
 		if ((pid = fork()) == 0) {
 			struct itimerval timer = { 0 };
 
