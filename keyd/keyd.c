@@ -423,7 +423,8 @@ on_condition(void)
 static void
 on_door_down(enum process peer)
 {
-	(void)peer;
+	if (peer == PROCESS_CONTROL)
+		proved_forget();
 	keyd_pause();
 }
 

@@ -104,6 +104,9 @@ void unlock_own_key(int fd);
 
 /* --- proved.c: what only who has the store's passphrase may ask ---------- */
 
+/* Who gave passphrases is gone: those that no request used are closed. */
+void proved_forget(void);
+
 void proved_store_passphrase(void *arg, const struct ipc_message *message);
 void proved_other_passphrase(void *arg, const struct ipc_message *message);
 void proved_backup(void *arg, const struct ipc_message *message);

@@ -36,6 +36,16 @@ give(int *slot, void *arg, const struct ipc_message *message)
 }
 
 void
+proved_forget(void)
+{
+	if (given.store != -1)
+		(void)close(given.store);
+	if (given.other != -1)
+		(void)close(given.other);
+	given.store = given.other = -1;
+}
+
+void
 proved_store_passphrase(void *arg, const struct ipc_message *message)
 {
 	give(&given.store, arg, message);

@@ -142,6 +142,8 @@ void house_payload(const struct house *house, const struct house_chat *chat,
 /* Run keyd and wait until it is unlocked and has sent all its records. 0, or
  * -1 when it ended instead (status says how). */
 int house_start(struct house *house);
+/* The control process dies, and another one comes. */
+void house_new_control(struct house *house);
 /* SIGKILL; what had left keyd before is still taken in. */
 void house_kill(struct house *house);
 int house_stop(struct house *house); /* SHUTDOWN; exit status */
@@ -173,8 +175,9 @@ int house_erase(struct house *house);
 int house_mesh_create(struct house *house);
 int house_metrics(struct house *house);
 
-/* A pipe to read a passphrase from. */
-int house_passphrase_fd(const char *passphrase);
+/* Give the STORE_PASSPHRASE or OTHER_PASSPHRASE of the next request; NULL:
+ * none is given. 0 when keyd has it, or -1. */
+int house_give(struct house *house, enum ipc_type type, const char *passphrase);
 /*
  * BACKUP or RESTORE of the file fd (given away), or PASSPHRASE_CHANGE (-1),
  * with these passphrases given before; NULL: not given. 0 when it was done;

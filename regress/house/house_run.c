@@ -116,8 +116,9 @@ exec_keyd(struct house *house, int fd)
 	_exit(127);
 }
 
-int
-house_passphrase_fd(const char *passphrase)
+/* A pipe to read it from. */
+static int
+passphrase_fd(const char *passphrase)
 {
 	int fds[2];
 	size_t length = strlen(passphrase);
@@ -127,6 +128,22 @@ house_passphrase_fd(const char *passphrase)
 		err(1, "house: passphrase");
 	(void)close(fds[1]);
 	return (fds[0]);
+}
+
+/* keyd gets a door, of which we have the other end. */
+static void
+give_door(struct house *house, size_t which)
+{
+	struct ipc_door door = { .peer = doors[which].process };
+	struct ipc **slot =
+	    (struct ipc **)(void *)((char *)house + doors[which].door);
+	int fds[2];
+
+	if (ipc_pair(fds) == -1)
+		err(1, "house: pair");
+	*slot =
+	    open_door(house, fds[0], doors[which].process, doors[which].closed);
+	ipc_send_fd(house->parent, IPC_DOOR, &door, fds[1]);
 }
 
 /* One turn of the event loop, of half a second at most. */
@@ -146,8 +163,6 @@ house_start(struct house *house)
 {
 	struct ipc_request request = { 0 };
 	struct ipc_empty empty = { 0 };
-	struct ipc_door door;
-	struct ipc **slot;
 	int64_t deadline = clock_monotonic() + HOUSE_PATIENCE;
 	size_t i;
 	int fds[2];
@@ -171,17 +186,10 @@ house_start(struct house *house)
 	house->parent =
 	    open_door(house, fds[0], PROCESS_PARENT, on_parent_closed);
 	ipc_send(house->parent, IPC_CONFIG, &house->config, NULL, 0);
-	for (i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
-		if (ipc_pair(fds) == -1)
-			err(1, "house: pair");
-		slot = (struct ipc **)(void *)((char *)house + doors[i].door);
-		*slot =
-		    open_door(house, fds[0], doors[i].process, doors[i].closed);
-		door.peer = doors[i].process;
-		ipc_send_fd(house->parent, IPC_DOOR, &door, fds[1]);
-	}
+	for (i = 0; i < sizeof(doors) / sizeof(doors[0]); i++)
+		give_door(house, i);
 	ipc_send_fd(house->parent, IPC_PASSPHRASE, &request,
-	    house_passphrase_fd(house->passphrase));
+	    passphrase_fd(house->passphrase));
 	ipc_send(house->parent, IPC_GO, &empty, NULL, 0);
 	while (!house->records_end || !house->identity.unlocked) {
 		turn(house);
@@ -191,6 +199,13 @@ house_start(struct house *house)
 		}
 	}
 	return (0);
+}
+
+void
+house_new_control(struct house *house)
+{
+	ipc_free(house->control);
+	give_door(house, 2);
 }
 
 /* Take in what keyd had sent before it ended, then let go. */
@@ -390,9 +405,8 @@ house_mesh_create(struct house *house)
 		    : -1);
 }
 
-/* Give a passphrase, which may be NULL: none is given. 0 or -1. */
-static int
-give_passphrase(struct house *house, enum ipc_type type, const char *passphrase)
+int
+house_give(struct house *house, enum ipc_type type, const char *passphrase)
 {
 	struct ipc_request request = { .id = next_id() };
 
@@ -400,9 +414,8 @@ give_passphrase(struct house *house, enum ipc_type type, const char *passphrase)
 		return (0);
 	if (house->control == NULL)
 		return (-1);
-	ipc_send_fd(
-	    house->control, type, &request, house_passphrase_fd(passphrase));
-	return (0);
+	ipc_send_fd(house->control, type, &request, passphrase_fd(passphrase));
+	return (house_await(house, &house->result.id, request.id));
 }
 
 int
@@ -414,8 +427,8 @@ house_prove(struct house *house, const char *store, const char *other,
 		struct ipc_restore restore;
 	} payload = { .restore = { .id = next_id(), .force = 1 } };
 
-	if (give_passphrase(house, IPC_STORE_PASSPHRASE, store) == -1 ||
-	    give_passphrase(house, IPC_OTHER_PASSPHRASE, other) == -1 ||
+	if (house_give(house, IPC_STORE_PASSPHRASE, store) == -1 ||
+	    house_give(house, IPC_OTHER_PASSPHRASE, other) == -1 ||
 	    house->control == NULL)
 		return (-1);
 	if (type != IPC_RESTORE)

@@ -2,7 +2,8 @@
  * Tests only. A control process that lies: it wants a backup that it can
  * open, another identity in the store, a store that opens to a passphrase it
  * knows. Without the store's own passphrase it gets nothing, it cannot guess
- * faster than keyd lets it, and one proof is good for one request.
+ * faster than keyd lets it, and one proof is good for one request of who gave
+ * it.
  *
  *	proof HERMESD CALLS.so FOLDER
  *
@@ -125,6 +126,17 @@ nothing_without_proof(void)
 	    "a proof is used up by a request that fails");
 }
 
+/* What an operator gave to a control process that died since. */
+static void
+no_inheritance(void)
+{
+	verdict(house_give(&life.a, IPC_STORE_PASSPHRASE, RIGHT) == 0,
+	    "a passphrase is taken");
+	house_new_control(&life.a);
+	verdict(backup(NULL, MINE) == -1 && says("missing") && size() == 0,
+	    "the next control inherits a proof");
+}
+
 /* Its own backup put over the node's identity. */
 static void
 no_other_identity(void)
@@ -202,6 +214,7 @@ main(int argc, char **argv)
 	if (house_start(&life.a) == -1 || house_mesh_create(&life.a) == -1)
 		errx(1, "proof: keyd does not start, see %s", life.log);
 	nothing_without_proof();
+	no_inheritance();
 	no_other_identity();
 	guesses_wait();
 	changes();
