@@ -22,6 +22,12 @@ struct keyd_asked {
 	uint64_t rotation; /* 0: nobody */
 };
 
+/* At the store's passphrase, by whomever. */
+struct keyd_guesses {
+	unsigned int wrong; /* since the last right one */
+	int64_t until;      /* monotonic; none is tried before */
+};
+
 /* The one state of the process. */
 struct keyd {
 	struct store *store;
@@ -37,8 +43,9 @@ struct keyd {
 	int64_t erase_at;                     /* monotonic; 0: nothing erased */
 	uint64_t rotations;                   /* begun */
 	struct keyd_asked asked[ERASE_ASKED]; /* who waits for one */
-	int64_t failing_since;                /* monotonic; 0: commits work */
-	int timed; /* chats know the time of this batch */
+	struct keyd_guesses guesses;
+	int64_t failing_since; /* monotonic; 0: commits work */
+	int timed;             /* chats know the time of this batch */
 	unsigned ticks;
 	unsigned set_ups; /* of chats, since the last commit */
 	int no_new_chats; /* as control said */

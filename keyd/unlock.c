@@ -136,18 +136,13 @@ unlock_own_key(int fd)
 
 /* --- guessing ----------------------------------------------------------- */
 
-/* Whoever guesses passphrases, at whatever door, waits. */
-static struct {
-	unsigned int wrong; /* since the last right one */
-	int64_t until;      /* monotonic */
-} guesses;
-
-/* NULL, or that it is too early for another one. */
+/* Whoever guesses passphrases, at whatever door, waits. NULL, or that it is
+ * too early for another one. */
 static const char *
 guess_early(void)
 {
 	static char text[80];
-	int64_t left = guesses.until - clock_monotonic();
+	int64_t left = keyd.guesses.until - clock_monotonic();
 
 	if (left <= 0)
 		return (NULL);
@@ -162,12 +157,12 @@ guessed(int right)
 {
 	unsigned int over;
 
-	guesses.wrong = right ? 0 : guesses.wrong + 1;
-	guesses.until = 0;
-	if (guesses.wrong < GUESSES)
+	keyd.guesses.wrong = right ? 0 : keyd.guesses.wrong + 1;
+	keyd.guesses.until = 0;
+	if (keyd.guesses.wrong < GUESSES)
 		return;
-	over = guesses.wrong - GUESSES;
-	guesses.until =
+	over = keyd.guesses.wrong - GUESSES;
+	keyd.guesses.until =
 	    clock_monotonic() +
 	    (GUESS_WAIT << (over < GUESS_SHIFT ? over : GUESS_SHIFT));
 }

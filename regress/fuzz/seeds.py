@@ -35,6 +35,9 @@ for target, count, longest in (("keyd", 24, 700), ("chats", 16, 500),
 # The largest payload a router may send: sealed it is too large for a door.
 put("keyd", "largest-seal", bytes([1, 19, 0, 5, 0, 0, 1]))
 
+# A locked store, and control guesses until it has to wait.
+put("keyd", "guesses", bytes([0x70]) + 4 * (bytes([18, 0, 7, 3]) + b"abc"))
+
 
 # Doors: frames of every type, length and descriptor as they come.
 def ipc_frame(kind, length, descriptor, fill):
