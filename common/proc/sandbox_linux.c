@@ -29,6 +29,7 @@ static struct {
 	int program; /* parent: this program, open */
 	int empty;   /* parent: a folder that is no more, or -1 */
 	int rooted;  /* child: its root is its own */
+	int store;   /* child: and is the folder of the store */
 } sandbox = { .program = -1, .empty = -1 };
 
 /* --- the root folder ----------------------------------------------------- */
@@ -44,13 +45,14 @@ root_enter(enum process self, const struct config *config)
 	if (chroot(".") == -1 || chdir("/") == -1)
 		fatal("sandbox", "step=chroot error=\"%s\"", strerror(errno));
 	sandbox.rooted = 1;
+	sandbox.store = self == PROCESS_KEYD;
 }
 
 void
 sandbox_paths(struct config *config)
 {
 	/* Not "/", of which Berkeley DB makes no path. */
-	if (sandbox.rooted)
+	if (sandbox.store)
 		(void)strlcpy(
 		    config->keystore.path, "/.", sizeof(config->keystore.path));
 }

@@ -91,6 +91,8 @@ def test_show_config_reads_back(node, tmp_path):
     # The port that was free, and what others are told.
     assert f'app on "127.0.0.1" port {node.app.split(":")[1]}' in shown.stdout
     assert "port 0" not in shown.stdout
+    # As the operator wrote it, not as keyd sees it from its own root.
+    assert f'path "{node.config.parent}/keystore"' in shown.stdout
     assert f'app "{node.app}"' in shown.stdout
     again = tmp_path / "again.conf"
     again.write_text(shown.stdout)
