@@ -137,7 +137,8 @@ struct ctl_column {
 void ctl_table(
     FILE *out, const struct ctl_column *columns, const json_t *rows, int whole);
 
-/* One value as the table shows it, in text[size]. */
+/* One value as the table shows it, in text[size]; an array of texts as these,
+ * with commas. */
 void ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind);
 
 /* Chat ids are anybody's text: make of text nothing but printable ASCII. */

@@ -6,11 +6,13 @@
 
 #define MONITOR_CELL 256
 
-/* One event as a line: time, event, then key=value. */
+/* One event as a line: time, event, then key=value; what has blanks is put in
+ * quotes. */
 static void
 ctl_monitor_text(const json_t *row)
 {
 	char cell[MONITOR_CELL];
+	const char *quote;
 	const char *key;
 	json_t *value;
 
@@ -23,7 +25,8 @@ ctl_monitor_text(const json_t *row)
 		if (strcmp(key, "time") == 0 || strcmp(key, "event") == 0)
 			continue;
 		ctl_cell(cell, sizeof(cell), value, CTL_TEXT);
-		(void)printf(" %s=%s", key, cell);
+		quote = strchr(cell, ' ') != NULL ? "\"" : "";
+		(void)printf(" %s=%s%s%s", key, quote, cell, quote);
 	}
 	(void)printf("\n");
 }

@@ -16,6 +16,22 @@ ctl_clean(char *text)
 			*text = '?';
 }
 
+/* The texts of an array, or "-" when there are none. */
+static void
+ctl_list(char *text, size_t size, const json_t *list)
+{
+	const char *one;
+	size_t i;
+
+	text[0] = '\0';
+	for (i = 0; i < json_array_size(list); i++) {
+		one = json_string_value(json_array_get(list, i));
+		if (i > 0)
+			(void)strlcat(text, ", ", size);
+		(void)strlcat(text, one != NULL ? one : "?", size);
+	}
+}
+
 void
 ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind)
 {
@@ -35,6 +51,8 @@ ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind)
 		    text, size, "%lld", (long long)json_integer_value(value));
 	else if (json_is_string(value))
 		(void)snprintf(text, size, "%s", json_string_value(value));
+	else if (json_is_array(value))
+		ctl_list(text, size, value);
 	else
 		(void)snprintf(text, size, "?");
 	/* 2026-01-31T12:34:56Z becomes 2026-01-31 12:34. */

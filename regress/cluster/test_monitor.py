@@ -1,6 +1,7 @@
 """hermesctl monitor: what happens, as it happens, on real nodes."""
 
 import json
+import signal
 import socket
 import subprocess
 import threading
@@ -116,6 +117,11 @@ def test_processes_and_text(trio):
             f"process_down process=router pid={pid} restarts=" in line
             for line in text.lines))
         assert text.lines[0].endswith("watching node_id=alpha")
+        alpha.process.send_signal(signal.SIGSTOP)  # and does not answer
+        until("why it is not ready", lambda: any(
+            'not_ready reasons="parent not answering" new_chats_refused=no'
+            in line for line in text.lines))
+        alpha.process.send_signal(signal.SIGCONT)
         alpha.process.terminate()
         assert watch.process.wait(60) == 3  # the daemon is gone
         assert alpha.process.wait(60) == 0

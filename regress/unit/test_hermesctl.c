@@ -150,6 +150,25 @@ START_TEST(test_options)
 }
 END_TEST
 
+START_TEST(test_cells)
+{
+	json_t *list = json_pack("[s s]", "keyd locked", "draining");
+	char text[64];
+
+	ctl_cell(text, sizeof(text), list, CTL_TEXT);
+	ck_assert_str_eq(text, "keyd locked, draining");
+	ctl_cell(text, 8, list, CTL_TEXT);
+	ck_assert_str_eq(text, "keyd lo");
+	json_array_clear(list);
+	ctl_cell(text, sizeof(text), list, CTL_TEXT);
+	ck_assert_str_eq(text, "-");
+	json_array_append_new(list, json_integer(1));
+	ctl_cell(text, sizeof(text), list, CTL_TEXT);
+	ck_assert_str_eq(text, "?");
+	json_decref(list);
+}
+END_TEST
+
 START_TEST(test_table)
 {
 	static const struct ctl_column columns[] = {
@@ -391,6 +410,7 @@ main(void)
 	tcase_add_test(tests, test_durations);
 	tcase_add_test(tests, test_addresses);
 	tcase_add_test(tests, test_options);
+	tcase_add_test(tests, test_cells);
 	tcase_add_test(tests, test_table);
 	tcase_add_test(tests, test_top_draws_a_large_node);
 	tcase_add_test(tests, test_top_rates);
