@@ -332,7 +332,7 @@ error_in(struct peer *peer, const struct frame *frame)
 
 	/* One about no chat (UNSUPPORTED, INVALID_FRAME) is for the log. */
 	code = code_find((const char *)frame->word.bytes, frame->word.length);
-	log_debug("route_error", "node=%s code=%s", peer->node_id,
+	log_debug("route_error", "node=%s code=\"%s\"", peer->node_id,
 	    log_text(
 		text, (const char *)frame->word.bytes, frame->word.length));
 	if (frame->handle == NULL || code == CODE_NONE ||

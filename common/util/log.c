@@ -321,7 +321,7 @@ log_text(char out[LOG_TEXT_SIZE], const char *text, size_t length)
 	for (i = 0; i < length && i < 64; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		if (c > ' ' && c < 0x7f && c != '"' && c != '\\')
+		if (c >= ' ' && c < 0x7f && c != '"' && c != '\\')
 			out[at++] = (char)c;
 		else
 			at += (size_t)snprintf(

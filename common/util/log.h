@@ -69,9 +69,10 @@ void fatal(const char *event, const char *format, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 
 /*
- * Make hostile text fit for a log line: at most 64 bytes of it, everything
- * but printable ASCII without blank, quote and backslash escaped as \xNN,
- * "..." where it was cut. Returns out, which holds at least LOG_TEXT_SIZE.
+ * Make hostile text fit for a log line, between quotes: at most 64 bytes of
+ * it, everything but printable ASCII without quote and backslash escaped as
+ * \xNN, "..." where it was cut. Returns out, which holds at least
+ * LOG_TEXT_SIZE.
  */
 #define LOG_TEXT_SIZE 264
 const char *log_text(char out[LOG_TEXT_SIZE], const char *text, size_t length);
