@@ -47,7 +47,14 @@ handle_passphrase(void *arg, const struct ipc_message *message)
 	const struct ipc_request *request = message->payload;
 	const struct proc_door *from = arg;
 	const char *error = unlock_with(message->fd);
+	const char *file = proc_config()->keystore.passphrase;
 
+	if (error != NULL && from->peer == PROCESS_PARENT)
+		log_error("unlock_failed", "file=\"%s\" reason=\"%s\"",
+		    file[0] != '\0' ? file : "hermes-passphrase of systemd",
+		    error);
+	else if (error != NULL)
+		log_error("unlock_failed", "reason=\"%s\"", error);
 	/* The parent reads it in the log. */
 	if (from->peer == PROCESS_CONTROL)
 		keyd_answer(from->ipc, request->id, error == NULL, 0,
@@ -118,6 +125,15 @@ handle_metrics_get(void *arg, const struct ipc_message *message)
 	keyd_pause();
 }
 
+/* Why this node does not do what only the authority does. */
+static const char *
+no_authority(const char *who_may)
+{
+	return (keyd.identity.in_mesh ? who_may
+				      : "this node is in no mesh: hermesctl "
+					"mesh create, or mesh join");
+}
+
 static void
 handle_mesh_create(void *arg, const struct ipc_message *message)
 {
@@ -125,7 +141,7 @@ handle_mesh_create(void *arg, const struct ipc_message *message)
 	const char *error = NULL;
 
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (identity_found(&keyd.identity, keyd.store, clock_wall(),
 		     proc_config()->membership_lifetime) == -1)
 		error = errno == EEXIST ? "this node is in a mesh already"
@@ -179,13 +195,14 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 	memset(&answer, 0, sizeof(answer));
 	answer.id = make->id;
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (authority_make_ticket(&keyd.identity, keyd.store, make,
 		     own_endpoint(), clock_wall(), &answer.ticket) == 0) {
 		ipc_send(door(arg), IPC_TICKET, &answer, NULL, 0);
 		return;
 	} else if (errno == EPERM)
-		error = "only the node that created the mesh makes tickets";
+		error = no_authority(
+		    "only the node that created the mesh makes tickets");
 	else if (errno == EINVAL)
 		error = "no address to be joined at (advertise mesh), or a "
 			"lifetime or number of uses that makes no sense";
@@ -201,7 +218,7 @@ handle_ticket_revoke(void *arg, const struct ipc_message *message)
 	const char *error = NULL;
 
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (authority_revoke_ticket(keyd.store, revoke->ticket) == -1)
 		error = errno == ENOENT ? "no such ticket" : "the store failed";
 	keyd_answer(door(arg), revoke->id, error == NULL, 0,
@@ -217,13 +234,14 @@ handle_revoke(void *arg, const struct ipc_message *message)
 	const char *error = NULL;
 
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (memchr(revoke->node_id, '\0', NODE_ID_SIZE) == NULL)
 		error = "not a node id";
 	else if (authority_revoke(&keyd.identity, keyd.store, revoke->node_id,
 		     clock_wall(), &revocation) == -1)
 		error = errno == EPERM
-			    ? "only the node that created the mesh revokes"
+			    ? no_authority(
+				  "only the node that created the mesh revokes")
 			: errno == ENOENT ? "no node of that name was admitted"
 			: errno == EINVAL ? "a node cannot revoke itself"
 					  : "the store failed";
@@ -245,7 +263,7 @@ handle_rekey(void *arg, const struct ipc_message *message)
 	size_t count;
 
 	if (keyd.chats == NULL) {
-		keyd_answer(door(arg), rekey->id, 0, 0, "the store is locked");
+		keyd_answer(door(arg), rekey->id, 0, 0, KEYD_LOCKED);
 		return;
 	}
 	chats_set_now(keyd.chats, clock_wall());
@@ -266,7 +284,7 @@ handle_rekey_tls(void *arg, const struct ipc_message *message)
 	const char *error = NULL;
 
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (identity_rekey_tls(&keyd.identity, keyd.store) == -1)
 		error = "the store failed";
 	else {
@@ -288,8 +306,7 @@ handle_erase(void *arg, const struct ipc_message *message)
 	const struct ipc_request *request = message->payload;
 
 	if (keyd.chats == NULL)
-		keyd_answer(
-		    door(arg), request->id, 0, 0, "the store is locked");
+		keyd_answer(door(arg), request->id, 0, 0, KEYD_LOCKED);
 	else
 		keyd_erase_asked(request->id);
 }

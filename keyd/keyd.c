@@ -356,6 +356,9 @@ on_prepare(void)
 {
 	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) != 1)
 		fatal("openssl", "reason=\"does not start\"");
+	/* It has another name when the folder is this process's root. */
+	(void)strlcpy(
+	    keyd.folder, proc_config()->keystore.path, sizeof(keyd.folder));
 }
 
 static void
@@ -378,7 +381,7 @@ on_configured(const struct config *config, int reload)
 	}
 	keyd.store = store_open(config->keystore.path, &error);
 	if (keyd.store == NULL)
-		fatal("store", "path=%s reason=\"%s\"", config->keystore.path,
+		fatal("store", "path=%s reason=\"%s\"", keyd.folder,
 		    store_error_text(error));
 	keyscan_open(config->keystore.path);
 }

@@ -16,6 +16,9 @@ struct store;
 
 #define ERASE_ASKED 8
 
+/* To operators who ask for what needs the store. */
+#define KEYD_LOCKED "the store is locked: hermesctl unlock"
+
 /* An operator's request, answered by a rotation begun after it. */
 struct keyd_asked {
 	uint64_t id;       /* of the request */
@@ -38,6 +41,7 @@ struct keyd {
 	uint8_t mesh_spki[KEY_SIZE];
 	char app_pem[TLS_PEM_MAX]; /* "" with own_key */
 	char mesh_pem[TLS_PEM_MAX];
+	char folder[CONFIG_PATH_SIZE];        /* the store, to operators */
 	struct event *tick;                   /* once a second */
 	struct event *erase;                  /* next step of a rotation */
 	int64_t erase_at;                     /* monotonic; 0: nothing erased */

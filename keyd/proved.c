@@ -68,7 +68,7 @@ prove(char *out, size_t *length)
 	given.store = given.other = -1;
 	*length = 0;
 	if (keyd.chats == NULL)
-		error = "the store is locked";
+		error = KEYD_LOCKED;
 	else if (store == -1 || other == -1)
 		error = "a passphrase is missing";
 	else if ((error = unlock_prove(store)) == NULL) {

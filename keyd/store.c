@@ -70,11 +70,12 @@ store_error_text(enum store_error error)
 		return ("the folder is missing, another user's, or open to "
 			"others (mode 0700 wanted)");
 	case STORE_BUSY:
-		return ("another process has the store open");
+		return ("another process has the store open: stop the "
+			"other hermesd");
 	case STORE_PASSPHRASE:
 		return ("wrong passphrase");
 	case STORE_DAMAGED:
-		return ("the store is damaged");
+		return ("the store is damaged: put a backup back");
 	case STORE_SYSTEM:
 		break;
 	}
@@ -173,7 +174,7 @@ store_open(const char *path, enum store_error *error)
 	    (*error = folder_open(store, path)) == STORE_OK) {
 		if (database_open(store, path) == 0)
 			return (store);
-		*error = STORE_SYSTEM;
+		*error = store->broken ? STORE_DAMAGED : STORE_SYSTEM;
 	}
 	store_close(store);
 	return (NULL);

@@ -267,10 +267,8 @@ unlock_with(int fd)
 		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, length);
 	}
 	secret_free(passphrase, SECRET_MAX);
-	if (error != NULL) {
-		log_error("unlock_failed", "reason=\"%s\"", error);
+	if (error != NULL)
 		return (error);
-	}
 	if (identity_renew(&keyd.identity, keyd.store, clock_wall(),
 		proc_config()->membership_lifetime) == -1 ||
 	    unlock_certificates() == -1)

@@ -416,9 +416,10 @@ join_on_join(void *arg, const struct ipc_message *message)
 	if (join.busy)
 		no = "a join is under way";
 	else if (!mesh.identity.unlocked)
-		no = "the key store is locked";
+		no = "the store is locked: hermesctl unlock";
 	else if (mesh.identity.in_mesh && !may_renew(&order->ticket))
-		no = "this node is in a mesh already";
+		no = "this node is in a mesh already; for another one it "
+		     "needs a new key store";
 	else if (ticket_verify(&order->ticket, clock_wall()) == -1)
 		no = "the ticket is broken or expired";
 	if (no != NULL) {
