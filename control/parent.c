@@ -6,8 +6,10 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 
 static struct parent parent_state_of_all = { .passphrase = -1,
 	.log_socket = -1,
+	.starter = -1,
 	.certificate = -1,
 	.certificate_key = -1,
 	.children = {
@@ -117,6 +120,56 @@ parent_set_up(struct parent *parent)
 	return (0);
 }
 
+/* Who started the node waits until its parent says how it is, or has ended. */
+static void __attribute__((noreturn)) parent_await(int fd)
+{
+	ssize_t n;
+	char condition;
+
+	while ((n = read(fd, &condition, 1)) == -1 && errno == EINTR)
+		;
+	if (n != 1)
+		(void)fprintf(stderr,
+		    "hermesd: the node did not start; its log says why, as "
+		    "does hermesd -d\n");
+	else if (condition == CONDITION_LOCKED)
+		(void)fprintf(
+		    stderr, "hermesd: the node is locked: hermesctl unlock\n");
+	_exit(n == 1 ? 0 : 1);
+}
+
+/* Go to the background; this returns in the process that is there. */
+static void
+parent_background(struct parent *parent)
+{
+	int fds[2];
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) == -1 || (pid = fork()) == -1)
+		fatal("daemon", "error=\"%s\"", strerror(errno));
+	if (pid > 0) {
+		(void)close(fds[1]);
+		parent_await(fds[0]);
+	}
+	(void)close(fds[0]);
+	parent->starter = fds[1];
+	if (daemon(0, 0) == -1)
+		fatal("daemon", "error=\"%s\"", strerror(errno));
+}
+
+void
+parent_started(struct parent *parent, enum ipc_condition condition)
+{
+	char byte = (char)condition;
+
+	if (parent->starter == -1)
+		return;
+	/* Whoever it was may have gone. */
+	(void)!write(parent->starter, &byte, 1);
+	(void)close(parent->starter);
+	parent->starter = -1;
+}
+
 int
 parent_run(const char *path, const struct config_options *options,
     const char *program, int foreground, int verbose)
@@ -139,8 +192,7 @@ parent_run(const char *path, const struct config_options *options,
 	if (parent_set_up(parent) == -1)
 		return (1);
 	if (!foreground) {
-		if (daemon(0, 0) == -1)
-			fatal("daemon", "error=\"%s\"", strerror(errno));
+		parent_background(parent);
 		log_init("parent", log_get_level(), 0);
 	}
 	parent_log(parent);

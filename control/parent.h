@@ -73,6 +73,7 @@ struct parent {
 	int watchdog;        /* the service manager wants to be fed */
 	char refused[PARENT_ERROR_SIZE]; /* by the last reload; "" */
 	int all_ready;                   /* were once */
+	int starter; /* who started us waits for a byte here, or -1 */
 	int stopping;
 	size_t stop_at; /* in the order of stopping */
 	int status;     /* to exit with */
@@ -92,6 +93,9 @@ struct parent_error {
  */
 int parent_run(const char *path, const struct config_options *options,
     const char *program, int foreground, int verbose);
+
+/* All children serve, keyd in this condition: let go of who started us. */
+void parent_started(struct parent *parent, enum ipc_condition condition);
 
 /* A config_report: log the error, keep the first; arg struct parent_error. */
 void parent_report(void *arg, const char *message);

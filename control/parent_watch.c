@@ -195,6 +195,8 @@ parent_on_pong(void *arg, const struct ipc_message *message)
 		    process_name(child->process), (int)child->pid);
 	child->silent = 0;
 	parent_notify(parent_get(), "");
+	if (child->process == PROCESS_KEYD)
+		parent_started(parent_get(), child->condition);
 }
 
 void

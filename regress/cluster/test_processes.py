@@ -301,6 +301,62 @@ def test_second_hermesd(node):
     node.wait_ready()
 
 
+def background(node, *options):
+    """hermesd without -d, as an operator starts it: until it returns."""
+    return subprocess.run([HERMESD, "-f", str(node.config), *options],
+                          capture_output=True, text=True, timeout=START)
+
+
+def test_start_in_the_background(cold):
+    """It returns when the node can be worked with, and says how it is."""
+    def stopped():
+        cold.ctl_run("stop")
+        until("stopped", lambda: cold.ctl_run("status").returncode == 3)
+
+    try:
+        run = background(cold)
+        assert run.returncode == 0 and "locked" not in run.stderr, run.stderr
+        refused = cold.ctl("ticket", ok=False)["message"]
+        assert refused.startswith("this node is in no mesh: "), refused
+        cold.ctl("mesh", "create")  # at once
+        stopped()
+        (cold.config.parent / "passphrase").write_text("another\n")
+        run = background(cold)
+        assert run.returncode == 0, run.stderr
+        assert run.stderr.endswith("the node is locked: hermesctl unlock\n")
+        refused = cold.ctl("ticket", ok=False)["message"]
+        assert refused == "the store is locked: hermesctl unlock"
+    finally:
+        stopped()
+
+
+def test_start_in_the_background_fails(node):
+    """A process that does not start is known by who started the node. With
+    -d it says why, and where: the store as the configuration names it."""
+    elsewhere = [word for key in ("app", "mesh", "admin") for word in
+                 ("-o", f"listen_{key}=127.0.0.1 port 0")] + [
+                     "-o", f"control_socket={node.folder}/second.sock"]
+    run = background(node, *elsewhere)
+    assert run.returncode == 1
+    assert "hermesd: the node did not start; its log says why" in run.stderr
+    run = background(node, "-d", *elsewhere)
+    assert run.returncode == 1
+    assert f'path={node.config.parent}/keystore reason="another process has ' \
+        'the store open: stop the other hermesd"' in run.stderr
+    assert node.healthy()
+
+
+def test_a_wrong_passphrase_file_is_named(cold):
+    passphrase = cold.config.parent / "passphrase"
+    passphrase.write_text("first\n")
+    cold.start()
+    assert cold.stop() == 0
+    passphrase.write_text("second\n")
+    cold.spawn()
+    until("the log says so", lambda: f'event=unlock_failed file="{passphrase}'
+          '" reason="wrong passphrase"' in cold.log())
+
+
 def test_open_passphrase_file(cold):
     path = pathlib.Path(re.search(
         r'passphrase file "(.*?)"', cold.config.read_text()).group(1))
