@@ -20,6 +20,7 @@
 #define PARENT_DEATHS       5 /* of one child in the window ... */
 #define PARENT_DEATH_WINDOW (60 * INT64_C(1000000000)) /* ... end us */
 #define PARENT_ERROR_SIZE   512
+#define PARENT_UNCLEAN      3 /* exit: stopped, but a child died meanwhile */
 
 struct event;
 struct event_base;
@@ -33,6 +34,7 @@ struct child {
 	struct ipc *ipc; /* NULL: not running or closed */
 	int ready;
 	int shut;                     /* it said SHUT: it ends by itself */
+	int late;                     /* killed: it took too long to stop */
 	uint64_t pinged;              /* the last question */
 	uint64_t answered;            /* the last one answered */
 	int silent;                   /* it did not in time: logged */

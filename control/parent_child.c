@@ -257,7 +257,7 @@ child_start(struct parent *parent, struct child *child)
 		log_error("start", "error=\"%s\"", strerror(errno));
 		parent_end(parent, 1);
 	}
-	child->ready = child->shut = 0;
+	child->ready = child->shut = child->late = 0;
 	parent_watch_reset(parent, child);
 	child->since = clock_wall();
 	child->started = clock_monotonic();

@@ -55,6 +55,7 @@ parent_on_stop_timer(evutil_socket_t fd, short what, void *arg)
 	log_warn("shutdown_late", "process=%s", process_name(child->process));
 	if (child->process == PROCESS_KEYD)
 		parent->status = 1;
+	child->late = 1;
 	parent_kill(child); /* its death goes on from here */
 }
 
@@ -116,6 +117,13 @@ parent_stopped(struct parent *parent, struct child *child, int clean)
 		/* Nothing of the rest can go on without it. */
 		log_error("node_ends", "reason=\"keyd died while stopping\"");
 		parent_end(parent, 1);
+	}
+	if (!clean && !child->late) {
+		/* The others still stop in order; who reads the status knows. */
+		log_error("shutdown_unclean", "process=%s",
+		    process_name(child->process));
+		if (parent->status == 0)
+			parent->status = PARENT_UNCLEAN;
 	}
 	if (!due)
 		return; /* parent_stop_next() passes over it */

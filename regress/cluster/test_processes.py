@@ -261,6 +261,30 @@ def test_stop_does_not_wait_for_the_dead():
         assert node.log().count("process_died") == 1
 
 
+@pytest.mark.parametrize("process", ["router", "mesh", "control"])
+def test_stop_tells_of_a_process_that_died_meanwhile(process):
+    """Of itself, be it its turn to stop or not: the rest stops in order."""
+    with Node("house", extra="mesh { drain grace 10m }\n") as node:
+        pids = children(node.process.pid)
+        os.kill(pids["router"], signal.SIGSTOP)
+        node.process.terminate()
+        until("stopping", lambda: "event=stopping" in node.log())
+        os.kill(pids[process], signal.SIGKILL)
+        until("death seen", lambda: f"process_died process={process}" in
+              node.log())
+        if process != "router":
+            os.kill(pids["router"], signal.SIGCONT)
+        assert ended(node) == 3
+        assert f"shutdown_unclean process={process}" in node.log()
+        for word in ("process_died", "shutdown_unclean"):
+            assert node.log().count(f"event={word}") == 1
+        assert "shutdown_late" not in node.log()
+        assert "event=node_ends" not in node.log()
+        assert not os.path.exists(node.socket)
+        # keyd closed its store: nothing is left to be done at the next start.
+        node.start()
+
+
 def test_stop_while_a_child_is_being_started_again(node):
     os.kill(children(node.process.pid)["mesh"], signal.SIGKILL)
     until("death seen", lambda: "process_died" in node.log())
