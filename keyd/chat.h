@@ -150,6 +150,7 @@ struct chats {
 	struct table tombstones;   /* id: struct tombstone */
 	struct table waiting;      /* chat_key: struct waiting */
 	struct table waiting_apps; /* local app: struct waiting_app */
+	struct table shunned;      /* keys of revoked nodes; owned */
 	LIST_HEAD(awake, change) awake;
 	size_t tick_at; /* where in the table the next tick goes on */
 	int64_t counted_at;
@@ -230,6 +231,13 @@ void waiting_remove(struct chats *chats, struct waiting *waiting);
 void waiting_report(struct chats *chats); /* all, to the router */
 void waiting_expire(struct chats *chats);
 void waiting_free_all(struct chats *chats);
+
+/* --- chats_revoked.c: nodes that are out of the mesh --------------------- */
+
+/* 1 when nothing is set up with that node, else 0. */
+int chat_is_shunned(
+    const struct chats *chats, const uint8_t node_key[KEY_SIZE]);
+void shunned_free_all(struct chats *chats);
 
 /* --- chats_offer.c: own offers, epochs ---------------------------------- */
 

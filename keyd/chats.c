@@ -40,6 +40,7 @@ chats_new(const struct chats_io *io, struct store *store,
 	table_init(&chats->tombstones, KEY_SIZE);
 	table_init(&chats->waiting, sizeof(struct chat_key));
 	table_init(&chats->waiting_apps, KEY_SIZE);
+	table_init(&chats->shunned, KEY_SIZE);
 	LIST_INIT(&chats->awake);
 	if (chats_load(chats) == -1) {
 		saved = errno;
@@ -70,6 +71,7 @@ chats_free(struct chats *chats)
 	     (tombstone = table_next(&chats->tombstones, &cursor)) != NULL;)
 		free(tombstone);
 	waiting_free_all(chats);
+	shunned_free_all(chats);
 	table_free(&chats->table);
 	table_free(&chats->tombstones);
 	table_free(&chats->waiting);
@@ -413,26 +415,6 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 	}
 	chats->io.send(
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, end, NULL, 0);
-}
-
-void
-chats_revoke(struct chats *chats, const uint8_t node_key[KEY_SIZE])
-{
-	struct chat *chat;
-	size_t cursor;
-	int found;
-
-	/* Ending one changes the table: look from the start again. */
-	do {
-		cursor = 0;
-		found = 0;
-		while (!found &&
-		       (chat = table_next(&chats->table, &cursor)) != NULL)
-			found =
-			    memcmp(chat->peer_node, node_key, KEY_SIZE) == 0;
-		if (found)
-			chat_finish(chats, chat, 0, STATUS_REVOKED, 1);
-	} while (found);
 }
 
 /* The peer's word for it, seen from this side. */

@@ -72,6 +72,8 @@ setup_check(const struct arriving *a)
 
 	if ((code = setup_check_names(a)) != CODE_NONE)
 		return (code);
+	if (chat_is_shunned(chats, setup->node))
+		return (CODE_ROUTE_UNAVAILABLE);
 	if (memcmp(lo ? offer->node_hi : offer->node_lo, setup->node,
 		KEY_SIZE) != 0 ||
 	    memcmp(setup->peer.app_key, a->peer_app, KEY_SIZE) != 0 ||

@@ -55,6 +55,8 @@ start_check(struct chats *chats, const struct ipc_chat_start *start)
 	    memcmp(start->local.node_key, chats->node_key, KEY_SIZE) != 0 ||
 	    !attested(chats, &start->peer))
 		return (CODE_AUTH_FAILED);
+	if (chat_is_shunned(chats, start->peer.node_key))
+		return (CODE_ROUTE_UNAVAILABLE);
 	return (CODE_NONE);
 }
 

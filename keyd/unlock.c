@@ -200,6 +200,12 @@ unlock_prove(int fd)
 
 /* --- unlocking ---------------------------------------------------------- */
 
+static void
+shun(const struct ipc_revocation *revocation)
+{
+	chats_shun(keyd.chats, revocation->node_key);
+}
+
 static const char *
 unlock_load(void)
 {
@@ -210,6 +216,14 @@ unlock_load(void)
 	    keyd.identity.node_key, keyd.identity.incarnation, clock_wall());
 	if (keyd.chats == NULL)
 		return (store_error_text(STORE_DAMAGED));
+	/* A revocation is stored before the chats end: they may not have. */
+	if (authority_revocations(&keyd.identity, keyd.store, shun) == -1 ||
+	    revoked_walk(keyd.store, shun) == -1) {
+		chats_free(keyd.chats);
+		keyd.chats = NULL;
+		return (store_error_text(STORE_DAMAGED));
+	}
+	chats_end_shunned(keyd.chats);
 	chats_no_new(keyd.chats, keyd.no_new_chats);
 	return (NULL);
 }
