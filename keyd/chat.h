@@ -241,8 +241,8 @@ void shunned_free_all(struct chats *chats);
 
 /* --- chats_offer.c: own offers, epochs ---------------------------------- */
 
-/* All that follows, but confirm, send_ready, send_error, count_rekey and
- * recover, is for chats that are awake. */
+/* All that follows, but confirm, send_ready, send_error, count_rekey,
+ * is_recovering and recover, is for chats that are awake. */
 
 /* What policy.h needs to know of the chat. */
 void chat_policy(const struct chat *chat, struct policy_chat *state);
@@ -307,6 +307,9 @@ void chat_send_error(struct chats *chats, const struct chat_key *key,
  * version. 0, or -1 when the chat is gone.
  */
 int chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above);
+
+/* 1 while an offer of chat_recover() waits for its answer, else 0. */
+int chat_is_recovering(const struct chat *chat);
 
 /* Count a recovery, whichever end began it. 0, or -1: one too many, the chat
  * is gone and both are told. */

@@ -137,6 +137,14 @@ chats_open(struct chats *chats, const struct ipc_sealed *sealed,
 		return;
 	}
 	length = tail_length - RATCHET_TAG;
+	/* It is known that they diverged. Until there are new keys, what comes
+	 * next is tried, but no far jump: all else is sent again after it. */
+	if (chat_is_recovering(chat) &&
+	    ratchet_skips(&chat->ratchet, sealed->version, sealed->counter) >
+		0) {
+		open_failed(chats, chat, RATCHET_FAR);
+		return;
+	}
 	if ((plain = open_scratch(chats, length + 1)) == NULL)
 		return; /* as if lost on the way */
 	result = ratchet_open(&chat->ratchet, sealed->version, sealed->counter,

@@ -320,6 +320,13 @@ recovery_failed(struct chats *chats, struct chat *chat)
 }
 
 int
+chat_is_recovering(const struct chat *chat)
+{
+	return (chat_offered(chat) != 0 &&
+		chat->change->pending_cause == CAUSE_RECOVERY);
+}
+
+int
 chat_recovery_count(struct chats *chats, struct chat *chat)
 {
 	const struct config_rekey *rekey = &chats->config->rekey;
@@ -341,8 +348,7 @@ chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above)
 		return (0); /* what diverged fails again */
 	chat_policy(chat, &state);
 	/* One at a time: what fails meanwhile is the same divergence. */
-	if (chat->change->pending.version != 0 &&
-	    chat->change->pending_cause == CAUSE_RECOVERY &&
+	if (chat_is_recovering(chat) &&
 	    (reset_above == 0 ||
 		(state.pending_reset && state.pending > reset_above)))
 		return (0);

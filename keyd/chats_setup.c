@@ -462,8 +462,7 @@ setup_judge(const struct arriving *a, const struct chat *chat)
 static void
 setup_reset(struct arriving *a, struct chat *chat)
 {
-	int ours = chat->change->pending.version != 0 &&
-		   chat->change->pending_cause == CAUSE_RECOVERY;
+	int ours = chat_is_recovering(chat);
 
 	if (chat->version != 0 && !a->setup->answer && !ours &&
 	    a->setup->cause == CAUSE_RECOVERY &&

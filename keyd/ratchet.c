@@ -324,6 +324,21 @@ ratchet_open(struct ratchet *ratchet, uint32_t version, uint64_t counter,
 	return (status == 0 ? RATCHET_OK : RATCHET_AEAD);
 }
 
+uint64_t
+ratchet_skips(const struct ratchet *ratchet, uint32_t version, uint64_t counter)
+{
+	uint64_t at = ratchet->receive_counter;
+
+	if (version != ratchet->version)
+		at = ratchet->previous_counter;
+	if (version == 0 ||
+	    (version != ratchet->version &&
+		version != ratchet->previous_version) ||
+	    counter <= at || counter - at > RATCHET_JUMP)
+		return (0);
+	return (counter - at);
+}
+
 void
 ratchet_close_previous(struct ratchet *ratchet)
 {

@@ -102,6 +102,11 @@ enum ratchet_result ratchet_open(struct ratchet *ratchet, uint32_t version,
     uint64_t counter, uint64_t sequence, const uint8_t *in, size_t length,
     uint8_t *out);
 
+/* How many keys ratchet_open() would step over to try a message of this
+ * version and counter. */
+uint64_t ratchet_skips(
+    const struct ratchet *ratchet, uint32_t version, uint64_t counter);
+
 /* Wipe the previous epoch; wipe all epochs (the link stays). */
 void ratchet_close_previous(struct ratchet *ratchet);
 void ratchet_close(struct ratchet *ratchet);

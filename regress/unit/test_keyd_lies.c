@@ -193,6 +193,52 @@ START_TEST(a_new_node_cannot_burn_the_versions)
 }
 END_TEST
 
+/* Each try costs as many steps of the chain as the message claims to have been
+ * skipped. One is enough to see that they diverged; until there are new keys
+ * what is not the next one is not tried. */
+START_TEST(who_does_not_recover_costs_nothing)
+{
+	uint64_t jumps = metrics[METRIC_RATCHET_FAILURES_JUMP].value;
+	uint64_t failures = metrics[METRIC_RATCHET_FAILURES_AEAD].value;
+	struct frame frame;
+	int i;
+
+	pair_ready(&pair);
+	assert_works(1);
+	for (i = 0; i < 100; i++) {
+		memset(&frame, 0, sizeof(frame));
+		frame.kind = FRAME_SEALED;
+		frame.sealed.key = pair_key(&pair, 0);
+		frame.sealed.version = 1;
+		frame.sealed.counter = RATCHET_JUMP - 1;
+		frame.sealed.sequence = 2;
+		frame.tail_length = RATCHET_TAG;
+		pair_take(&pair, 1, &frame);
+		a->count = 0; /* it hears nothing of it */
+	}
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_FAILURES_AEAD].value, failures + 1);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_FAILURES_JUMP].value, jumps + 99);
+	/* What was under way before is still good. */
+	pair_say(&pair, 0);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 3);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, 1);
+	/* A loss on top of it is made up for by the new keys. */
+	pair_say(&pair, 0);
+	pair_drop(&pair);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 3);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->delivered, 5);
+	assert_works(2);
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -203,6 +249,7 @@ add_tests(TCase *tcase)
 	    (int)(sizeof(small_order) / KEY_SIZE));
 	tcase_add_loop_test(tcase,
 	    a_message_shorter_than_its_tag_is_a_divergence, 0, RATCHET_TAG);
+	tcase_add_test(tcase, who_does_not_recover_costs_nothing);
 	tcase_add_loop_test(tcase, a_new_node_cannot_burn_the_versions, 0, 6);
 }
 
