@@ -41,9 +41,22 @@ start_schedule(struct side *side, int64_t at)
 	}
 }
 
+/* Where the app stood in a chat that it had counts as long as it asks to go
+ * on with that: what comes of the side then is another one. */
+static void
+start_unplace(struct side *side)
+{
+	if (side->ask == NULL || (side->ask->flags & CHAT_CONTINUE) == 0 ||
+	    side_established(side))
+		return;
+	core_place(&side->core, 1, 1);
+	side_account(side);
+}
+
 void
 start_forget(struct side *side)
 {
+	start_unplace(side);
 	free(side->ask);
 	side->ask = NULL;
 	core_rekeying(&side->core, 0);

@@ -235,6 +235,45 @@ START_TEST(test_ahead_of_all_nodes)
 }
 END_TEST
 
+/*
+ * The chat that alice had is over, and another one waits for her under its
+ * name. Where she stood in hers is not where that begins. 0: keyd refuses
+ * hers; 1: she is gone before it answers, and back at the same node.
+ */
+START_TEST(test_over_and_begun_anew)
+{
+	world_begin();
+	app_connect(&bob, 0);
+	app_arrive(&alice, 0);
+	app_start_chat(&bob, &alice, "c", 0);
+	frame_free(EXPECT(&alice, START_CHAT));
+	played.refuse = CODE_REPLAYED_KEY;
+	played.mute = _i;
+	if (_i == 1)
+		played.refuse = CODE_NONE;
+	app_go_on(&alice, &bob, 25, 21);
+	if (_i == 1) {
+		app_leave(&alice);
+		app_hear_all(&bob);
+		/* It never had that. */
+		memset(played.chats, 0, sizeof(played.chats));
+		played.mute = 0;
+		app_connect(&alice, 0);
+		frame_free(EXPECT(&alice, START_CHAT));
+		app_start_chat(&bob, &alice, "c", 0);
+	} else
+		app_expect_error(&alice, "REPLAYED_KEY");
+	played.refuse = CODE_NONE;
+	app_start_chat(&alice, &bob, "c", 0);
+	app_expect_at(&alice, 1, 1);
+	frame_free(EXPECT(&bob, START_CHAT));
+	app_expect_at(&bob, 1, 1);
+	both_say(1, 1);
+	app_expect_nothing(&alice);
+	app_expect_nothing(&bob);
+}
+END_TEST
+
 /* Sequences at the end of all numbers are those of nobody else. */
 START_TEST(test_absurd_places)
 {
@@ -300,6 +339,7 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, test_left_and_ended_at_once, 0, 2);
 	tcase_add_test(tcase, test_left_and_left_again);
 	tcase_add_loop_test(tcase, test_ahead_of_all_nodes, 0, 3);
+	tcase_add_loop_test(tcase, test_over_and_begun_anew, 0, 2);
 	tcase_add_loop_test(tcase, test_absurd_places, 0, 5);
 	tcase_add_test(tcase, test_arrives_for_ever);
 }
