@@ -237,6 +237,18 @@ ready_lags(struct side *side, const struct ipc_chat_ready *ready)
 	start_forget(side);
 }
 
+/* Does the app say that it had more of the chat than there is? What it says
+ * to have received it may have, where the chat is not a new one: the node it
+ * had it from need not have heard so. */
+static int
+ready_is_short(const struct side *side)
+{
+	const struct ask *ask = side->ask;
+
+	return (core_lags(&side->core, ask->next_send) ||
+		(side->anew && ask->next_receive > side->core.delivered + 1));
+}
+
 /* That its keys began anew the app hears, however long it was away. */
 static void
 ready_tell_reset(struct side *side)
@@ -260,7 +272,7 @@ ready_tell(
 		side->reset_untold = 1;
 	if (ask != NULL && ready_answers(ask, ready)) {
 		if (session != NULL && ask->session == session->number &&
-		    core_lags(&side->core, ask->next_send)) {
+		    ready_is_short(side)) {
 			ready_lags(side, ready);
 			return;
 		}
