@@ -186,7 +186,7 @@ setup_first(struct arriving *a)
 		setup_refuse(a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
 		return;
 	}
-	code = policy_first(offer->version, reset, floor, &expected);
+	code = policy_first(offer->version, floor, &expected);
 	/* It goes on, and so may our app, above what it left here. */
 	if (code == CODE_REPLAYED_KEY && reset && offer->version > ended)
 		code = CODE_NONE;

@@ -100,14 +100,6 @@ bucket_idle(const struct bucket *bucket, int64_t window, int64_t now)
 		now - bucket->since >= window);
 }
 
-/* How far above floor a peer may begin a chat: it may remember what a node
- * that was restored from a backup does not. */
-static uint32_t
-first_step(uint32_t floor)
-{
-	return (floor == 0 ? POLICY_RESET_STEP : POLICY_FLOOR_STEP);
-}
-
 /* What an offer above the last epoch means that does not reset the link. */
 static enum policy_verdict
 policy_judge_next(
@@ -124,9 +116,7 @@ policy_judge_next(
 			return (POLICY_WAIT);
 		if (!offer->linked)
 			return (POLICY_UNLINKED);
-		return (w - chat->pending <= first_step(chat->pending - 1)
-			    ? POLICY_NEXT
-			    : POLICY_BEHIND);
+		return (POLICY_NEXT);
 	}
 	if (chat->pending > w)
 		return (POLICY_WAIT); /* ours is a reset */
@@ -243,12 +233,12 @@ policy_resume(uint32_t asked, int resume, const struct policy_chat *chat,
 }
 
 enum hermes_code
-policy_first(uint32_t offered, int reset, uint32_t floor, uint32_t *expected)
+policy_first(uint32_t offered, uint32_t floor, uint32_t *expected)
 {
 	*expected = floor == UINT32_MAX ? 0 : floor + 1;
 	if (offered <= floor)
 		return (CODE_REPLAYED_KEY);
-	if (offered - floor > (reset ? POLICY_RESET_STEP : first_step(floor)))
+	if (offered - floor > POLICY_RESET_STEP)
 		return (CODE_INVALID_FRAME);
 	return (CODE_NONE);
 }

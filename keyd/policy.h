@@ -52,10 +52,8 @@ int bucket_idle(const struct bucket *bucket, int64_t window, int64_t now);
 
 /* --- versions ----------------------------------------------------------- */
 
-/* How far a first offer may be above the floor of a tombstone (the ends may
- * remember different ones), and how far a reset may go up, or a first offer
- * where no tombstone is. */
-#define POLICY_FLOOR_STEP 8
+/* How far a reset may go up, and a first offer above the floor of a tombstone:
+ * the name may have had many versions since, at other nodes. */
 #define POLICY_RESET_STEP 65536
 
 struct policy_chat {
@@ -136,6 +134,6 @@ enum hermes_code policy_resume(uint32_t asked, int resume,
 
 /* May a peer begin a chat we have no record of? As policy_start(). */
 enum hermes_code policy_first(
-    uint32_t offered, int reset, uint32_t floor, uint32_t *expected);
+    uint32_t offered, uint32_t floor, uint32_t *expected);
 
 #endif

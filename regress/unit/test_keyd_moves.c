@@ -193,6 +193,35 @@ START_TEST(a_chat_that_was_left_and_deleted_is_over)
 }
 END_TEST
 
+/*
+ * The name had many versions elsewhere since it was deleted, or (_i == 1)
+ * left, at b's node. Both apps begin anew, b's first if _i == 2.
+ */
+START_TEST(a_node_missed_many_versions)
+{
+	int first = _i / 2;
+
+	pair_ready(&pair);
+	if (_i % 2 == 1)
+		leave(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	if (_i % 2 == 1)
+		pair_drop(&pair);
+	pair_run(&pair);
+	tombstone_raise(a->chats, &a->last_end.key, 40, STATUS_DELETED);
+	a->ends = b->ends = 0;
+	pair_start(&pair, first, 0, 0);
+	pair_run(&pair);
+	pair_start(&pair, 1 - first, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends + b->ends, 0);
+	ck_assert_int_eq(a->errors + b->errors, 0);
+	ck_assert_int_eq(a->refusals, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->version, 41);
+	assert_works(41);
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -230,6 +259,7 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
 	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
 	tcase_add_test(tcase, an_app_is_ahead_of_its_node);
+	tcase_add_loop_test(tcase, a_node_missed_many_versions, 0, 3);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
 

@@ -35,9 +35,8 @@ static const struct judged {
 	{ { 0, 4, 0 }, 1, ZERO | LINKED, POLICY_WAIT },
 	{ { 0, 1, 0 }, 4, ZERO | LINKED, POLICY_NEXT },
 	{ { 0, 4, 0 }, 12, ZERO | LINKED, POLICY_NEXT },
-	{ { 0, 4, 0 }, 13, ZERO | LINKED, POLICY_BEHIND },
-	/* Without a tombstone here the peer may remember more. */
-	{ { 0, 1, 0 }, 10, ZERO | LINKED, POLICY_NEXT },
+	/* The peer may remember more. */
+	{ { 0, 4, 0 }, 13, ZERO | LINKED, POLICY_NEXT },
 	{ { 0, 1, 0 }, 2 + POLICY_RESET_STEP, ZERO | LINKED, POLICY_JUMP },
 	{ { 0, 1, 0 }, 51, RESET | ZERO, POLICY_RESET },
 	/* The next version, asked for by either. */
@@ -203,18 +202,19 @@ START_TEST(a_first_offer_stays_near_the_floor)
 {
 	uint32_t expected;
 
-	ck_assert_int_eq(policy_first(1, 0, 0, &expected), CODE_NONE);
+	ck_assert_int_eq(policy_first(1, 0, &expected), CODE_NONE);
 	ck_assert_int_eq(
-	    policy_first(POLICY_RESET_STEP, 0, 0, &expected), CODE_NONE);
-	ck_assert_int_eq(policy_first(POLICY_RESET_STEP + 1, 0, 0, &expected),
+	    policy_first(POLICY_RESET_STEP, 0, &expected), CODE_NONE);
+	ck_assert_int_eq(policy_first(POLICY_RESET_STEP + 1, 0, &expected),
 	    CODE_INVALID_FRAME);
-	ck_assert_int_eq(policy_first(3, 0, 3, &expected), CODE_REPLAYED_KEY);
+	ck_assert_int_eq(policy_first(3, 3, &expected), CODE_REPLAYED_KEY);
 	ck_assert_uint_eq(expected, 4);
-	ck_assert_int_eq(policy_first(11, 0, 3, &expected), CODE_NONE);
-	ck_assert_int_eq(policy_first(12, 0, 3, &expected), CODE_INVALID_FRAME);
-	ck_assert_int_eq(policy_first(12, 1, 3, &expected), CODE_NONE);
 	ck_assert_int_eq(
-	    policy_first(UINT32_MAX, 1, 3, &expected), CODE_INVALID_FRAME);
+	    policy_first(3 + POLICY_RESET_STEP, 3, &expected), CODE_NONE);
+	ck_assert_int_eq(policy_first(4 + POLICY_RESET_STEP, 3, &expected),
+	    CODE_INVALID_FRAME);
+	ck_assert_int_eq(
+	    policy_first(UINT32_MAX, 3, &expected), CODE_INVALID_FRAME);
 }
 END_TEST
 
