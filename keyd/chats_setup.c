@@ -482,21 +482,44 @@ setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 		a->setup->offer.version <= chat->version && !a->setup->answer);
 }
 
+/* Has the peer app come to another node, from where it goes on with what it
+ * had? Nobody there knows a version of that. */
+static int
+setup_arrives(const struct arriving *a)
+{
+	return ((a->setup->offer.flags & OFFER_RESET) != 0 &&
+		a->setup->cause == CAUSE_NONE && setup_goes_on(a));
+}
+
 /* Is it of the chat that ended here before this one began? The peer had not
- * heard of that, and this one has no version yet that it could go on from; nor
- * had our app, elsewhere: then we would have offered a reset. */
+ * heard of that; nor had our app, where it had this one before: then we would
+ * have offered a reset. Who arrives without a number disturbs nothing. */
 static int
 setup_is_of_last(const struct arriving *a, const struct chat *chat)
 {
-	uint32_t ended;
+	const struct ipc_setup *setup = a->setup;
+	uint32_t ended = tombstone_ended(a->chats, &setup->key);
 
-	if (chat->version != 0 ||
-	    (chat->change->pending.flags & OFFER_RESET) != 0 ||
-	    (ended = tombstone_ended(a->chats, &a->setup->key)) == 0)
+	if (ended == 0 || (chat->version == 0 &&
+			      (chat->change->pending.flags & OFFER_RESET) != 0))
 		return (0);
+	if (setup->answer)
+		return (setup->offer.version <= ended);
+	if (!setup_goes_on(a) || !setup_is_over(a))
+		return (0);
+	if (setup_arrives(a))
+		return (setup->delivered != 0 || setup->acked != 0);
+	return (chat->version == 0);
+}
+
+static void
+setup_refuse_last(struct arriving *a)
+{
 	if (a->setup->answer)
-		return (a->setup->offer.version <= ended);
-	return (setup_goes_on(a) && setup_is_over(a));
+		return;
+	setup_gone(a, setup_arrives(a)
+			  ? a->setup->offer.version
+			  : tombstone_ended(a->chats, &a->setup->key));
 }
 
 static void
@@ -505,12 +528,6 @@ setup_existing(struct arriving *a, struct chat *chat)
 	uint32_t version = a->setup->offer.version;
 	uint32_t next = chat->version + 1;
 
-	if (setup_is_of_last(a, chat)) {
-		if (!a->setup->answer)
-			setup_gone(
-			    a, tombstone_ended(a->chats, &a->setup->key));
-		return;
-	}
 	if (setup_lacks_reset(a, chat)) {
 		chat_send_pending(a->chats, chat);
 		return;
@@ -589,6 +606,10 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 	}
 	if (chat_wake(chats, chat) == -1) {
 		setup_refuse(&a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
+		return;
+	}
+	if (setup_is_of_last(&a, chat)) {
+		setup_refuse_last(&a);
 		return;
 	}
 	if (memcmp(chat->peer_node, setup->node, KEY_SIZE) != 0) {

@@ -7,20 +7,34 @@
 
 /* --- an app that moves -------------------------------------------------- */
 
+/* What the router of node has of its chat, and what its app says it has. */
+static void
+stand_at(struct node *node, uint64_t next, uint64_t delivered)
+{
+	node->next = next;
+	node->acked = next - 1;
+	node->delivered = delivered;
+}
+
+/* b's node is a new one now: other identity, empty store. */
+static void
+another_node(void)
+{
+	pair_stop(&pair, 1);
+	folder_empty(b->folder);
+	(void)crypto_sign_keypair(b->key, b->secret);
+	pair_start_node(&pair, 1);
+	stand_at(b, 1, 0);
+	b->offers = 0;
+	pair.now += INT64_C(1000000000);
+}
+
 START_TEST(an_app_moves_to_another_node)
 {
 	pair_ready(&pair);
 	assert_works(1);
 	assert_works(1);
-	/* b's node is a new one now: other identity, empty store. */
-	pair_stop(&pair, 1);
-	folder_empty(b->folder);
-	(void)crypto_sign_keypair(b->key, b->secret);
-	pair_start_node(&pair, 1);
-	b->next = 1;
-	b->acked = b->delivered = 0;
-	b->offers = 0;
-	pair.now += INT64_C(1000000000);
+	another_node();
 	if (_i == 0) {
 		/* The peer that stayed hears of it first. */
 		pair_resume(&pair, 0);
@@ -194,6 +208,74 @@ START_TEST(a_chat_that_was_left_and_deleted_is_over)
 END_TEST
 
 /*
+ * b's app did not hear of the end of the chat, nor that its node took the next
+ * one for it, which a has spoken in: it goes on with the old one at another
+ * node, or (_i == 1) has nothing to go on with.
+ */
+START_TEST(a_chat_that_was_deleted_lends_the_next_no_number)
+{
+	int i;
+
+	pair_ready(&pair);
+	for (i = 0; i < 5; i++)
+		assert_works(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	stand_at(a, 1, 0);
+	stand_at(b, 1, 0);
+	pair_ready(&pair);
+	pair_say(&pair, 0);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	a->ends = b->ends = 0;
+	another_node();
+	if (_i == 0)
+		stand_at(b, 6, 5);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 0);
+	ck_assert_int_eq(b->ends, 1 - _i);
+	if (_i == 0) {
+		ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+		stand_at(b, 1, 0);
+		pair_start(&pair, 1, 0, 0);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(a->next, 3);
+	ck_assert_uint_eq(a->delivered, 0);
+	ck_assert_uint_eq(b->next, 1);
+	ck_assert_uint_eq(b->delivered, 2);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->accepted, 2);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
+/* An answer of the old chat, from a node that the app has been at. */
+START_TEST(what_is_over_moves_no_chat)
+{
+	struct ipc_setup setup;
+	struct node third = *b;
+
+	pair_ready(&pair);
+	setup = b->last_setup;
+	ck_assert_uint_eq(setup.answer, 1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	pair_ready(&pair);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	setup.key.side ^= 1;
+	memcpy(setup.node, third.key, KEY_SIZE);
+	memcpy(setup.offer.node_hi, third.key, KEY_SIZE);
+	sign_again(&setup, &third);
+	pair_attest(&third, pair.now + 1, &setup.peer);
+	chats_setup_in(a->chats, &setup, NULL, 0);
+	pair_commit(&pair, 0);
+	ck_assert_mem_eq(pair_chat(&pair, 0)->peer_node, b->key, KEY_SIZE);
+	assert_works(2);
+}
+END_TEST
+
+/*
  * The name had many versions elsewhere since it was deleted, or (_i == 1)
  * left, at b's node. Both apps begin anew, b's first if _i == 2.
  */
@@ -259,6 +341,9 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, a_chat_that_both_left_goes_on, 0, 3);
 	tcase_add_test(tcase, a_chat_that_was_left_and_deleted_is_over);
 	tcase_add_test(tcase, an_app_is_ahead_of_its_node);
+	tcase_add_loop_test(
+	    tcase, a_chat_that_was_deleted_lends_the_next_no_number, 0, 2);
+	tcase_add_test(tcase, what_is_over_moves_no_chat);
 	tcase_add_loop_test(tcase, a_node_missed_many_versions, 0, 3);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
