@@ -97,6 +97,7 @@ struct app {
 	uint8_t seed[HERMES_KEY_SIZE];
 	char own_id[HERMES_APP_ID_SIZE];
 	int status; /* enum app_exit */
+	int connected;
 	int finishing;
 	int over;
 	uint64_t sent;

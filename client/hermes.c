@@ -1,5 +1,6 @@
 /* hermes(1): an app on the command line. Options and subcommands. */
 #include <errno.h>
+#include <event2/event.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -91,8 +92,11 @@ usage(void)
 	(void)fprintf(stderr, "usage: hermes COMMAND [-n HOST:PORT] "
 			      "[-k KEYFILE] [option ...] [argument]\n");
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		(void)fprintf(stderr, "       hermes %s %s\n", commands[i].name,
+		(void)fprintf(stderr, "       hermes %s%s%s\n",
+		    commands[i].name,
+		    commands[i].arguments[0] != '\0' ? " " : "",
 		    commands[i].arguments);
+	(void)fprintf(stderr, "The options are in hermes(1).\n");
 	exit(EXIT_LOCAL);
 }
 
@@ -243,6 +247,41 @@ parse_option(struct app *app, int code)
 	}
 }
 
+/* Run it with its arguments; exits when they are not what it wants. */
+static int
+run_command(
+    const struct command *command, struct app *app, int argc, char *argv[])
+{
+	uint8_t key[HERMES_KEY_SIZE];
+
+	if (argc < command->minimum) {
+		print_error(
+		    "%s: %s is missing", command->name, command->arguments);
+		usage();
+	}
+	if (argc > command->maximum) {
+		print_error("%s: %s: one argument too many", command->name,
+		    argv[command->maximum]);
+		usage();
+	}
+	/* All but a file are ids of apps. */
+	if (argc > 0 && command->run != cmd_keygen &&
+	    hex_decode(key, sizeof(key), argv[0]) == -1) {
+		print_error(
+		    "%s: not the id of an app, 64 hexadecimal digits", argv[0]);
+		return (EXIT_LOCAL);
+	}
+	return (command->run(app, argc, argv));
+}
+
+/* libevent talks of name servers, and we say that there is no connection. */
+static void
+be_quiet(int severity, const char *text)
+{
+	(void)severity;
+	(void)text;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -262,17 +301,16 @@ main(int argc, char *argv[])
 	argv += optind;
 	if (argc < 1)
 		usage();
+	event_set_log_callback(be_quiet);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
 		print_error("signal: %s", strerror(errno));
 		return (EXIT_LOCAL);
 	}
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(argv[0], commands[i].name) != 0)
-			continue;
-		if (argc - 1 < commands[i].minimum ||
-		    argc - 1 > commands[i].maximum)
-			usage();
-		return (commands[i].run(&app, argc - 1, argv + 1));
+		if (strcmp(argv[0], commands[i].name) == 0)
+			return (run_command(
+			    &commands[i], &app, argc - 1, argv + 1));
 	}
+	print_error("%s: no such command", argv[0]);
 	usage();
 }

@@ -52,7 +52,9 @@ app_identity(struct app *app)
 			    errno == EPERM
 				? "must be a file of yours with mode 0600"
 			    : errno == EINVAL ? "not a key file"
-					      : strerror(errno));
+			    : errno == ENOENT
+				? "is not there; hermes keygen makes one"
+				: strerror(errno));
 			return (-1);
 		}
 	}
@@ -104,8 +106,9 @@ app_start_chat(struct app *app, const char *chat_id, const char *peer)
 
 	chat = hermes_chat_start(app->hermes, chat_id, peer, NULL);
 	if (chat == NULL) {
-		print_error("%s with %s: not a chat: %s", chat_id, peer,
-		    strerror(errno));
+		print_error("--chat %s: %s", chat_id,
+		    errno == EINVAL ? "not 1 to 128 bytes of text"
+				    : strerror(errno));
 		app_finish(app, EXIT_LOCAL);
 		return (NULL);
 	}
@@ -195,6 +198,31 @@ app_finish(struct app *app, int status)
 		app_stop(app);
 }
 
+/* What the time was up for. */
+static void
+app_say_timeout(const struct app *app)
+{
+	const struct app_chat *entry;
+
+	if (app->finishing) {
+		print_error("the chat was not deleted in time");
+		return;
+	}
+	if (!app->connected) {
+		print_error("timeout: no connection to %s", app->node);
+		return;
+	}
+	for (entry = app->first; entry != NULL; entry = entry->next)
+		if (entry->chat != NULL && !hermes_chat_is_ready(entry->chat)) {
+			print_error("timeout: no node knows %.12s, or it does "
+				    "not take chat %s",
+			    hermes_chat_peer(entry->chat),
+			    hermes_chat_id(entry->chat));
+			return;
+		}
+	print_error("timeout");
+}
+
 static void
 app_on_deadline(evutil_socket_t fd, short what, void *arg)
 {
@@ -202,8 +230,7 @@ app_on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	print_error("%s",
-	    app->finishing ? "the chat was not deleted in time" : "timeout");
+	app_say_timeout(app);
 	app->status = EXIT_TIMEOUT;
 	app->finishing = 1;
 	app_stop(app);
@@ -231,6 +258,7 @@ app_on_connected(struct hermes *hermes, const char *session, void *arg)
 	char key[HEX_SHORT_SIZE];
 
 	(void)session;
+	app->connected = 1;
 	print_status(app, "connected to %s (%s)", hermes_node_id(hermes),
 	    hex_short(key, hermes_node_key(hermes), HERMES_KEY_SIZE));
 	print_marker(app, "CONNECTED node=%s", hermes_node_id(hermes));
@@ -246,6 +274,7 @@ app_on_disconnected(
 	char text[PRINT_TEXT_SIZE];
 
 	(void)hermes;
+	app->connected = 0;
 	print_status(app, "not connected: %s%s", print_text(text, why),
 	    again ? ", trying again" : "");
 	print_marker(app, "DISCONNECTED");

@@ -140,9 +140,14 @@ hermes_new(struct event_base *base, const struct hermes_options *options,
 	hermes->base = base;
 	hermes->callbacks = *callbacks;
 	hermes->arg = arg;
-	if (options->node == NULL || options->seed == NULL ||
-	    link_parse_node(options->node, hermes->host, hermes->port) == -1) {
-		(void)snprintf(error, size, "node is not host:port");
+	if (options->node == NULL || options->seed == NULL) {
+		(void)snprintf(error, size, "node or seed is missing");
+		errno = EINVAL;
+		goto fail;
+	}
+	if (link_parse_node(options->node, hermes->host, hermes->port) == -1) {
+		(void)snprintf(
+		    error, size, "%s: not host:port", options->node);
 		errno = EINVAL;
 		goto fail;
 	}

@@ -122,10 +122,11 @@ link_abandon(struct hermes *hermes)
 void
 link_break(struct hermes *hermes, const char *why)
 {
-	char text[200];
+	char text[512];
 	int again;
 
-	(void)snprintf(text, sizeof(text), "%s", why);
+	(void)snprintf(text, sizeof(text), "%s port %s: %s", hermes->host,
+	    hermes->port, why);
 	link_abandon(hermes);
 	chat_all_down(hermes);
 	again = hermes->options.reconnect && !hermes->final;

@@ -538,3 +538,23 @@ def test_usage_errors():
                   PEER).returncode == 1
     assert hermes("find", "-n", "127.0.0.1:1", "--seed", "x", PEER
                   ).returncode == 2
+
+
+@pytest.mark.parametrize("arguments, why", [
+    (("nonsense",), "nonsense: no such command"),
+    (("send",), "send: PEER is missing"),
+    (("id", "x"), "id: x: one argument too many"),
+    (("find", "xyz"), "xyz: not the id of an app, 64 hexadecimal digits"),
+    (("id", "-k", "/nowhere/key"),
+     "/nowhere/key: is not there; hermes keygen makes one"),
+    (("send", "-n", "nowhere", "--seed", "x", PEER),
+     "nowhere: not host:port"),
+    (("send", "-n", "127.0.0.1:1", "--seed", "x", PEER),
+     "not connected: 127.0.0.1 port 1: Connection refused"),
+    (("send", "-n", "127.0.0.1:1", "--seed", "x", "-t", "0.2",
+      "--expect-restart", PEER), "timeout: no connection to 127.0.0.1:1"),
+])
+def test_errors_say_what_is_wrong(arguments, why):
+    run = hermes(*arguments)
+    assert run.returncode != 0
+    assert f"hermes: {why}" in run.stderr.splitlines()[0:3], run.stderr
