@@ -56,6 +56,25 @@ config_error(struct config_parser *parser, int line, const char *format, ...)
 	parser->report(parser->arg, text);
 }
 
+/* To read; a folder opens and fails at its first byte. NULL with errno. */
+static FILE *
+config_open(const char *path)
+{
+	FILE *stream = fopen(path, "re");
+	int c, error;
+
+	if (stream == NULL)
+		return (NULL);
+	if ((c = getc(stream)) == EOF && ferror(stream)) {
+		error = errno;
+		(void)fclose(stream);
+		errno = error;
+		return (NULL);
+	}
+	(void)ungetc(c, stream);
+	return (stream);
+}
+
 int
 config_lex_push(struct config_parser *parser, const char *path)
 {
@@ -81,7 +100,7 @@ config_lex_push(struct config_parser *parser, const char *path)
 		    CONFIG_DEPTH);
 		return (-1);
 	}
-	if ((stream = fopen(full, "re")) == NULL) {
+	if ((stream = config_open(full)) == NULL) {
 		if (outer == NULL)
 			(void)strlcpy(
 			    parser->sources[0].path, full, sizeof(full));

@@ -70,8 +70,9 @@ struct config_parser {
 	const char *outside; /* not in a file: "-o key"; or NULL */
 	int no_admin;
 	int ended;      /* last newline was given */
-	char block[32]; /* the one we are in */
+	char block[32]; /* the one we are in; "" none */
 	int block_known;
+	int block_line; /* of its { */
 	char token[32]; /* last one read, for errors */
 	int token_line;
 };

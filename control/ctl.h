@@ -33,6 +33,7 @@ struct ctl {
 	int timeout; /* seconds; 0: for ever */
 	int fd;      /* connected, or -1 */
 	int more[2]; /* go along with the next descriptor, or -1 */
+	const struct ctl_word *word; /* that is carried out, or NULL */
 };
 
 /* --- words (ctl_words.c) ------------------------------------------------- */

@@ -97,7 +97,9 @@ ctl_options(struct ctl *ctl, const struct ctl_option *options, int argc,
 			return (-1);
 	}
 	if (count < least) {
-		ctl_warn("an argument is missing");
+		ctl_warn("an argument is missing%s%s",
+		    ctl->word != NULL ? ": " : "",
+		    ctl->word != NULL ? ctl->word->arguments : "");
 		return (-1);
 	}
 	if (count > most) {

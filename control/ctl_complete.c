@@ -187,7 +187,7 @@ ctl_complete(struct ctl *ctl, int argc, char *argv[])
 		return (CTL_OK); /* the value of -s or -t */
 	if (i == argc) {
 		if (complete.begun[0] == '-')
-			(void)printf("-j\n-s\n-t\n");
+			(void)printf("-V\n-j\n-s\n-t\n");
 		else
 			complete_words(&complete, ctl_commands);
 		return (CTL_OK);

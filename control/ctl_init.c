@@ -109,6 +109,7 @@ init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 		{ "-a", &listen[2], NULL },
 		{ NULL, NULL, NULL },
 	};
+	static const char letters[3] = { 'l', 'm', 'a' };
 	int i;
 
 	if (ctl_options(ctl, options, argc, argv, 0, 0) == -1)
@@ -126,7 +127,8 @@ init_options(struct init *init, struct ctl *ctl, int argc, char *argv[])
 			init->ports[i] = 0;
 		else if (ctl_address(listen[i], init->addresses[i],
 			     INIT_ADDRESS, &init->ports[i]) == -1) {
-			ctl_warn("%s: not address:port", listen[i]);
+			ctl_warn(
+			    "-%c %s: not address:port", letters[i], listen[i]);
 			return (-1);
 		}
 	return (init_paths(init, dir));

@@ -13,7 +13,7 @@
 static int
 usage(void)
 {
-	(void)fprintf(stderr, "usage: hermesctl [-j] [-s socket] "
+	(void)fprintf(stderr, "usage: hermesctl [-j] [-V] [-s socket] "
 			      "[-t seconds] command [argument ...]\n");
 	(void)ctl_word_error(ctl_commands, "", stderr);
 	return (CTL_USAGE);
@@ -41,18 +41,20 @@ run(struct ctl *ctl, int argc, char *argv[])
 	}
 	if (word->run == NULL)
 		return (ctl_word_error(word->next, "", stderr));
+	ctl->word = word;
 	return (word->run(ctl, argc, argv));
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1, { -1, -1 } };
+	struct ctl ctl = { CTL_SOCKET, 0, 0, CTL_TIMEOUT, -1, { -1, -1 },
+		NULL };
 	const char *error;
 	int option, status;
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	while ((option = getopt(argc, argv, "+js:t:")) != -1)
+	while ((option = getopt(argc, argv, "+js:t:V")) != -1)
 		switch (option) {
 		case 'j':
 			ctl.json = 1;
@@ -67,6 +69,9 @@ main(int argc, char *argv[])
 				return (CTL_USAGE);
 			}
 			break;
+		case 'V':
+			(void)printf("hermesctl %s\n", HERMES_VERSION);
+			return (CTL_OK);
 		default:
 			return (usage());
 		}

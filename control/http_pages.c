@@ -23,7 +23,8 @@ page_json(struct http *http, int status, json_t *value)
 	struct buffer text;
 
 	buffer_init(&text);
-	if (report_dump(value, JSON_INDENT(2), &text) == -1)
+	if (report_dump(value, JSON_INDENT(2), &text) == -1 ||
+	    buffer_append(&text, "\n", 1) == -1)
 		http_answer(http, 503, TYPE_JSON, "{}\n", 3);
 	else
 		http_answer(http, status, TYPE_JSON, buffer_bytes(&text),

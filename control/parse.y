@@ -53,10 +53,11 @@ block		: WORD '{' {
 			parser->block_known = config_block(parser, $1);
 			(void)strlcpy(parser->block, $1,
 			    sizeof(parser->block));
+			parser->block_line = parser->token_line;
 			/* It stays on the stack until the block ends. */
 			free($1);
 			$1 = NULL;
-		} rest
+		} rest			{ parser->block[0] = '\0'; }
 		;
 
 rest		: body '}'
@@ -97,6 +98,13 @@ void
 config_yyerror(struct config_parser *parser, const char *message)
 {
 	(void)message;		/* "syntax error" says less than this */
+	if (parser->block[0] != '\0' &&
+	    strcmp(parser->token, "end of file") == 0) {
+		config_error(parser, parser->token_line, "the block %s { of "
+		    "line %d is not closed: } is missing", parser->block,
+		    parser->block_line);
+		return;
+	}
 	config_error(parser, parser->token_line, "syntax error near \"%s\"",
 	    parser->token);
 }

@@ -51,7 +51,7 @@ def commands():
 
 @pytest.mark.parametrize("words,expected", [
     (["re"], ["rekey", "reload", "restore"]),
-    (["-"], ["-j", "-s", "-t"]),
+    (["-"], ["-V", "-j", "-s", "-t"]),
     (["-s", ""], []),
     (["mesh", ""], ["create", "join", "revoke"]),
     (["me", "re"], ["revoke"]),

@@ -35,6 +35,12 @@ def test_check(conf):
     assert run.stderr.startswith(f'{conf}:3: unknown keyword "sesions"')
 
 
+def test_a_folder_is_no_configuration(tmp_path):
+    run = hermesd("-n", "-f", tmp_path)
+    assert run.returncode == 1
+    assert run.stderr == f"{tmp_path}: Is a directory\n"
+
+
 def test_macro(conf):
     printed = hermesd("-n", "-v", "-D", "name=there", "-f", conf).stdout
     assert printed.startswith('node "there"\n')

@@ -145,6 +145,22 @@ def test_wrong_usage(mesh, words):
     assert run.stderr and run.stdout == ""
 
 
+@pytest.mark.parametrize("words, said", [
+    (["rekey"], "an argument is missing: {CHAT | chat CHAT | app APP | all} "
+                "[--wait] | tls"),
+    (["mesh", "revoke"], "an argument is missing: NODE"),
+    (["init", "-m", "1.2.3.4"], "-m 1.2.3.4: not address:port"),
+])
+def test_wrong_arguments_say_which(words, said):
+    run = subprocess.run([HERMESCTL, *words], capture_output=True, text=True)
+    assert run.returncode == 2 and run.stderr == f"hermesctl: {said}\n"
+
+
+def test_version():
+    run = subprocess.run([HERMESCTL, "-V"], capture_output=True, text=True)
+    assert re.fullmatch(r"hermesctl \d+\.\d+\.\d+\n", run.stdout)
+
+
 def test_rows_as_json(mesh):
     nodes = {row["node_id"]: row for row in mesh[0].show("nodes")}
     assert nodes["alpha"]["self"] and not nodes["beta"]["self"]

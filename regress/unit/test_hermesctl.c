@@ -118,7 +118,7 @@ END_TEST
 
 START_TEST(test_options)
 {
-	struct ctl ctl = { "s", 0, 0, 1, -1, { -1, -1 } };
+	struct ctl ctl = { "s", 0, 0, 1, -1, { -1, -1 }, NULL };
 	const char *ttl = NULL;
 	int now = 0;
 	const struct ctl_option options[] = { { "--ttl", &ttl, NULL },
@@ -345,7 +345,7 @@ END_TEST
 static int
 run_init(const char *dir, const char *node)
 {
-	struct ctl ctl = { CTL_SOCKET, 0, 0, 1, -1, { -1, -1 } };
+	struct ctl ctl = { CTL_SOCKET, 0, 0, 1, -1, { -1, -1 }, NULL };
 	char where[128], name[64];
 	char *argv[] = { (char[]){ "-d" }, where, (char[]){ "-n" }, name,
 		(char[]){ "-a" }, (char[]){ "[::1]:9" } };
