@@ -40,18 +40,23 @@
 /* An app that half closed is served so long at most. */
 #define HALF_CLOSED_WAIT (30 * CLOCK_SECOND)
 #define V1_RENEW         (ATTESTATION_MAX_AGE / 2)
+/* Of those open, one in so many is looked at in a tick, but a few at least. */
+#define TICK_PARTS       32
+#define TICK_LEAST       64
 
 TAILQ_HEAD(session_list, session);
 
 static struct {
 	struct session_list list;
-	struct session_list new; /* oldest first */
+	struct session_list new;  /* oldest first */
+	struct session_list half; /* closed, and open */
 	struct table by_number;
 	uint64_t number;
 	uint32_t open;
 	uint32_t waiting; /* before ConnectAck */
 } sessions = { .list = TAILQ_HEAD_INITIALIZER(sessions.list),
-	.new = TAILQ_HEAD_INITIALIZER(sessions.new) };
+	.new = TAILQ_HEAD_INITIALIZER(sessions.new),
+	.half = TAILQ_HEAD_INITIALIZER(sessions.half) };
 
 struct frame_body session_body;
 
@@ -407,6 +412,8 @@ session_leave(struct session *session)
 		sessions.waiting--;
 	} else if (session->state == SESSION_OPEN) {
 		sessions.open--;
+		if (session->half_closed_at != 0)
+			TAILQ_REMOVE(&sessions.half, session, entry_waiting);
 		find_forget(session);
 		app_disconnected(session->app, session);
 	}
@@ -429,9 +436,8 @@ session_finish(
 static void
 session_end_half_closed(struct session *session, int64_t now)
 {
-	if (session->state == SESSION_OPEN && session->half_closed_at != 0 &&
-	    (now - session->half_closed_at > HALF_CLOSED_WAIT ||
-		!app_waits(session->app)))
+	if (now - session->half_closed_at > HALF_CLOSED_WAIT ||
+	    !app_waits(session->app))
 		session_finish(session, RPC_OK, NULL);
 }
 
@@ -443,7 +449,10 @@ session_half_closed(struct rpc_stream *stream, void *arg)
 	(void)stream;
 	if (session->state == SESSION_NEW)
 		session_finish(session, RPC_INVALID_ARGUMENT, "no Connect");
+	if (session->state != SESSION_OPEN)
+		return;
 	session->half_closed_at = clock_monotonic();
+	TAILQ_INSERT_TAIL(&sessions.half, session, entry_waiting);
 	session_end_half_closed(session, session->half_closed_at);
 }
 
@@ -484,32 +493,47 @@ session_renew(struct session *session, int64_t wall)
 	session_announce(session);
 }
 
+/* It may have been idle for too long, or its attestation have run out. */
+static void
+session_age(struct session *session, int64_t now, int64_t wall)
+{
+	int64_t idle = proc_config()->limits.session_idle;
+
+	if (session->state != SESSION_OPEN)
+		return;
+	if (session->v1 && wall > session->attestation.issued_at + V1_RENEW)
+		session_renew(session, wall);
+	if (wall > session->attestation.expires_at) {
+		session_go_away(session, "expired", 0);
+		session_finish(session, RPC_UNAUTHENTICATED,
+		    "the attestation has expired");
+	} else if (idle > 0 && now - session->active_at > idle) {
+		session_go_away(session, "idle", 0);
+		session_finish(session, RPC_OK, NULL);
+	}
+}
+
 void
 session_tick(int64_t now)
 {
 	struct session *session, *next;
-	int64_t idle = proc_config()->limits.session_idle;
 	int64_t wall = clock_wall();
+	size_t count = sessions.by_number.count, looks;
 
-	for (session = TAILQ_FIRST(&sessions.list); session != NULL;
+	for (session = TAILQ_FIRST(&sessions.half); session != NULL;
 	     session = next) {
-		next = TAILQ_NEXT(session, entry);
-		if (session->state != SESSION_OPEN)
-			continue;
+		next = TAILQ_NEXT(session, entry_waiting);
 		session_end_half_closed(session, now);
-		if (session->state != SESSION_OPEN)
-			continue;
-		if (session->v1 &&
-		    wall > session->attestation.issued_at + V1_RENEW)
-			session_renew(session, wall);
-		if (wall > session->attestation.expires_at) {
-			session_go_away(session, "expired", 0);
-			session_finish(session, RPC_UNAUTHENTICATED,
-			    "the attestation has expired");
-		} else if (idle > 0 && now - session->active_at > idle) {
-			session_go_away(session, "idle", 0);
-			session_finish(session, RPC_OK, NULL);
-		}
+	}
+	/* The list turns: who was looked at goes to its end. */
+	looks = count / TICK_PARTS + TICK_LEAST;
+	if (looks > count)
+		looks = count;
+	while (looks-- > 0) {
+		session = TAILQ_FIRST(&sessions.list);
+		TAILQ_REMOVE(&sessions.list, session, entry);
+		TAILQ_INSERT_TAIL(&sessions.list, session, entry);
+		session_age(session, now, wall);
 	}
 }
 

@@ -23,7 +23,7 @@ enum session_state {
 
 struct session {
 	TAILQ_ENTRY(session) entry;
-	TAILQ_ENTRY(session) entry_waiting; /* while NEW */
+	TAILQ_ENTRY(session) entry_waiting; /* while NEW or half closed */
 	struct rpc_stream *stream;
 	struct app *app; /* while OPEN */
 	enum session_state state;
@@ -114,7 +114,8 @@ void session_go_away(
 void session_finish(
     struct session *session, enum rpc_status status, const char *text);
 
-/* Once a second: idle sessions, attestations that ran out. */
+/* Once a second: idle sessions, attestations that ran out. Of many it looks at
+ * a part, so that one may end half a minute late. */
 void session_tick(int64_t now);
 
 /* Walk all sessions: NULL starts, NULL ends. */

@@ -390,6 +390,37 @@ START_TEST(test_shutdown_is_spread)
 }
 END_TEST
 
+/* Of many idle apps those that were looked at longest ago are, and all are. */
+START_TEST(test_idle_crowd)
+{
+	static struct app_player many[100];
+	const size_t count = sizeof(many) / sizeof(many[0]);
+	const int64_t later = clock_monotonic() + 3600 * CLOCK_SECOND;
+	uint32_t left;
+	size_t i;
+
+	world_begin();
+	world.config.limits.sessions = 200;
+	crowd = many;
+	crowd_count = count;
+	for (i = 0; i < count; i++) {
+		app_make_keys(&many[i], (uint8_t)(10 + i));
+		app_connect(&many[i], 0);
+	}
+	session_tick(later);
+	ck_assert_uint_eq(session_count(), count);
+	world.config.limits.session_idle = 60 * CLOCK_SECOND;
+	session_tick(later);
+	left = session_count();
+	ck_assert_uint_gt(left, 0);
+	ck_assert_uint_lt(left, count);
+	session_tick(later);
+	ck_assert_uint_eq(session_count(), 0);
+	for (i = 0; i < count; i++)
+		ck_assert_int_eq(many[i].stream->status, RPC_OK);
+}
+END_TEST
+
 /* L36: the newest signature says where an app is; what it left ends, but not
  * a session that is newer than the news. */
 START_TEST(test_L36_moved)
@@ -508,6 +539,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_frames);
 	tcase_add_test(tcase, test_shutdown);
 	tcase_add_test(tcase, test_shutdown_is_spread);
+	tcase_add_test(tcase, test_idle_crowd);
 	tcase_add_test(tcase, test_L36_moved);
 	tcase_add_loop_test(tcase, test_storm, 0, 30);
 }
