@@ -159,6 +159,7 @@ static const struct row rows[] = {
 	ANY(getsockname, R | M | C | P),
 	ANY(getpeername, R | M | P),
 	IF(setsockopt, R | M, EQ(1, IPPROTO_TCP)),
+	IF2(setsockopt, R | M, EQ(1, SOL_SOCKET), EQ(2, SO_KEEPALIVE)),
 	IF2(getsockopt, R | M, EQ(1, SOL_SOCKET), EQ(2, SO_ERROR)),
 
 	/* The mesh dials nodes over TCP and asks name servers over UDP. */

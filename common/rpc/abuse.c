@@ -123,16 +123,12 @@ rpc_abuse_release(struct rpc_stream *stream)
 void
 rpc_abuse_watch(struct rpc_connection *connection)
 {
-	struct timeval tv;
-
 	if (connection->watched || connection->server == NULL ||
 	    connection->limits.slow_timeout == 0)
 		return;
-	tv.tv_sec = (time_t)(connection->limits.slow_timeout / CLOCK_SECOND);
-	tv.tv_usec = (suseconds_t)(connection->limits.slow_timeout %
-				   CLOCK_SECOND / 1000);
 	/* Without memory for it the next frame tries again. */
-	connection->watched = evtimer_add(&connection->watch, &tv) == 0;
+	connection->watched = rpc_timer_add(&connection->watch,
+				  connection->limits.slow_timeout) == 0;
 }
 
 static int

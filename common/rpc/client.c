@@ -6,7 +6,6 @@
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -54,7 +53,7 @@ rpc_connect(struct event_base *base, struct rpc_tls *tls,
 {
 	struct rpc_connection *connection;
 	socklen_t length;
-	int fd, saved, on = 1, connecting = 0;
+	int fd, saved, connecting = 0;
 
 	length = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 						: sizeof(struct sockaddr_in);
@@ -66,8 +65,6 @@ rpc_connect(struct event_base *base, struct rpc_tls *tls,
 	    address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return (NULL);
-	/* Latency only. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (connect(fd, address, length) == -1) {
 		if (errno != EINPROGRESS && errno != EINTR) {
 			saved = errno;
@@ -92,14 +89,11 @@ rpc_connect_fd(struct event_base *base, struct rpc_tls *tls,
 	struct rpc_connection *connection;
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
-	int on = 1;
 
 	if (evutil_make_socket_nonblocking(fd) == -1) {
 		(void)close(fd);
 		return (NULL);
 	}
-	/* Latency only; not every socket is TCP. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* Whether it is connected shows when it becomes writable. */
 	connection =
 	    client_start(base, tls, limits, fd, 1, name, callbacks, arg);

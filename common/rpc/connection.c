@@ -6,6 +6,8 @@
  */
 
 #include <sys/socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -77,6 +79,8 @@ int
 rpc_connection_start(
     struct rpc_connection *connection, int fd, int connecting, const char *name)
 {
+	int on = 1;
+
 	if (rpc_transport_open(
 		&connection->transport, connection->tls, fd, name) == -1) {
 		rpc_transport_close(&connection->transport);
@@ -84,6 +88,9 @@ rpc_connection_start(
 		errno = ENOMEM;
 		return (-1);
 	}
+	/* Latency only; not every socket is TCP. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	rpc_timer_probe(connection, fd);
 	(void)event_assign(&connection->read_event, connection->base, fd,
 	    EV_READ | EV_PERSIST, connection_readable, connection);
 	(void)event_assign(&connection->write_event, connection->base, fd,
@@ -309,6 +316,7 @@ connection_input(
 	ssize_t n;
 
 	connection->heard = 1;
+	connection->answered = connection->sent;
 	if (rpc_penalty_bytes(connection, length) == -1)
 		return (-1);
 	n = nghttp2_session_mem_recv(connection->session, plain, length);

@@ -102,6 +102,8 @@ struct rpc_connection {
 	unsigned exempt : 1;    /* from what is counted by source */
 	unsigned blameless : 1; /* that it ends is our doing */
 	unsigned watched : 1;   /* the watch runs */
+	unsigned probed : 1;    /* the kernel asks whether the peer is there */
+	unsigned silences;      /* in a row, without a PING */
 
 	struct event read_event;
 	struct event write_event;
@@ -120,6 +122,7 @@ struct rpc_connection {
 	size_t earned;        /* WINDOW_UPDATEs, by what we sent */
 	size_t held;          /* bytes of messages not whole */
 	uint64_t sent;        /* bytes of messages that left */
+	uint64_t answered;    /* of them, when the peer was last heard */
 	uint64_t marked_sent;
 	size_t marked_out;     /* what the watch saw waiting */
 	enum rpc_abuse glitch; /* the last one */

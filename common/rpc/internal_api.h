@@ -112,6 +112,11 @@ void rpc_unproven_remove(struct rpc_connection *connection);
 /* Handshake, keepalive, idleness, the second step of a drain. */
 void rpc_timer_start(struct rpc_connection *connection);
 void rpc_timer_fired(evutil_socket_t fd, short what, void *arg);
+/* A timer in so many ns. One of ten seconds or more fires up to a second later,
+ * so that those of many connections wake the process once. 0, or -1: memory. */
+int rpc_timer_add(struct event *timer, int64_t in);
+/* Have the kernel find a peer that is gone while nothing is said, if it can. */
+void rpc_timer_probe(struct rpc_connection *connection, int fd);
 /* The answer to our PING. */
 void rpc_timer_pong(struct rpc_connection *connection);
 

@@ -125,7 +125,11 @@ struct rpc_limits {
 	int64_t idle_timeout;      /* ns without a stream; 0 no */
 	int64_t keepalive;         /* ns of silence before a
 						   PING, and for its answer;
-						   0 no */
+						   0 no. Where nothing was sent
+						   since the peer was heard,
+						   the kernel asks its kernel
+						   instead, and of ten such
+						   silences one has a PING */
 	int64_t slow_timeout;      /* ns for a header list to be
 						   whole, and to look whether
 						   a message comes */

@@ -6,7 +6,6 @@
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,7 +121,6 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 	struct rpc_connection *connection;
 	uint8_t source[RPC_SOURCE_SIZE];
 	unsigned exempt;
-	int on = 1;
 
 	if (rpc_penalty_turns_away(server, address, source, &exempt, wait)) {
 		(void)close(fd);
@@ -142,8 +140,6 @@ server_take(struct rpc_server *server, int fd, const struct sockaddr *address,
 		rpc_connection_free(connection);
 		return (-1);
 	}
-	/* Latency only; a socket that cannot is served all the same. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (rpc_connection_start(connection, fd, 0, NULL) == -1) {
 		server_source_remove(server, connection->source);
 		rpc_connection_free(connection);

@@ -4,12 +4,19 @@
  * drains take their second step.
  */
 
+#include <sys/socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
 #include "common/rpc/internal.h"
 #include "common/util/clock.h"
 
 #define DRAIN_STEP CLOCK_SECOND       /* at most, to the second GOAWAY */
 #define LINGER     (3 * CLOCK_SECOND) /* for the peer to close first */
 #define TICK_MIN   (10 * CLOCK_MS)
+#define SHARED_MIN (10 * CLOCK_SECOND) /* waits that may end a second later */
+#define SILENCES   10                  /* one of so many has a PING anyway */
+#define PROBES     4                   /* of the kernel, without an answer */
 
 static int64_t
 timer_sooner(int64_t a, int64_t b)
@@ -17,11 +24,44 @@ timer_sooner(int64_t a, int64_t b)
 	return (b > 0 && b < a ? b : a);
 }
 
+int
+rpc_timer_add(struct event *timer, int64_t in)
+{
+	struct timeval tv;
+
+	if (in >= SHARED_MIN)
+		in += CLOCK_SECOND - (clock_monotonic() + in) % CLOCK_SECOND;
+	tv.tv_sec = (time_t)(in / CLOCK_SECOND);
+	tv.tv_usec = (suseconds_t)(in % CLOCK_SECOND / 1000);
+	return (evtimer_add(timer, &tv));
+}
+
+void
+rpc_timer_probe(struct rpc_connection *connection, int fd)
+{
+#ifdef TCP_KEEPIDLE
+	int after = (int)(connection->limits.keepalive / CLOCK_SECOND);
+	int again = after / PROBES, count = PROBES, on = 1;
+
+	connection->probed =
+	    again > 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after, sizeof(after)) ==
+		0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &again, sizeof(again)) ==
+		0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count)) ==
+		0;
+#else
+	(void)connection;
+	(void)fd;
+#endif
+}
+
 void
 rpc_timer_start(struct rpc_connection *connection)
 {
 	const struct rpc_limits *limits = &connection->limits;
-	struct timeval tv;
 	int64_t in = 3600 * CLOCK_SECOND;
 
 	if (connection->state < RPC_OPEN)
@@ -36,10 +76,8 @@ rpc_timer_start(struct rpc_connection *connection)
 	}
 	if (in < TICK_MIN)
 		in = TICK_MIN;
-	tv.tv_sec = (time_t)(in / CLOCK_SECOND);
-	tv.tv_usec = (suseconds_t)(in % CLOCK_SECOND / 1000);
 	/* Without memory for a timer the next one will do. */
-	(void)evtimer_add(&connection->timer, &tv);
+	(void)rpc_timer_add(&connection->timer, in);
 }
 
 /* RFC 9113, 6.8: after a round trip nothing new can be on its way. */
@@ -89,6 +127,18 @@ rpc_connection_drain(struct rpc_connection *connection)
 	rpc_connection_wake(connection);
 }
 
+/* Is a silent peer asked? Each PING wakes both ends: where nobody waits for
+ * anything it is left to the kernels whether they are there. */
+static int
+timer_asks(struct rpc_connection *connection)
+{
+	if (connection->probed && connection->sent == connection->answered &&
+	    ++connection->silences < SILENCES)
+		return (0);
+	connection->silences = 0;
+	return (1);
+}
+
 /* 1 when the connection was found dead. */
 static int
 timer_keepalive(struct rpc_connection *connection, int64_t now)
@@ -100,12 +150,14 @@ timer_keepalive(struct rpc_connection *connection, int64_t now)
 		return (0);
 	if (connection->ping_sent && silent)
 		return (1);
-	if (silent) {
+	if (silent && timer_asks(connection)) {
 		(void)nghttp2_submit_ping(
 		    connection->session, NGHTTP2_FLAG_NONE, NULL);
 		connection->ping_sent = 1;
 		rpc_connection_wake(connection);
 	}
+	if (connection->heard)
+		connection->silences = 0;
 	connection->heard = 0;
 	connection->pinged = now;
 	return (0);

@@ -1,5 +1,7 @@
 /* Tests of common/rpc: a client whose server breaks every rule. */
 
+#include <netinet/tcp.h>
+
 #include "common/rpc/internal.h"
 #include "regress/unit/rpc_fixture.h"
 #include "regress/unit/suite.h"
@@ -275,6 +277,82 @@ START_TEST(test_silence)
 }
 END_TEST
 
+/* The kernel says whether the peer is there: no PING but now and then. */
+START_TEST(test_idle_silence)
+{
+	struct rpc_connection *connection;
+	struct liar liar;
+
+	liar_connect(&liar);
+	rig_settle(&liar.rig);
+	connection = liar.rig.connection;
+	connection->limits.keepalive = 50 * CLOCK_MS;
+	rpc_timer_start(connection);
+	WAIT(&liar.rig, connection->silences == 9);
+	ck_assert_uint_eq(connection->ping_sent, 0);
+	WAIT(&liar.rig, connection->silences == 0);
+	ck_assert_uint_eq(connection->ping_sent, 1);
+	WAIT(&liar.rig, liar.rig.closed);
+	liar_down(&liar);
+}
+END_TEST
+
+/* Who was sent something and says nothing is asked at once. */
+START_TEST(test_silence_after_message)
+{
+	struct rpc_connection *connection;
+	struct liar liar;
+	struct call call;
+
+	liar_connect(&liar);
+	call_start(&liar.rig, &call, "/test.Echo/Stream", 0);
+	ck_assert_int_eq(rpc_stream_send(call.stream, "hi", 2), 0);
+	rig_settle(&liar.rig);
+	connection = liar.rig.connection;
+	ck_assert_uint_eq(connection->probed, 1);
+	connection->limits.keepalive = 50 * CLOCK_MS;
+	rpc_timer_start(connection);
+	WAIT(&liar.rig, connection->ping_sent || connection->silences > 0);
+	ck_assert_uint_eq(connection->silences, 0);
+	WAIT(&liar.rig, liar.rig.closed);
+	ck_assert_int_eq(call.status, RPC_UNAVAILABLE);
+	liar_down(&liar);
+}
+END_TEST
+
+/* What the kernel was told, at both ends. */
+START_TEST(test_probes)
+{
+	static const int names[] = { TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT };
+	static const int values[] = { 60, 15, 4 };
+	const struct rpc_connection *ends[2];
+	socklen_t length;
+	struct rig rig;
+	int i, k, value;
+
+	rig_base(&rig);
+	rig_up(&rig);
+	ends[0] = rig.connection;
+	ends[1] = rig.peer;
+	for (i = 0; i < 2; i++) {
+		ck_assert_uint_eq(ends[i]->probed, 1);
+		length = sizeof(value);
+		ck_assert_int_eq(getsockopt(ends[i]->transport.fd, SOL_SOCKET,
+				     SO_KEEPALIVE, &value, &length),
+		    0);
+		ck_assert_int_eq(value, 1);
+		for (k = 0; k < 3; k++) {
+			ck_assert_int_eq(
+			    getsockopt(ends[i]->transport.fd, IPPROTO_TCP,
+				names[k], &value, &length),
+			    0);
+			ck_assert_int_eq(value, values[k]);
+		}
+	}
+	rig_down(&rig);
+}
+END_TEST
+
 /* Many fields, small on the wire. */
 START_TEST(test_header_flood)
 {
@@ -306,6 +384,9 @@ rpc_suite(void)
 	tcase_add_test(tc, test_garbage);
 	tcase_add_test(tc, test_hang_up);
 	tcase_add_test(tc, test_silence);
+	tcase_add_test(tc, test_idle_silence);
+	tcase_add_test(tc, test_silence_after_message);
+	tcase_add_test(tc, test_probes);
 	tcase_add_test(tc, test_header_flood);
 	suite_add_tcase(suite, tc);
 	return (suite);
