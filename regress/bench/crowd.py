@@ -36,7 +36,8 @@ NEW_CHATS = 4000   # a round
 CHATS = 100000     # idle
 FEW = 10           # chats that talk
 MESSAGES = 100000   # a round of theirs
-IDLE = 10          # seconds that idle apps are looked at
+SETTLES = 15       # seconds that what has just come is still looked after
+IDLE = 20          # seconds that idle apps and chats are looked at
 STARTS = 300       # seconds to stop or start with CHATS at most
 
 
@@ -65,11 +66,14 @@ class Crowd:
         return json.loads(answer)["seconds"]
 
 
+def processes(node):
+    return {"parent": node.process.pid, **node.pids()}
+
+
 def memory(node):
     """Bytes of each process, its share of what is shared, by name."""
-    pids = {"parent": node.process.pid, **node.pids()}
     out = {}
-    for name, pid in pids.items():
+    for name, pid in processes(node).items():
         text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
         out[name] = 1024 * sum(int(n) for n in re.findall(
             r"^(?:Pss|SwapPss): +(\d+)", text, re.M))
@@ -128,26 +132,31 @@ def idle_apps(row, rows, programs):
         with Crowd(programs / "crowd_bench", node.app, node.app, 0) as crowd:
             crowd.do("apps", 100)  # what is allocated once
             known(node, 100)
-            before, alone = memory(node), busy(node)
+            before, alone = memory(node), busy([node])[0]
             crowd.do("apps", APPS)
             known(node, APPS + 100)
             each, parts = grown(before, memory(node), APPS)
-            used = busy(node)
+            time.sleep(SETTLES)
+            used = busy([node])[0]
     row(rows, f"memory of one of {APPS} idle apps", each, "B", "", None,
         40 * 1024, False, parts)
     row(rows, f"CPU of {APPS} idle apps", used - alone, "%",
         "a node without apps", None, 1, False)
 
 
-def busy(node):
-    """Share of a core that the node uses, in per cent; a median."""
-    shares = []
-    for _ in range(ROUNDS):
-        before, start = used([node]).total(), time.monotonic()
-        time.sleep(IDLE / ROUNDS)
-        took = used([node]).total() - before
-        shares.append(took / (time.monotonic() - start) * 100)
-    return statistics.median(shares)
+def busy(nodes):
+    """Share of a core that each node uses in IDLE seconds, in per cent."""
+    pids = [processes(node).values() for node in nodes]
+    before, start = [ran(one) for one in pids], time.monotonic()
+    time.sleep(IDLE)
+    took = time.monotonic() - start
+    return [(ran(one) - old) / took * 100 for one, old in zip(pids, before)]
+
+
+def ran(pids):
+    """CPU seconds of processes, finer than ticks."""
+    return sum(int(task.read_text().split()[0]) for pid in pids for task in
+               pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 def used(nodes):
@@ -221,10 +230,10 @@ def chats(row, rows, programs):
                      for _ in range(ROUNDS)]
             cpu = used(mesh.nodes).total() - cpu
             crowd.do("chats", CHATS - FEW - ROUNDS * NEW_CHATS)
-            time.sleep(IDLE)  # what a set-up needs is given back
+            time.sleep(SETTLES)  # what a set-up needs is given back
             grew = [grown(old, memory(node), CHATS - FEW)
                     for old, node in zip(before, mesh.nodes)]
-            idle = [busy(node) for node in mesh.nodes]
+            idle = busy(mesh.nodes)
             many, many_parts = message_cost(mesh, crowd)
         stopped = stop_time(mesh[1])
         took, start_parts = start_times(mesh[0])

@@ -1,7 +1,7 @@
 /*
  * Many apps and many chats on two nodes, through libhermes, as it is told on
  * standard input, a word and numbers a line; answers each line with one JSON
- * object. Whatever is missing, doubled, out of order or refused ends the
+ * object. Between lines the apps live on and answer their nodes. Whatever is missing, doubled, out of order or refused ends the
  * program with status 1.
  *
  *	crowd_bench NODE_A NODE_B PAIRS
@@ -226,9 +226,19 @@ obey(const char *word, long count, long over)
 		die(word, "not understood");
 }
 
+static void
+on_line(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	stop();
+}
+
 int
 main(int argc, char **argv)
 {
+	struct event *more;
 	char line[128], word[32];
 	double start;
 	long count, over;
@@ -243,7 +253,15 @@ main(int argc, char **argv)
 	crowd.pair_count = strtol(argv[3], NULL, 10);
 	if (crowd.pair_count < 0 || crowd.pair_count > PAIRS_MAX)
 		return (2);
-	while (fgets(line, sizeof(line), stdin) != NULL) {
+	/* One line at a time comes, and the next after its answer. */
+	more = event_new(crowd.base, STDIN_FILENO, EV_READ, on_line, NULL);
+	if (more == NULL)
+		return (1);
+	for (;;) {
+		(void)event_add(more, NULL);
+		(void)event_base_dispatch(crowd.base);
+		if (fgets(line, sizeof(line), stdin) == NULL)
+			break;
 		count = over = 0;
 		if (sscanf(line, "%31s %ld %ld", word, &count, &over) < 1)
 			continue;
@@ -254,5 +272,6 @@ main(int argc, char **argv)
 		    now() - start);
 		(void)fflush(stdout);
 	}
+	event_free(more);
 	return (0);
 }
