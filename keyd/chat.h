@@ -21,7 +21,6 @@
 #define KEYS_REMEMBERED  16   /* key material of so many versions */
 #define WAITING_MAX      4096 /* offers that wait for an app */
 #define WAITING_APP_MAX  64   /* of them for one app */
-#define WAITING_TAILS    (16 * 1024 * 1024) /* bytes of StartChats kept */
 #define ENDED_MAX        1024
 #define ENDED_LIFETIME   (300 * INT64_C(1000000000))
 #define WAITING_LIFETIME (600 * INT64_C(1000000000))
@@ -125,9 +124,9 @@ struct waiting {
 	size_t tail_length;
 };
 
-/* How many of them wait for an app. */
-struct waiting_app {
-	uint8_t app[KEY_SIZE];
+/* How many of them wait for an app, or are a node's. */
+struct waiting_share {
+	uint8_t key[KEY_SIZE];
 	size_t count; /* > 0 */
 };
 
@@ -146,16 +145,16 @@ struct chats {
 	int64_t now;
 	int erased;
 	int no_new;
-	struct table table;        /* chat_key: struct chat */
-	struct table tombstones;   /* id: struct tombstone */
-	struct table waiting;      /* chat_key: struct waiting */
-	struct table waiting_apps; /* local app: struct waiting_app */
-	struct table shunned;      /* keys of revoked nodes; owned */
+	struct table table;         /* chat_key: struct chat */
+	struct table tombstones;    /* id: struct tombstone */
+	struct table waiting;       /* chat_key: struct waiting */
+	struct table waiting_apps;  /* local app: struct waiting_share */
+	struct table waiting_nodes; /* node: struct waiting_share */
+	struct table shunned;       /* keys of revoked nodes; owned */
 	LIST_HEAD(awake, change) awake;
 	size_t tick_at; /* where in the table the next tick goes on */
 	int64_t counted_at;
-	size_t waiting_tails; /* bytes */
-	struct chat *dirty;   /* first to write */
+	struct chat *dirty; /* first to write */
 	struct chat *dirty_last;
 	int due;             /* not only DIRTY_COUNTS among them */
 	int64_t purge_at;    /* of tombstones, next */
@@ -223,7 +222,11 @@ int chat_read_change(
 
 struct waiting *waiting_find(
     const struct chats *chats, const struct chat_key *key);
-/* Keep a verified offer and tell the router. 0, or -1: limit reached. */
+/*
+ * Keep a verified offer and tell the router. Where there is no room, the
+ * oldest of those who have taken most of it goes, and who offered that is
+ * told. 0, or -1: limit reached.
+ */
 int waiting_add(struct chats *chats, const struct ipc_setup *setup,
     const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE],
     const uint8_t *tail, size_t tail_length);

@@ -40,6 +40,7 @@ chats_new(const struct chats_io *io, struct store *store,
 	table_init(&chats->tombstones, KEY_SIZE);
 	table_init(&chats->waiting, sizeof(struct chat_key));
 	table_init(&chats->waiting_apps, KEY_SIZE);
+	table_init(&chats->waiting_nodes, KEY_SIZE);
 	table_init(&chats->shunned, KEY_SIZE);
 	LIST_INIT(&chats->awake);
 	if (chats_load(chats) == -1) {
@@ -76,6 +77,7 @@ chats_free(struct chats *chats)
 	table_free(&chats->tombstones);
 	table_free(&chats->waiting);
 	table_free(&chats->waiting_apps);
+	table_free(&chats->waiting_nodes);
 	if (chats->scratch != NULL)
 		sodium_memzero(chats->scratch, chats->scratch_size);
 	free(chats->scratch);

@@ -239,6 +239,127 @@ START_TEST(who_does_not_recover_costs_nothing)
 }
 END_TEST
 
+/* --- offers that nobody takes up ----------------------------------------- */
+
+/* The node c offers the app local a chat of its own app. */
+static void
+offer_of(struct node *c, const uint8_t local[KEY_SIZE], const char *chat_id,
+    struct ipc_setup *setup)
+{
+	static const uint8_t none[KEY_SIZE];
+	struct offer *offer = &setup->offer;
+	int lo;
+
+	memset(setup, 0, sizeof(*setup));
+	(void)strlcpy(setup->chat_id, chat_id, sizeof(setup->chat_id));
+	ck_assert_int_eq(chat_key_make(&setup->key, chat_id, local, c->app), 0);
+	lo = setup->key.side == CHAT_LO;
+	memcpy(setup->node, c->key, KEY_SIZE);
+	pair_attest(c, pair.now, &setup->peer);
+	memcpy(offer->handle, setup->key.handle, KEY_SIZE);
+	/* Mesh passes on what may be of a chat that is known here. */
+	offer->version = 2;
+	offer->side = setup->key.side ^ 1;
+	memcpy(offer->app_lo, lo ? local : c->app, KEY_SIZE);
+	memcpy(offer->app_hi, lo ? c->app : local, KEY_SIZE);
+	memcpy(offer->node_lo, lo ? b->key : c->key, KEY_SIZE);
+	memcpy(offer->node_hi, lo ? c->key : b->key, KEY_SIZE);
+	ratchet_commit_link(none, offer->link_commitment);
+	randombytes_buf(offer->ephemeral, KEY_SIZE);
+	sign_again(setup, c);
+}
+
+static void
+offers_of(struct node *c, const uint8_t local[KEY_SIZE], int from, int to)
+{
+	struct ipc_setup setup;
+	uint8_t app[KEY_SIZE];
+	char chat_id[16];
+
+	for (; from < to; from++) {
+		snprintf(chat_id, sizeof(chat_id), "chat %d", from);
+		if (local == NULL)
+			randombytes_buf(app, KEY_SIZE);
+		else
+			memcpy(app, local, KEY_SIZE);
+		offer_of(c, app, chat_id, &setup);
+		chats_set_now(b->chats, pair.now);
+		chats_setup_in(b->chats, &setup, NULL, 0);
+		b->out_count = 0;
+		pair.now += 1000;
+	}
+}
+
+/* Another node, with an app. */
+static void
+another(struct node *c)
+{
+	memset(c, 0, sizeof(*c));
+	(void)strlcpy(c->node_id, "another", sizeof(c->node_id));
+	(void)crypto_sign_keypair(c->key, c->secret);
+	(void)crypto_sign_keypair(c->app, c->app_secret);
+}
+
+/* Offers for apps that there are not, or that do not answer. */
+START_TEST(one_node_does_not_take_the_place_of_all)
+{
+	struct chat_key key = pair_key(&pair, 1);
+	struct node c;
+
+	another(&c);
+	offers_of(&c, NULL, 0, WAITING_MAX + 10);
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_MAX);
+	/* Another node's is taken, in the place of the oldest of c. */
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_MAX);
+	ck_assert_uint_eq(b->chats->waiting_nodes.count, 2);
+	/* c does not get it back. */
+	offers_of(&c, NULL, 0, 10);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	assert_works(1);
+	ck_assert_uint_eq(b->chats->waiting_nodes.count, 1);
+	pair.now += WAITING_LIFETIME + 1;
+	pair_tick(&pair, 1);
+	ck_assert_uint_eq(b->chats->waiting_nodes.count, 0);
+}
+END_TEST
+
+/* 0: by nodes; 1: by apps of one node. */
+START_TEST(one_app_does_not_keep_the_others_from_an_app)
+{
+	struct chat_key key = pair_key(&pair, 1);
+	struct ipc_setup first;
+	struct node c;
+
+	another(&c);
+	if (_i == 1) {
+		memcpy(c.key, a->key, KEY_SIZE);
+		memcpy(c.secret, a->secret, sizeof(c.secret));
+	}
+	offers_of(&c, b->app, 0, WAITING_APP_MAX + 10);
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
+	offer_of(&c, b->app, "chat 0", &first);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &first.key));
+	pair_start(&pair, 0, 0, 0);
+	pair_step(&pair, 1);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
+	ck_assert_ptr_null(waiting_find(b->chats, &first.key));
+	/* Who offered that hears so. */
+	ck_assert_uint_eq(a->count, 1);
+	pair_step(&pair, 0);
+	ck_assert_uint_eq(a->last_refused.code, CODE_LIMIT_REACHED);
+	ck_assert_mem_eq(&a->last_refused.key, &first.key, sizeof(first.key));
+	ck_assert_mem_eq(a->last_refused.node, c.key, KEY_SIZE);
+	offers_of(&c, b->app, 0, 10);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -250,6 +371,9 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase,
 	    a_message_shorter_than_its_tag_is_a_divergence, 0, RATCHET_TAG);
 	tcase_add_test(tcase, who_does_not_recover_costs_nothing);
+	tcase_add_test(tcase, one_node_does_not_take_the_place_of_all);
+	tcase_add_loop_test(
+	    tcase, one_app_does_not_keep_the_others_from_an_app, 0, 2);
 	tcase_add_loop_test(tcase, a_new_node_cannot_burn_the_versions, 0, 6);
 }
 
