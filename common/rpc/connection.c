@@ -25,6 +25,7 @@
 /* Bytes before others have a turn; of a connection of nobody. */
 #define READ_BUDGET                (512 * 1024)
 #define READ_BUDGET_UNPROVEN       (16 * 1024)
+#define READ_RECORD                256 /* a record costs that much more */
 /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which older headers do not have. */
 #define ERR_TOO_MANY_CONTINUATIONS (-905)
 
@@ -356,6 +357,17 @@ connection_end(struct rpc_connection *connection)
 	rpc_timer_start(connection);
 }
 
+/* It sends records that carry nothing; there is no more to be read of it. */
+static void
+connection_flooded(struct rpc_connection *connection)
+{
+	connection->counters->abuse++;
+	connection->counters->abuses[RPC_ABUSE_OTHER]++;
+	rpc_penalty_offence(connection, RPC_OFFENCE_ABUSE);
+	connection->blameless = 1; /* it has paid */
+	rpc_connection_cut(connection, "too many TLS records without data");
+}
+
 static void
 connection_read(struct rpc_connection *connection)
 {
@@ -363,22 +375,30 @@ connection_read(struct rpc_connection *connection)
 	const uint8_t *plain;
 	size_t budget =
 	    connection->unproven ? READ_BUDGET_UNPROVEN : READ_BUDGET;
+	size_t cost;
 	ssize_t n;
 
 	while (connection_reads(connection)) {
 		if ((n = rpc_transport_read(transport, &plain)) == 0)
 			break;
 		if (n == -1) {
-			rpc_connection_cut(connection, "connection lost");
+			if (transport->flooded)
+				connection_flooded(connection);
+			else
+				rpc_connection_cut(
+				    connection, "connection lost");
 			return;
 		}
+		for (; transport->silent > 0; transport->silent--)
+			rpc_abuse_glitch(connection, RPC_ABUSE_OTHER);
 		if (connection_input(connection, plain, (size_t)n) == -1)
 			break;
-		if ((size_t)n >= budget) {
+		cost = (size_t)n + READ_RECORD;
+		if (cost >= budget) {
 			event_active(&connection->read_event, EV_READ, 1);
 			break;
 		}
-		budget -= (size_t)n;
+		budget -= cost;
 	}
 	if (connection->state != RPC_DEAD)
 		rpc_connection_wake(connection);

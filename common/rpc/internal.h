@@ -44,10 +44,13 @@ struct rpc_transport {
 	const uint8_t *fresh; /* ciphertext read this turn */
 	size_t fresh_length;
 	size_t discarded; /* bytes */
+	unsigned records; /* TLS's, begun since data came */
+	unsigned silent;  /* of them without data, before the last data */
 	int fd;
 	unsigned drained : 1; /* the socket had no more this turn */
 	unsigned taken : 1;   /* the library asked for ciphertext */
 	unsigned broken : 1;  /* read or write failed */
+	unsigned flooded : 1; /* by records without data */
 	unsigned settled : 1; /* the kernel has sent what it was given */
 	uint64_t *bytes_read;
 	uint64_t *bytes_written;

@@ -152,7 +152,7 @@ struct rpc_limits {
 	X(PRIORITY, "priority")                                                \
 	X(WINDOW_UPDATE, "window_update") /* for nothing that was sent */      \
 	X(EMPTY_DATA, "empty_data")                                            \
-	X(OTHER, "other")     /* frames of no known kind, GOAWAY */            \
+	X(OTHER, "other")     /* frames, TLS records that say nothing */       \
 	X(BYTES, "bytes")     /* more than who is not known may send */        \
 	X(STALLED, "stalled") /* it opens no window */                         \
 	X(CALL, "call")       /* no gRPC, or no such method */                 \

@@ -20,6 +20,11 @@
 
 #define READ_SIZE      (64 * 1024) /* ciphertext a recv(2) */
 #define RECORD_SIZE    (16 * 1024) /* plaintext a TLS record */
+#define RECORD_HEADER  5           /* the library asks for it alone */
+/* Records without data in a row: changes of keys, refused renegotiations. The
+ * library goes on to the next one without end, and each costs as much as a
+ * hundred of data do. */
+#define SILENT_MAX     32
 /* More waiting than this means the peer makes us talk and does not listen. */
 #define OUT_MAX        (8 * 1024 * 1024)
 #define DISCARD_ROUNDS 8
@@ -64,11 +69,16 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 
 	(void)tls;
 	transport->taken = 1;
+	if (length == RECORD_HEADER && transport->records > SILENT_MAX) {
+		transport->flooded = 1;
+		return (-1);
+	}
 	if (have > 0) {
 		if (length > have)
 			length = have;
 		memcpy(to, buffer_bytes(&transport->in), length);
 		buffer_consume(&transport->in, length);
+		transport->records += length == RECORD_HEADER;
 		return ((ssize_t)length);
 	}
 	if (transport->fresh_length == 0 &&
@@ -79,6 +89,7 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 	memcpy(to, transport->fresh, length);
 	transport->fresh += length;
 	transport->fresh_length -= length;
+	transport->records += length == RECORD_HEADER;
 	return ((ssize_t)length);
 }
 
@@ -194,6 +205,8 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 		transport->broken = 1;
 	if (n <= 0)
 		return (-1);
+	transport->silent = transport->records > 1 ? transport->records - 1 : 0;
+	transport->records = 0;
 	*plain = plain_room;
 	return (n);
 }

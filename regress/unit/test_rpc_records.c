@@ -1,0 +1,199 @@
+/*
+ * Tests of common/rpc: a client that sends TLS records without data, changes
+ * of its keys, as fast as it likes. The library reads one after the other
+ * without coming back; others must have their turn, and who does it goes.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include <openssl/ssl.h>
+
+#include "regress/unit/rpc_fixture.h"
+#include "regress/unit/suite.h"
+
+#define UPDATES 40000 /* some 27 bytes each */
+#define ROOM    (8 * 1024 * 1024)
+
+/* TLS by hand: what it has to say is sent when a test says so. */
+struct raw {
+	int fd;
+	SSL_CTX *context;
+	SSL *ssl;
+	BIO *in;
+	BIO *out;
+};
+
+static struct rpc_counters
+counters_of(const struct rig *rig)
+{
+	struct rpc_counters counters;
+
+	rpc_server_counters(rig->server, &counters);
+	return (counters);
+}
+
+static void
+raw_write(struct rig *rig, struct raw *raw)
+{
+	char *bytes;
+	long left = BIO_get_mem_data(raw->out, &bytes);
+	ssize_t n;
+
+	while (left > 0) {
+		n = send(raw->fd, bytes, (size_t)left, MSG_NOSIGNAL);
+		if (n == -1 && errno != EAGAIN)
+			break; /* it has been cut */
+		if (n == -1)
+			event_base_loop(rig->base, EVLOOP_ONCE);
+		else {
+			bytes += n;
+			left -= n;
+		}
+	}
+	(void)BIO_reset(raw->out);
+}
+
+static void
+raw_read(struct raw *raw)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	while ((n = recv(raw->fd, bytes, sizeof(bytes), 0)) > 0)
+		ck_assert_int_eq(BIO_write(raw->in, bytes, (int)n), n);
+}
+
+static void
+raw_connect(struct rig *rig, struct raw *raw)
+{
+	static const unsigned char h2[] = { 2, 'h', '2' };
+	int room = ROOM, rv;
+
+	raw->fd = socket(AF_INET, SOCK_STREAM, 0);
+	(void)setsockopt(raw->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	ck_assert_int_eq(connect(raw->fd, (struct sockaddr *)&rig->address,
+			     sizeof(rig->address)),
+	    0);
+	ck_assert_int_eq(fcntl(raw->fd, F_SETFL, O_NONBLOCK), 0);
+	raw->context = SSL_CTX_new(TLS_client_method());
+	raw->ssl = SSL_new(raw->context);
+	raw->in = BIO_new(BIO_s_mem());
+	raw->out = BIO_new(BIO_s_mem());
+	SSL_set_bio(raw->ssl, raw->in, raw->out);
+	SSL_set_connect_state(raw->ssl);
+	ck_assert_int_eq(SSL_set_alpn_protos(raw->ssl, h2, sizeof(h2)), 0);
+	while ((rv = SSL_do_handshake(raw->ssl)) != 1) {
+		ck_assert_int_eq(
+		    SSL_get_error(raw->ssl, rv), SSL_ERROR_WANT_READ);
+		raw_write(rig, raw);
+		event_base_loop(rig->base, EVLOOP_ONCE);
+		raw_read(raw);
+	}
+	raw_write(rig, raw);
+	WAIT(rig, rig->server_opened == 1);
+}
+
+static void
+raw_close(struct raw *raw)
+{
+	SSL_free(raw->ssl);
+	SSL_CTX_free(raw->context);
+	close(raw->fd);
+}
+
+static void
+raw_update(struct raw *raw, int count)
+{
+	for (; count > 0; count--) {
+		ck_assert_int_eq(
+		    SSL_key_update(raw->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		ck_assert_int_eq(SSL_do_handshake(raw->ssl), 1);
+	}
+}
+
+static void
+raw_preface(struct raw *raw)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+				      "\0\0\0\4\0\0\0\0\0";
+
+	ck_assert_int_eq(SSL_write(raw->ssl, preface, sizeof(preface) - 1), 33);
+}
+
+/* It is cut long before what it has sent is worked through. */
+START_TEST(test_keys_changed_without_end)
+{
+	struct rig rig;
+	struct raw raw;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	raw_connect(&rig, &raw);
+	if (_i == 1)
+		raw_preface(&raw);
+	raw_update(&raw, UPDATES);
+	raw_write(&rig, &raw);
+	WAIT(&rig, rig.server_closed == 1);
+	ck_assert_uint_eq(counters_of(&rig).abuses[RPC_ABUSE_OTHER], 1);
+	ck_assert_uint_lt(counters_of(&rig).bytes_read, 256 * 1024);
+	raw_close(&raw);
+	rig_down(&rig);
+}
+END_TEST
+
+/* With data between, one by one: they are counted as what they are. */
+START_TEST(test_keys_changed_between_data)
+{
+	static const char ping[] = "\0\0\x8\x6\0\0\0\0\0"
+				   "abcdefgh";
+	struct rig rig;
+	struct raw raw;
+	int i;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	raw_connect(&rig, &raw);
+	raw_preface(&raw);
+	/* Now and then is what the protocol is for. */
+	for (i = 0; i < 10; i++) {
+		raw_update(&raw, 2);
+		ck_assert_int_eq(
+		    SSL_write(raw.ssl, ping, sizeof(ping) - 1), 17);
+	}
+	raw_write(&rig, &raw);
+	rig_settle(&rig);
+	ck_assert_int_eq(rig.server_closed, 0);
+	for (i = 0; i < 100; i++) {
+		raw_update(&raw, 20);
+		ck_assert_int_eq(
+		    SSL_write(raw.ssl, ping, sizeof(ping) - 1), 17);
+	}
+	raw_write(&rig, &raw);
+	WAIT(&rig, counters_of(&rig).abuses[RPC_ABUSE_OTHER] == 1);
+	raw_close(&raw);
+	WAIT(&rig, rig.server_closed == 1);
+	rig_down(&rig);
+}
+END_TEST
+
+static Suite *
+records_suite(void)
+{
+	Suite *suite = suite_create("rpc_records");
+	TCase *tc = tcase_create("records");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_loop_test(tc, test_keys_changed_without_end, 0, 2);
+	tcase_add_test(tc, test_keys_changed_between_data);
+	suite_add_tcase(suite, tc);
+	return (suite);
+}
+
+int
+main(void)
+{
+	return (suite_run(records_suite()));
+}
