@@ -43,6 +43,7 @@ struct node {
 	char endpoint[ENDPOINT_SIZE];
 	uint64_t incarnation;
 	uint64_t floor[STATEMENT_KINDS];
+	unsigned statements[STATEMENT_KINDS]; /* asked for */
 	uint64_t serial;
 	struct ipc_peer saved[NODES];
 	unsigned saved_count;
@@ -163,6 +164,7 @@ on_statement(void *arg, const struct ipc_message *message)
 	size_t length;
 
 	ck_assert_uint_lt(question->kind, STATEMENT_KINDS);
+	node->statements[question->kind]++;
 	if (question->kind != STATEMENT_REVOCATION &&
 	    question->number >= node->floor[question->kind]) {
 		node->floor[question->kind] = question->number;
