@@ -16,6 +16,8 @@
 #define SWIM_SYNC_BYTES        262144 /* of statements in a push-pull */
 #define SWIM_ANSWERS           32     /* push-pulls answered in a burst */
 #define SWIM_ANSWER_INTERVAL   (INT64_C(1000000000) / 16)
+#define SWIM_ANSWERS_ONE       8 /* of those to one member */
+#define SWIM_ANSWER_ONE        (INT64_C(1000000000) / 4)
 
 /* swim_member.flags */
 #define MEMBER_QUEUED          0x1 /* among updates to send */

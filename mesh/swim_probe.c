@@ -229,24 +229,37 @@ receive_nack(struct swim *swim, const uint8_t from[KEY_SIZE],
 	probe->nacked |= 1U << relay;
 }
 
-/* A push-pull costs us the whole list: answer a bounded number a second. */
-static void
-receive_push_pull(struct swim *swim, const uint8_t from[KEY_SIZE],
-    const struct swim_message *message, int64_t now)
+/* Take one out of a bucket of burst, that fills by one in interval: 1, or 0
+ * when it is empty. */
+static int
+bucket_take(int64_t *bucket, int64_t burst, int64_t interval, int64_t now)
 {
-	int64_t burst = SWIM_ANSWERS * SWIM_ANSWER_INTERVAL;
+	if (*bucket < now - burst * interval)
+		*bucket = now - burst * interval;
+	if (*bucket + interval > now)
+		return (0);
+	*bucket += interval;
+	return (1);
+}
 
+/* A push-pull costs us the whole list: answer a bounded number a second, and
+ * so few to one member that there are some left for the others. */
+static void
+receive_push_pull(struct swim *swim, struct swim_member *member,
+    const uint8_t from[KEY_SIZE], const struct swim_message *message,
+    int64_t now)
+{
 	if (message->reply) {
 		swim->answered = 1;
 		return;
 	}
-	if (swim->answers_from < now - burst)
-		swim->answers_from = now - burst;
-	if (swim->answers_from + SWIM_ANSWER_INTERVAL > now) {
+	if ((member != NULL && !bucket_take(&member->answers_from,
+				   SWIM_ANSWERS_ONE, SWIM_ANSWER_ONE, now)) ||
+	    !bucket_take(
+		&swim->answers_from, SWIM_ANSWERS, SWIM_ANSWER_INTERVAL, now)) {
 		swim->counts.dropped++;
 		return;
 	}
-	swim->answers_from += SWIM_ANSWER_INTERVAL;
 	swim_send_sync(swim, from, 1);
 }
 
@@ -304,7 +317,7 @@ swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
 		receive_nack(swim, from, message);
 		break;
 	case SWIM_PUSH_PULL:
-		receive_push_pull(swim, from, message, now);
+		receive_push_pull(swim, member, from, message, now);
 		break;
 	case SWIM_GOSSIP:
 		break;
