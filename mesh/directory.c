@@ -378,6 +378,16 @@ directory_missed(
 		node->missed = sequence;
 }
 
+void
+directory_current(
+    struct directory *directory, const uint8_t key[KEY_SIZE], uint64_t sequence)
+{
+	struct directory_node *node = table_get(&directory->nodes, key);
+
+	if (node != NULL && !node->lost && node->sequence == sequence)
+		node->missed = 0;
+}
+
 const struct directory_node *
 directory_behind(
     const struct directory *directory, const struct directory_node *after)

@@ -148,6 +148,10 @@ uint64_t directory_digest(const struct directory_node *node);
  */
 void directory_missed(struct directory *directory, const uint8_t node[KEY_SIZE],
     uint64_t sequence);
+/* The node itself says that sequence is its last: what was said of a later
+ * one is not so, and nothing was missed. */
+void directory_current(struct directory *directory,
+    const uint8_t node[KEY_SIZE], uint64_t sequence);
 const struct directory_node *directory_behind(
     const struct directory *directory, const struct directory_node *after);
 

@@ -11,6 +11,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "common/util/rate.h"
 #include "mesh/gossip.h"
 #include "mesh/members.h"
 #include "mesh/mesh.h"
@@ -26,6 +27,10 @@
 #define QUEUE_MAX          (8U * 1024 * 1024) /* bytes on one stream */
 #define EVENTS_MAX         512                /* in one message */
 #define DIGESTS_MAX        4096
+#define ASKS               8 /* of one peer, in ASKS_IN */
+#define ASKS_IN            (4 * CLOCK_SECOND)
+#define ANSWERS            32 /* long ones for one peer, in ANSWERS_IN */
+#define ANSWERS_IN         (8 * CLOCK_SECOND)
 #define RUMOURS_MAX        1024
 #define RUMOUR_BYTES       (8U * 1024 * 1024)
 #define RUMOURS_TELL       32 /* with one GOSSIP */
@@ -257,10 +262,25 @@ gossip_send_swim(struct peer *peer, const struct swim_message *message,
 		members_pack_free(events[i]);
 }
 
+/* The answer is the state of the whole mesh. */
 void
 gossip_ask(struct peer *peer)
 {
-	members_contact(peer);
+	peer->ask_owed =
+	    rate_take(&peer->asks_due, clock_monotonic(), ASKS, ASKS_IN, 0) > 0;
+	if (!peer->ask_owed)
+		members_contact(peer);
+}
+
+void
+gossip_tick(void)
+{
+	struct peer *peer;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		if (peer->ask_owed)
+			gossip_ask(peer);
 }
 
 void
@@ -349,6 +369,16 @@ on_event(struct peer *peer, struct Nodemesh__V1__MembershipEvent *event)
 	return (0);
 }
 
+int
+gossip_may_answer(struct peer *peer)
+{
+	if (rate_take(&peer->answers_due, clock_monotonic(), ANSWERS,
+		ANSWERS_IN, 0) == 0)
+		return (1);
+	metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
+	return (0);
+}
+
 static int
 on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 {
@@ -357,7 +387,7 @@ on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 	if (take_events(peer, body->members, body->n_members, 1) == -1)
 		return (-1);
 	presence_judge(peer, body);
-	if (!body->reply)
+	if (!body->reply && gossip_may_answer(peer))
 		revoke_tell(peer);
 	message.reply = body->reply;
 	members_receive(peer, &message);

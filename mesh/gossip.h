@@ -32,8 +32,14 @@ void gossip_send_raw(struct peer *peer, const uint8_t *bytes, size_t length);
 void gossip_send_swim(struct peer *peer, const struct swim_message *message,
     const struct swim_update *updates, size_t count);
 
-/* Ask peer for what it knows that we do not. */
+/* Ask peer for what it knows that we do not: now, or a little later when it
+ * was asked often; once for all who want to know. */
 void gossip_ask(struct peer *peer);
+void gossip_tick(void);
+
+/* May peer have an answer now that is much longer than what it said? 1, and
+ * it is counted, or 0: it asks again when it has need of it. */
+int gossip_may_answer(struct peer *peer);
 
 /*
  * Tell everybody a packed GossipMessage about node: at once to those with an

@@ -273,6 +273,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	route_tick(now);
 	tieline_tick(now);
+	gossip_tick();
 	presence_tick(now);
 	renew_tick(now);
 	join_tick(now);

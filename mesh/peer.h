@@ -47,6 +47,9 @@ struct peer {
 	uint32_t ended;      /* and is over */
 	uint32_t owes_sync;  /* it has presence to tell */
 	int64_t asked;       /* monotonic, for a full one */
+	int64_t asks_due;    /* see rate.h: questions to it */
+	int64_t answers_due; /* long answers that it gets */
+	uint32_t ask_owed;   /* a question that was too early */
 };
 
 struct peer *peer_find(const uint8_t node_key[KEY_SIZE]);

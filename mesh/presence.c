@@ -9,6 +9,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "common/util/rate.h"
 #include "mesh/directory.h"
 #include "mesh/gossip.h"
 #include "mesh/members.h"
@@ -25,6 +26,10 @@
 #define REGISTRATIONS_MAX 1024 /* told to a new node at once */
 #define ASK_BEHIND        (3 * CLOCK_SECOND)
 #define REPEAT_ASK        CLOCK_SECOND /* of a node about itself */
+/* So many nodes about themselves: who says that we are behind need not be
+ * right, and may say it of all. */
+#define ASKS_ALL          64
+#define ASKS_ALL_IN       (4 * CLOCK_SECOND)
 
 /* An APP_UP that came before keyd said who this node is. */
 struct held {
@@ -147,10 +152,12 @@ publish_lost(void)
 static void
 peer_ask_about_itself(struct peer *peer)
 {
+	static int64_t due;
 	int64_t now = clock_monotonic();
 
-	if (now - peer->asked < REPEAT_ASK && peer->asked != 0)
-		return;
+	if ((now - peer->asked < REPEAT_ASK && peer->asked != 0) ||
+	    rate_take(&due, now, ASKS_ALL, ASKS_ALL_IN, 0) > 0)
+		return; /* ask_behind() comes back to it */
 	peer->asked = now;
 	gossip_ask(peer);
 }
@@ -276,6 +283,14 @@ presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
 	return (count);
 }
 
+/* It knows less of us than there is. */
+static void
+tell_whole(struct peer *from)
+{
+	if (gossip_may_answer(from))
+		publish_full(the_directory(), from);
+}
+
 static void
 judge(struct peer *from, const uint8_t node[KEY_SIZE], uint64_t sequence)
 {
@@ -285,10 +300,12 @@ judge(struct peer *from, const uint8_t node[KEY_SIZE], uint64_t sequence)
 
 	if (mesh_is_self(node)) {
 		if (order < 0)
-			publish_full(directory, from);
+			tell_whole(from);
 		else if (order > 0)
-			publish_beyond(directory, sequence);
-	} else if (order > 0 && (peer = peer_find(node)) != NULL) {
+			publish_claimed(directory, sequence);
+	} else if (memcmp(node, from->node_key, KEY_SIZE) == 0 && order == 0)
+		directory_current(directory, node, sequence);
+	else if (order > 0 && (peer = peer_find(node)) != NULL) {
 		directory_missed(directory, node, sequence);
 		/* It sends its own when it sees our digest of it. */
 		if (peer == from)
@@ -313,7 +330,7 @@ presence_judge(struct peer *from, const struct Nodemesh__V1__PushPull *body)
 		judge(from, key, body->apps[i]->sequence);
 	}
 	if (!knows_us)
-		publish_full(the_directory(), from);
+		tell_whole(from);
 }
 
 void

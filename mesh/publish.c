@@ -9,6 +9,7 @@
 #include "common/sign/statement.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "common/util/rate.h"
 #include "common/util/table.h"
 #include "mesh/gossip.h"
 #include "mesh/members.h"
@@ -22,8 +23,11 @@
 #define PENDING_MAX   512  /* changes keyd has yet to sign */
 /* keyd saw a higher number before, with a clock that was ahead: jump. */
 #define SEQUENCE_JUMP (UINT64_C(1) << 40)
-#define SEQUENCE_STEP (UINT64_C(1) << 44) /* that others may claim */
+/* That far, in us, the clock may have been ahead: 203 days. */
+#define SEQUENCE_STEP (UINT64_C(1) << 44)
 #define SEQUENCE_MAX  (UINT64_C(1) << 62)
+#define CLAIMS        4 /* believed in CLAIMS_IN */
+#define CLAIMS_IN     (20 * CLOCK_SECOND)
 
 /* An app of this node, as it is told to others. */
 struct own_app {
@@ -235,18 +239,8 @@ publish_again(void)
 	publish.full_due = 1;
 }
 
-void
-publish_tick(struct directory *directory)
-{
-	if (!publish.full_due || publish.pending > 0)
-		return;
-	publish.full_due = 0;
-	publish_init(directory);
-	/* The directory's count goes along when the number jumped. */
-	publish_beyond(directory, publish.sequence);
-}
-
-void
+/* Tell all under the number after sequence. */
+static void
 publish_beyond(struct directory *directory, uint64_t sequence)
 {
 	struct directory_claim *claims;
@@ -254,9 +248,7 @@ publish_beyond(struct directory *directory, uint64_t sequence)
 	size_t cursor = 0, count = 0;
 
 	publish_init(directory);
-	if (sequence < publish.sequence ||
-	    sequence - publish.sequence > SEQUENCE_STEP ||
-	    sequence >= SEQUENCE_MAX)
+	if (sequence < publish.sequence || sequence >= SEQUENCE_MAX)
 		return;
 	if ((claims = calloc(publish.own.count + 1, sizeof(*claims))) == NULL)
 		return;
@@ -272,6 +264,28 @@ publish_beyond(struct directory *directory, uint64_t sequence)
 	    publish.sequence, 1, claims, count, clock_wall());
 	free(claims);
 	publish_full(directory, NULL);
+}
+
+void
+publish_claimed(struct directory *directory, uint64_t sequence)
+{
+	static int64_t due;
+	uint64_t clock = (uint64_t)clock_wall() / 1000;
+
+	if (sequence <= clock + SEQUENCE_STEP &&
+	    rate_take(&due, clock_monotonic(), CLAIMS, CLAIMS_IN, 0) == 0)
+		publish_beyond(directory, sequence);
+}
+
+void
+publish_tick(struct directory *directory)
+{
+	if (!publish.full_due || publish.pending > 0)
+		return;
+	publish.full_due = 0;
+	publish_init(directory);
+	/* The directory's count goes along when the number jumped. */
+	publish_beyond(directory, publish.sequence);
 }
 
 void

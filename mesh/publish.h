@@ -25,8 +25,12 @@ void publish_none(struct directory *directory);
 /* Tell the whole presence to peer, or to all with NULL. */
 void publish_full(struct directory *directory, struct peer *peer);
 
-/* Others know a later sequence of this node than itself: go beyond it. */
-void publish_beyond(struct directory *directory, uint64_t sequence);
+/*
+ * Somebody says that others know a later sequence of this node than itself: go
+ * beyond it, if a clock that was ahead may have brought it there, and it is
+ * not said all the time.
+ */
+void publish_claimed(struct directory *directory, uint64_t sequence);
 
 /* The directory is in doubt about this node, too: all is told whole. */
 void publish_again(void);

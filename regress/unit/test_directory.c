@@ -152,6 +152,12 @@ START_TEST(missed)
 	directory_missed(&directory, key_of(2), UINT64_MAX);
 	ck_assert_int_eq(sync_one(2, 9, 1, 9, 0, 0), DIRECTORY_STALE);
 	ck_assert_ptr_null(directory_behind(&directory, NULL));
+	/* Said in a digest, too, for it sends no sync to who has all. */
+	directory_missed(&directory, key_of(2), UINT64_MAX);
+	directory_current(&directory, key_of(2), 8);
+	ck_assert_ptr_nonnull(directory_behind(&directory, NULL));
+	directory_current(&directory, key_of(2), 9);
+	ck_assert_ptr_null(directory_behind(&directory, NULL));
 }
 END_TEST
 

@@ -1,0 +1,168 @@
+/*
+ * A member that makes others work: small messages of its, as many as it
+ * likes, that each want a long answer, a signature or a question to others.
+ * What it gets for them is bounded; nobody else pays.
+ */
+#include "regress/unit/mesh_liar.h"
+#include "regress/unit/suite.h"
+
+#define FLOOD       300
+
+#define HEARD(body) liar.heard[NODEMESH__V1__GOSSIP_MESSAGE__BODY_##body]
+
+/* A push-pull that says of the node name how far its presence is; "": of
+ * none. */
+static void
+liar_digest(const char *name, uint64_t sequence)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__PushPull body = NODEMESH__V1__PUSH_PULL__INIT;
+	struct Nodemesh__V1__AppDigest digest = NODEMESH__V1__APP_DIGEST__INIT;
+	struct Nodemesh__V1__AppDigest *list = &digest;
+
+	digest.node_id = (char *)(uintptr_t)name;
+	digest.sequence = sequence;
+	body.reply = 1;
+	body.apps = &list;
+	body.n_apps = name[0] != '\0';
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL;
+	message.push_pull = &body;
+	liar_gossip(&message);
+}
+
+/* What was sent before has been read when this is answered. */
+static void
+liar_ping(const char *name)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__Ping body = NODEMESH__V1__PING__INIT;
+	unsigned before = HEARD(ACK);
+
+	body.sequence = 1;
+	body.target = (char *)(uintptr_t)name;
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_PING;
+	message.ping = &body;
+	liar_gossip(&message);
+	UNTIL(HEARD(ACK) > before);
+}
+
+/* Mallory is a member that a knows, with a stream of gossip. */
+static struct node *
+flood_begin(void)
+{
+	struct Nodemesh__V1__NodeDescriptor *node;
+	struct node *a = victim_make(0, "alpha");
+
+	UNTIL(node_state_of(a, a) == NODE_ALIVE);
+	liar_connect(a, 1);
+	liar_call("Gossip");
+	node = liar_descriptor(5);
+	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, 5);
+	nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
+	UNTIL(node_state_of(a, &liar.node) != 0);
+	UNTIL(a->floor[STATEMENT_PRESENCE] > 0);
+	return (a);
+}
+
+/* How much of rate a second, with a burst, there may have been since. */
+static unsigned
+most_since(int64_t start, unsigned burst, unsigned rate)
+{
+	return (burst + rate +
+		rate * (unsigned)((clock_monotonic() - start) / CLOCK_SECOND));
+}
+
+/* The number of a node's presence is its own: who says that it is higher does
+ * not drive it to where numbers end, nor have it told all day. */
+START_TEST(test_claims_of_our_number)
+{
+	const uint64_t far = UINT64_C(1) << 45;
+	struct node *a = flood_begin();
+	struct keys app;
+	int64_t start = clock_monotonic();
+	unsigned before = a->statements[STATEMENT_PRESENCE], i;
+	uint64_t first = a->floor[STATEMENT_PRESENCE];
+
+	for (i = 0; i < FLOOD; i++) {
+		liar_digest(
+		    "alpha", a->floor[STATEMENT_PRESENCE] + far / 2 - 1000);
+		liar_ping("alpha");
+	}
+	ck_assert_uint_lt(a->floor[STATEMENT_PRESENCE], first + far);
+	for (i = 0; i < FLOOD; i++) {
+		liar_digest("alpha", a->floor[STATEMENT_PRESENCE] + 1);
+		liar_ping("alpha");
+	}
+	ck_assert_uint_lt(a->statements[STATEMENT_PRESENCE] - before,
+	    most_since(start, 8, 4));
+	/* It goes on, and is heard. */
+	keys_make(&app);
+	before = HEARD(APP_SYNC);
+	app_up(a, &app);
+	UNTIL(HEARD(APP_SYNC) > before);
+	liar_close();
+}
+END_TEST
+
+/* Who says that it knows nothing of us is told all, but not each time. */
+START_TEST(test_presence_told_again)
+{
+	struct node *a = flood_begin();
+	int64_t start = clock_monotonic();
+	unsigned before = a->statements[STATEMENT_PRESENCE], i;
+
+	for (i = 0; i < FLOOD; i++) {
+		liar_digest("", 0);
+		liar_ping("alpha");
+	}
+	ck_assert_uint_gt(a->statements[STATEMENT_PRESENCE], before);
+	ck_assert_uint_lt(a->statements[STATEMENT_PRESENCE] - before,
+	    most_since(start, 40, 8));
+	liar_close();
+}
+END_TEST
+
+/* An app that looks for apps that are nowhere does not have the whole mesh
+ * exchange states for each; it hears an answer to each. */
+START_TEST(test_finds_of_nobody)
+{
+	struct ipc_find find = { .id = 0 };
+	struct node *a = flood_begin();
+	int64_t start = clock_monotonic();
+	unsigned before = HEARD(PUSH_PULL), i;
+
+	for (i = 0; i < FLOOD; i++) {
+		find.id = i + 1;
+		randombytes_buf(find.app, KEY_SIZE);
+		ipc_send(a->router, IPC_FIND, &find, NULL, 0);
+	}
+	UNTIL(a->founds == FLOOD);
+	ck_assert_uint_lt(HEARD(PUSH_PULL) - before, most_since(start, 16, 6));
+	liar_close();
+}
+END_TEST
+
+static Suite *
+floods_suite(void)
+{
+	Suite *suite = suite_create("mesh_floods");
+	TCase *tcase = tcase_create("floods");
+
+	tcase_set_timeout(tcase, 180);
+	tcase_add_checked_fixture(tcase, world_open, world_close);
+	tcase_add_test(tcase, test_claims_of_our_number);
+	tcase_add_test(tcase, test_presence_told_again);
+	tcase_add_test(tcase, test_finds_of_nobody);
+	suite_add_tcase(suite, tcase);
+	return (suite);
+}
+
+int
+main(void)
+{
+	if (sodium_init() == -1)
+		return (1);
+	return (suite_run(floods_suite()));
+}
