@@ -52,6 +52,15 @@ directory_free(struct directory *directory)
 	table_free(&directory->nodes);
 }
 
+void
+directory_own(struct directory *directory, const uint8_t key[KEY_SIZE])
+{
+	struct directory_node *node = table_get(&directory->nodes, key);
+
+	if (node != NULL)
+		node->own = 1;
+}
+
 const struct directory_node *
 directory_node(const struct directory *directory, const uint8_t key[KEY_SIZE])
 {
@@ -134,6 +143,27 @@ app_fill(struct directory_app *app, const struct directory_claim *claim)
 	    strnlen(claim->session_id, sizeof(app->session_id) - 1));
 }
 
+/*
+ * All the room is taken: whoever has most gives the app that came last, so
+ * that a node which claims without end keeps out nobody but itself. 0, or -1:
+ * node is not one that has little.
+ */
+static int
+make_room(struct directory *directory, const struct directory_node *node)
+{
+	struct directory_node *other, *most = NULL;
+
+	TAILQ_FOREACH(other, &directory->node_list, entry)
+	if (!other->own && (most == NULL || other->count > most->count))
+		most = other;
+	if (most == NULL || most == node || most->count == 0 ||
+	    (!node->own && most->count <= node->count + 1))
+		return (-1);
+	app_remove(directory, TAILQ_LAST(&most->apps, directory_apps));
+	directory->refused++;
+	return (0);
+}
+
 /* An app nobody had. */
 static void
 claim_new(struct directory *directory, struct directory_node *node,
@@ -141,8 +171,9 @@ claim_new(struct directory *directory, struct directory_node *node,
 {
 	struct directory_app *app;
 
-	if (directory->apps.count >= directory->max_apps ||
-	    node->count >= directory->max_per_node ||
+	if (node->count >= directory->max_per_node ||
+	    (directory->apps.count >= directory->max_apps &&
+		make_room(directory, node) == -1) ||
 	    (app = calloc(1, sizeof(*app))) == NULL) {
 		directory->refused++;
 		return;

@@ -43,6 +43,7 @@ struct directory_node {
 	uint64_t missed;   /* a later one exists */
 	struct directory_apps apps;
 	uint32_t count;
+	uint32_t own;  /* it is this node */
 	uint32_t lost; /* its apps were dropped: only
 						 * a full sync will do */
 	TAILQ_ENTRY(directory_node) entry;
@@ -96,13 +97,19 @@ void directory_free(struct directory *directory);
 void directory_set_limits(struct directory *directory, uint32_t max_apps,
     uint32_t max_per_node, uint32_t max_nodes);
 
+/* The node, of which there was a sync, is this one: its apps are never those
+ * that make room. */
+void directory_own(struct directory *directory, const uint8_t node[KEY_SIZE]);
+
 /* What would become of a sync? Ask before verifying signatures. */
 enum directory_verdict directory_wants(const struct directory *directory,
     const uint8_t node[KEY_SIZE], uint64_t sequence, int full);
 
 /*
  * A sync of a node, also of this one. wall is the time of day. Claims beyond
- * a limit are left out and counted in refused, as are expired ones.
+ * a limit are left out and counted in refused, as are expired ones. When all
+ * the room is taken, the node with the most apps gives some to those that
+ * have fewer.
  */
 enum directory_verdict directory_sync(struct directory *directory,
     const uint8_t node[KEY_SIZE], uint64_t sequence, int full,

@@ -66,6 +66,7 @@ publish_init(struct directory *directory)
 	publish.sequence = (uint64_t)clock_wall() / 1000;
 	(void)directory_sync(directory, mesh.identity.node_key,
 	    publish.sequence, 1, NULL, 0, clock_wall());
+	directory_own(directory, mesh.identity.node_key);
 }
 
 static void

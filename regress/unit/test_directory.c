@@ -329,6 +329,61 @@ START_TEST(L27_limits)
 }
 END_TEST
 
+/* Claims of a node for so many apps, from first on. */
+static void
+sync_many(uint32_t node, uint64_t sequence, uint32_t first, uint32_t count)
+{
+	struct attestation *attestations;
+	struct directory_claim *claims;
+	uint32_t i;
+
+	attestations = calloc(count, sizeof(*attestations));
+	claims = calloc(count, sizeof(*claims));
+	ck_assert(attestations != NULL && claims != NULL);
+	for (i = 0; i < count; i++) {
+		memcpy(attestations[i].app_key, key_of(first + i), KEY_SIZE);
+		attestations[i].expires_at = WALL + HOUR;
+		claims[i].attestation = &attestations[i];
+		claims[i].session_id = SESSION;
+	}
+	ck_assert_int_eq(directory_sync(&directory, key_of(node), sequence, 1,
+			     claims, count, WALL),
+	    DIRECTORY_APPLIED);
+	free(attestations);
+	free(claims);
+}
+
+/* A node that takes all the room, with apps that it made up, keeps out none of
+ * the others', and least of all our own. */
+START_TEST(L27_room_is_shared)
+{
+	directory_set_limits(&directory, 1000, 1000, 10);
+	sync_many(0, 1, 5000, 1);
+	directory_own(&directory, key_of(0));
+	sync_many(1, 1, 0, 1500);
+	ck_assert_uint_eq(directory.apps.count, 1000);
+	sync_many(2, 1, 2000, 100);
+	ck_assert_int_eq(where(2000), 2);
+	ck_assert_int_eq(where(2099), 2);
+	ck_assert_uint_eq(directory.apps.count, 1000);
+	/* It does not get it back. */
+	sync_many(1, 2, 0, 1500);
+	ck_assert_int_eq(where(2000), 2);
+	ck_assert_int_eq(where(5000), 0);
+	/* Nobody has more than the others in the end. */
+	sync_many(2, 2, 2000, 1500);
+	ck_assert_uint_le(directory_node(&directory, key_of(1))->count, 501);
+	ck_assert_uint_le(directory_node(&directory, key_of(2))->count, 501);
+	sync_many(0, 2, 5000, 700);
+	ck_assert_int_eq(where(5699), 0);
+	ck_assert_uint_eq(directory.apps.count, 1000);
+	sync_many(1, 3, 0, 1500);
+	sync_many(2, 3, 2000, 1500);
+	ck_assert_uint_eq(directory_node(&directory, key_of(0))->count, 700);
+	ck_assert_uint_eq(directory.apps.count, 1000);
+}
+END_TEST
+
 /* Bytes on the heap. A sanitizer's heap does not say: reckon them. */
 static size_t
 heap_used(const struct directory *of)
@@ -471,6 +526,7 @@ main(void)
 	tcase_add_test(tcase, expiry);
 	tcase_add_test(tcase, clock_back);
 	tcase_add_test(tcase, L27_limits);
+	tcase_add_test(tcase, L27_room_is_shared);
 	tcase_add_test(tcase, memory);
 	tcase_add_test(tcase, rumours_told);
 	tcase_add_test(tcase, L33_rumours);
