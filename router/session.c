@@ -123,6 +123,9 @@ session_opened(struct rpc_stream *stream, void *arg)
 	(void)arg;
 	if (!router_serving())
 		return (RPC_UNAVAILABLE);
+	/* keyd signs a Challenge for each, and has better to do. */
+	if (!rpc_connection_may_sign(rpc_stream_connection(stream)))
+		return (RPC_RESOURCE_EXHAUSTED);
 	if ((session = calloc(1, sizeof(*session))) == NULL)
 		return (RPC_RESOURCE_EXHAUSTED);
 	if (sessions.waiting >= config->limits.unauthenticated)

@@ -29,6 +29,7 @@ struct offender {
 	uint64_t refused;
 	unsigned out : 1; /* until it has run out */
 	int64_t verifications_due;
+	int64_t signings_due;
 	int64_t handshakes_due;
 	int64_t bytes_due;
 };
@@ -41,6 +42,7 @@ struct rpc_penalties {
 	struct offender_list clean;
 	struct offender_list paying;
 	int64_t verifications_due;
+	int64_t signings_due;
 	int64_t handshakes_due;
 };
 
@@ -215,6 +217,22 @@ rpc_penalties_may_verify(
 }
 
 int
+rpc_penalties_may_sign(
+    struct rpc_penalties *penalties, const uint8_t *source, int64_t now)
+{
+	const struct rpc_penalty_options *options = &penalties->options;
+	struct offender *offender;
+
+	if (source != NULL && options->verifications_source > 0 &&
+	    (offender = penalties_record(penalties, source, now)) != NULL &&
+	    rate_take(&offender->signings_due, now,
+		options->verifications_source, CLOCK_SECOND, 0) > 0)
+		return (0);
+	return (rate_take(&penalties->signings_due, now, options->verifications,
+		    CLOCK_SECOND, 0) == 0);
+}
+
+int
 rpc_penalties_handshake(struct rpc_penalties *penalties, const uint8_t *source,
     int64_t now, int64_t *wait)
 {
@@ -373,6 +391,21 @@ rpc_connection_may_verify(struct rpc_connection *connection)
 		clock_monotonic()))
 		return (1);
 	connection->counters->abuses[RPC_ABUSE_VERIFICATION]++;
+	return (0);
+}
+
+int
+rpc_connection_may_sign(struct rpc_connection *connection)
+{
+	struct rpc_server *server = connection->server;
+
+	if (server == NULL || server->penalties == NULL ||
+	    rpc_penalties_may_sign(server->penalties,
+		connection->exempt ? NULL : connection->source,
+		clock_monotonic()))
+		return (1);
+	connection->counters->abuses[RPC_ABUSE_VERIFICATION]++;
+	rpc_abuse_call(connection);
 	return (0);
 }
 

@@ -41,7 +41,8 @@ struct rpc_penalty_options {
 	int64_t threshold;          /* ns that keep a source out; 0: never */
 	int64_t longest;            /* ns, however much it did */
 	uint32_t sources;           /* remembered at most */
-	uint32_t verifications;     /* signatures a second; 0 no limit */
+	uint32_t verifications;     /* signatures a second; 0 no limit;
+				     * and as many made */
 	uint32_t verifications_source;
 	uint32_t handshakes; /* connections a second; 0 no limit */
 	uint32_t handshakes_source;
@@ -87,6 +88,9 @@ int rpc_penalties_out(
     const struct rpc_penalties *penalties, const uint8_t *source, int64_t now);
 /* May a signature of source (NULL: exempt) be checked? Counts it. */
 int rpc_penalties_may_verify(
+    struct rpc_penalties *penalties, const uint8_t *source, int64_t now);
+/* May one be made for it? The same numbers, counted for themselves. */
+int rpc_penalties_may_sign(
     struct rpc_penalties *penalties, const uint8_t *source, int64_t now);
 
 /*

@@ -410,6 +410,12 @@ void rpc_connection_prove(struct rpc_connection *connection);
  */
 int rpc_connection_may_verify(struct rpc_connection *connection);
 
+/*
+ * Server: may one be made for it now, before it is known who it is? As above;
+ * who goes on asking is cut.
+ */
+int rpc_connection_may_sign(struct rpc_connection *connection);
+
 /* Server: it could not prove who it is. Its source pays for that, and the
  * connection is cut when the source is to be kept out. */
 void rpc_connection_blame(struct rpc_connection *connection);

@@ -10,7 +10,7 @@ import pytest
 from forward import Forwarder
 from h2_attacker import CALM, GONE, PING, Attacker, dial, frame, served
 from hermes_node import Node, until
-from hermes_wire import Session, mesh_pb, server_certificate
+from hermes_wire import Closed, Session, mesh_pb, server_certificate
 from mesh_member import Member
 
 GOOD, BAD = "127.0.0.7", "127.0.0.8"
@@ -70,18 +70,35 @@ def test_failed_handshakes(listener):
         assert node.healthy()
 
 
-def connect_badly(node, source, certificate=None, count=1):
+def stranger(stack, node, source, certificate):
+    """An app that has opened a stream."""
+    way = stack.enter_context(Forwarder(source, node.app))
+    return stack.enter_context(Session(way.address, certificate=certificate))
+
+
+def challenged(stack, node, source, certificate):
+    """One that has its Challenge; there are only so many a second."""
+    def ask():
+        one = stranger(stack, node, source, certificate)
+        try:
+            one.check_challenge()
+        except Closed:
+            return None
+        return one
+
+    return until("a Challenge", ask)
+
+
+def sign_badly(apps):
     """Connects at a time that are signed wrongly; the status of each call."""
+    for one in apps:
+        one.send(one.connect_frame(signature=bytes(64)))
+    return [one.wait_closed() for one in apps]
+
+
+def connect_badly(node, source, certificate=None):
     with contextlib.ExitStack() as stack:
-        apps = []
-        for _ in range(count):
-            way = stack.enter_context(Forwarder(source, node.app))
-            apps.append(stack.enter_context(Session(
-                way.address, certificate=certificate)))
-            apps[-1].check_challenge()
-        for one in apps:
-            one.send(one.connect_frame(signature=bytes(64)))
-        return [one.wait_closed() for one in apps]
+        return sign_badly([challenged(stack, node, source, certificate)])
 
 
 def offences(node, listener, source=BAD):
@@ -265,8 +282,11 @@ def test_handshakes_in_all(listener):
 def too_many(node, source, count):
     """Of count Connects at a time, how many were not looked at."""
     certificate = server_certificate(node.app)
-    before = refused(node, "app", "verification")
-    codes = connect_badly(node, source, certificate, count)
+    with contextlib.ExitStack() as stack:
+        apps = [challenged(stack, node, source, certificate)
+                for _ in range(count)]
+        before = refused(node, "app", "verification")
+        codes = sign_badly(apps)
     few = codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert few == refused(node, "app", "verification") - before
     return few
@@ -280,6 +300,30 @@ def test_verifications_of_a_source():
         until("too many", lambda: too_many(node, BAD, 5) > 0)
         assert connect_badly(node, GOOD) == [
             grpc.StatusCode.UNAUTHENTICATED]
+
+
+@pytest.mark.parametrize("limit, source", [
+    ("verifications per source 1", BAD), ("verifications 1", "127.0.0.1")])
+def test_challenges(limit, source):
+    """Nor are more Challenges signed for those who say nothing."""
+    with guarded("handshake 0\nauthentication 0", limit) as node:
+        certificate = server_certificate(node.app)
+
+        def refused_one():
+            with contextlib.ExitStack() as stack:
+                one = stranger(stack, node, source, certificate)
+                try:
+                    one.check_challenge()
+                    return False
+                except Closed as closed:
+                    return closed.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+        before = refused(node, "app", "verification")
+        until("too many", refused_one)
+        assert refused(node, "app", "verification") > before
+        if source == BAD:
+            assert connect_badly(node, GOOD, certificate) == [
+                grpc.StatusCode.UNAUTHENTICATED]
 
 
 def test_verifications_in_all():

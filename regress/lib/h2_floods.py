@@ -11,7 +11,7 @@ import select
 from h2_attacker import (
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH,
     PING, PRIORITY, REFLECTION, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-    GONE, Attacker, dial, frame, literal, message, request)
+    GONE, OPEN, Attacker, dial, frame, literal, message, request)
 
 KIB = 1024
 UNKNOWN = 0x2a  # a frame type that nobody has
@@ -110,6 +110,7 @@ FLOODS = {
     "large-headers": ("headers", bomb(request() + literal("x", "") * 100)),
     "bad-paths": ("call", calls(path="/no.Such/Method")),
     "bad-content": ("call", calls(content_type="text/html")),
+    "opens": ("call", calls(path=OPEN)),
     "message-too-large": ("call", bad_messages(message(b"", 2 ** 32 - 1))),
     "message-compressed": ("call", bad_messages(
         message(b"x", compressed=1), [("grpc-encoding", "gzip")])),

@@ -70,6 +70,13 @@ rpc_connection_may_verify(struct rpc_connection *connection)
 	return (1);
 }
 
+int
+rpc_connection_may_sign(struct rpc_connection *connection)
+{
+	(void)connection;
+	return (1);
+}
+
 void
 rpc_connection_blame(struct rpc_connection *connection)
 {
