@@ -171,7 +171,9 @@ crowd_of(struct waiting *const *list, size_t count, int app,
 		for (j = n = 0; j < count; j++)
 			n += memcmp(waiting_from(list[i], app),
 				 waiting_from(list[j], app), KEY_SIZE) == 0;
-		if (n < most || (n == most && oldest->until <= list[i]->until))
+		if (oldest != NULL &&
+		    (n < most ||
+			(n == most && oldest->until <= list[i]->until)))
 			continue;
 		most = n;
 		oldest = list[i];
