@@ -201,6 +201,8 @@ void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
     enum hermes_status status, int tell_peer);
 
+/* --- chats_tombstone.c: what is left of chats ---------------------------- */
+
 /* The highest version that a predecessor had which was deleted, or was left
  * for another node; and of those that were deleted. 0: none. */
 uint32_t tombstone_floor(const struct chats *chats, const struct chat_key *key);
@@ -209,6 +211,9 @@ struct tombstone *tombstone_find(
     const struct chats *chats, const struct chat_key *key);
 void tombstone_raise(struct chats *chats, const struct chat_key *key,
     uint32_t floor, enum hermes_status status);
+/* Is there room for that of one more chat? Where there is none, some that end
+ * soon end now, but for those that never do. 0, or -1: limit reached. */
+int tombstone_room(struct chats *chats);
 
 /* --- chats_store.c: records --------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /*
- * keyd only. The table of chats: finding, making, ending them; tombstones.
- * See chats.h.
+ * keyd only. The table of chats: finding, making, ending them. See
+ * chats.h.
  */
 
 #include <errno.h>
@@ -305,80 +305,6 @@ chats_report_ended(struct chats *chats)
 			chats->io.send(chats->io.arg, PROCESS_MESH,
 			    IPC_TEARDOWN_OUT, &ended->teardown, NULL, 0);
 	}
-}
-
-/* --- tombstones --------------------------------------------------------- */
-
-static void
-tombstone_id(const struct chat_key *key, uint8_t id[KEY_SIZE])
-{
-	static const char domain[] = "hermes-tombstone-v1";
-
-	(void)crypto_generichash(id, KEY_SIZE, (const uint8_t *)key,
-	    sizeof(*key), (const uint8_t *)domain, sizeof(domain) - 1);
-}
-
-struct tombstone *
-tombstone_find(const struct chats *chats, const struct chat_key *key)
-{
-	uint8_t id[KEY_SIZE];
-
-	tombstone_id(key, id);
-	return (table_get(&chats->tombstones, id));
-}
-
-uint32_t
-tombstone_floor(const struct chats *chats, const struct chat_key *key)
-{
-	const struct tombstone *tombstone = tombstone_find(chats, key);
-
-	if (tombstone == NULL || tombstone->until < chats->now)
-		return (0);
-	return (tombstone->floor);
-}
-
-uint32_t
-tombstone_ended(const struct chats *chats, const struct chat_key *key)
-{
-	const struct tombstone *tombstone = tombstone_find(chats, key);
-
-	if (tombstone == NULL || tombstone->until < chats->now)
-		return (0);
-	return (tombstone->ended);
-}
-
-void
-tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
-    enum hermes_status status)
-{
-	int64_t lifetime = chats->config->rekey.key_lifetime;
-	struct tombstone *tombstone;
-	uint8_t id[KEY_SIZE];
-
-	tombstone_id(key, id);
-	tombstone = table_get(&chats->tombstones, id);
-	if (tombstone == NULL) {
-		if ((tombstone = calloc(1, sizeof(*tombstone))) == NULL)
-			fatal("memory", "what=tombstone");
-		memcpy(tombstone->id, id, KEY_SIZE);
-		if (table_put(&chats->tombstones, tombstone->id, tombstone) ==
-		    -1)
-			fatal("memory", "what=tombstone");
-	}
-	if (tombstone->until < chats->now) {
-		tombstone->floor = tombstone->ended = 0;
-		tombstone->status = STATUS_NONE;
-	}
-	if (floor > tombstone->floor)
-		tombstone->floor = floor;
-	if (status != STATUS_NONE) {
-		tombstone->status = status;
-		if (floor > tombstone->ended)
-			tombstone->ended = floor;
-	}
-	tombstone->until = lifetime == 0 || chats->now > INT64_MAX - lifetime
-			       ? INT64_MAX
-			       : chats->now + lifetime;
 }
 
 /* --- ends --------------------------------------------------------------- */

@@ -127,7 +127,7 @@ start_new(struct starting *s)
 		start_refuse(s, code, version, 0);
 		return;
 	}
-	if (chats->tombstones.count >= TOMBSTONES_MAX ||
+	if (tombstone_room(chats) == -1 ||
 	    (chat = chat_new(chats, &start->key, start->chat_id,
 		 start->local.app_key, start->peer.app_key)) == NULL) {
 		start_refuse(s, CODE_LIMIT_REACHED, 0, 0);

@@ -290,6 +290,41 @@ START_TEST(tombstones_end_with_the_key_lifetime)
 }
 END_TEST
 
+/* Who deletes chats without end does not keep others from new ones; but what
+ * is to be remembered for ever is. */
+START_TEST(the_oldest_tombstones_make_room)
+{
+	struct chat_key key = { .side = CHAT_LO };
+	struct tombstone *tombstone;
+	size_t i, cursor = 0;
+
+	pair_tick(&pair, 0);
+	a->config.rekey.key_lifetime = 0;
+	for (i = 0; i < TOMBSTONES_MAX; i++) {
+		memcpy(key.handle, &i, sizeof(i));
+		tombstone_raise(a->chats, &key, 1, STATUS_DELETED);
+	}
+	pair_start(&pair, 0, 0, 0);
+	ck_assert_uint_eq(a->last_error.code, CODE_LIMIT_REACHED);
+	ck_assert_uint_eq(a->chats->tombstones.count, TOMBSTONES_MAX);
+	for (i = 0; (tombstone = table_next(&a->chats->tombstones, &cursor));)
+		tombstone->until = pair.now + (int64_t)++i;
+	cursor = 0;
+	((struct tombstone *)table_next(&a->chats->tombstones, &cursor))
+	    ->until = INT64_MAX;
+	pair_start(&pair, 0, 0, 0);
+	ck_assert_int_eq(a->errors, 1);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+	/* A small part of them went, those that would have gone first. */
+	i = TOMBSTONES_MAX - a->chats->tombstones.count;
+	ck_assert_uint_gt(i, 0);
+	ck_assert_uint_lt(i, TOMBSTONES_MAX / 16);
+	for (cursor = 0;
+	     (tombstone = table_next(&a->chats->tombstones, &cursor));)
+		ck_assert_int_gt(tombstone->until, pair.now + (int64_t)i);
+}
+END_TEST
+
 START_TEST(a_deletion_that_was_missed_is_told_on_resume)
 {
 	pair_ready(&pair);
@@ -543,6 +578,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, router_restart_gets_every_chat);
 	tcase_add_test(tcase, l07_a_deleted_chat_leaves_its_floor);
 	tcase_add_test(tcase, tombstones_end_with_the_key_lifetime);
+	tcase_add_test(tcase, the_oldest_tombstones_make_room);
 	tcase_add_test(tcase, a_deletion_that_was_missed_is_told_on_resume);
 	tcase_add_test(tcase, what_crosses_the_end_begins_no_chat);
 	tcase_add_test(tcase, an_offer_that_crosses_the_end_is_of_no_new_chat);
