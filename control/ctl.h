@@ -145,14 +145,14 @@ void ctl_cell(char *text, size_t size, const json_t *value, enum ctl_kind kind);
 /* Chat ids are anybody's text: make of text nothing but printable ASCII. */
 void ctl_clean(char *text);
 
-/* Send a request with a descriptor or -1, print the member key of the answer
- * (NULL: none, its message if it has one). Returns enum ctl_exit. */
-int ctl_do(struct ctl *ctl, json_t *request, int fd, const char *key);
-
 /* An object on standard output, indented. The reference is not taken. */
 void ctl_print_json(const json_t *value);
 
 /* --- commands ------------------------------------------------------------ */
+
+/* Send a request with a descriptor or -1, print the member key of the answer
+ * (NULL: none, its message if it has one). Returns enum ctl_exit. */
+int ctl_do(struct ctl *ctl, json_t *request, int fd, const char *key);
 
 extern const struct ctl_word ctl_commands[];   /* ctl_commands.c */
 extern const struct ctl_word ctl_show_words[]; /* ctl_show.c */

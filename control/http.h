@@ -33,6 +33,9 @@ void http_policy(struct http *http, const char *policy);
 void http_answer(struct http *http, int status, const char *type,
     const void *body, size_t length);
 
+/* The question of http was answered: nothing to cancel any more. */
+void http_asked(struct http *http);
+
 /* --- http_pages.c -------------------------------------------------------- */
 
 /* Answer path with http_answer(), now or later; in the latter case the
@@ -43,8 +46,5 @@ struct ask *http_page(struct http *http, const char *path);
 
 /* Answer with the status page. */
 void page_status(struct http *http);
-
-/* The question of http was answered: nothing to cancel any more. */
-void http_asked(struct http *http);
 
 #endif

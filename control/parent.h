@@ -96,6 +96,9 @@ struct parent_error {
 int parent_run(const char *path, const struct config_options *options,
     const char *program, int foreground, int verbose);
 
+/* The one parent there is, for handlers. */
+struct parent *parent_get(void);
+
 /* All children serve, keyd in this condition: let go of who started us. */
 void parent_started(struct parent *parent, enum ipc_condition condition);
 
@@ -173,9 +176,6 @@ void parent_send_log(struct parent *parent, struct child *child);
 
 /* The handlers of what children say; arg struct child. */
 extern const ipc_handler parent_handlers[IPC_TYPE_COUNT];
-
-/* The one parent there is, for handlers. */
-struct parent *parent_get(void);
 
 /* Read the configuration again; 0, or -1 and the old one goes on. line is
  * for the operator. */

@@ -58,7 +58,13 @@ struct keyd {
 
 extern struct keyd keyd;
 
+/* --- handlers.c --------------------------------------------------------- */
+
 extern const ipc_handler keyd_handlers[IPC_TYPE_COUNT];
+
+/* The end of a request of an operator, with a line of text. */
+void keyd_answer(
+    struct ipc *ipc, uint64_t id, int ok, uint64_t count, const char *text);
 
 /* --- keyd.c ------------------------------------------------------------- */
 
@@ -123,9 +129,5 @@ void proved_other_passphrase(void *arg, const struct ipc_message *message);
 void proved_backup(void *arg, const struct ipc_message *message);
 void proved_restore(void *arg, const struct ipc_message *message);
 void proved_passphrase_change(void *arg, const struct ipc_message *message);
-
-/* The end of a request of an operator, with a line of text. */
-void keyd_answer(
-    struct ipc *ipc, uint64_t id, int ok, uint64_t count, const char *text);
 
 #endif

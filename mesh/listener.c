@@ -1,7 +1,7 @@
 /*
  * mesh, unprivileged; node bytes are hostile. See listener.h. Which call a
- * node may make is decided where it opens: join.c lets strangers in, gossip.c
- * and route.c only members.
+ * node may make is decided where it opens: join_server.c lets strangers in,
+ * gossip.c and route.c only members.
  */
 #include <sys/socket.h>
 

@@ -66,9 +66,6 @@ void rpc_connection_wake(struct rpc_connection *connection);
 /* Close now and call everybody's closed(); inside enter and leave only. */
 void rpc_connection_cut(struct rpc_connection *connection, const char *why);
 
-/* The peer goes too far: count it, say ENHANCE_YOUR_CALM and cut. */
-void rpc_connection_abuse(
-    struct rpc_connection *connection, enum rpc_abuse kind);
 /* Wait on the socket for what the state asks for. */
 void rpc_connection_update(struct rpc_connection *connection);
 /* Free one that was never started. */
@@ -78,6 +75,9 @@ void rpc_connection_ready(struct rpc_connection *connection);
 
 /* --- abuse.c ------------------------------------------------------------- */
 
+/* The peer goes too far: count it, say ENHANCE_YOUR_CALM and cut. */
+void rpc_connection_abuse(
+    struct rpc_connection *connection, enum rpc_abuse kind);
 /* One frame of kind that carries nothing came: too many are abuse. */
 void rpc_abuse_glitch(struct rpc_connection *connection, enum rpc_abuse kind);
 /* A frame of ours of length bytes goes out on a window. */
@@ -164,17 +164,20 @@ void rpc_stream_over(
 void rpc_stream_reset(struct rpc_stream *stream, uint32_t code);
 /* Start the deadline of timeout ns. */
 void rpc_stream_set_deadline(struct rpc_stream *stream, int64_t timeout);
-/* Bytes from the peer, its half close, its trailers sent. */
-void rpc_stream_receive(
-    struct rpc_stream *stream, const uint8_t *bytes, size_t length);
-void rpc_stream_remote_end(struct rpc_stream *stream);
 /* End it ourselves: a server with trailers, a client with a reset. */
 void rpc_stream_fail(
     struct rpc_stream *stream, enum rpc_status status, const char *text);
-/* Count length bytes as given back to the peer. */
-void rpc_stream_credit(struct rpc_stream *stream, size_t length);
 /* Tell those no longer congested. */
 void rpc_stream_tell_writable(struct rpc_connection *connection);
+
+/* --- receive.c ----------------------------------------------------------- */
+
+/* Bytes from the peer; it says no more. */
+void rpc_stream_receive(
+    struct rpc_stream *stream, const uint8_t *bytes, size_t length);
+void rpc_stream_remote_end(struct rpc_stream *stream);
+/* Count length bytes as given back to the peer. */
+void rpc_stream_credit(struct rpc_stream *stream, size_t length);
 
 /* --- frame.c ------------------------------------------------------------- */
 
@@ -214,13 +217,16 @@ enum rpc_status rpc_status_of_http(unsigned http_status);
 enum rpc_status rpc_status_of_error(uint32_t http2_error);
 nghttp2_nv rpc_headers_field(const char *name, const char *value);
 
-/* --- server.c, client.c -------------------------------------------------- */
+/* --- respond.c ----------------------------------------------------------- */
 
 /* A request's headers are complete. */
 void rpc_server_request(struct rpc_stream *stream);
 /* Submit response headers, or trailers, or both in one. 0 or -1. */
 int rpc_server_respond(struct rpc_stream *stream);
 int rpc_server_trailers(struct rpc_stream *stream);
+
+/* --- server.c, client.c -------------------------------------------------- */
+
 /* TLS is done; -1 when the owner refuses. */
 int rpc_server_admit(struct rpc_connection *connection);
 /* A connection is over. */
