@@ -16,7 +16,8 @@ dispatch_heartbeat(struct session *session, const struct frame *frame)
 	int64_t timestamp;
 
 	if (frame_read_heartbeat(&timestamp, frame->body) == -1) {
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "Heartbeat cannot be decoded");
 		return;
 	}
 	frame_begin(body, FRAME_HEARTBEAT);
@@ -31,7 +32,8 @@ dispatch_start_chat(
 	static struct frame_start_chat start;
 
 	if (frame_read_start_chat(&start, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "StartChat cannot be decoded");
 	else
 		start_from_app(session, &start, frame->correlation, now);
 }
@@ -43,7 +45,8 @@ dispatch_chat_message(
 	struct frame_chat_message message;
 
 	if (frame_read_chat_message(&message, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "ChatMessage cannot be decoded");
 	else
 		flow_from_app(session, &message, frame->correlation, now);
 }
@@ -55,7 +58,8 @@ dispatch_delete_chat(
 	struct frame_delete_chat delete_chat;
 
 	if (frame_read_delete_chat(&delete_chat, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "DeleteChat cannot be decoded");
 	else
 		end_from_app(session, &delete_chat, frame->correlation, now);
 }
@@ -67,7 +71,8 @@ dispatch_find_app(
 	struct frame_find_app find;
 
 	if (frame_read_find_app(&find, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "FindApp cannot be decoded");
 	else
 		find_from_app(session, &find, frame->correlation, now);
 }
@@ -100,7 +105,8 @@ dispatch_frame(struct session *session, const struct frame *frame, int64_t now)
 		    SPAN_NONE, 0);
 		return;
 	default:
-		session_bad_frame(session, frame->correlation, SPAN_NONE);
+		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		    "no body, or one that an app does not send now");
 		return;
 	}
 }

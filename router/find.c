@@ -84,11 +84,15 @@ find_from_app(struct session *session, const struct frame_find_app *find,
 	struct app *app;
 
 	memset(&question, 0, sizeof(question));
-	if (app_id_read(question.app, find->target) == -1 ||
-	    (find->hint.length > 0 &&
-		!node_id_valid(
-		    (const char *)find->hint.bytes, find->hint.length))) {
-		session_bad_frame(session, correlation, SPAN_NONE);
+	if (app_id_read(question.app, find->target) == -1) {
+		session_bad_frame(
+		    session, correlation, SPAN_NONE, SESSION_BAD_TARGET);
+		return;
+	}
+	if (find->hint.length > 0 &&
+	    !node_id_valid((const char *)find->hint.bytes, find->hint.length)) {
+		session_bad_frame(
+		    session, correlation, SPAN_NONE, SESSION_BAD_HINT);
 		return;
 	}
 	app = app_find(question.app);

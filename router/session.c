@@ -266,7 +266,8 @@ session_message(
 	early = rate_take(&session->frames_due, now,
 	    limits->messages_per_second, CLOCK_SECOND, FAR_AHEAD);
 	if (frame_parse(&frame, bytes, length) == -1)
-		session_bad_frame(session, SPAN_NONE, SPAN_NONE);
+		session_bad_frame(session, SPAN_NONE, SPAN_NONE,
+		    "not an AppFrame, or its correlation_id is too long");
 	else if (early > FAR_AHEAD)
 		session_limited(session, &frame, early);
 	else
@@ -331,14 +332,14 @@ session_send(struct session *session, const struct frame_body *body,
 
 static void
 error_send(struct session *session, struct span correlation,
-    enum hermes_code code, struct span chat_id, const char *peer,
-    uint64_t expected, int64_t retry_after)
+    enum hermes_code code, const char *text, struct span chat_id,
+    const char *peer, uint64_t expected, int64_t retry_after)
 {
 	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_ERROR);
 	frame_put_text(body, 1, code_word(code));
-	frame_put_text(body, 2, code_text(code));
+	frame_put_text(body, 2, text);
 	frame_put_bytes(body, 3, chat_id.bytes, chat_id.length);
 	frame_put_number(body, 4, expected);
 	frame_put_number(body, 5, (uint64_t)retry_after);
@@ -347,12 +348,24 @@ error_send(struct session *session, struct span correlation,
 	router_count_error(code);
 }
 
+/* What is too long for a chat_id is not said back. */
+static struct span
+chat_id_short(struct span chat_id)
+{
+	return (chat_id.length >= CHAT_ID_SIZE ? SPAN_NONE : chat_id);
+}
+
 void
 session_error(struct session *session, struct span correlation,
     enum hermes_code code, const struct side *side, uint64_t expected,
     int64_t retry_after)
 {
-	error_send(session, correlation, code,
+	const char *text = code_text(code);
+
+	if (code == CODE_INVALID_FRAME && expected != 0)
+		text = "key_version is above the next one, which is named in "
+		       "expected_sequence";
+	error_send(session, correlation, code, text,
 	    span_of(side->chat_id, strlen(side->chat_id)), side->peer->hex,
 	    expected, retry_after);
 }
@@ -361,17 +374,16 @@ void
 session_error_id(struct session *session, struct span correlation,
     enum hermes_code code, struct span chat_id, int64_t retry_after)
 {
-	/* What is too long for a chat_id is not said back. */
-	if (chat_id.length >= CHAT_ID_SIZE)
-		chat_id = SPAN_NONE;
-	error_send(session, correlation, code, chat_id, "", 0, retry_after);
+	error_send(session, correlation, code, code_text(code),
+	    chat_id_short(chat_id), "", 0, retry_after);
 }
 
 void
-session_bad_frame(
-    struct session *session, struct span correlation, struct span chat_id)
+session_bad_frame(struct session *session, struct span correlation,
+    struct span chat_id, const char *what)
 {
-	session_error_id(session, correlation, CODE_INVALID_FRAME, chat_id, 0);
+	error_send(session, correlation, CODE_INVALID_FRAME, what,
+	    chat_id_short(chat_id), "", 0, 0);
 	if (++session->bad_frames > BAD_FRAMES_MAX)
 		session_finish(
 		    session, RPC_INVALID_ARGUMENT, "too many invalid frames");

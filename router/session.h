@@ -94,10 +94,15 @@ void session_error(struct session *session, struct span correlation,
 void session_error_id(struct session *session, struct span correlation,
     enum hermes_code code, struct span chat_id, int64_t retry_after);
 
+#define SESSION_BAD_TARGET                                                     \
+	"target_app_id is not the id of an app: 64 lower-case hexadecimal "    \
+	"digits"
+#define SESSION_BAD_HINT "target_node_hint is not a node id"
+
 /* A frame that breaks the contract: INVALID_FRAME, and the end of the
- * stream when there were too many. */
-void session_bad_frame(
-    struct session *session, struct span correlation, struct span chat_id);
+ * stream when there were too many. what is wrong, for who wrote the app. */
+void session_bad_frame(struct session *session, struct span correlation,
+    struct span chat_id, const char *what);
 
 /* 1 when a message for the app may be written now. When not, and it is
  * open, session_writable_again() will be called. */

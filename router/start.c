@@ -199,8 +199,7 @@ check_signature(const struct session *session,
 	size_t length;
 
 	if (start->key.length == 0)
-		return (start->signature.length == 0 ? CODE_NONE
-						     : CODE_INVALID_FRAME);
+		return (CODE_NONE);
 	if (start->key.length != KEY_SIZE ||
 	    !x25519_key_valid(start->key.bytes))
 		return (CODE_INVALID_KEY);
@@ -229,28 +228,44 @@ check_signature(const struct session *session,
 		    : CODE_AUTH_FAILED);
 }
 
-/* Form, sizes, signature. target and chat_id are read when it is good. */
-static enum hermes_code
-check_start(const struct session *session, const struct frame_start_chat *start,
-    uint8_t target[KEY_SIZE], char chat_id[CHAT_ID_SIZE])
+/* What is wrong with the form of a StartChat, or NULL. target is read. */
+static const char *
+start_wrong(const struct session *session, const struct frame_start_chat *start,
+    uint8_t target[KEY_SIZE])
 {
 	char own[APP_ID_LENGTH + 1];
 
 	if (!chat_id_valid(
-		(const char *)start->chat_id.bytes, start->chat_id.length) ||
-	    app_id_read(target, start->target) == -1 ||
-	    memcmp(target, session->app->key, KEY_SIZE) == 0)
-		return (CODE_INVALID_FRAME);
-	memcpy(chat_id, start->chat_id.bytes, start->chat_id.length);
-	chat_id[start->chat_id.length] = '\0';
+		(const char *)start->chat_id.bytes, start->chat_id.length))
+		return ("chat_id is not 1 to 128 bytes of UTF-8 without "
+			"control characters");
+	if (app_id_read(target, start->target) == -1)
+		return (SESSION_BAD_TARGET);
+	if (memcmp(target, session->app->key, KEY_SIZE) == 0)
+		return ("target_app_id is the app's own");
 	if (start->hint.length > 0 &&
 	    !node_id_valid((const char *)start->hint.bytes, start->hint.length))
-		return (CODE_INVALID_FRAME);
+		return (SESSION_BAD_HINT);
 	hex_encode(own, session->app->key, KEY_SIZE);
 	if (start->source.length > 0 &&
 	    (start->source.length != APP_ID_LENGTH ||
 		memcmp(start->source.bytes, own, APP_ID_LENGTH) != 0))
+		return ("source_app_id is not the app's own");
+	if (start->key.length == 0 && start->signature.length > 0)
+		return ("a signature without local_ephemeral_public_key");
+	return (NULL);
+}
+
+/* Form, sizes, signature. target and chat_id are read when it is good; *wrong
+ * is what INVALID_FRAME means. */
+static enum hermes_code
+check_start(const struct session *session, const struct frame_start_chat *start,
+    uint8_t target[KEY_SIZE], char chat_id[CHAT_ID_SIZE], const char **wrong)
+{
+	if ((*wrong = start_wrong(session, start, target)) != NULL)
 		return (CODE_INVALID_FRAME);
+	memcpy(chat_id, start->chat_id.bytes, start->chat_id.length);
+	chat_id[start->chat_id.length] = '\0';
 	if (start->metadata_bytes > proc_config()->limits.metadata_size)
 		return (CODE_LIMIT_REACHED);
 	return (check_signature(session, start, chat_id));
@@ -445,6 +460,7 @@ start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now)
 {
 	const struct config_limits *limits = &proc_config()->limits;
+	const char *wrong = NULL;
 	enum hermes_code code;
 	uint8_t target[KEY_SIZE];
 	char chat_id[CHAT_ID_SIZE];
@@ -454,12 +470,13 @@ start_from_app(struct session *session, struct frame_start_chat *start,
 	    60 * CLOCK_SECOND, 0);
 	if (early > 0)
 		code = CODE_RATE_LIMITED;
-	else if ((code = check_start(session, start, target, chat_id)) ==
-		 CODE_NONE)
+	else if ((code = check_start(
+		      session, start, target, chat_id, &wrong)) == CODE_NONE)
 		code = start_accept(
 		    session, start, target, chat_id, correlation, now);
 	if (code == CODE_INVALID_FRAME)
-		session_bad_frame(session, correlation, start->chat_id);
+		session_bad_frame(session, correlation, start->chat_id,
+		    wrong != NULL ? wrong : "fields are too large");
 	else if (code != CODE_NONE)
 		session_error_id(session, correlation, code, start->chat_id,
 		    code == CODE_CHAT_NOT_READY ? CLOCK_SECOND

@@ -440,6 +440,26 @@ def test_unknown_fields_are_ignored(chat):
     assert b.received(name) == (1, b"x")
 
 
+def test_what_is_wrong_is_said(apps):
+    """INVALID_FRAME names the field, for who writes an app."""
+    a, b, name = apps
+
+    def wrong(word, chat_id=name, peer=b.identity.id, expected=0, **fields):
+        a.start(chat_id, peer, **fields)
+        error = a.error("INVALID_FRAME")
+        assert error.message.startswith(word), error.message
+        assert error.expected_sequence == expected
+    wrong("chat_id is not 1 to 128 bytes", chat_id="")
+    wrong("target_app_id is not the id of an app", peer="AB" * 32)
+    wrong("target_app_id is the app's own", peer=a.identity.id)
+    wrong("target_node_hint is not a node id", target_node_hint="No Name")
+    wrong("source_app_id is not the app's own", source_app_id="ab" * 32)
+    wrong("a signature without", signature=b"s" * 64)
+    wrong("key_version is above the next one", version=2, expected=1)
+    a.send(pb.FindApp(target_app_id="x"))
+    assert a.error("INVALID_FRAME").message.startswith("target_app_id is not")
+
+
 @pytest.mark.parametrize("raw", [
     b"", b"\xff", b"\x32\x05abc", b"\x32\x03\x0a\x05x", b"\x0a\xff",
     b"\x32\x04\x0a\x02\xff\xfe", b"\x07"],
