@@ -4,6 +4,7 @@
  * that is also its presence attestation for the mesh.
  */
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ span_equals(struct span span, const char *text)
 	    (span.length == 0 || memcmp(span.bytes, text, span.length) == 0));
 }
 
-/* Contract v1: signed over node_id and metadata. 0 or -1. */
+/* Contract v1: signed over node_id and metadata. 0, or -1 with errno as
+ * attestation_verify() has it. */
 static int
 verify_v1(struct frame_connect *connect, struct attestation *attestation)
 {
@@ -39,26 +41,47 @@ verify_v1(struct frame_connect *connect, struct attestation *attestation)
 	length = attestation_v1_bytes(bytes, sizeof(bytes),
 	    attestation->node_id, connect->pairs, connect->pair_count);
 	if (length == 0 || crypto_sign_verify_detached(attestation->signature,
-			       bytes, length, attestation->app_key) == -1)
+			       bytes, length, attestation->app_key) == -1) {
+		errno = EACCES;
 		return (-1);
+	}
 	attestation->kind = ATTESTATION_V1;
 	attestation->issued_at = clock_wall();
 	attestation->expires_at = attestation->issued_at + ATTESTATION_MAX_AGE;
 	return (0);
 }
 
+/* 0, or -1 with errno: EBADMSG (nonce), or as attestation_verify() has it. */
 static int
 verify_v2(const struct session *session, const struct frame_connect *connect,
     struct attestation *attestation)
 {
 	if (connect->nonce.length != KEY_SIZE ||
-	    sodium_memcmp(connect->nonce.bytes, session->nonce, KEY_SIZE) != 0)
+	    sodium_memcmp(connect->nonce.bytes, session->nonce, KEY_SIZE) !=
+		0) {
+		errno = EBADMSG;
 		return (-1);
+	}
 	attestation->kind = ATTESTATION_V2;
 	memcpy(attestation->nonce, session->nonce, KEY_SIZE);
 	attestation->issued_at = connect->issued_at;
 	attestation->expires_at = connect->expires_at;
 	return (attestation_verify(attestation, clock_wall()));
+}
+
+/* What verify_v1() and verify_v2() found, for who wrote the app. */
+static const char *
+verify_error(int error)
+{
+	switch (error) {
+	case EBADMSG:
+		return ("nonce is not that of the Challenge");
+	case ETIME:
+		return ("issued_at or expires_at: at most 24 hours apart, and "
+			"clocks within 60 seconds");
+	default:
+		return ("the signature does not verify");
+	}
 }
 
 /* RPC_OK and the attestation, or why not. */
@@ -76,7 +99,7 @@ connect_verify(
 	*why = "that is another node's id";
 	if (!span_equals(connect->node_id, router.identity.node_id))
 		return (RPC_PERMISSION_DENIED);
-	*why = "key, signature, nonce or time";
+	*why = "app_public_key is not 32 bytes, or signature not 64";
 	if (connect->app_key.length != KEY_SIZE ||
 	    connect->signature.length != SIGNATURE_SIZE)
 		return (RPC_UNAUTHENTICATED);
@@ -92,8 +115,10 @@ connect_verify(
 	v1 = connect->nonce.length == 0 && config->app_compat_v1;
 	rv = v1 ? verify_v1(connect, attestation)
 		: verify_v2(session, connect, attestation);
-	if (rv == -1)
+	if (rv == -1) {
+		*why = verify_error(errno);
 		return (RPC_UNAUTHENTICATED);
+	}
 	session->v1 = v1;
 	session->arrived = connect->arrived;
 	return (RPC_OK);

@@ -76,7 +76,14 @@ def test_correlation_id_is_echoed(node, sessions):
     ids=lambda lie: "-".join(f"{k}-{str(v)[:12]}" for k, v in lie.items()))
 def test_unauthenticated(node, sessions, lie):
     before = node.metric("hermes_auth_failures_total")
-    refused(sessions(node.app), CODE.UNAUTHENTICATED, **lie)
+    session = sessions(node.app)
+    refused(session, CODE.UNAUTHENTICATED, **lie)
+    (field, value), = lie.items()
+    said = ("nonce is not that of the Challenge" if field == "nonce" else
+            "issued_at or expires_at: " if field == "life" else
+            "the signature does not" if len(value) in (32, 64) else
+            "app_public_key is not 32 bytes, or signature not 64")
+    assert session.details.startswith(said), session.details
     assert node.metric("hermes_auth_failures_total") == before + 1
 
 
