@@ -19,6 +19,18 @@ def listing(language):
     return re.search(rf"^```{language}\n(.*?)^```", TEXT, re.S | re.M)[1]
 
 
+def telling():
+    """The C program with the two callbacks that are added to it."""
+    more = re.findall(r"^```c\n(.*?)^```", TEXT, re.S | re.M)[1]
+    names = re.search(r"\(`(\.disconnected = .*?)`\)", TEXT)[1]
+    text = listing("c")
+    for old, new in ((".message = on_message", f"{names}, "),
+                     ("static void\non_ready(", f"{more}\n")):
+        assert text.count(old) == 1
+        text = text.replace(old, new + old)
+    return text
+
+
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory):
     """What an app developer has: an installed Hermes."""
@@ -35,20 +47,23 @@ def programs(prefix, tmp_path_factory):
     """{language: command before HOST:PORT}, made as the tutorial says."""
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "app.c").write_text(listing("c"))
+    (folder / "telling.c").write_text(telling())
     (folder / "app.py").write_text(listing("python"))
     flags = subprocess.run(
         ["pkg-config", "--cflags", "--libs", "libhermes"], check=True,
         capture_output=True, text=True,
         env={**os.environ, "PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"}
     ).stdout.split()
-    subprocess.run(["cc", "-Wall", *os.environ.get("EXTRA_CFLAGS", "").split(),
-                    "-o", "app", "app.c", *flags], check=True, cwd=folder)
+    for name in ("app", "telling"):
+        subprocess.run(["cc", "-Wall",
+                        *os.environ.get("EXTRA_CFLAGS", "").split(), "-o",
+                        name, f"{name}.c", *flags], check=True, cwd=folder)
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", "-I",
                     prefix / "share/hermes/proto", "--python_out=.",
                     "--grpc_python_out=.", "approuter.proto"], check=True,
                    cwd=folder)
-    return {"c": [folder / "app"], "python": [sys.executable,
-                                             folder / "app.py"]}
+    return {"c": [folder / "app"], "telling": [folder / "telling"],
+            "python": [sys.executable, folder / "app.py"]}
 
 
 class App:
@@ -99,6 +114,18 @@ def test_hello(mesh, programs, tmp_path, asks, answers):
             assert server.line() == "hello"
             assert client.line() == "you said: hello"
             assert client.process.wait(WAIT) == 0
+
+
+def test_a_node_that_is_not_there_is_told(programs, tmp_path):
+    key = tmp_path / "key"
+    subprocess.run([BUILD / "hermes", "keygen", key], check=True,
+                   capture_output=True)
+    with subprocess.Popen([*programs["telling"], "127.0.0.1:1", key],
+                          stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        process.kill()
+    assert line == ("telling: 127.0.0.1 port 1: Connection refused; "
+                    "trying again\n")
 
 
 def test_library_shows_its_own_names_only(prefix):
