@@ -96,7 +96,7 @@ def test_hermesctl_commands():
 def test_hermesctl_options():
     """Before the command: what getopt(3) is told, what usage says, what the
     page says."""
-    accepted = re.search(r'getopt\(argc, argv, "\+?([a-z:]+)"\)', (
+    accepted = re.search(r'getopt\(argc, argv, "\+?([a-zA-Z:]+)"\)', (
         ROOT / "control/hermesctl.c").read_text())[1]
     letters = {f"-{letter}" for letter in accepted if letter != ":"}
     usage = ctl().stderr.splitlines()[0]
