@@ -170,6 +170,9 @@ chat_on_start_ack(
 	}
 	next_send = next_send == 0 ? 1 : next_send;
 	next_receive = next_receive == 0 ? 1 : next_receive;
+	/* It counts those that came before it. */
+	if (chat->early.count > 0)
+		next_receive = chat->early.first;
 	chat->version = frame->key_version;
 	if (!chat->ever_ready) {
 		kept_restart(&chat->kept, next_send);
@@ -209,8 +212,9 @@ message_give(struct hermes_chat *chat, uint64_t sequence, const void *payload,
 
 /*
  * The node takes a chat for us (accept=auto), and the peer's messages overtake
- * the answer to our StartChat. They wait for it, or the app could not answer
- * them. 1 when it is kept; more than a window is not.
+ * the answer to our StartChat. They wait for it: the app could not answer them,
+ * and where we had a chat of the name, they may be of another one. 1 when it is
+ * kept; more than a window is not.
  */
 static int
 message_is_early(struct hermes_chat *chat, uint64_t sequence,
@@ -218,8 +222,12 @@ message_is_early(struct hermes_chat *chat, uint64_t sequence,
 {
 	struct kept_queue *early = &chat->early;
 
-	if (chat->ever_ready || chat->secure != NULL)
+	if (chat->phase == PHASE_READY || chat->secure != NULL)
 		return (0);
+	if (early->count > 0 && sequence - early->first < early->count) {
+		chat->progress.duplicates++;
+		return (1);
+	}
 	if (early->count == 0)
 		kept_restart(early, sequence);
 	if (early->count >= chat->hermes->window ||
@@ -231,36 +239,11 @@ message_is_early(struct hermes_chat *chat, uint64_t sequence,
 	return (1);
 }
 
-void
-chat_give_early(struct hermes_chat *chat)
+/* Once, in order, and opened. */
+static void
+message_take(struct hermes_chat *chat, uint64_t sequence, const void *payload,
+    size_t length)
 {
-	struct kept_queue *early = &chat->early;
-	struct kept *kept;
-
-	while (early->count > 0) {
-		kept = kept_get(early, early->first);
-		message_give(chat, early->first, kept_payload(early, kept),
-		    kept->length);
-		kept_shift(early);
-	}
-	chat->early_bytes = 0;
-}
-
-void
-chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
-    uint64_t sequence, const void *payload, size_t length)
-{
-	struct hermes_chat *chat;
-
-	chat = chat_find(hermes, chat_id, peer);
-	if (chat == NULL) {
-		/* Of a chat from before this program was started. */
-		chat = chat_new(hermes, chat_id, peer);
-		if (chat == NULL)
-			return;
-		chat->phase = PHASE_IDLE;
-		chat_start(chat);
-	}
 	if (chat->next_receive == 0)
 		chat->next_receive = sequence;
 	if (sequence < chat->next_receive) {
@@ -272,10 +255,50 @@ chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
 	if (chat->secure != NULL &&
 	    (payload = secure_open(chat, sequence, payload, &length)) == NULL)
 		return;
+	message_give(chat, sequence, payload, length);
+}
+
+void
+chat_give_early(struct hermes_chat *chat)
+{
+	struct kept_queue *early = &chat->early;
+	struct kept *kept;
+
+	while (early->count > 0) {
+		kept = kept_get(early, early->first);
+		message_take(chat, early->first, kept_payload(early, kept),
+		    kept->length);
+		kept_shift(early);
+	}
+	chat->early_bytes = 0;
+}
+
+/* A chat that the node has taken for us; NULL: it is none to be had. */
+static struct hermes_chat *
+chat_taken(struct hermes *hermes, const char *chat_id, const char *peer)
+{
+	struct hermes_chat *chat = chat_find(hermes, chat_id, peer);
+
+	if (chat == NULL && (chat = chat_new(hermes, chat_id, peer)) != NULL) {
+		chat->phase = PHASE_IDLE;
+		chat_start(chat);
+	}
+	return (chat);
+}
+
+void
+chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
+    uint64_t sequence, const void *payload, size_t length)
+{
+	struct hermes_chat *chat;
+
+	/* It may be of a chat from before this program was started. */
+	if ((chat = chat_taken(hermes, chat_id, peer)) == NULL)
+		return;
 	if (message_is_early(chat, sequence, payload, length))
 		return;
 	chat_give_early(chat);
-	message_give(chat, sequence, payload, length);
+	message_take(chat, sequence, payload, length);
 }
 
 /* One acknowledgement covers all before it: delivery is in order. */
@@ -360,6 +383,30 @@ error_report(struct hermes *hermes, struct hermes_chat *chat,
 	hermes->callbacks.error(hermes, chat, &error, hermes->arg);
 }
 
+/* It ended while we were away. What came before we were told so is of the chat
+ * that has its name now. */
+static void
+chat_over(struct hermes_chat *chat)
+{
+	struct hermes *hermes = chat->hermes;
+	struct kept_queue early = chat->early;
+	size_t bytes = chat->early_bytes;
+	char id[CHAT_ID_SIZE], peer[HERMES_APP_ID_SIZE];
+
+	memcpy(id, chat->id, sizeof(id));
+	memcpy(peer, chat->peer, sizeof(peer));
+	kept_init(&chat->early);
+	chat->early_bytes = 0;
+	chat_gone(chat, "not_found");
+	if (early.count == 0 || (chat = chat_taken(hermes, id, peer)) == NULL) {
+		kept_free(&early);
+		return;
+	}
+	kept_free(&chat->early); /* it has just been made */
+	chat->early = early;
+	chat->early_bytes = bytes;
+}
+
 /* The node refused a StartChat: ask again for what may change, else tell. */
 static void
 error_of_start(struct hermes_chat *chat, enum hermes_code code,
@@ -375,9 +422,8 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 	switch (code) {
 	case CODE_CHAT_NOT_FOUND:
 	case CODE_REPLAYED_KEY:
-		/* It ended while we were away. */
 		if (chat->ever_ready) {
-			chat_gone(chat, "not_found");
+			chat_over(chat);
 			return;
 		}
 		if (!chat->fresh) {

@@ -391,6 +391,68 @@ def test_messages_of_a_chat_that_was_never_ready(node):
         assert words.index("RECEIVED") < words.index("DELETED")
 
 
+def begin_with(*sequences):
+    """A stream on which a chat is ready and these messages come."""
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        for sequence in sequences:
+            stream.message(sequence, generated(sequence))
+    return script
+
+
+def asked(stream):
+    """The app is back, and asks for its chat."""
+    stream.greet()
+    start = stream.receive("start_chat")
+    stream.chat, stream.peer = start.chat_id, start.target_app_id
+    return start
+
+
+def test_messages_of_a_chat_that_goes_on_wait_for_the_answer(node):
+    """One of them twice; what the answer says comes after them."""
+    def second(stream):
+        start = asked(stream)
+        assert start.next_receive_sequence == 3
+        for sequence in (2, 3, 4, 4):
+            stream.message(sequence, generated(sequence))
+        stream.send(stream.correlation, start_chat_ack=pb.StartChatAck(
+            chat_id=stream.chat, peer_app_id=stream.peer, key_version=1,
+            resumed=True, next_send_sequence=1, next_receive_sequence=5))
+        stream.message(5, generated(5))
+        stream.drain()
+    with recv(node(begin_with(1, 2), second), "--count", 5, "--check",
+              "--expect-restart") as cli:
+        done = cli.succeed()
+        assert (done["duplicates"], done["gaps"]) == (2, 0)
+        assert cli.sequences("RECEIVED") == [1, 2, 3, 4, 5]
+        words = [line.split()[0] for line in cli.lines]
+        assert words.index("RESUMED") < words.index(
+            "RECEIVED", words.index("DISCONNECTED"))
+
+
+def test_messages_of_the_next_chat_of_the_name_are_not_old(node):
+    """The chat ended while the app was away. Its node took the next one for
+    it, and hands out what came in that before it hears which chat the app
+    means."""
+    def second(stream):
+        start = asked(stream)
+        assert (start.key_version, start.next_receive_sequence) == (1, 4)
+        for sequence in (1, 2):
+            stream.message(sequence, generated(sequence))
+        stream.error("REPLAYED_KEY", stream.correlation)
+        start = stream.ready(key_version=2, next_receive_sequence=3)
+        assert (start.key_version, start.resume) == (0, True)
+        assert start.next_receive_sequence == 0
+        stream.message(3, generated(3))
+        stream.drain()
+    with recv(node(begin_with(1, 2, 3), second), "--check",
+              "--expect-restart") as cli:
+        cli.wait("RECEIVED", 6)
+        assert cli.sequences("RECEIVED") == [1, 2, 3, 1, 2, 3]
+        assert cli.count("DELETED") == 1
+
+
 def test_gap_is_told(node):
     def script(stream):
         stream.greet()
