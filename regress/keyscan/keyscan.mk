@@ -14,7 +14,8 @@ keyscan-build:
 keyscan: deps all keyscan-build
 	BUILD=$(BUILD) sh regress/run.sh regress/keyscan
 
-# Everything in motion on five nodes: make soak MINUTES=30 (root).
+# Everything in motion on five nodes: make soak MINUTES=30 (root). With
+# SOAK_MOVES=25 apps move and chats end more often than nodes are killed.
 MINUTES ?=	1
 soak: deps all keyscan-build
 	BUILD=$(BUILD) SOAK_MINUTES=$(MINUTES) $(PYTHON) -m pytest -q -s \

@@ -3,7 +3,8 @@ stay away, come back and move between the nodes, chats end and begin again,
 keys change, processes and whole nodes are killed. At the end every message is
 accounted for, memory is flat, no descriptor is left open and no key is where
 none may be. Environment: SOAK_MINUTES, how long all of it lasts (1);
-SOAK_SEED."""
+SOAK_SEED; SOAK_MOVES, how often apps move, break off or are away, or chats
+end, for each time that a process or node is killed (5)."""
 
 import itertools
 import os
@@ -22,6 +23,7 @@ from netns import NAMES, Load
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "1"))
 SEED = int(os.environ.get("SOAK_SEED", random.randrange(1 << 32)))
+MOVES = int(os.environ.get("SOAK_MOVES", "5"))
 AROUND = 30     # seconds of a minute that begin and end take
 APPS = 40       # of each node
 CHATS = 2000
@@ -222,7 +224,7 @@ class Soak:
         began = time.monotonic()
         due = list(self.HEAVY)
         while due or time.monotonic() - began < seconds:
-            for what in self.dice.choices(self.LIGHT, k=5):
+            for what in self.dice.choices(self.LIGHT, k=MOVES):
                 self.do(what)
             if not due:
                 due = list(self.HEAVY)
@@ -341,7 +343,7 @@ def test_soak():
         soak.begin()
         before = soak.open_now()
         print(f"ready after {time.monotonic() - began:.0f} s")
-        if lasting():
+        if MINUTES > 1:
             soak.visit()
         soak.churn(60 * MINUTES - AROUND)
         print(soak.done)
