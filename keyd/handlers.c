@@ -351,7 +351,8 @@ handle_statement(void *arg, const struct ipc_message *message)
 	struct ipc_statement_signed answer = { .id = statement->id };
 
 	if (keyd.chats != NULL)
-		identity_state(&keyd.identity, keyd.store, statement, &answer);
+		identity_state(&keyd.identity, keyd.store, statement,
+		    clock_wall(), &answer);
 	ipc_send(door(arg), IPC_STATEMENT_SIGNED, &answer, NULL, 0);
 }
 

@@ -21,6 +21,10 @@
  * (L31), a refutation must be able to overtake. */
 #define INCARNATION_STEP (UINT64_C(1) << 21)
 #define NUMBER_MAX       (UINT64_MAX / 2)
+/* Presence is numbered by the clock, in us, which was ahead at times, or so
+ * others say: mesh believes them half a year. Two years. */
+#define PRESENCE_AHEAD   (UINT64_C(1) << 46)
+#define PRESENCE_STEP    (UINT64_C(1) << 21)
 #define SKIP_STEP        (UINT64_C(1) << 20) /* after a restore */
 
 #define NODE_RECORD_SIZE (crypto_sign_SEEDBYTES + 2 * P256_SIZE)
@@ -294,6 +298,7 @@ identity_fill(const struct identity *identity, struct ipc_identity *out)
 	out->authority = identity->authority;
 	memcpy(out->node_key, identity->node_key, KEY_SIZE);
 	out->incarnation = identity->incarnation;
+	out->presence = identity->presence;
 	if (!identity->in_mesh)
 		return;
 	memcpy(out->mesh_id, identity->certificate.mesh_id, KEY_SIZE);
@@ -329,8 +334,16 @@ identity_challenge(const struct identity *identity,
 /* --- statements --------------------------------------------------------- */
 
 static int
-statement_allowed(
-    const struct identity *identity, const struct ipc_statement *statement)
+presence_allowed(const struct identity *identity, uint64_t number, int64_t now)
+{
+	return (number >= identity->presence && number <= NUMBER_MAX &&
+		(number - identity->presence <= PRESENCE_STEP ||
+		    number <= (uint64_t)now / 1000 + PRESENCE_AHEAD));
+}
+
+static int
+statement_allowed(const struct identity *identity,
+    const struct ipc_statement *statement, int64_t now)
 {
 	uint64_t number = statement->number;
 
@@ -344,7 +357,7 @@ statement_allowed(
 		    (number < identity->incarnation ||
 			number - identity->incarnation <= INCARNATION_STEP));
 	case STATEMENT_PRESENCE:
-		return (number >= identity->presence && number <= NUMBER_MAX);
+		return (presence_allowed(identity, number, now));
 	case STATEMENT_JOIN:
 		return (number == 0);
 	}
@@ -376,13 +389,14 @@ statement_remember(struct identity *identity, struct store *store,
 
 void
 identity_state(struct identity *identity, struct store *store,
-    const struct ipc_statement *statement, struct ipc_statement_signed *out)
+    const struct ipc_statement *statement, int64_t now,
+    struct ipc_statement_signed *out)
 {
 	uint8_t bytes[STATEMENT_SIGNED_MAX];
 	size_t length;
 
 	out->id = statement->id;
-	if (!statement_allowed(identity, statement) ||
+	if (!statement_allowed(identity, statement, now) ||
 	    statement_remember(identity, store, statement) == -1) {
 		log_warn("statement_refused", "kind=%u number=%llu",
 		    statement->kind, (unsigned long long)statement->number);

@@ -65,13 +65,15 @@ void identity_challenge(const struct identity *identity,
     struct ipc_challenge_signed *out);
 
 /*
- * Sign a statement of this node, unless its kind or number is refused. A
+ * Sign a statement of this node, unless its kind or number is refused: one
+ * that goes back, or up so far that it would use the numbers up. now: ns. A
  * number above all before it is remembered first: on disk at once for an
  * incarnation, with the next commit for presence. What cannot be stored is
  * not signed.
  */
 void identity_state(struct identity *identity, struct store *store,
-    const struct ipc_statement *statement, struct ipc_statement_signed *out);
+    const struct ipc_statement *statement, int64_t now,
+    struct ipc_statement_signed *out);
 
 /* Take up membership after checking it. 0, or -1 with errno: EINVAL (not of
  * this node, or of another mesh than ours), EACCES, ETIME, or the store's. */

@@ -21,8 +21,6 @@
 
 #define FULL_MAX      8000 /* apps in one sync of 4 MiB */
 #define PENDING_MAX   512  /* changes keyd has yet to sign */
-/* keyd saw a higher number before, with a clock that was ahead: jump. */
-#define SEQUENCE_JUMP (UINT64_C(1) << 40)
 /* That far, in us, the clock may have been ahead: 203 days. */
 #define SEQUENCE_STEP (UINT64_C(1) << 44)
 #define SEQUENCE_MAX  (UINT64_C(1) << 62)
@@ -62,8 +60,10 @@ publish_init(struct directory *directory)
 	if (publish.own.key_size != 0)
 		return;
 	table_init(&publish.own, KEY_SIZE);
-	/* Later than any of an earlier life, unless the clock went back. */
+	/* Later than any of an earlier life, even if the clock went back. */
 	publish.sequence = (uint64_t)clock_wall() / 1000;
+	if (publish.sequence <= mesh.identity.presence)
+		publish.sequence = mesh.identity.presence + 1;
 	(void)directory_sync(directory, mesh.identity.node_key,
 	    publish.sequence, 1, NULL, 0, clock_wall());
 	directory_own(directory, mesh.identity.node_key);
@@ -180,10 +180,7 @@ on_signed(const uint8_t *signature, void *arg)
 	TAILQ_REMOVE(&publish.waiting, wait, entry);
 	publish.pending--;
 	if (signature == NULL) {
-		/* A number that keyd has signed beyond. Told again, whole. */
-		if (publish.sequence < SEQUENCE_MAX &&
-		    sync->sequence == publish.sequence)
-			publish.sequence += SEQUENCE_JUMP;
+		/* keyd cannot store the number. Told again, whole. */
 		publish.full_due = 1;
 	} else if ((sync->signature.data = malloc(SIGNATURE_SIZE)) != NULL) {
 		memcpy(sync->signature.data, signature, SIGNATURE_SIZE);
@@ -285,7 +282,7 @@ publish_tick(struct directory *directory)
 		return;
 	publish.full_due = 0;
 	publish_init(directory);
-	/* The directory's count goes along when the number jumped. */
+	/* Under the next number, to which the directory's count goes along. */
 	publish_beyond(directory, publish.sequence);
 }
 

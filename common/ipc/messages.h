@@ -86,6 +86,7 @@ struct ipc_identity {
 	uint8_t app_spki[KEY_SIZE]; /* SHA-256 */
 	uint8_t mesh_spki[KEY_SIZE];
 	uint64_t incarnation; /* higher at each start */
+	uint64_t presence;    /* highest number signed */
 };
 
 enum tls_role {

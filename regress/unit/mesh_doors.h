@@ -131,6 +131,7 @@ keyd_identify(struct node *node)
 	}
 	memcpy(identity.mesh_spki, node->spki, KEY_SIZE);
 	identity.incarnation = node->incarnation;
+	identity.presence = node->floor[STATEMENT_PRESENCE];
 	ipc_send(node->keyd, IPC_IDENTITY, &identity, NULL, 0);
 	for (i = 0; i < node->saved_count; i++)
 		ipc_send(node->keyd, IPC_PEER, &node->saved[i], NULL, 0);

@@ -70,7 +70,7 @@ state(uint32_t kind, uint64_t number)
 	struct ipc_statement_signed answer = { 0 };
 
 	memset(statement.digest, 3, KEY_SIZE);
-	identity_state(&me, store, &statement, &answer);
+	identity_state(&me, store, &statement, NOW, &answer);
 	ck_assert_uint_eq(answer.id, 9);
 	if (answer.ok)
 		ck_assert_int_eq(
@@ -104,6 +104,31 @@ START_TEST(statements_never_go_back)
 	ck_assert_uint_eq(me.incarnation, 6);
 	ck_assert(!state(STATEMENT_PRESENCE, 999999));
 	ck_assert(state(STATEMENT_PRESENCE, 1000000));
+}
+END_TEST
+
+/* L31: they are numbered by the clock, in microseconds, which others have told
+ * to be ahead by half a year at most. From where a mesh process gone wrong
+ * left them the next one goes on. */
+START_TEST(numbers_of_presence_are_not_used_up)
+{
+	const uint64_t clock = NOW / 1000, far = UINT64_C(1) << 46;
+	struct ipc_identity told = { 0 };
+
+	ck_assert(state(STATEMENT_PRESENCE, clock));
+	ck_assert(!state(STATEMENT_PRESENCE, UINT64_MAX / 2));
+	ck_assert(!state(STATEMENT_PRESENCE, clock + far + 1));
+	ck_assert(state(STATEMENT_PRESENCE, clock + 1));
+	ck_assert(state(STATEMENT_PRESENCE, clock + far));
+	ck_assert(!state(STATEMENT_PRESENCE, clock + far + (1 << 30)));
+	identity_fill(&me, &told);
+	ck_assert_uint_eq(told.presence, clock + far);
+	reload();
+	identity_fill(&me, &told);
+	ck_assert_uint_eq(told.presence, clock + far);
+	ck_assert(!state(STATEMENT_PRESENCE, clock + far - 1));
+	ck_assert(state(STATEMENT_PRESENCE, clock + far + 1));
+	ck_assert(state(STATEMENT_PRESENCE, clock + far + 2));
 }
 END_TEST
 
@@ -735,6 +760,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, born_once_and_kept);
 	tcase_add_test(tcase, statements_never_go_back);
+	tcase_add_test(tcase, numbers_of_presence_are_not_used_up);
 	tcase_add_test(tcase, challenge_binds_listener_and_mesh);
 	tcase_add_test(tcase, founding_and_renewing);
 	tcase_add_test(tcase, membership_is_checked);

@@ -55,7 +55,7 @@ state(uint32_t kind, uint64_t number)
 	struct ipc_statement statement = { .kind = kind, .number = number };
 	struct ipc_statement_signed answer = { 0 };
 
-	identity_state(&me, store, &statement, &answer);
+	identity_state(&me, store, &statement, NOW, &answer);
 	if (!answer.ok)
 		ck_assert_mem_eq(answer.signature, none, SIGNATURE_SIZE);
 	return ((int)answer.ok);

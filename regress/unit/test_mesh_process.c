@@ -89,6 +89,30 @@ START_TEST(join_is_refused)
 }
 END_TEST
 
+/* keyd signed more than the clock says now: the first number asked for is the
+ * next one. */
+START_TEST(presence_goes_on_where_it_was)
+{
+	struct node *a = node_new(0, "alpha"), *b = node_new(1, "beta");
+	uint64_t far = (uint64_t)clock_wall() / 1000 + (UINT64_C(1) << 46);
+	struct keys app;
+
+	keys_make(&app);
+	a->floor[STATEMENT_PRESENCE] = far;
+	node_certify(a, 1);
+	node_start(a);
+	node_start(b);
+	UNTIL(a->ready && b->ready);
+	node_join(b, a);
+	app_watch(b, &app);
+	app_up(a, &app);
+	UNTIL(b->presence.status == PRESENCE_FOUND);
+	ck_assert_uint_gt(a->floor[STATEMENT_PRESENCE], far);
+	ck_assert_uint_le(a->floor[STATEMENT_PRESENCE],
+	    far + a->statements[STATEMENT_PRESENCE] + 1);
+}
+END_TEST
+
 START_TEST(presence_travels)
 {
 	struct node *a, *b;
@@ -558,6 +582,7 @@ process_suite(void)
 	tcase_add_checked_fixture(tcase, world_open, world_close);
 	tcase_add_test(tcase, join_and_know);
 	tcase_add_test(tcase, join_is_refused);
+	tcase_add_test(tcase, presence_goes_on_where_it_was);
 	tcase_add_test(tcase, presence_travels);
 	tcase_add_test(tcase, chat_frames);
 	tcase_add_test(tcase, chat_both_start_at_once);
