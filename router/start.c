@@ -316,6 +316,7 @@ ask_put(struct side *side, struct ask *ask)
 {
 	int accepted = ask_is_auto(side->ask);
 
+	start_unplace(side);
 	free(side->ask);
 	side->ask = ask;
 	ask->from_version = side->core.version;

@@ -236,35 +236,21 @@ START_TEST(test_ahead_of_all_nodes)
 }
 END_TEST
 
-/*
- * The chat that alice had is over, and another one waits for her under its
- * name. Where she stood in hers is not where that begins. 0: keyd refuses
- * hers; 1: she is gone before it answers, and back at the same node.
- */
-START_TEST(test_over_and_begun_anew)
+/* The chat that alice had is over, and bob has begun another one. */
+static void
+over_begin(void)
 {
 	world_begin();
 	app_connect(&bob, 0);
 	app_arrive(&alice, 0);
 	app_start_chat(&bob, &alice, "c", 0);
 	frame_free(EXPECT(&alice, START_CHAT));
-	played.refuse = CODE_REPLAYED_KEY;
-	played.mute = _i;
-	if (_i == 1)
-		played.refuse = CODE_NONE;
-	app_go_on(&alice, &bob, 25, 21);
-	if (_i == 1) {
-		app_leave(&alice);
-		app_hear_all(&bob);
-		/* It never had that. */
-		memset(played.chats, 0, sizeof(played.chats));
-		played.mute = 0;
-		app_connect(&alice, 0);
-		frame_free(EXPECT(&alice, START_CHAT));
-		app_start_chat(&bob, &alice, "c", 0);
-	} else
-		app_expect_error(&alice, "REPLAYED_KEY");
-	played.refuse = CODE_NONE;
+}
+
+/* She begins that, too: where she stood in hers is not where it begins. */
+static void
+over_begin_anew(void)
+{
 	app_start_chat(&alice, &bob, "c", 0);
 	app_expect_at(&alice, 1, 1);
 	frame_free(EXPECT(&bob, START_CHAT));
@@ -272,6 +258,38 @@ START_TEST(test_over_and_begun_anew)
 	both_say(1, 1);
 	app_expect_nothing(&alice);
 	app_expect_nothing(&bob);
+}
+
+/* 0: keyd refuses hers; 1: she has begun the other before it does so. */
+START_TEST(test_over_and_refused)
+{
+	over_begin();
+	played.refuse = CODE_REPLAYED_KEY;
+	app_go_on_only(&alice, &bob, 25, 21);
+	if (_i == 1)
+		app_start_only(&alice, &bob, "c", 0);
+	play_starts(played.starts + 1);
+	played.refuse = CODE_NONE;
+	play();
+	app_expect_error(&alice, "REPLAYED_KEY");
+	over_begin_anew();
+}
+END_TEST
+
+/* She is gone before keyd answers, and back at the same node. */
+START_TEST(test_over_and_away)
+{
+	over_begin();
+	played.mute = 1;
+	app_go_on(&alice, &bob, 25, 21);
+	app_leave(&alice);
+	app_hear_all(&bob);
+	memset(played.chats, 0, sizeof(played.chats)); /* it never had that */
+	played.mute = 0;
+	app_connect(&alice, 0);
+	frame_free(EXPECT(&alice, START_CHAT));
+	app_start_chat(&bob, &alice, "c", 0);
+	over_begin_anew();
 }
 END_TEST
 
@@ -340,7 +358,8 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, test_left_and_ended_at_once, 0, 2);
 	tcase_add_test(tcase, test_left_and_left_again);
 	tcase_add_loop_test(tcase, test_ahead_of_all_nodes, 0, 4);
-	tcase_add_loop_test(tcase, test_over_and_begun_anew, 0, 2);
+	tcase_add_loop_test(tcase, test_over_and_refused, 0, 2);
+	tcase_add_test(tcase, test_over_and_away);
 	tcase_add_loop_test(tcase, test_absurd_places, 0, 5);
 	tcase_add_test(tcase, test_arrives_for_ever);
 }
