@@ -27,7 +27,11 @@ result() { # exit status, then passed and failed, if it said so
 		else
 			echo "FAIL $suite: $passed passed, $failed failed" \
 			    "($took s)"
-			sed 's/^/    /' "$log/out" | tail -n 200
+			# What did not hold, before the long logs of nodes.
+			{
+				grep '^E  ' "$log/out"
+				tail -n 200 "$log/out"
+			} | sed 's/^/    /'
 		fi
 	} 9>>"$TALLY"
 }
