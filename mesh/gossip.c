@@ -524,7 +524,11 @@ gossip_opened(struct rpc_stream *stream, void *arg)
 	if (trunk == NULL || members_swim() == NULL)
 		return (RPC_UNAVAILABLE);
 	if ((status = trunk_welcome(trunk)) != RPC_OK)
-		return (status);
+		/* Who was away when it was revoked hears of it here. */
+		return (status == RPC_PERMISSION_DENIED && trunk->known &&
+				revoke_refuse(stream, trunk->binding.node_key)
+			    ? RPC_OK
+			    : status);
 	rpc_stream_set_arg(stream, trunk);
 	trunk->gossip = stream;
 	outbox_flush(trunk->peer, trunk);

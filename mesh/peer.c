@@ -381,11 +381,17 @@ peer_on_peer(void *arg, const struct ipc_message *message)
 
 /* --- revocation ---------------------------------------------------------- */
 
+const struct ipc_revocation *
+peer_revocation(const uint8_t node_key[KEY_SIZE])
+{
+	tables_init();
+	return (table_get(&revoked, node_key));
+}
+
 int
 peer_is_revoked(const uint8_t node_key[KEY_SIZE])
 {
-	tables_init();
-	return (table_get(&revoked, node_key) != NULL);
+	return (peer_revocation(node_key) != NULL);
 }
 
 const struct ipc_revocation *

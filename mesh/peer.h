@@ -76,6 +76,7 @@ void peer_set_state(struct peer *peer, enum node_state state);
 int peer_is_revoked(const uint8_t node_key[KEY_SIZE]);
 /* 1: new, 0: known before, -1: memory. Cuts every trunk of the node. */
 int peer_revoke(const struct ipc_revocation *revocation);
+const struct ipc_revocation *peer_revocation(const uint8_t node_key[KEY_SIZE]);
 const struct ipc_revocation *peer_revocation_next(size_t *cursor);
 
 /* Have a trunk that we dialled, for one of WANT_*. */

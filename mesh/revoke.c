@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/rpc/rpc.h"
 #include "common/sign/statement.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
@@ -15,24 +16,56 @@
 #include "mesh/revoke.h"
 #include "mesh/wire.h"
 
+/* A revocation as GossipMessage, all in one place. */
+struct told {
+	struct Nodemesh__V1__GossipMessage message;
+	struct Nodemesh__V1__Revocation body;
+	struct ipc_revocation copy;
+};
+
+static void
+told_fill(struct told *told, const struct ipc_revocation *revocation)
+{
+	nodemesh__v1__gossip_message__init(&told->message);
+	nodemesh__v1__revocation__init(&told->body);
+	told->copy = *revocation;
+	told->body.node_id = told->copy.node_id;
+	told->body.identity_key.data = told->copy.node_key;
+	told->body.identity_key.len = KEY_SIZE;
+	told->body.serial = told->copy.serial;
+	told->body.revoked_at_nanos = told->copy.revoked_at;
+	told->body.signature.data = told->copy.signature;
+	told->body.signature.len = SIGNATURE_SIZE;
+	told->message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION;
+	told->message.revocation = &told->body;
+}
+
 static void
 send_revocation(struct peer *peer, const struct ipc_revocation *revocation)
 {
-	struct Nodemesh__V1__GossipMessage message =
-	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
-	struct Nodemesh__V1__Revocation body = NODEMESH__V1__REVOCATION__INIT;
-	struct ipc_revocation copy = *revocation;
+	struct told told;
 
-	body.node_id = copy.node_id;
-	body.identity_key.data = copy.node_key;
-	body.identity_key.len = KEY_SIZE;
-	body.serial = copy.serial;
-	body.revoked_at_nanos = copy.revoked_at;
-	body.signature.data = copy.signature;
-	body.signature.len = SIGNATURE_SIZE;
-	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION;
-	message.revocation = &body;
-	gossip_say(peer, copy.node_key, &message, 1);
+	told_fill(&told, revocation);
+	gossip_say(peer, told.copy.node_key, &told.message, 1);
+}
+
+int
+revoke_refuse(struct rpc_stream *stream, const uint8_t node_key[KEY_SIZE])
+{
+	const struct ipc_revocation *revocation = peer_revocation(node_key);
+	struct told told;
+	uint8_t *room;
+	size_t length;
+
+	if (revocation == NULL)
+		return (0);
+	told_fill(&told, revocation);
+	length = nodemesh__v1__gossip_message__get_packed_size(&told.message);
+	if ((room = rpc_stream_reserve(stream, length)) != NULL)
+		rpc_stream_commit(stream,
+		    nodemesh__v1__gossip_message__pack(&told.message, room));
+	rpc_stream_finish(stream, RPC_PERMISSION_DENIED, "revoked");
+	return (1);
 }
 
 static void

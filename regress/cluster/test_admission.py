@@ -310,14 +310,16 @@ def test_revoked_node_is_out():
         for node in (alpha, beta):
             wait_alive(node, 2)
         # It cannot come back: not with a new ticket, not with a new start.
-        until("gamma is alone", lambda: "no mesh member reachable" in
+        # And hears why.
+        until("gamma knows", lambda: "membership revoked" in
               gamma.http("/readyz")[1])
+        assert "event=revoked " in gamma.log()
         for again in (text, ticket(alpha)):
             assert not gamma.ctl("join", again, ok=False)["ok"]
         assert gamma.stop() == 0
         gamma.spawn()
         until("gamma has tried", lambda: gamma.http("/healthz")[0] == 200)
-        until("gamma is alone", lambda: "no mesh member reachable" in
+        until("gamma knows it still", lambda: "membership revoked" in
               gamma.http("/readyz")[1])
         for node in (alpha, beta):
             assert state(node, "gamma") == "revoked"
@@ -338,8 +340,8 @@ def test_name_of_a_revoked_node_goes_to_the_one_in_its_place():
             for node in (alpha, beta, twin):
                 wait_alive(node, 3)
             gamma.spawn()
-            until("the old gamma is alone", lambda:
-                  "no mesh member reachable" in gamma.http("/readyz")[1])
+            until("the old gamma, away until now, knows", lambda:
+                  "membership revoked" in gamma.http("/readyz")[1])
             assert not gamma.ctl("join", ticket(alpha), ok=False)["ok"]
             for node in (alpha, beta):
                 node.sigkill()
