@@ -223,7 +223,7 @@ report_node(const void *data, int full)
 		: "?",
 	    "self", row->self != 0, "incarnation", (json_int_t)row->incarnation,
 	    "rtt_seconds", report_seconds(row->rtt), "last_seen_seconds",
-	    row->self
+	    row->self || row->last_seen < 0
 		? json_null()
 		: json_real((double)row->last_seen / (double)CLOCK_SECOND),
 	    "certificate_not_after", report_time(row->not_after), "apps",

@@ -69,6 +69,7 @@ row_peer(uint64_t id, const struct peer *peer)
 	row.not_after = peer->certificate.not_after;
 	row.apps = presence_count(peer);
 	row.connected = !TAILQ_EMPTY(&peer->trunks);
+	row.last_seen = -1;
 	if (member != NULL) {
 		if (member->alive != NULL)
 			row.incarnation = member->alive->incarnation;
@@ -89,6 +90,7 @@ row_revoked(uint64_t id, const struct ipc_revocation *revocation)
 	memcpy(row.node_id, revocation->node_id, sizeof(row.node_id));
 	memcpy(row.node_key, revocation->node_key, KEY_SIZE);
 	row.state = NODE_REVOKED;
+	row.last_seen = -1;
 	ipc_send(proc_ipc(PROCESS_CONTROL), IPC_ROW_NODE, &row, NULL, 0);
 }
 

@@ -584,7 +584,7 @@ struct ipc_row_node {
 	uint64_t incarnation;
 	int64_t rtt;       /* ns; 0 not measured */
 	int64_t not_after; /* of its certificate */
-	int64_t last_seen; /* ns ago, own clock */
+	int64_t last_seen; /* ns ago, own clock; -1 never */
 	uint64_t apps;
 	uint32_t connected;
 	uint32_t zero;

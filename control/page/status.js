@@ -255,8 +255,8 @@ function drawMembers(nodes) {
 		[node.rtt_seconds ?
 		    (node.rtt_seconds * 1000).toFixed(1) + " ms" : "\u2013",
 		    "n"],
-		[node.self ? "\u2013" : ago(node.last_seen_seconds) + " ago",
-		    "n"],
+		[node.last_seen_seconds === null ? "\u2013" :
+		    ago(node.last_seen_seconds) + " ago", "n"],
 		[node.apps, "n"],
 		[node.certificate_not_after ?
 		    node.certificate_not_after.slice(0, 16).replace("T", " ") :

@@ -309,6 +309,10 @@ def test_revoked_node_is_out():
         assert state(alpha, "gamma") == "revoked"
         for node in (alpha, beta):
             wait_alive(node, 2)
+        seen = {row["node_id"]: row["last_seen_seconds"]
+                for row in alpha.show("nodes")}
+        assert seen["beta"] is not None
+        assert seen["alpha"] is seen["gamma"] is None
         # It cannot come back: not with a new ticket, not with a new start.
         # And hears why.
         until("gamma knows", lambda: "membership revoked" in
