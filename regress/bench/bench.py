@@ -93,13 +93,16 @@ def messages(rows, shares, chats, count, how="bursts"):
 
 
 def large(rows, shares):
-    """Messages of 64 KiB, and one libtls stream."""
+    """Messages of 64 KiB, one libtls stream, and three as between apps."""
     bare = crowd.bare(PROGRAMS / "stream_bench", "bytes", STREAM)
+    chain = crowd.bare(PROGRAMS / "stream_bench", "chain", STREAM // 2)
     ours = run_hermes(LARGE_CHATS, LARGE_MESSAGES, LARGE)
     cost = {cipher: min(rounds) for cipher, rounds in crowd.alone(
         PROGRAMS / "stream_bench", "ciphers", STREAM // 2).items()}
     cores = len(os.sched_getaffinity(0))
     most = cores / (3 * cost["tls"] + cost["aead"]) * 1e9
+    row(rows, "bytes through three libtls streams in a chain", chain, "B/s",
+        "one libtls stream, two processes", bare, None)
     row(rows, f"bytes in messages of 64 KiB, {LARGE_CHATS} chats",
         statistics.median(ours["rates"]) * LARGE, "B/s",
         "one libtls stream, two processes", bare, 0.5,

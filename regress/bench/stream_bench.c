@@ -1,12 +1,14 @@
 /*
  * What libtls alone does between two processes on the loopback, for `make
- * bench` to compare with: bytes of one stream, or handshakes one after
+ * bench` to compare with: bytes of one stream, bytes of three in a chain of
+ * four processes, as from app to node to node to app, or handshakes one after
  * another. Prints one JSON object {"rates": [...]}: bytes or handshakes a
  * second. Or what the ciphers cost alone, with no socket and no other process:
  * {"tls": [...], "aead": [...]}, nanoseconds of CPU for each byte written and
  * read, or sealed and opened.
  *
  *	stream_bench bytes FOLDER BYTES ROUNDS
+ *	stream_bench chain FOLDER BYTES ROUNDS
  *	stream_bench handshakes FOLDER COUNT ROUNDS
  *	stream_bench ciphers FOLDER BYTES ROUNDS
  *
@@ -32,7 +34,8 @@
 
 #include "keyd/aead.h"
 
-#define PIECE (64 * 1024)
+#define PIECE  (64 * 1024)
+#define RELAYS 2 /* of a chain */
 
 static struct tls_config *config;
 static uint8_t piece[PIECE];
@@ -83,11 +86,42 @@ read_all(struct tls *tls, uint64_t length)
 	}
 }
 
-/* --- the other process --------------------------------------------------- */
+/* --- the other processes ------------------------------------------------- */
 
-/* Take connections; of bytes > 0 read so many and answer one, again. */
+static struct tls *
+take(struct tls *server, int fd)
+{
+	struct tls *tls;
+
+	if (tls_accept_socket(server, &tls, fd) == -1 ||
+	    tls_handshake(tls) == -1)
+		die("tls_accept");
+	return (tls);
+}
+
+/* Read so many bytes, write them on and bring the answer back, again. */
 static void
-serve(int listener, uint64_t bytes)
+relay(struct tls *tls, struct tls *next, uint64_t bytes)
+{
+	uint64_t left;
+	ssize_t n;
+
+	for (;;) {
+		for (left = bytes; left > 0; left -= (uint64_t)n) {
+			n = tls_read(tls, piece, left < PIECE ? left : PIECE);
+			if (n <= 0)
+				die("tls_read");
+			write_all(next, piece, (size_t)n);
+		}
+		read_all(next, 1);
+		write_all(tls, piece, 1);
+	}
+}
+
+/* Take connections; of bytes > 0 read so many and answer one, again; or relay
+ * the first to the next. */
+static void
+serve(int listener, uint64_t bytes, struct tls *next)
 {
 	struct tls *server = tls_server(), *tls;
 	int fd;
@@ -95,9 +129,9 @@ serve(int listener, uint64_t bytes)
 	if (server == NULL || tls_configure(server, config) == -1)
 		die("tls_server");
 	while ((fd = accept(listener, NULL, NULL)) != -1) {
-		if (tls_accept_socket(server, &tls, fd) == -1 ||
-		    tls_handshake(tls) == -1)
-			die("tls_accept");
+		tls = take(server, fd);
+		if (next != NULL)
+			relay(tls, next, bytes);
 		if (bytes == 0)
 			write_all(tls, piece, 1);
 		while (bytes > 0) {
@@ -129,6 +163,29 @@ call(const struct sockaddr_in *address, int *fd)
 	    tls_handshake(tls) == -1)
 		die("tls_connect");
 	return (tls);
+}
+
+/* A process that serves; address is where, and where a relay calls. */
+static pid_t
+serve_apart(struct sockaddr_in *address, uint64_t bytes, int relays)
+{
+	struct sockaddr_in next = *address;
+	socklen_t size = sizeof(*address);
+	int fd, listener = socket(AF_INET, SOCK_STREAM, 0);
+	pid_t child;
+
+	*address = (struct sockaddr_in){ .sin_family = AF_INET };
+	address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (listener == -1 ||
+	    bind(listener, (struct sockaddr *)(void *)address, size) == -1 ||
+	    listen(listener, 16) == -1 ||
+	    getsockname(listener, (struct sockaddr *)(void *)address, &size) ==
+		-1 ||
+	    (child = fork()) == -1)
+		die("listen");
+	if (child == 0)
+		serve(listener, bytes, relays ? call(&next, &fd) : NULL);
+	return (child);
 }
 
 static double
@@ -293,19 +350,21 @@ configure(const char *folder)
 int
 main(int argc, char **argv)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	socklen_t size = sizeof(address);
+	struct sockaddr_in address = { 0 };
 	uint64_t count;
-	int bytes, fd, listener, i, rounds;
+	int bytes, fd, i, rounds, servers = 1;
 	struct tls *tls = NULL;
-	pid_t child;
+	pid_t children[1 + RELAYS];
 
 	if (argc != 5) {
-		fprintf(stderr, "usage: stream_bench bytes|handshakes|ciphers "
-				"FOLDER COUNT ROUNDS\n");
+		fprintf(stderr,
+		    "usage: stream_bench bytes|chain|handshakes|ciphers "
+		    "FOLDER COUNT ROUNDS\n");
 		return (2);
 	}
-	bytes = strcmp(argv[1], "bytes") == 0;
+	if (strcmp(argv[1], "chain") == 0)
+		servers += RELAYS;
+	bytes = servers > 1 || strcmp(argv[1], "bytes") == 0;
 	count = strtoull(argv[3], NULL, 10);
 	if (strcmp(argv[1], "handshakes") != 0)
 		count -= count % PIECE;
@@ -321,17 +380,10 @@ main(int argc, char **argv)
 		printf("}\n");
 		return (0);
 	}
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	listener = socket(AF_INET, SOCK_STREAM, 0);
-	if (listener == -1 || count == 0 ||
-	    bind(listener, (struct sockaddr *)(void *)&address, size) == -1 ||
-	    listen(listener, 16) == -1 ||
-	    getsockname(listener, (struct sockaddr *)(void *)&address, &size) ==
-		-1 ||
-	    (child = fork()) == -1)
-		die("listen");
-	if (child == 0)
-		serve(listener, bytes ? count : 0);
+	if (count == 0)
+		return (2);
+	for (i = 0; i < servers; i++)
+		children[i] = serve_apart(&address, bytes ? count : 0, i > 0);
 	if (bytes)
 		tls = call(&address, &fd);
 	printf("{\"rates\": [");
@@ -339,7 +391,9 @@ main(int argc, char **argv)
 		printf("%s%.1f", i == 0 ? "" : ", ",
 		    bytes ? stream(tls, count) : handshakes(&address, count));
 	printf("]}\n");
-	(void)kill(child, SIGKILL);
-	(void)waitpid(child, NULL, 0);
+	for (i = 0; i < servers; i++) {
+		(void)kill(children[i], SIGKILL);
+		(void)waitpid(children[i], NULL, 0);
+	}
 	return (0);
 }
