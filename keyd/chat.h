@@ -185,6 +185,10 @@ int chat_wake(struct chats *chats, struct chat *chat);
 /* Forget chat->change, unless something of it is needed soon. */
 void chat_rest(struct chats *chats, struct chat *chat);
 
+/* 1 when no version is left for a rekey, else 0. The last but one is left to
+ * the peer, which may not know. */
+int chat_is_last(const struct chat *chat);
+
 /* Version of the own offer that waits for its answer; 0: none. */
 uint32_t chat_offered(const struct chat *chat);
 

@@ -182,6 +182,12 @@ chat_free(struct chat *chat)
 	free(chat);
 }
 
+int
+chat_is_last(const struct chat *chat)
+{
+	return (chat->version >= UINT32_MAX - 1);
+}
+
 uint32_t
 chat_offered(const struct chat *chat)
 {

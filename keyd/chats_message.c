@@ -21,7 +21,7 @@ message_count(struct chats *chats, struct chat *chat)
 	if (limit == 0 ||
 	    (chat->ratchet.send_counter < limit &&
 		chat->ratchet.receive_counter < limit) ||
-	    chat_offered(chat) != 0 || chat->version == UINT32_MAX - 1 ||
+	    chat_offered(chat) != 0 || chat_is_last(chat) ||
 	    chat_wake(chats, chat) == -1)
 		return;
 	chat_offer(chats, chat, chat->version + 1, 0, CAUSE_COUNT, NULL);

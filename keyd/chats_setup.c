@@ -277,7 +277,7 @@ setup_next_epoch(struct arriving *a, struct chat *chat, int reset)
 	chat->resuming = 1;
 	chat->reset_untold |= reset != 0;
 	chat->next_due = 1;
-	if (chat->version == UINT32_MAX - 1)
+	if (chat_is_last(chat))
 		return; /* the next start ends it */
 	chat_offer(a->chats, chat, chat->version + 1, 0, CAUSE_RESUME, NULL);
 	chat_send_pending(a->chats, chat);
@@ -351,7 +351,7 @@ setup_repeat(struct arriving *a, struct chat *chat)
 	chat_count_rekey(METRIC_REKEYS_RESUME_APP, CAUSE_RESUME);
 	if (!a->setup->answer) {
 		if (chat->change->pending.version == 0 &&
-		    chat->ratchet.version == 0)
+		    chat->ratchet.version == 0 && !chat_is_last(chat))
 			chat_offer(chats, chat, chat->version + 1, 0,
 			    CAUSE_RESUME, NULL);
 		if (chat->change->pending.version != 0) {

@@ -315,7 +315,7 @@ start_existing(struct starting *s, struct chat *chat)
 	}
 	if (start->peer.issued_at > chat->peer_issued)
 		chat->peer_issued = start->peer.issued_at;
-	if (chat->version == UINT32_MAX - 1) {
+	if (chat_is_last(chat)) {
 		chat_finish(s->chats, chat, 0, STATUS_REKEY_REQUIRED, 1);
 		return;
 	}
@@ -358,7 +358,7 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 static size_t
 rekey_one(struct chats *chats, struct chat *chat)
 {
-	if (chat->version == 0 || chat->version == UINT32_MAX - 1 ||
+	if (chat->version == 0 || chat_is_last(chat) ||
 	    chat_wake(chats, chat) == -1)
 		return (0);
 	if (chat->change->pending.version == 0)

@@ -61,8 +61,7 @@ tick_chat(struct chats *chats, struct chat *chat)
 		if (chats->now - chat->change->offered_at >= OFFER_AGAIN)
 			chat_send_pending(chats, chat);
 	} else if (age > 0 && chats->now - chat->last_ratchet_at >= age &&
-		   chat->version != UINT32_MAX - 1 &&
-		   chat_wake(chats, chat) == 0) {
+		   !chat_is_last(chat) && chat_wake(chats, chat) == 0) {
 		chat_offer(chats, chat, chat->version + 1, 0, CAUSE_AGE, NULL);
 		chat_send_pending(chats, chat);
 	} else if (!chat->wanted && tick_nearly_over(chats, chat)) {

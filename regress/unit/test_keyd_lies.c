@@ -239,6 +239,45 @@ START_TEST(who_does_not_recover_costs_nothing)
 }
 END_TEST
 
+/* It took its time, and then the last version there is. Of what comes after it
+ * there is none: not by age, by count or by an operator. */
+START_TEST(after_the_last_version_there_is_none)
+{
+	struct chat_key key = pair_key(&pair, 1);
+	struct ipc_setup setup;
+	int setups;
+
+	pair_ready(&pair);
+	assert_works(1);
+	next_offer(&setup);
+	ck_assert_int_eq(chat_wake(b->chats, pair_chat(&pair, 1)), 0);
+	pair_chat(&pair, 1)->version = UINT32_MAX - 1;
+	setup.offer.version = UINT32_MAX;
+	setup.offer.flags |= OFFER_RESET;
+	sign_again(&setup, a);
+	setup_arrives(&setup);
+	pair_drop(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, UINT32_MAX);
+	setups = b->setups;
+	b->config.rekey.after_time = b->config.rekey.after_messages = 1;
+	pair.now += SECOND;
+	pair_tick(&pair, 1);
+	pair_say(&pair, 1);
+	ck_assert_uint_eq(chats_rekey(b->chats, &key), 0);
+	pair_commit(&pair, 1);
+	ck_assert_int_eq(b->setups, setups);
+	/* Nor after a start: who offers the last one again gets it again. */
+	pair_drop(&pair);
+	pair_restart(&pair, 1);
+	setup_arrives(&setup);
+	ck_assert_uint_ne(b->last_setup.offer.version, 0);
+	pair_drop(&pair);
+	pair_start(&pair, 1, 0, 0);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+	ck_assert_uint_eq(b->last_end.status, STATUS_REKEY_REQUIRED);
+}
+END_TEST
+
 /* --- offers that nobody takes up ----------------------------------------- */
 
 /* The node c offers the app local a chat of its own app. */
@@ -370,6 +409,7 @@ add_tests(TCase *tcase)
 	    (int)(sizeof(small_order) / KEY_SIZE));
 	tcase_add_loop_test(tcase,
 	    a_message_shorter_than_its_tag_is_a_divergence, 0, RATCHET_TAG);
+	tcase_add_test(tcase, after_the_last_version_there_is_none);
 	tcase_add_test(tcase, who_does_not_recover_costs_nothing);
 	tcase_add_test(tcase, one_node_does_not_take_the_place_of_all);
 	tcase_add_loop_test(
