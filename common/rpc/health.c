@@ -18,25 +18,26 @@
 #define SERVICE_UNKNOWN                                                        \
 	GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN
 
-struct health_watcher {
-	TAILQ_ENTRY(health_watcher) entry;
+struct health_watch { /* the arg of a Watch stream */
+	TAILQ_ENTRY(health_watch) entry;
 	struct rpc_stream *stream;
+	struct rpc_health_entry *of; /* NULL: it has not said */
+	char *service;               /* owned; of one that is not set */
 };
 
-TAILQ_HEAD(health_watchers, health_watcher);
+TAILQ_HEAD(health_watches, health_watch);
 
-/* A service: set by the owner, or only asked for by watchers. */
+/*
+ * A service that the owner has set. Names that only strangers know are not
+ * looked through for each who asks: they are all of one entry, without a name
+ * and on no list.
+ */
 struct rpc_health_entry {
 	TAILQ_ENTRY(rpc_health_entry) entry;
-	struct health_watchers watchers;
+	struct health_watches watches;
 	char *service; /* owned */
 	int set;
 	int serving;
-};
-
-struct health_watch { /* the arg of a Watch stream */
-	struct health_watcher watcher;
-	struct rpc_health_entry *entry;
 };
 
 static enum rpc_status health_watch_opened(struct rpc_stream *, void *);
@@ -80,12 +81,13 @@ health_add(struct rpc_server *server, const char *service)
 
 	if ((entry = calloc(1, sizeof(*entry))) == NULL)
 		return (NULL);
-	if ((entry->service = strdup(service)) == NULL) {
+	if (service != NULL && (entry->service = strdup(service)) == NULL) {
 		free(entry);
 		return (NULL);
 	}
-	TAILQ_INIT(&entry->watchers);
-	TAILQ_INSERT_TAIL(&server->health, entry, entry);
+	TAILQ_INIT(&entry->watches);
+	if (service != NULL)
+		TAILQ_INSERT_TAIL(&server->health, entry, entry);
 	return (entry);
 }
 
@@ -95,6 +97,25 @@ health_drop(struct rpc_server *server, struct rpc_health_entry *entry)
 	TAILQ_REMOVE(&server->health, entry, entry);
 	free(entry->service);
 	free(entry);
+}
+
+/* Who watches a service that is set now. */
+static void
+health_gather(struct rpc_server *server, struct rpc_health_entry *entry)
+{
+	struct health_watch *watch, *next;
+
+	if (server->unknown == NULL)
+		return;
+	for (watch = TAILQ_FIRST(&server->unknown->watches); watch != NULL;
+	     watch = next) {
+		next = TAILQ_NEXT(watch, entry);
+		if (strcmp(watch->service, entry->service) != 0)
+			continue;
+		TAILQ_REMOVE(&server->unknown->watches, watch, entry);
+		TAILQ_INSERT_TAIL(&entry->watches, watch, entry);
+		watch->of = entry;
+	}
 }
 
 static int
@@ -116,20 +137,22 @@ rpc_server_set_health(
     struct rpc_server *server, const char *service, int serving)
 {
 	struct rpc_health_entry *entry = health_find(server, service);
-	struct health_watcher *watcher;
+	struct health_watch *watch;
 
 	if (entry == NULL && (entry = health_add(server, service)) == NULL) {
 		log_warn("health_failed", "reason=memory");
 		return;
 	}
+	if (!entry->set)
+		health_gather(server, entry);
 	if (entry->set && entry->serving == (serving != 0))
 		return;
 	entry->set = 1;
 	entry->serving = serving != 0;
 	/* Who does not listen is cut by its own connection's limits. */
-	TAILQ_FOREACH(watcher, &entry->watchers, entry)
-	if (!rpc_stream_congested(watcher->stream))
-		(void)health_send(watcher->stream, entry);
+	TAILQ_FOREACH(watch, &entry->watches, entry)
+	if (!rpc_stream_congested(watch->stream))
+		(void)health_send(watch->stream, entry);
 }
 
 /* The service asked for; freed by the caller. NULL: stream was failed. */
@@ -162,7 +185,7 @@ health_check(
 	if ((request = health_request(stream, message, length)) == NULL)
 		return;
 	entry = health_find(health_server(stream), request->service);
-	if (entry == NULL || !entry->set)
+	if (entry == NULL)
 		rpc_stream_finish(stream, RPC_NOT_FOUND, "unknown service");
 	else if (health_send(stream, entry) == -1)
 		rpc_stream_finish(
@@ -190,9 +213,27 @@ health_watch_opened(struct rpc_stream *stream, void *arg)
 	(void)arg;
 	if ((watch = calloc(1, sizeof(*watch))) == NULL)
 		return (RPC_RESOURCE_EXHAUSTED);
-	watch->watcher.stream = stream;
+	watch->stream = stream;
 	rpc_stream_set_arg(stream, watch);
 	return (RPC_OK);
+}
+
+/* The entry that watch is of, service being what it has said; NULL without
+ * memory. */
+static struct rpc_health_entry *
+health_enter(
+    struct rpc_server *server, struct health_watch *watch, const char *service)
+{
+	struct rpc_health_entry *entry = health_find(server, service);
+
+	if (entry != NULL)
+		return (entry);
+	if (server->unknown == NULL)
+		server->unknown = health_add(server, NULL);
+	if (server->unknown == NULL ||
+	    (watch->service = strdup(service)) == NULL)
+		return (NULL);
+	return (server->unknown);
 }
 
 static void
@@ -200,27 +241,23 @@ health_watch(
     struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
 {
 	struct health_watch *watch = arg;
-	struct rpc_server *server;
 	Grpc__Health__V1__HealthCheckRequest *request;
 
 	rpc_stream_consume(stream, length);
-	if (watch->entry != NULL) {
+	if (watch->of != NULL) {
 		rpc_stream_finish(
 		    stream, RPC_UNIMPLEMENTED, "more than one message");
 		return;
 	}
 	if ((request = health_request(stream, message, length)) == NULL)
 		return;
-	server = health_server(stream);
-	watch->entry = health_find(server, request->service);
-	if (watch->entry == NULL)
-		watch->entry = health_add(server, request->service);
-	if (watch->entry == NULL || health_send(stream, watch->entry) == -1)
+	watch->of =
+	    health_enter(health_server(stream), watch, request->service);
+	if (watch->of == NULL || health_send(stream, watch->of) == -1)
 		rpc_stream_finish(
 		    stream, RPC_RESOURCE_EXHAUSTED, "out of memory");
-	if (watch->entry != NULL)
-		TAILQ_INSERT_TAIL(
-		    &watch->entry->watchers, &watch->watcher, entry);
+	if (watch->of != NULL)
+		TAILQ_INSERT_TAIL(&watch->of->watches, watch, entry);
 	grpc__health__v1__health_check_request__free_unpacked(request, NULL);
 }
 
@@ -229,7 +266,7 @@ health_watch_finished(struct rpc_stream *stream, void *arg)
 {
 	struct health_watch *watch = arg;
 
-	if (watch->entry == NULL)
+	if (watch->of == NULL)
 		rpc_stream_finish(stream, RPC_UNIMPLEMENTED, "no message");
 }
 
@@ -238,28 +275,34 @@ health_watch_closed(struct rpc_stream *stream, enum rpc_status status,
     const char *message, void *arg)
 {
 	struct health_watch *watch = arg;
-	struct rpc_health_entry *entry = watch->entry;
 
+	(void)stream;
 	(void)status;
 	(void)message;
-	if (entry != NULL) {
-		TAILQ_REMOVE(&entry->watchers, &watch->watcher, entry);
-		/* Names that only strangers know are not kept for them. */
-		if (!entry->set && TAILQ_EMPTY(&entry->watchers))
-			health_drop(health_server(stream), entry);
-	}
+	if (watch->of != NULL)
+		TAILQ_REMOVE(&watch->of->watches, watch, entry);
+	free(watch->service);
 	free(watch);
+}
+
+static void
+health_end(struct rpc_health_entry *entry)
+{
+	struct health_watch *watch;
+
+	TAILQ_FOREACH(watch, &entry->watches, entry)
+	rpc_stream_finish(watch->stream, RPC_UNAVAILABLE, "draining");
 }
 
 void
 rpc_health_drain(struct rpc_server *server)
 {
 	struct rpc_health_entry *entry;
-	struct health_watcher *watcher;
 
 	TAILQ_FOREACH(entry, &server->health, entry)
-	TAILQ_FOREACH(watcher, &entry->watchers, entry)
-	rpc_stream_finish(watcher->stream, RPC_UNAVAILABLE, "draining");
+	health_end(entry);
+	if (server->unknown != NULL)
+		health_end(server->unknown);
 }
 
 void
@@ -271,4 +314,5 @@ rpc_health_free(struct rpc_server *server)
 	while ((entry = TAILQ_FIRST(&server->health)) != NULL)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		health_drop(server, entry);
+	free(server->unknown);
 }

@@ -231,6 +231,7 @@ struct rpc_server {
 	struct rpc_penalties *penalties;
 	struct rpc_counters counters;
 	struct rpc_health_list health;
+	struct rpc_health_entry *unknown; /* watched, but not set */
 	struct rpc_reflection *reflection;
 	unsigned unproven_count;
 	size_t held; /* by all connections */
