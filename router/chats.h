@@ -47,6 +47,8 @@ struct app {
 	uint32_t taken;           /* sides that it took up */
 	uint32_t offers;          /* sides that it did not */
 	size_t bytes;             /* messages kept for it */
+	int64_t frames_due;       /* rate limits, see rate.h */
+	int64_t starts_due;
 };
 
 enum ask_kind { ASK_FIRST, ASK_RESUME, ASK_REKEY };

@@ -191,7 +191,7 @@ session_pay(struct session *session, int64_t now)
 	    rpc_stream_congested(session->stream))
 		return; /* until session_writable_again() */
 	if (limits->messages_per_second > 0)
-		early = session->frames_due - now - CLOCK_SECOND;
+		early = session->app->frames_due - now - CLOCK_SECOND;
 	if (early > 0) {
 		if (!evtimer_pending(&session->timer, NULL))
 			session_wait(session, early + CLOCK_MS);
@@ -263,7 +263,7 @@ session_message(
 		flow_flush();
 		return;
 	}
-	early = rate_take(&session->frames_due, now,
+	early = rate_take(&session->app->frames_due, now,
 	    limits->messages_per_second, CLOCK_SECOND, FAR_AHEAD);
 	if (frame_parse(&frame, bytes, length) == -1)
 		session_bad_frame(session, SPAN_NONE, SPAN_NONE,
@@ -279,11 +279,12 @@ session_message(
 void
 session_consume(struct session *session, size_t length)
 {
-	if (session->state == SESSION_OVER)
+	if (session->state != SESSION_OPEN)
 		return;
 	session->owed += length;
 	/* The clock is read only where there is a rate limit. */
-	session_pay(session, session->frames_due == 0 ? 0 : clock_monotonic());
+	session_pay(
+	    session, session->app->frames_due == 0 ? 0 : clock_monotonic());
 }
 
 int

@@ -44,10 +44,8 @@ struct session {
 	int64_t connected_at;   /* wall */
 	uint64_t messages_in;
 	uint64_t messages_out;
-	uint64_t written;   /* bytes of messages and acknowledgements */
-	int64_t frames_due; /* rate limits, see rate.h */
-	int64_t starts_due;
-	size_t owed; /* bytes to consume by and by */
+	uint64_t written; /* bytes of messages and acknowledgements */
+	size_t owed;      /* bytes to consume by and by */
 	unsigned int bad_frames;
 	TAILQ_HEAD(, find) find_list; /* unanswered */
 	unsigned int finds;

@@ -200,6 +200,7 @@ END_TEST
 START_TEST(test_start_limits)
 {
 	static const char *const ids[] = { "1", "2", "3", "4", "5" };
+	struct rpc_stream *before;
 	int i;
 
 	world_begin();
@@ -216,6 +217,17 @@ START_TEST(test_start_limits)
 	app_expect_nothing(&alice);
 	app_start_chat(&alice, &bob, ids[0], 0);
 	app_expect_error(&alice, "RATE_LIMITED");
+	/* The limit is the app's, however often it connects. */
+	for (i = 0; i < 2; i++) {
+		before = alice.stream;
+		if (i == 1)
+			app_leave(&alice);
+		app_connect(&alice, 0);
+		if (i == 0)
+			stream_close(before);
+		app_start_chat(&alice, &bob, ids[0], 0);
+		app_expect_error(&alice, "RATE_LIMITED");
+	}
 }
 END_TEST
 
