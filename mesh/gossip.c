@@ -448,6 +448,7 @@ on_message(
 	int result = 0;
 
 	rpc_stream_consume(stream, length);
+	mesh_mind_keyd();
 	if (trunk_admit(trunk) == -1)
 		result = -1;
 	else if ((message = nodemesh__v1__gossip_message__unpack(

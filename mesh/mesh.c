@@ -81,9 +81,11 @@ mesh_endpoint(void)
 }
 
 void
-mesh_congested(void)
+mesh_mind_keyd(void)
 {
-	if (congested)
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+
+	if (congested || keyd == NULL || !ipc_congested(keyd))
 		return;
 	congested = 1;
 	listener_pause(1);

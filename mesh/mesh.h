@@ -43,8 +43,9 @@ const char *mesh_endpoint(void);
  */
 void mesh_describe(uint64_t incarnation);
 
-/* The door to keyd is congested: read no node until it is not. */
-void mesh_congested(void);
+/* A node's message is to be worked on. When the door to keyd is congested, no
+ * more is read of any node until it is not. */
+void mesh_mind_keyd(void);
 
 /* Have a statement of this node signed by keyd; done is called once, later,
  * with NULL when keyd refused. digest is copied. */

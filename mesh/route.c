@@ -278,6 +278,7 @@ on_message(
 
 	rs->trunk->used = clock_monotonic();
 	rpc_stream_consume(stream, length);
+	mesh_mind_keyd();
 	if (tieline_frame(rs->peer, stream, bytes, length) == -1) {
 		if (rs->own)
 			rpc_stream_cancel(stream);

@@ -245,8 +245,6 @@ relay_in(
 	    proc_ipc(PROCESS_KEYD), IPC_OPEN, &open, frame->payload.length);
 	if (frame->payload.length > 0)
 		memcpy(room, frame->payload.bytes, frame->payload.length);
-	if (ipc_congested(proc_ipc(PROCESS_KEYD)))
-		mesh_congested();
 }
 
 static void

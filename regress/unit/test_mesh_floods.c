@@ -144,6 +144,49 @@ START_TEST(test_finds_of_nobody)
 }
 END_TEST
 
+/* Bytes of memory that a node's process has. */
+static size_t
+memory_of(const struct node *node)
+{
+	unsigned long pages = 0;
+	char path[64];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", (int)node->pid);
+	file = fopen(path, "r");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fscanf(file, "%*u %lu", &pages), 1);
+	(void)fclose(file);
+	return (pages * 4096);
+}
+
+/* What waits for keyd is bounded, whatever frames it comes of. */
+START_TEST(test_keyd_does_not_read)
+{
+	struct frame frame = { .body = FRAME_TEARDOWN };
+	struct node *a = flood_begin();
+	uint8_t handle[KEY_SIZE];
+	size_t before = memory_of(a);
+	unsigned i, k;
+
+	liar_call("RouteChat");
+	ipc_pause(a->keyd, 1);
+	frame.handle = handle;
+	for (i = 0; i < 400; i++) {
+		for (k = 0; k < 1000 && !rpc_stream_congested(liar.stream);
+		     k++) {
+			randombytes_buf(handle, sizeof(handle));
+			liar_frame(&frame);
+		}
+		ck_assert_uint_ne(node_state_of(a, a), 0);
+		ck_assert_uint_lt(memory_of(a), before + 48 * 1024 * 1024);
+	}
+	ipc_pause(a->keyd, 0);
+	UNTIL(rpc_stream_queued(liar.stream) == 0 && a->teardowns > 0);
+	liar_close();
+}
+END_TEST
+
 static Suite *
 floods_suite(void)
 {
@@ -155,6 +198,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_claims_of_our_number);
 	tcase_add_test(tcase, test_presence_told_again);
 	tcase_add_test(tcase, test_finds_of_nobody);
+	tcase_add_test(tcase, test_keyd_does_not_read);
 	suite_add_tcase(suite, tcase);
 	return (suite);
 }
