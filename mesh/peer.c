@@ -21,6 +21,7 @@
 
 #define BACKOFF_FIRST (100 * CLOCK_MS)
 #define BACKOFF_MAX   (5 * CLOCK_SECOND)
+#define ACCEPTED_MAX  8 /* connections that a peer opened */
 
 static struct table peers;   /* by node_key */
 static struct table names;   /* by node_id */
@@ -580,10 +581,33 @@ peer_hopeful(struct peer *peer)
 		peer_dial(peer);
 }
 
+/* A member needs one, and one more while the other is found to be dead: those
+ * it has opened and left go. */
+static void
+peer_trim_accepted(struct peer *peer)
+{
+	struct trunk *trunk, *oldest = NULL;
+	unsigned count = 0;
+
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry)) {
+		if (trunk->owner != NULL || trunk->given_up)
+			continue;
+		if (oldest == NULL)
+			oldest = trunk;
+		count++;
+	}
+	if (count <= ACCEPTED_MAX)
+		return;
+	metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
+	trunk_close(oldest);
+}
+
 void
 peer_trunk_came(struct peer *peer, struct trunk *trunk)
 {
 	TAILQ_INSERT_TAIL(&peer->trunks, trunk, entry);
+	peer_trim_accepted(peer);
 }
 
 void

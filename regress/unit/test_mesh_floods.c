@@ -187,6 +187,59 @@ START_TEST(test_keyd_does_not_read)
 }
 END_TEST
 
+/* More connections of mallory's. */
+static unsigned more, fewer;
+
+static void
+more_connected(struct rpc_connection *connection, void *arg)
+{
+	(void)connection;
+	(void)arg;
+	more++;
+}
+
+static void
+more_gone(struct rpc_connection *connection, void *arg)
+{
+	(void)connection;
+	*(struct rpc_connection **)arg = NULL;
+	fewer++;
+}
+
+static const struct rpc_client_callbacks more_callbacks = {
+	.connected = more_connected, .failed = on_failed, .closed = more_gone
+};
+
+/* A member has as many connections as it needs, not all that there are. */
+START_TEST(test_connections_of_one_member)
+{
+	struct rpc_connection *connections[40];
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	struct node *a = flood_begin();
+	struct rpc_limits limits;
+	unsigned i;
+
+	rpc_limits_default(&limits);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address.sin_port = htons((uint16_t)atoi(strchr(a->endpoint, ':') + 1));
+	for (i = 0; i < 40; i++) {
+		connections[i] = rpc_connect(world.base, liar.tls, &limits,
+		    (struct sockaddr *)&address, "localhost", &more_callbacks,
+		    &connections[i]);
+		ck_assert_ptr_nonnull(connections[i]);
+		UNTIL(more == i + 1);
+	}
+	/* The oldest go. */
+	UNTIL(fewer >= 32 && liar.connection == NULL);
+	ck_assert_ptr_nonnull(connections[39]);
+	for (i = 0; i < 40; i++)
+		if (connections[i] != NULL)
+			rpc_connection_close(connections[i]);
+	UNTIL(fewer == 40);
+	liar_close();
+}
+END_TEST
+
 static Suite *
 floods_suite(void)
 {
@@ -199,6 +252,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_presence_told_again);
 	tcase_add_test(tcase, test_finds_of_nobody);
 	tcase_add_test(tcase, test_keyd_does_not_read);
+	tcase_add_test(tcase, test_connections_of_one_member);
 	suite_add_tcase(suite, tcase);
 	return (suite);
 }
