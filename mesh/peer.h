@@ -50,6 +50,7 @@ struct peer {
 	int64_t asks_due;    /* see rate.h: questions to it */
 	int64_t answers_due; /* long answers that it gets */
 	uint32_t ask_owed;   /* a question that was too early */
+	uint32_t parked;     /* set-ups that wait, tieline_setup.c */
 };
 
 struct peer *peer_find(const uint8_t node_key[KEY_SIZE]);

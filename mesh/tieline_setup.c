@@ -164,6 +164,45 @@ setup_target_is_here(
 		setup->offer.version > 1);
 }
 
+static void
+unpark(struct parked *one)
+{
+	TAILQ_REMOVE(&parked, one, entry);
+	parked_count--;
+	one->peer->parked--;
+	free(one->tail);
+	free(one);
+}
+
+/* The other node is told no and forgotten. */
+static void
+park_refuse(struct parked *one, enum hermes_code code)
+{
+	metric_add(METRIC_MESH_REFUSED_SENDER, 1);
+	/* An answer is not answered; the app comes back or not. */
+	if (!one->setup.answer)
+		send_error(one->peer, NULL, NULL, &one->setup.key,
+		    one->setup.chat_id, code, 0);
+	unpark(one);
+}
+
+/* All places are taken: the node that has most of them gives its oldest to one
+ * that has fewer. 0 or -1. */
+static int
+park_make_room(const struct peer *peer)
+{
+	struct parked *one, *most = NULL;
+
+	for (one = TAILQ_FIRST(&parked); one != NULL;
+	     one = TAILQ_NEXT(one, entry))
+		if (most == NULL || one->peer->parked > most->peer->parked)
+			most = one;
+	if (most == NULL || most->peer->parked <= peer->parked + 1)
+		return (-1);
+	park_refuse(most, CODE_LIMIT_REACHED);
+	return (0);
+}
+
 /* Takes over tail. */
 static int
 setup_park(struct peer *peer, const struct ipc_setup *setup,
@@ -171,7 +210,7 @@ setup_park(struct peer *peer, const struct ipc_setup *setup,
 {
 	struct parked *one;
 
-	if (parked_count >= PARKED_MAX ||
+	if ((parked_count >= PARKED_MAX && park_make_room(peer) == -1) ||
 	    (one = calloc(1, sizeof(*one))) == NULL) {
 		free(tail);
 		return (-1);
@@ -184,17 +223,9 @@ setup_park(struct peer *peer, const struct ipc_setup *setup,
 	one->tail_length = tail_length;
 	TAILQ_INSERT_TAIL(&parked, one, entry);
 	parked_count++;
+	peer->parked++;
 	gossip_ask(peer);
 	return (0);
-}
-
-static void
-unpark(struct parked *one)
-{
-	TAILQ_REMOVE(&parked, one, entry);
-	parked_count--;
-	free(one->tail);
-	free(one);
 }
 
 void
@@ -221,12 +252,7 @@ tieline_tick(int64_t now)
 	for (one = TAILQ_FIRST(&parked); one != NULL && one->until <= now;
 	     one = next) {
 		next = TAILQ_NEXT(one, entry);
-		metric_add(METRIC_MESH_REFUSED_SENDER, 1);
-		/* An answer is not answered; the app comes back or not. */
-		if (!one->setup.answer)
-			send_error(one->peer, NULL, NULL, &one->setup.key,
-			    one->setup.chat_id, CODE_UNKNOWN_APP, 0);
-		unpark(one);
+		park_refuse(one, CODE_UNKNOWN_APP);
 	}
 }
 

@@ -187,6 +187,64 @@ START_TEST(test_keyd_does_not_read)
 }
 END_TEST
 
+/* A set-up of mallory's for an app of a, of an app nobody has heard of. */
+static void
+liar_setup(const struct node *a, const struct keys *target)
+{
+	struct frame frame = { .body = FRAME_SETUP };
+	struct ipc_identity identity = { .unlocked = 1 };
+	struct ipc_setup setup;
+	struct keys app;
+	uint8_t *packed;
+
+	keys_make(&app);
+	setup_make(&setup, "chat", &app, &liar.node, target, a);
+	memcpy(identity.node_id, liar.node.name, NODE_ID_SIZE);
+	memcpy(identity.node_key, liar.node.keys.public, KEY_SIZE);
+	packed =
+	    frame_setup_pack(&setup, NULL, 0, &identity, &frame.setup.length);
+	ck_assert_ptr_nonnull(packed);
+	frame.setup.bytes = packed;
+	liar_frame(&frame);
+	free(packed);
+}
+
+/* Set-ups that wait for a presence leave places for those of others. */
+START_TEST(test_places_for_set_ups)
+{
+	struct node *a = flood_begin();
+	struct node *b = victim_make(1, "beta");
+	struct ipc_setup early;
+	struct keys x, y;
+
+	keys_make(&x);
+	keys_make(&y);
+	a->saved_count = 1;
+	(void)strlcpy(a->saved[0].endpoint, b->endpoint, ENDPOINT_SIZE);
+	a->saved[0].certificate = b->certificate;
+	keyd_identify(a);
+	UNTIL(node_state_of(b, a) == NODE_ALIVE);
+	app_up(a, &x);
+	app_watch(a, &x);
+	UNTIL(a->presence.status == PRESENCE_LOCAL);
+	liar_call("RouteChat");
+	/* The stream of the two is up, for the word is quick then. */
+	setup_make(&early, "first", &y, b, &x, a);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &early, NULL, 0);
+	UNTIL(b->errors == 1);
+	ck_assert_uint_eq(b->error.code, CODE_UNKNOWN_APP);
+	while (strcmp(liar.word, "LIMIT_REACHED") != 0) {
+		liar_setup(a, &x);
+		(void)event_base_loop(world.base, EVLOOP_NONBLOCK);
+	}
+	setup_make(&early, "second", &y, b, &x, a);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &early, NULL, 0);
+	UNTIL(b->errors == 2);
+	ck_assert_uint_eq(b->error.code, CODE_UNKNOWN_APP);
+	liar_close();
+}
+END_TEST
+
 /* More connections of mallory's. */
 static unsigned more, fewer;
 
@@ -252,6 +310,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_presence_told_again);
 	tcase_add_test(tcase, test_finds_of_nobody);
 	tcase_add_test(tcase, test_keyd_does_not_read);
+	tcase_add_test(tcase, test_places_for_set_ups);
 	tcase_add_test(tcase, test_connections_of_one_member);
 	suite_add_tcase(suite, tcase);
 	return (suite);
