@@ -313,7 +313,7 @@ offers_of(struct node *c, const uint8_t local[KEY_SIZE], int from, int to)
 {
 	struct ipc_setup setup;
 	uint8_t app[KEY_SIZE];
-	char chat_id[16];
+	char chat_id[32];
 
 	for (; from < to; from++) {
 		snprintf(chat_id, sizeof(chat_id), "chat %d", from);
