@@ -240,6 +240,7 @@ int waiting_add(struct chats *chats, const struct ipc_setup *setup,
     const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE],
     const uint8_t *tail, size_t tail_length);
 void waiting_remove(struct chats *chats, struct waiting *waiting);
+void waiting_tell(struct chats *chats, const struct waiting *waiting);
 void waiting_report(struct chats *chats); /* all, to the router */
 void waiting_expire(struct chats *chats);
 void waiting_free_all(struct chats *chats);

@@ -315,6 +315,26 @@ chats_report_ended(struct chats *chats)
 
 /* --- ends --------------------------------------------------------------- */
 
+/* The app left the chat: its peer finds it at another node. Where it has come
+ * from one, an offer to go on with what it had is of before; one that begins
+ * is as good as it was. */
+static void
+end_left(struct chats *chats, const struct ipc_chat_end *end, struct chat *chat)
+{
+	struct waiting *waiting = waiting_find(chats, &end->key);
+
+	if (chat != NULL)
+		chat_erase(chats, chat, 0, STATUS_NONE);
+	if (waiting != NULL && (waiting->offer.flags & OFFER_RESET) != 0) {
+		waiting_remove(chats, waiting);
+		waiting = NULL;
+	}
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, end, NULL, 0);
+	if (waiting != NULL)
+		waiting_tell(chats, waiting);
+}
+
 void
 chats_end(struct chats *chats, const struct ipc_chat_end *end)
 {
@@ -325,11 +345,7 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 	if (end->status >= STATUS_COUNT)
 		return;
 	if (end->status == STATUS_NONE) {
-		/* The app left it: its peer finds it at another node. */
-		if (chat != NULL)
-			chat_erase(chats, chat, 0, STATUS_NONE);
-		chats->io.send(chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED,
-		    end, NULL, 0);
+		end_left(chats, end, chat);
 		return;
 	}
 	if (chat != NULL) {

@@ -93,7 +93,7 @@ waiting_expire(struct chats *chats)
 			waiting_remove(chats, waiting);
 }
 
-static void
+void
 waiting_tell(struct chats *chats, const struct waiting *waiting)
 {
 	struct ipc_chat_offer offer = { .key = waiting->key };

@@ -260,7 +260,8 @@ void chat_event(struct ipc_event *event, const struct side *side);
 void end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now);
-/* The app was elsewhere: forget what it left here, for it is out of date. */
+/* The app was elsewhere: forget what it left here, and what peers offered it
+ * meanwhile, for it is out of date. keyd offers again what is not. */
 void end_left(struct app *app);
 /* Ask keyd to end it. */
 void end_ask(struct side *side, enum hermes_status status);

@@ -60,8 +60,7 @@ end_left(struct app *app)
 
 	for (side = TAILQ_FIRST(&app->sides); side != NULL; side = next) {
 		next = TAILQ_NEXT(side, app_entry);
-		if (!side->taken || side->ending || !side->known ||
-		    keyd == NULL)
+		if (side->ending || !side->known || keyd == NULL)
 			continue;
 		side->ending = side->left = 1;
 		core_gone(&side->core);

@@ -304,6 +304,45 @@ START_TEST(a_node_missed_many_versions)
 }
 END_TEST
 
+/*
+ * b's app is at another node when a's offers to go on with the chat here,
+ * which ends unheard of; and it comes. (_i == 1) What a offers is a new chat.
+ */
+START_TEST(what_was_offered_to_an_app_elsewhere)
+{
+	struct chat_key key = pair_key(&pair, 1);
+
+	if (_i == 0) {
+		pair_ready(&pair);
+		assert_works(1);
+		leave(0);
+		leave(1);
+		b->offers = 0;
+		go_on(0, 1);
+	} else
+		pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(b->offers, 1);
+	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+	if (_i == 0) {
+		pair_end(&pair, 0, STATUS_DELETED);
+		pair_drop(&pair);
+	}
+	b->ends = 0;
+	pair_end(&pair, 1, STATUS_NONE);
+	ck_assert_int_eq(b->ends, 1);
+	ck_assert_uint_eq(b->last_end.status, STATUS_NONE);
+	ck_assert_int_eq(b->offers, 1 + _i);
+	pair_start(&pair, 1, 0, CHAT_AUTO);
+	pair_run(&pair);
+	if (_i == 0) {
+		ck_assert_uint_eq(b->last_error.code, CODE_CHAT_NOT_READY);
+		ck_assert_ptr_null(pair_chat(&pair, 1));
+	} else
+		assert_works(1);
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -345,6 +384,7 @@ add_tests(TCase *tcase)
 	    tcase, a_chat_that_was_deleted_lends_the_next_no_number, 0, 2);
 	tcase_add_test(tcase, what_is_over_moves_no_chat);
 	tcase_add_loop_test(tcase, a_node_missed_many_versions, 0, 3);
+	tcase_add_loop_test(tcase, what_was_offered_to_an_app_elsewhere, 0, 2);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
 

@@ -119,6 +119,23 @@ START_TEST(test_arrives)
 }
 END_TEST
 
+/* An offer that came before she was elsewhere is accepted only when keyd says
+ * that it still stands. */
+START_TEST(test_offered_meanwhile)
+{
+	world_begin();
+	app_connect(&bob, 0);
+	app_connect(&alice, 0);
+	app_start_chat(&bob, &alice, "c", 0);
+	app_leave(&alice);
+	ck_assert_ptr_nonnull(side_of(&alice, &bob));
+	app_arrive_only(&alice, 1);
+	ck_assert_int_eq(side_of(&alice, &bob)->left, 1);
+	play();
+	app_expect_at(&bob, 1, 1); /* he has offered it again */
+}
+END_TEST
+
 /* 0: the peer ended the chat; 1: keyd refused something. Either is of before
  * keyd forgot it, and the app goes on when it has. */
 START_TEST(test_left_and_ended_at_once)
@@ -355,6 +372,7 @@ static void
 add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, test_arrives);
+	tcase_add_test(tcase, test_offered_meanwhile);
 	tcase_add_loop_test(tcase, test_left_and_ended_at_once, 0, 2);
 	tcase_add_test(tcase, test_left_and_left_again);
 	tcase_add_loop_test(tcase, test_ahead_of_all_nodes, 0, 4);
