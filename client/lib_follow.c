@@ -87,6 +87,11 @@ void
 follow_arrived(struct hermes *hermes)
 {
 	hermes->failures = 0;
+}
+
+void
+follow_settled(struct hermes *hermes)
+{
 	hermes->arrives = 0;
 }
 

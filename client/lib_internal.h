@@ -173,10 +173,13 @@ int64_t link_jitter(int64_t delay);
 void follow_learn(
     struct hermes *hermes, Approuter__V1__NodeHint **nodes, size_t count);
 /* Connect goes to the node that proved itself. 1 when that is another than
- * the one before, or it was so and none has taken us in since. */
+ * the one before, or it was so and none has settled us since. */
 int follow_arrives(struct hermes *hermes);
 /* The node took us in. */
 void follow_arrived(struct hermes *hermes);
+/* It has answered a StartChat, so what it knew before it has forgotten; until
+ * then it may have died with that undone. */
+void follow_settled(struct hermes *hermes);
 /* No connection: the next attempt is for another node, if that failed once
  * already. */
 void follow_failed(struct hermes *hermes);

@@ -185,6 +185,7 @@ chat_on_start_ack(
 	chat->fresh = 0;
 	chat->phase = PHASE_READY;
 	chat->start_deadline = 0;
+	follow_settled(hermes);
 	chat->retry_delay = 100 * CLOCK_MS;
 	chat->rewound = 0;
 	chat->hold = 0;

@@ -518,6 +518,33 @@ def test_replaced_is_final(node):
         assert cli.exit()[0] == 2
 
 
+def test_app_has_arrived_when_its_chat_is_answered(node):
+    """A node that dies before may have what the app left there, still."""
+    def goes_away(stream):
+        stream.greet()
+        stream.ready()
+        stream.send(go_away=pb.GoAway(
+            reason="shutdown", grace_nanos=10**9, nodes=[pb.NodeHint(
+                node_id="fake", endpoint=other.address,
+                node_public_key=bytes(other.identity.verify_key))]))
+        stream.drain()
+
+    def dies(stream):
+        asked(stream)
+        return stream.connect.arrived
+
+    def answers(stream):
+        stream.greet()
+        stream.ready(resumed=True)
+        return stream.connect.arrived
+
+    other = node(dies, answers, answers)
+    with recv(node(goes_away), "--follow", "--count", 1) as cli:
+        cli.wait("RESUMED", 2)
+    assert [other.results.get(timeout=WAIT) for _ in range(3)] == [
+        True, True, False]
+
+
 def test_lost_node_without_restart_is_an_error(node):
     def script(stream):
         stream.greet()
