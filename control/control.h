@@ -23,7 +23,7 @@ struct control {
 	/* By enum process; as the parent last said. */
 	struct ipc_process_state states[PROCESS_CONTROL + 1];
 	int draining;
-	int store_failed;   /* as keyd said unasked */
+	int store_failed;   /* as keyd said unasked, if it could */
 	int64_t started_at; /* ns since the epoch */
 };
 

@@ -221,7 +221,8 @@ parent_state(struct parent *parent, const struct child *child)
 	if ((ipc = parent->children[CHILD_CONTROL].ipc) == NULL)
 		return;
 	memset(&state, 0, sizeof(state));
-	state.process = (uint32_t)child->process;
+	state.process = (uint16_t)child->process;
+	state.condition = (uint16_t)child->condition;
 	state.pid = (uint32_t)child->pid;
 	state.restarts = child->restarts;
 	state.since = child->since;

@@ -189,7 +189,10 @@ parent_on_pong(void *arg, const struct ipc_message *message)
 		return;
 	}
 	child->answered = pong->id;
-	child->condition = (enum ipc_condition)pong->value;
+	if (child->condition != (enum ipc_condition)pong->value) {
+		child->condition = (enum ipc_condition)pong->value;
+		parent_state(parent_get(), child);
+	}
 	if (child->silent)
 		log_info("process_answers", "process=%s pid=%d",
 		    process_name(child->process), (int)child->pid);

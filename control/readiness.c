@@ -94,7 +94,9 @@ readiness_find(const struct ask_answer *answer)
 			reasons |= silent[i].bit;
 	if (!control.identity.unlocked)
 		reasons |= NOT_READY_LOCKED;
+	/* keyd says so itself where it can, and to the parent in any case. */
 	if (control.store_failed ||
+	    control.states[PROCESS_KEYD].condition == CONDITION_STORE ||
 	    (values != NULL && values[METRIC_STORE_FAILED].value != 0))
 		reasons |= NOT_READY_STORE;
 	if (values != NULL &&

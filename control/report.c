@@ -520,6 +520,8 @@ report_metrics(const struct ask_answer *answer, struct buffer *out)
 	values[METRIC_CLOCK_JUMP].value =
 	    (uint64_t)((clock_jump() + CLOCK_SECOND - 1) / CLOCK_SECOND);
 	readiness_metrics(vitals_reasons(), values);
+	if (vitals_reasons() & NOT_READY_STORE)
+		values[METRIC_STORE_FAILED].value = 1; /* keyd may be silent */
 	values[METRIC_BUILD_INFO].value = 1;
 	return (metrics_print(out, values));
 }

@@ -61,8 +61,9 @@ struct ipc_shutdown {
 };
 
 struct ipc_process_state {
-	uint32_t process; /* enum process */
-	uint32_t pid;     /* 0: down */
+	uint16_t process;   /* enum process */
+	uint16_t condition; /* enum ipc_condition, as it last said */
+	uint32_t pid;       /* 0: down */
 	uint64_t restarts;
 	int64_t since;
 };

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from clock import Clock
-from hermes_node import HERMESCTL, Node, join, until, wait_alive
+from hermes_node import (HERMESCTL, START, Node, join, until,
+                         wait_alive)
 from hermes_wire import Session, meet
 
 MIB = 1 << 20
@@ -267,6 +268,23 @@ def test_a_store_that_cannot_be_written(small):
     assert small.anna.received("old") == (small.sent, b"back")
     small.recovers()
     assert "event=store_works_again" in small.alpha.log()
+
+
+def test_a_full_disk_is_named_while_an_operator_waits(small):
+    """keyd answers nobody then, control least of all, whose answer waits for
+    the store: the parent says why."""
+    small.disk.fill(100)
+    until("the disk", lambda: "disk nearly full" in small.reasons())
+    with subprocess.Popen([HERMESCTL, "-s", small.alpha.socket, "rekey",
+                           "old"], stdout=subprocess.DEVNULL) as rekey:
+        until("keyd is silent", lambda: "keyd not answering" in
+              small.reasons())
+        until("the store", lambda: "store not writable" in small.reasons())
+        small.said("store_not_writable", "store not writable")
+        assert small.alpha.metric("hermes_store_failed") == 1
+        small.disk.free()
+        assert rekey.wait(START) == 0
+    small.recovers()
 
 
 @pytest.mark.parametrize("ahead", [30 * 86400, -86400])
