@@ -49,8 +49,28 @@ PROGRAMS :=	$(if $(wildcard $(DAEMON_MAIN)),$(BUILD)/hermesd) \
 all: $(PROGRAMS)
 
 help:
-	@echo 'all demo check sim sim-table bench bench-abuse asan coverage escape fuzz starve soak lint' \
-	    'docker-check package install uninstall deps clean'
+	@printf '%-14s%s\n' \
+	    all 'the programs (the default)' \
+	    demo 'two nodes, two apps, a rekey, a death, a resumption' \
+	    check 'every test' \
+	    sim 'the simulated mesh: SEEDS= SCENARIO= NODES=' \
+	    sim-table 'its figures beside what the papers say' \
+	    bench 'the figures of this machine: ONLY= JSON=' \
+	    bench-abuse 'what a chat keeps of its rate under abuse' \
+	    asan 'tests under AddressSanitizer and UBSan' \
+	    coverage 'which lines the tests run' \
+	    escape 'what can be done from inside each process (root)' \
+	    keyscan 'keys in memory and on disk of running nodes (root)' \
+	    fuzz 'search for inputs that break a parser: FUZZ= FUZZTIME=' \
+	    starve 'every allocation fails in turn' \
+	    soak 'five nodes at work and in trouble, whether they grow: MINUTES=' \
+	    lint 'format, static analysis, both compilers' \
+	    docker-check 'nodes in containers (root)' \
+	    package 'the Debian packages' \
+	    install 'below PREFIX, /usr/local; DESTDIR=' \
+	    uninstall 'take it away again' \
+	    deps 'install the Debian packages that are needed' \
+	    clean 'remove what was built'
 
 .SECONDARY:
 
@@ -167,6 +187,8 @@ $(FIELD)/clock.so $(FIELD)/faults.so: $(FIELD)/%.so: regress/cluster/%.c
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
 
+cluster-bin: $(CLUSTER_BIN)
+
 # The longest first: two run at a time.
 SUITES :=	regress/house/run.sh regress/conform regress/package \
 		regress/sim/run.sh regress/keyscan \
@@ -176,7 +198,7 @@ SUITES :=	regress/house/run.sh regress/conform regress/package \
 
 # Packages first, then everything else in a make that can see them.
 check: deps
-	$(MAKE) -j2 all unit-bin $(CLUSTER_BIN) $(if $(SIM),$(BUILD)/regress/sim/sim)
+	$(MAKE) -j2 all unit-bin cluster-bin $(if $(SIM),$(BUILD)/regress/sim/sim)
 	$(MAKE) keyscan-build
 	$(MAKE) -j2 house-bin
 	$(MAKE) fuzz-replay
@@ -208,7 +230,7 @@ asan: deps
 	    asan-run
 # A sanitizer needs more system calls and has flags of its own.
 NOT_ASAN :=	$(addprefix regress/cluster/test_,escape.py faults.py hardening.py)
-asan-run: all unit-bin $(CLUSTER_BIN)
+asan-run: all unit-bin cluster-bin
 	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
 	    sh regress/run.sh $(UNIT_BIN) \
 	    $(filter-out $(NOT_ASAN),$(wildcard regress/cluster/test_*.py))
@@ -223,7 +245,7 @@ coverage: deps
 	umask 0; $(MAKE) -j2 BUILD=build-coverage HARDEN=-O1 \
 	    EXTRA_CFLAGS="--coverage -DHERMES_COVERAGE -Wl,-z,muldefs" \
 	    coverage-run; ran=$$?; sh etc/coverage.sh build-coverage && exit $$ran
-coverage-run: all unit-bin $(CLUSTER_BIN) fuzz-bin house-bin
+coverage-run: all unit-bin cluster-bin fuzz-bin house-bin
 	COVERAGE=1 BUILD=$(BUILD) sh regress/run.sh regress/house/run.sh \
 	    $(COVERAGE_ONLY) $(UNIT_BIN); bad=$$?; \
 	for t in $(FUZZ_TARGETS); do \
@@ -284,7 +306,7 @@ clean:
 	rm -rf $(BUILD) $(BUILD)-package build-asan build-clang build-fuzz build-coverage
 
 .PHONY: all help coverage coverage-run deps check sim sim-table demo bench bench-abuse asan asan-run escape lint install uninstall \
-    clean unit-bin docker-check package
+    clean unit-bin cluster-bin docker-check package
 
 include regress/keyscan/keyscan.mk
 
