@@ -12,8 +12,8 @@
 #include "common/util/metrics.h"
 #include "keyd/chat.h"
 
-/* New epochs that a peer may begin in a rekey window, per chat: far more
- * than anybody needs, few enough to bear. */
+/* New epochs, and resumes of the present one, that a peer may begin in a rekey
+ * window, per chat: far more than anybody needs, few enough to bear. */
 #define EPOCHS_BURST     100
 #define EPOCHS_PER_LIMIT 10
 
@@ -283,12 +283,23 @@ setup_next_epoch(struct arriving *a, struct chat *chat, int reset)
 	chat_send_pending(a->chats, chat);
 }
 
+/* One more of what the peer may not have without end. 0, or how long (ns)
+ * until it may. */
+static int64_t
+setup_take(const struct arriving *a, struct chat *chat)
+{
+	const struct config_rekey *rekey = &a->chats->config->rekey;
+
+	return (bucket_take(&chat->change->epoch_bucket,
+	    EPOCHS_BURST + EPOCHS_PER_LIMIT * rekey->limit, rekey->window,
+	    a->chats->now));
+}
+
 /* Both offers of the version are there, or ours is made now: derive. */
 static void
 setup_derive(struct arriving *a, struct chat *chat)
 {
 	struct chats *chats = a->chats;
-	const struct config_rekey *rekey = &chats->config->rekey;
 	const struct ipc_setup *setup = a->setup;
 	const struct offer *peer = &setup->offer;
 	int first = chat->version == 0;
@@ -298,10 +309,7 @@ setup_derive(struct arriving *a, struct chat *chat)
 	enum hermes_code code;
 	int64_t wait;
 
-	if (!setup->answer &&
-	    (wait = bucket_take(&chat->change->epoch_bucket,
-		 EPOCHS_BURST + EPOCHS_PER_LIMIT * rekey->limit, rekey->window,
-		 chats->now)) != 0) {
+	if (!setup->answer && (wait = setup_take(a, chat)) != 0) {
 		chat_count_rekey(
 		    METRIC_REKEYS_THROTTLED_APP, setup_cause(a, chat));
 		setup_refuse(a, CODE_REKEY_THROTTLED, 0, wait);
@@ -318,6 +326,9 @@ setup_derive(struct arriving *a, struct chat *chat)
 		    METRIC_REKEYS_ACCEPTED_APP, setup_cause(a, chat));
 	code = chat_derive(chats, chat, peer, (int)setup->answer);
 	if (code != CODE_NONE) {
+		/* An answer may come again and again, for nothing. */
+		if (setup->answer && setup_take(a, chat) != 0)
+			return;
 		setup_refuse(a, code, 0, 0);
 		chat_send_error(chats, &chat->key, code, 0, 0);
 		return;
@@ -344,7 +355,13 @@ setup_repeat(struct arriving *a, struct chat *chat)
 {
 	struct chats *chats = a->chats;
 	uint32_t resume = a->setup->flags & CHAT_RESUME;
+	int64_t wait;
 
+	/* All that was not acknowledged is sent again after it. */
+	if (!a->setup->answer && (wait = setup_take(a, chat)) != 0) {
+		setup_refuse(a, CODE_REKEY_THROTTLED, 0, wait);
+		return;
+	}
 	/* Offered again it need not be derived there; an answer is. */
 	if (a->setup->answer)
 		chat_confirm(chats, chat);

@@ -63,6 +63,31 @@ START_TEST(who_rekeys_without_end_is_throttled)
 }
 END_TEST
 
+/* A resume has all that was not acknowledged sealed and sent again. */
+START_TEST(who_resumes_without_end_is_throttled)
+{
+	uint32_t i, most = 100 + 10 * b->config.rekey.limit;
+	int readies;
+
+	pair_ready(&pair);
+	assert_works(1);
+	readies = b->readies;
+	for (i = 0; a->refusals == 0; i++) {
+		ck_assert_uint_le(i, most + 1);
+		pair_resume(&pair, 0);
+		pair_run(&pair);
+	}
+	ck_assert_uint_eq(a->last_refused.code, CODE_REKEY_THROTTLED);
+	ck_assert_int_gt(a->last_refused.retry_after, 0);
+	ck_assert_int_le(b->readies - readies, (int)most);
+	talk();
+	pair.now += b->config.rekey.window;
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	assert_works(1);
+}
+END_TEST
+
 /* Points of small order: with any key of b they agree on nothing secret. In
  * X25519's bytes, little-endian: 0, 1, the two of order 8, p - 1, p, p + 1. */
 static const uint8_t small_order[][KEY_SIZE] = { { 0 }, { 1 },
@@ -102,6 +127,36 @@ START_TEST(a_key_of_small_order_makes_no_epoch)
 	ck_assert_uint_eq(pair_chat(&pair, 1)->ratchet.version, 1);
 	talk();
 	/* A good one for the same version is taken. */
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
+/* Said again and again as the answer to ours, the app does not hear it each
+ * time. */
+START_TEST(a_bad_answer_is_told_so_often)
+{
+	int i, most = 100 + 10 * (int)b->config.rekey.limit;
+	struct frame frame;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_step(&pair, 0);
+	frame = b->wire[b->first];
+	ck_assert_uint_eq(frame.setup.answer, 1);
+	pair_drop(&pair);
+	memset(frame.setup.offer.ephemeral, 0, KEY_SIZE);
+	sign_again(&frame.setup, a);
+	for (i = 0; i < 5 * most; i++) {
+		pair_take(&pair, 1, &frame);
+		pair_drop(&pair);
+	}
+	ck_assert_uint_eq(b->last_error.code, CODE_DERIVATION_FAILED);
+	ck_assert_int_le(b->errors, most);
+	/* In time a good one is taken. */
+	pair.now += b->config.rekey.window;
 	pair_resume(&pair, 0);
 	pair_run(&pair);
 	assert_works(2);
@@ -403,6 +458,8 @@ static void
 add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, who_rekeys_without_end_is_throttled);
+	tcase_add_test(tcase, who_resumes_without_end_is_throttled);
+	tcase_add_test(tcase, a_bad_answer_is_told_so_often);
 	tcase_add_loop_test(tcase, a_key_of_small_order_makes_no_epoch, 0,
 	    (int)(sizeof(small_order) / KEY_SIZE));
 	tcase_add_loop_test(tcase, a_key_of_small_order_begins_no_chat, 0,
