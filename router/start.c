@@ -467,8 +467,8 @@ start_from_app(struct session *session, struct frame_start_chat *start,
 	char chat_id[CHAT_ID_SIZE];
 	int64_t early;
 
-	early = rate_take(&session->app->starts_due, now, limits->starts_per_minute,
-	    60 * CLOCK_SECOND, 0);
+	early = rate_take(&session->app->starts_due, now,
+	    limits->starts_per_minute, 60 * CLOCK_SECOND, 0);
 	if (early > 0)
 		code = CODE_RATE_LIMITED;
 	else if ((code = check_start(

@@ -99,9 +99,10 @@ health_drop(struct rpc_server *server, struct rpc_health_entry *entry)
 	free(entry);
 }
 
-/* Who watches a service that is set now. */
+/* Who watches the service of entry, which is set now. */
 static void
-health_gather(struct rpc_server *server, struct rpc_health_entry *entry)
+health_gather(struct rpc_server *server, struct rpc_health_entry *entry,
+    const char *service)
 {
 	struct health_watch *watch, *next;
 
@@ -110,7 +111,7 @@ health_gather(struct rpc_server *server, struct rpc_health_entry *entry)
 	for (watch = TAILQ_FIRST(&server->unknown->watches); watch != NULL;
 	     watch = next) {
 		next = TAILQ_NEXT(watch, entry);
-		if (strcmp(watch->service, entry->service) != 0)
+		if (strcmp(watch->service, service) != 0)
 			continue;
 		TAILQ_REMOVE(&server->unknown->watches, watch, entry);
 		TAILQ_INSERT_TAIL(&entry->watches, watch, entry);
@@ -144,7 +145,7 @@ rpc_server_set_health(
 		return;
 	}
 	if (!entry->set)
-		health_gather(server, entry);
+		health_gather(server, entry, service);
 	if (entry->set && entry->serving == (serving != 0))
 		return;
 	entry->set = 1;
