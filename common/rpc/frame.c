@@ -8,7 +8,8 @@
 
 #include "common/rpc/internal.h"
 
-#define PART_KEEP (64 * 1024) /* give larger empty buffers back */
+#define PART_KEEP  (64 * 1024) /* give larger empty buffers back */
+#define PART_TRUST 16 /* who brings that part of a message brings the rest */
 
 static enum rpc_frame
 frame_check(struct rpc_frame_reader *reader, uint32_t max)
@@ -46,6 +47,16 @@ frame_read_header(struct rpc_frame_reader *reader, const uint8_t **bytes,
 	return (rv == RPC_FRAME_MORE ? RPC_FRAME_MESSAGE : rv);
 }
 
+/* Room for a message of which the first have bytes came: all of it at once, as
+ * far as nobody can make us waste with little. */
+static size_t
+frame_room(size_t length, size_t have)
+{
+	size_t room = length > PART_KEEP ? PART_KEEP : length;
+
+	return (have < room / PART_TRUST ? have : room);
+}
+
 enum rpc_frame
 rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
     size_t *length, uint32_t max, const uint8_t **message,
@@ -71,11 +82,8 @@ rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
 	} else {
 		if (n > *length)
 			n = *length;
-		/* All of it at once, as far as nobody can make us waste. */
 		if (buffer_length(part) == 0 &&
-		    buffer_reserve(part, reader->length > PART_KEEP
-					     ? PART_KEEP
-					     : reader->length) == NULL)
+		    buffer_reserve(part, frame_room(reader->length, n)) == NULL)
 			return (RPC_FRAME_MEMORY);
 		if (buffer_append(part, *bytes, n) == -1)
 			return (RPC_FRAME_MEMORY);

@@ -9,6 +9,7 @@
 
 #include <openssl/ssl.h>
 
+#include "common/rpc/internal.h"
 #include "regress/unit/rpc_fixture.h"
 #include "regress/unit/suite.h"
 
@@ -179,6 +180,44 @@ START_TEST(test_keys_changed_between_data)
 }
 END_TEST
 
+/* A message that is announced takes no room before some of it has come. */
+START_TEST(test_room_for_what_is_announced)
+{
+	static const uint8_t begun[] = { 0, 0, 0, 0x80, 0, 'x' };
+	static uint8_t rest[32 * 1024 - 1];
+	struct rpc_frame_reader reader = { .have = 0 };
+	const uint8_t *bytes = begun, *message;
+	size_t length = sizeof(begun), message_length;
+
+	ck_assert_int_eq(rpc_frame_read(&reader, &bytes, &length, 64 * 1024,
+			     &message, &message_length),
+	    RPC_FRAME_MORE);
+	ck_assert_uint_le(reader.part.size, 1024);
+	bytes = rest;
+	length = sizeof(rest);
+	ck_assert_int_eq(rpc_frame_read(&reader, &bytes, &length, 64 * 1024,
+			     &message, &message_length),
+	    RPC_FRAME_MESSAGE);
+	ck_assert_uint_eq(message_length, 32 * 1024);
+	ck_assert_int_eq(message[0], 'x');
+	/* With half of it there, the rest is not copied again and again. */
+	buffer_free(&reader.part);
+	memset(&reader, 0, sizeof(reader));
+	bytes = begun;
+	length = 5;
+	ck_assert_int_eq(rpc_frame_read(&reader, &bytes, &length, 64 * 1024,
+			     &message, &message_length),
+	    RPC_FRAME_MORE);
+	bytes = rest;
+	length = 16 * 1024;
+	ck_assert_int_eq(rpc_frame_read(&reader, &bytes, &length, 64 * 1024,
+			     &message, &message_length),
+	    RPC_FRAME_MORE);
+	ck_assert_uint_ge(reader.part.size, 32 * 1024);
+	buffer_free(&reader.part);
+}
+END_TEST
+
 static Suite *
 records_suite(void)
 {
@@ -188,6 +227,7 @@ records_suite(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_keys_changed_without_end, 0, 2);
 	tcase_add_test(tc, test_keys_changed_between_data);
+	tcase_add_test(tc, test_room_for_what_is_announced);
 	suite_add_tcase(suite, tc);
 	return (suite);
 }
