@@ -64,7 +64,8 @@ join_opened(struct rpc_stream *stream, void *arg)
 		metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
 		return (RPC_PERMISSION_DENIED);
 	}
-	if (token_take() == -1) {
+	/* A member that renews does not compete with them. */
+	if (trunk->peer == NULL && token_take() == -1) {
 		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
 		return (RPC_RESOURCE_EXHAUSTED);
 	}

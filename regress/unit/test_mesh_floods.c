@@ -245,6 +245,33 @@ START_TEST(test_places_for_set_ups)
 }
 END_TEST
 
+/* Strangers that call Join all day keep no member from its renewal. */
+START_TEST(test_join_by_strangers)
+{
+	struct node *a = victim_make(0, "alpha");
+	int i;
+
+	UNTIL(node_state_of(a, a) == NODE_ALIVE);
+	liar_connect(a, 0);
+	for (i = 0; liar.status != RPC_RESOURCE_EXHAUSTED; i++) {
+		liar_call("Join");
+		rpc_stream_half_close(liar.stream);
+		UNTIL(liar.closed);
+	}
+	ck_assert_int_gt(i, 20);
+	liar_close();
+	liar_connect(a, 1);
+	for (i = 0; i < 40; i++) {
+		liar_call("Join");
+		rpc_stream_half_close(liar.stream);
+		UNTIL(liar.closed);
+		/* It said nothing; but it might have. */
+		ck_assert_int_eq(liar.status, RPC_UNIMPLEMENTED);
+	}
+	liar_close();
+}
+END_TEST
+
 /* More connections of mallory's. */
 static unsigned more, fewer;
 
@@ -311,6 +338,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_finds_of_nobody);
 	tcase_add_test(tcase, test_keyd_does_not_read);
 	tcase_add_test(tcase, test_places_for_set_ups);
+	tcase_add_test(tcase, test_join_by_strangers);
 	tcase_add_test(tcase, test_connections_of_one_member);
 	suite_add_tcase(suite, tcase);
 	return (suite);
