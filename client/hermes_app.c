@@ -106,9 +106,11 @@ app_start_chat(struct app *app, const char *chat_id, const char *peer)
 
 	chat = hermes_chat_start(app->hermes, chat_id, peer, NULL);
 	if (chat == NULL) {
-		print_error("--chat %s: %s", chat_id,
-		    errno == EINVAL ? "not 1 to 128 bytes of text"
-				    : strerror(errno));
+		print_error("chat %s: %s", chat_id,
+		    errno != EINVAL ? strerror(errno)
+		    : strcmp(peer, app->own_id) == 0
+			? "an app has none with itself"
+			: "not a name of 1 to 128 bytes");
 		app_finish(app, EXIT_LOCAL);
 		return (NULL);
 	}

@@ -629,6 +629,21 @@ def test_usage_errors():
                   ).returncode == 2
 
 
+@pytest.mark.parametrize("chat, peer, why", [
+    ("c", "app", "chat c: an app has none with itself"),
+    ("c" * 129, "peer", f"chat {'c' * 129}: not a name of 1 to 128 bytes"),
+], ids=["itself", "long"])
+def test_a_chat_that_cannot_be(node, chat, peer, why):
+    def script(stream):
+        stream.greet()
+        stream.drain()
+    fake = node(script)
+    run = hermes("send", "-n", fake.address, "--seed", "app", "--chat", chat,
+                 Identity(peer).id)
+    assert run.returncode == 1
+    assert f"hermes: {why}" in run.stderr.splitlines(), run.stderr
+
+
 @pytest.mark.parametrize("arguments, why", [
     (("nonsense",), "nonsense: no such command"),
     (("send",), "send: PEER is missing"),
