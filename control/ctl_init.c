@@ -295,6 +295,14 @@ init_socket(const struct init *init)
 static void
 init_report(const struct ctl *ctl, const struct init *init)
 {
+	/* What is in the system's places its service manager starts. */
+	int own = strcmp(init->socket, CTL_SOCKET) != 0;
+	const char *start = own ? "hermesd -f "
+			    : access("/run/systemd/system", F_OK) == 0
+				? "systemctl enable --now hermesd"
+				: "hermesd";
+	const char *option = own ? " -s " : "";
+	const char *socket = own ? init->socket : "";
 	json_t *made;
 
 	if (ctl->json) {
@@ -308,15 +316,12 @@ init_report(const struct ctl *ctl, const struct init *init)
 	}
 	(void)printf(
 	    "made %s\n     %s\n     %s\n\n"
-	    "next: hermesd -f %s\n"
+	    "next: %s%s\n"
 	    "then: hermesctl%s%s mesh create    (the first node of a mesh)\n"
 	    "  or: hermesctl%s%s join TICKET    (TICKET: from a member's "
 	    "`hermesctl ticket`)\n",
-	    init->config, init->keystore, init->passphrase, init->config,
-	    strcmp(init->socket, CTL_SOCKET) == 0 ? "" : " -s ",
-	    strcmp(init->socket, CTL_SOCKET) == 0 ? "" : init->socket,
-	    strcmp(init->socket, CTL_SOCKET) == 0 ? "" : " -s ",
-	    strcmp(init->socket, CTL_SOCKET) == 0 ? "" : init->socket);
+	    init->config, init->keystore, init->passphrase, start,
+	    own ? init->config : "", option, socket, option, socket);
 }
 
 int

@@ -407,6 +407,21 @@ def test_init(tmp_path):
 
 # --- admin HTTP -------------------------------------------------------------
 
+@pytest.mark.parametrize("manager, start", [
+    ("mkdir -p /run/systemd/system", "systemctl enable --now hermesd"),
+    ("true", "hermesd")])
+def test_init_in_the_places_of_the_system(manager, start):
+    """It says how a node is started there: by systemd, where that is."""
+    script = (f"for f in /etc /var/lib /run; do mount -t tmpfs t $f; done; "
+              f"{manager}; exec {HERMESCTL} init -n paris")
+    run = subprocess.run(["unshare", "-m", "sh", "-ec", script],
+                         capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("made /etc/hermes/hermesd.conf\n")
+    assert (f"\nnext: {start}\nthen: hermesctl mesh create "
+            in run.stdout), run.stdout
+
+
 def test_admin_pages(mesh):
     for path in ("/healthz", "/readyz", "/mesh/members", "/mesh/apps",
                  "/crypto/ratchets"):
