@@ -259,10 +259,7 @@ start_resume(struct starting *s, struct chat *chat)
 	code = policy_resume(start->version,
 	    (start->flags & (CHAT_RESUME | CHAT_CONTINUE)) != 0, &state,
 	    &version);
-	/* What the app had is not what goes by the name now. */
-	if ((start->flags & CHAT_CONTINUE) &&
-	    (code == CODE_INVALID_FRAME ||
-		start->version <= tombstone_ended(s->chats, &start->key)))
+	if ((start->flags & CHAT_CONTINUE) && code == CODE_INVALID_FRAME)
 		code = CODE_REPLAYED_KEY;
 	if (code != CODE_NONE) {
 		start_refuse(s, code, version, 0);
@@ -292,6 +289,13 @@ start_existing(struct starting *s, struct chat *chat)
 
 	if (chat_wake(s->chats, chat) == -1) {
 		start_refuse(s, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
+		return;
+	}
+	/* What the app had is not what goes by the name now, wherever the peer
+	 * is. */
+	if ((start->flags & CHAT_CONTINUE) &&
+	    start->version <= tombstone_ended(s->chats, &start->key)) {
+		start_refuse(s, CODE_REPLAYED_KEY, chat->version, 0);
 		return;
 	}
 	if (start->delivered > chat->delivered)

@@ -343,6 +343,35 @@ START_TEST(what_was_offered_to_an_app_elsewhere)
 }
 END_TEST
 
+/* b's app goes on with the chat that was deleted, and a is elsewhere now. */
+START_TEST(what_is_over_goes_on_nowhere)
+{
+	struct ipc_chat_start start;
+	struct node third = *a;
+
+	pair_ready(&pair);
+	assert_works(1);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_run(&pair);
+	stand_at(a, 1, 0);
+	stand_at(b, 1, 0);
+	pair_ready(&pair);
+	pair_start_fill(&pair, 1, &start);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	pair_attest(&third, pair.now + 1, &start.peer);
+	start.version = 1;
+	start.flags = CHAT_CONTINUE;
+	start.acked = start.delivered = 1;
+	pair_start_message(&pair, 1, &start);
+	ck_assert_uint_eq(b->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->accepted, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->delivered, 0);
+	ck_assert_mem_eq(pair_chat(&pair, 1)->peer_node, a->key, KEY_SIZE);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -385,6 +414,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, what_is_over_moves_no_chat);
 	tcase_add_loop_test(tcase, a_node_missed_many_versions, 0, 3);
 	tcase_add_loop_test(tcase, what_was_offered_to_an_app_elsewhere, 0, 2);
+	tcase_add_test(tcase, what_is_over_goes_on_nowhere);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
 
