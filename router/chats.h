@@ -179,6 +179,8 @@ void side_tell(struct side *side, const char *status, struct span correlation);
 
 void peers_init(void);
 struct peer *peer_make(const uint8_t key[KEY_SIZE]);
+struct peer *peer_get(const uint8_t key[KEY_SIZE]); /* NULL: none */
+struct link *link_get(const uint8_t node_key[KEY_SIZE]);
 void peer_release(struct peer *peer); /* free it if unused */
 void peer_watch(struct peer *peer);
 void peer_set_node(struct peer *peer, const uint8_t node_key[KEY_SIZE]);

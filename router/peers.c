@@ -24,6 +24,18 @@ peers_init(void)
 }
 
 struct peer *
+peer_get(const uint8_t key[KEY_SIZE])
+{
+	return (table_get(&book.peers, key));
+}
+
+struct link *
+link_get(const uint8_t node_key[KEY_SIZE])
+{
+	return (table_get(&book.links, node_key));
+}
+
+struct peer *
 peer_make(const uint8_t key[KEY_SIZE])
 {
 	struct peer *peer = table_get(&book.peers, key);

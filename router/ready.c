@@ -21,10 +21,89 @@
 #define ROUTE_RETRY    (3 * CLOCK_SECOND)
 #define OFFER_LIFETIME (600 * CLOCK_SECOND)
 
+/* Offers that an app has not taken up, nor is about to: the oldest first. */
+struct offers {
+	struct side *side[OFFERS_PER_APP];
+	size_t count;
+};
+
+static void
+offers_gather(struct offers *offers, const struct app *app)
+{
+	struct side *side;
+
+	offers->count = 0;
+	TAILQ_FOREACH(side, &app->sides, app_entry)
+	if (offers->count < OFFERS_PER_APP && !side->taken &&
+	    !side_established(side) && side->ask == NULL && !side->ending)
+		offers->side[offers->count++] = side;
+}
+
+/* How many of them are of a node, or (NULL) of an app. */
+static size_t
+offers_of(const struct offers *offers, const struct link *link,
+    const struct peer *peer)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < offers->count; i++)
+		count += link != NULL ? offers->side[i]->peer->link == link
+				      : offers->side[i]->peer == peer;
+	return (count);
+}
+
+/* The oldest of whoever has most of them: a node, or (by_node 0) an app. NULL:
+ * nobody has more than few and one. */
+static struct side *
+offers_most(const struct offers *offers, int by_node, size_t few)
+{
+	const struct peer *peer;
+	struct side *side = NULL;
+	size_t i, count, most = few + 1;
+
+	for (i = 0; i < offers->count; i++) {
+		peer = offers->side[i]->peer;
+		if (by_node && peer->link == NULL)
+			continue;
+		count = offers_of(offers, by_node ? peer->link : NULL, peer);
+		if (count > most) {
+			most = count;
+			side = offers->side[i];
+		}
+	}
+	return (side);
+}
+
+/*
+ * All places for offers to the app are taken. Whoever has most of them, of the
+ * nodes or else of the apps, gives its oldest to one that has fewer; keyd
+ * keeps that one, should the app ask for it. 0 or -1.
+ */
+static int
+offer_make_room(const struct app *app, const struct ipc_chat_offer *offer)
+{
+	const struct link *link = link_get(offer->peer_node);
+	const struct peer *peer = peer_get(offer->peer_app);
+	struct side *side;
+	struct offers offers;
+
+	offers_gather(&offers, app);
+	side = offers_most(
+	    &offers, 1, link == NULL ? 0 : offers_of(&offers, link, NULL));
+	if (side == NULL)
+		side = offers_most(&offers, 0,
+		    peer == NULL ? 0 : offers_of(&offers, NULL, peer));
+	if (side == NULL)
+		return (-1);
+	side_drop(side);
+	return (0);
+}
+
 /* The side of a chat that keyd names, made if it is new; NULL: no. */
 static struct side *
 ready_side(const struct chat_key *key, const char *chat_id,
-    const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE], int offer)
+    const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE],
+    const struct ipc_chat_offer *offer)
 {
 	struct side *side = side_find(key);
 	struct app *app;
@@ -34,7 +113,8 @@ ready_side(const struct chat_key *key, const char *chat_id,
 	if (!chat_id_valid(chat_id, strnlen(chat_id, CHAT_ID_SIZE)))
 		return (NULL);
 	app = app_find(local);
-	if (offer && app != NULL && app->offers >= OFFERS_PER_APP)
+	if (offer != NULL && app != NULL && app->offers >= OFFERS_PER_APP &&
+	    offer_make_room(app, offer) == -1)
 		return (NULL);
 	if ((side = side_make(local, peer, chat_id)) == NULL)
 		return (NULL);
@@ -55,7 +135,7 @@ ready_record(const struct ipc_chat_record *record)
 	if (side_find(&record->key) != NULL)
 		return; /* we know better than the store */
 	side = ready_side(&record->key, record->chat_id, record->local_app,
-	    record->peer_app, 0);
+	    record->peer_app, NULL);
 	if (side == NULL)
 		return;
 	peer_set_node(side->peer, record->peer_node);
@@ -145,8 +225,8 @@ ready_offer(
 {
 	struct side *side;
 
-	side = ready_side(
-	    &offer->key, offer->chat_id, offer->local_app, offer->peer_app, 1);
+	side = ready_side(&offer->key, offer->chat_id, offer->local_app,
+	    offer->peer_app, offer);
 	if (side == NULL || side->ending)
 		return;
 	side->known = 1;

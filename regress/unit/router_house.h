@@ -84,6 +84,8 @@ service_counters(struct rpc_counters *counters)
 
 /* --- keyd and mesh ------------------------------------------------------- */
 
+#define PLAYED_CHATS 128
+
 struct played_chat {
 	struct chat_key key; /* of side 0 */
 	int used;
@@ -96,7 +98,7 @@ struct played_chat {
 };
 
 static struct {
-	struct played_chat chats[64];
+	struct played_chat chats[PLAYED_CHATS];
 	int cut;                 /* drop what is sealed */
 	int mute;                /* answer no CHAT_START */
 	enum hermes_code refuse; /* each CHAT_START */
@@ -178,7 +180,7 @@ play_chat(const struct chat_key *key, int make)
 {
 	int i, slot = -1;
 
-	for (i = 0; i < 64; i++) {
+	for (i = 0; i < PLAYED_CHATS; i++) {
 		if (!played.chats[i].used)
 			slot = i;
 		else if (memcmp(played.chats[i].key.handle, key->handle,

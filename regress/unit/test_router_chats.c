@@ -231,6 +231,39 @@ START_TEST(test_start_limits)
 }
 END_TEST
 
+/* What an app is offered by one that offers without end leaves room for what
+ * others offer. */
+START_TEST(test_room_for_offers)
+{
+	char id[16];
+	Frame *frame;
+	int i;
+
+	world_begin();
+	world.config.limits.chats_per_app = 1000;
+	app_connect(&alice, 0);
+	app_connect(&bob, 0);
+	app_connect(&carol, 0);
+	for (i = 0; i < 70; i++) {
+		(void)snprintf(id, sizeof(id), "c%d", i);
+		app_start_chat(&carol, &alice, id, 0);
+	}
+	while ((frame = app_hear(alice.stream)) != NULL)
+		frame_free(frame);
+	app_start_chat(&bob, &alice, "b", 0);
+	frame = EXPECT(&alice, START_CHAT);
+	ck_assert_str_eq(frame->start_chat->chat_id, "b");
+	frame_free(frame);
+	app_start_chat(&alice, &bob, "b", 0);
+	frame_free(EXPECT(&alice, START_CHAT_ACK));
+	frame_free(EXPECT(&bob, START_CHAT));
+	frame_free(EXPECT(&bob, START_CHAT_ACK));
+	/* The one that made room is not lost. */
+	app_start_chat(&alice, &carol, "c0", 0);
+	frame_free(EXPECT(&alice, START_CHAT_ACK));
+}
+END_TEST
+
 /* While there are none, an app is told when to ask again; what it has goes
  * on. */
 START_TEST(test_no_new_chats)
@@ -614,6 +647,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_half_close);
 	tcase_add_test(tcase, test_offer_expires);
 	tcase_add_test(tcase, test_rate);
+	tcase_add_test(tcase, test_room_for_offers);
 	tcase_add_test(tcase, test_delete);
 	tcase_add_test(tcase, test_message_after_delete);
 	tcase_add_test(tcase, test_ratchet_failed);
