@@ -146,8 +146,7 @@ hermes_new(struct event_base *base, const struct hermes_options *options,
 		goto fail;
 	}
 	if (link_parse_node(options->node, hermes->host, hermes->port) == -1) {
-		(void)snprintf(
-		    error, size, "%s: not host:port", options->node);
+		(void)snprintf(error, size, "%s: not host:port", options->node);
 		errno = EINVAL;
 		goto fail;
 	}
