@@ -291,7 +291,7 @@ START_TEST(a_database_that_is_none)
 	ck_assert_int_ne(fd = open(path, O_WRONLY), -1);
 	ck_assert_int_eq(pwrite(fd, "not a database", 14, 0), 14);
 	close(fd);
-	ck_assert_int_eq(refused(folder), STORE_SYSTEM);
+	ck_assert_int_eq(refused(folder), STORE_DAMAGED);
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(mkdir(path, 0700), 0);
 	ck_assert_int_eq(refused(folder), STORE_SYSTEM);
