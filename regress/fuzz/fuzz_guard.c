@@ -15,7 +15,8 @@
 #include "regress/fuzz/fuzz_clock.h"
 #include "regress/fuzz/fuzz_guard.h"
 
-#define ATTEMPTS 256
+#define ATTEMPTS    256
+#define REVOCATIONS 256
 
 struct guard guard;
 
@@ -55,6 +56,30 @@ signs_with_node(const uint8_t *bytes, size_t length)
 	return (0);
 }
 
+/* A revocation is the operator's. When the name goes to another, the same is
+ * signed again. */
+static int
+signs_revocation(const uint8_t *bytes, size_t length)
+{
+	static uint8_t signed_before[REVOCATIONS][KEY_SIZE];
+	static size_t next;
+	uint8_t digest[KEY_SIZE];
+	size_t i;
+
+	(void)crypto_hash_sha256(digest, bytes, length);
+	if (own_time() || FROM(CONTROL, REVOKE) || FROM(CONTROL, PASSPHRASE)) {
+		memcpy(signed_before[next], digest, KEY_SIZE);
+		next = (next + 1) % REVOCATIONS;
+		return (1);
+	}
+	if (!FROM(MESH, REDEEM) && !FROM(MESH, RENEW))
+		return (0);
+	for (i = 0; i < REVOCATIONS; i++)
+		if (memcmp(signed_before[i], digest, KEY_SIZE) == 0)
+			return (1);
+	return (0);
+}
+
 static int
 signs_with_authority(const uint8_t *bytes, size_t length)
 {
@@ -67,8 +92,7 @@ signs_with_authority(const uint8_t *bytes, size_t length)
 	if (DOMAIN("hermes-ticket-v1"))
 		return (FROM(CONTROL, TICKET_MAKE));
 	if (DOMAIN("hermes-revocation-v1"))
-		return (own_time() || FROM(CONTROL, REVOKE) ||
-			FROM(CONTROL, PASSPHRASE));
+		return (signs_revocation(bytes, length));
 #undef DOMAIN
 	return (0);
 }
