@@ -56,7 +56,7 @@ START_TEST(test_names_of_strangers)
 {
 	struct call calls[WATCHES], check;
 	struct rig rig;
-	char name[16];
+	char name[32];
 	int i;
 
 	rig_base(&rig);
