@@ -17,6 +17,10 @@
 #define EPOCHS_BURST     100
 #define EPOCHS_PER_LIMIT 10
 
+/* An app that arrives and is told that what it goes on with is over begins
+ * anew at most so far above the chat that took its place. */
+#define ARRIVAL_STEPS    2
+
 /* One SETUP_IN under way. */
 struct arriving {
 	struct chats *chats;
@@ -390,6 +394,35 @@ setup_repeat(struct arriving *a, struct chat *chat)
 	}
 }
 
+/* The peer deleted the chat, which we missed, and wants a new one. */
+static void
+setup_fresh(struct arriving *a, struct chat *chat)
+{
+	uint32_t floor = a->setup->offer.version - 1;
+
+	log_debug("begun_anew", "version=%u offered=%u", chat->version,
+	    a->setup->offer.version);
+	if (chat->change->pending.version != 0 &&
+	    chat->change->pending.version > floor)
+		/* Our offer for that version was out already: it may be
+		 * refused, but it must not be used again. */
+		chat_offer_drop(chat);
+	chat_finish(a->chats, chat, floor, STATUS_DELETED_BY_PEER, 0);
+	setup_first(a);
+}
+
+/* Does the peer begin anew, with a version that ours could not have come to
+ * by an arrival of its app? Then ours has ended, and we missed it. */
+static int
+setup_begins_above(const struct arriving *a, const struct chat *chat)
+{
+	const struct offer *offer = &a->setup->offer;
+
+	return (!setup_goes_on(a) && (offer->flags & OFFER_RESET) == 0 &&
+		chat->version != 0 && offer->version > chat->version &&
+		offer->version - chat->version > ARRIVAL_STEPS);
+}
+
 /* An offer from another node than the chat's. */
 static void
 setup_moved(struct arriving *a, struct chat *chat)
@@ -421,6 +454,10 @@ setup_moved(struct arriving *a, struct chat *chat)
 		setup_refuse(a, CODE_INVALID_FRAME, version, 0);
 		return;
 	}
+	if (setup_begins_above(a, chat)) {
+		setup_fresh(a, chat);
+		return;
+	}
 	if (setup->offer.version >= version &&
 	    (setup->offer.flags & OFFER_RESET)) {
 		chat_offer_drop(chat);
@@ -433,23 +470,6 @@ setup_moved(struct arriving *a, struct chat *chat)
 	chat->resuming = 1;
 	chat_offer(chats, chat, version, 1, CAUSE_RESUME, NULL);
 	chat_send_pending(chats, chat);
-}
-
-/* The peer deleted the chat, which we missed, and wants a new one. */
-static void
-setup_fresh(struct arriving *a, struct chat *chat)
-{
-	uint32_t floor = a->setup->offer.version - 1;
-
-	log_debug("begun_anew", "version=%u offered=%u", chat->version,
-	    a->setup->offer.version);
-	if (chat->change->pending.version != 0 &&
-	    chat->change->pending.version > floor)
-		/* Our offer for that version was out already: it may be
-		 * refused, but it must not be used again. */
-		chat_offer_drop(chat);
-	chat_finish(a->chats, chat, floor, STATUS_DELETED_BY_PEER, 0);
-	setup_first(a);
 }
 
 static enum policy_verdict

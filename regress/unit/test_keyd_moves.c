@@ -372,6 +372,37 @@ START_TEST(what_is_over_goes_on_nowhere)
 }
 END_TEST
 
+/*
+ * Where b's app is now it has ended the chat since, and had others of the
+ * name; what it begins there is not what a's node remembers.
+ */
+START_TEST(a_chat_ended_unheard_of_lends_the_next_no_number)
+{
+	struct chat_key key;
+
+	pair_ready(&pair);
+	assert_works(1);
+	assert_works(1);
+	key = pair_key(&pair, 1);
+	another_node();
+	tombstone_raise(b->chats, &key, 9, STATUS_DELETED);
+	a->offers = a->ends = 0;
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->ends, 1);
+	ck_assert_uint_eq(a->last_end.status, STATUS_DELETED_BY_PEER);
+	ck_assert_int_eq(a->offers, 1);
+	stand_at(a, 1, 0);
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->next, 1);
+	ck_assert_uint_eq(b->next, 1);
+	ck_assert_uint_eq(b->delivered, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->version, 10);
+	assert_works(10);
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -415,6 +446,7 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, a_node_missed_many_versions, 0, 3);
 	tcase_add_loop_test(tcase, what_was_offered_to_an_app_elsewhere, 0, 2);
 	tcase_add_test(tcase, what_is_over_goes_on_nowhere);
+	tcase_add_test(tcase, a_chat_ended_unheard_of_lends_the_next_no_number);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
 
