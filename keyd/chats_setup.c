@@ -418,8 +418,9 @@ setup_begins_above(const struct arriving *a, const struct chat *chat)
 {
 	const struct offer *offer = &a->setup->offer;
 
-	return (!setup_goes_on(a) && (offer->flags & OFFER_RESET) == 0 &&
-		chat->version != 0 && offer->version > chat->version &&
+	return (!a->setup->answer && !setup_goes_on(a) &&
+		(offer->flags & OFFER_RESET) == 0 && chat->version != 0 &&
+		offer->version > chat->version &&
 		offer->version - chat->version > ARRIVAL_STEPS);
 }
 
@@ -442,7 +443,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 	chat->peer_issued = setup->peer.issued_at;
 	ratchet_close(&chat->ratchet);
 	chat->confirmed = 1;
-	if (setup->answer) {
+	if (setup->answer && chat_offered(chat) == 0) {
 		chat_touch(chats, chat, DIRTY_COLD);
 		return;
 	}
@@ -458,7 +459,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 		setup_fresh(a, chat);
 		return;
 	}
-	if (setup->offer.version >= version &&
+	if (!setup->answer && setup->offer.version >= version &&
 	    (setup->offer.flags & OFFER_RESET)) {
 		chat_offer_drop(chat);
 		chat_touch(chats, chat, DIRTY_COLD);

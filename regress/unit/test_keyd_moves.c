@@ -403,6 +403,42 @@ START_TEST(a_chat_ended_unheard_of_lends_the_next_no_number)
 }
 END_TEST
 
+/* b's app went to a third node, to which a offered, and came back; of that a
+ * hears first by an answer that was long under way. */
+START_TEST(what_was_offered_where_the_app_is_no_more)
+{
+	struct ipc_chat_start start;
+	struct ipc_setup answer;
+	struct node third = *b;
+
+	pair_ready(&pair);
+	assert_works(1);
+	answer = b->last_setup;
+	ck_assert_uint_eq(answer.answer, 1);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	pair_start_fill(&pair, 0, &start);
+	pair_attest(&third, pair.now + 1, &start.peer);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_mem_eq(pair_chat(&pair, 0)->peer_node, third.key, KEY_SIZE);
+	pair_drop(&pair);
+	pair.now += 2;
+	answer.key.side ^= 1;
+	memcpy(answer.node, b->key, KEY_SIZE);
+	pair_attest(b, pair.now, &answer.peer);
+	chats_setup_in(a->chats, &answer, NULL, 0);
+	pair_commit(&pair, 0);
+	ck_assert_mem_eq(pair_chat(&pair, 0)->peer_node, b->key, KEY_SIZE);
+	if (_i == 1)
+		pair_drop(&pair);
+	leave(1);
+	go_on(1, 1);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.reset, 1);
+	ck_assert_int_eq(a->ends, 0);
+	assert_works(pair_chat(&pair, 0)->version);
+}
+END_TEST
+
 START_TEST(an_older_word_does_not_move_a_chat)
 {
 	struct ipc_chat_start start;
@@ -447,6 +483,8 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, what_was_offered_to_an_app_elsewhere, 0, 2);
 	tcase_add_test(tcase, what_is_over_goes_on_nowhere);
 	tcase_add_test(tcase, a_chat_ended_unheard_of_lends_the_next_no_number);
+	tcase_add_loop_test(
+	    tcase, what_was_offered_where_the_app_is_no_more, 0, 2);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
 }
 
