@@ -103,7 +103,6 @@ swim_new(const struct swim_config *config, struct swim_statement *own,
 	swim->next_reconnect = jitter(swim, now, config->reconnect_interval);
 	swim->next_contact = now;
 	swim->next_refute = now;
-	swim->answers_from = now - SWIM_ANSWERS * SWIM_ANSWER_INTERVAL;
 	swim_queue_put(swim, swim->self, 0);
 	return (swim);
 }

@@ -14,10 +14,9 @@
 #define SWIM_RELAYS            128    /* probes made for others, at once */
 #define SWIM_OWN_PROBE         255    /* low byte of an own sequence */
 #define SWIM_SYNC_BYTES        262144 /* of statements in a push-pull */
-#define SWIM_ANSWERS           32     /* push-pulls answered in a burst */
-#define SWIM_ANSWER_INTERVAL   (INT64_C(1000000000) / 16)
-#define SWIM_ANSWERS_ONE       8 /* of those to one member */
-#define SWIM_ANSWER_ONE        (INT64_C(1000000000) / 4)
+#define SWIM_ANSWERS           32     /* push-pulls answered, in ANSWERS_IN */
+#define SWIM_ANSWERS_ONE       8      /* of those to one member */
+#define SWIM_ANSWERS_IN        (2 * INT64_C(1000000000))
 
 /* swim_member.flags */
 #define MEMBER_QUEUED          0x1 /* among updates to send */
@@ -114,7 +113,7 @@ struct swim {
 	int64_t sync_wait; /* doubles, to the interval */
 	int64_t next_reconnect;
 	int64_t next_contact; /* of an unknown sender */
-	int64_t answers_from; /* bucket of push-pulls */
+	int64_t answers_due;  /* see rate.h: push-pulls */
 	int want_gossip;
 	int answered; /* a push-pull, ever */
 	/* whoever sent what is being received is wrong about this one */

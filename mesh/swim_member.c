@@ -197,7 +197,6 @@ swim_member_add(
 	member->alive = swim_statement_hold(statement);
 	member->state = NODE_ALIVE;
 	member->since = now;
-	member->answers_from = now - SWIM_ANSWERS_ONE * SWIM_ANSWER_ONE;
 	swim->counts.states[NODE_ALIVE]++;
 	live_put(swim, member);
 	return (member);

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "common/util/rate.h"
 #include "mesh/swim_internal.h"
 
 void
@@ -229,19 +230,6 @@ receive_nack(struct swim *swim, const uint8_t from[KEY_SIZE],
 	probe->nacked |= 1U << relay;
 }
 
-/* Take one out of a bucket of burst, that fills by one in interval: 1, or 0
- * when it is empty. */
-static int
-bucket_take(int64_t *bucket, int64_t burst, int64_t interval, int64_t now)
-{
-	if (*bucket < now - burst * interval)
-		*bucket = now - burst * interval;
-	if (*bucket + interval > now)
-		return (0);
-	*bucket += interval;
-	return (1);
-}
-
 /* A push-pull costs us the whole list: answer a bounded number a second, and
  * so few to one member that there are some left for the others. */
 static void
@@ -253,10 +241,10 @@ receive_push_pull(struct swim *swim, struct swim_member *member,
 		swim->answered = 1;
 		return;
 	}
-	if ((member != NULL && !bucket_take(&member->answers_from,
-				   SWIM_ANSWERS_ONE, SWIM_ANSWER_ONE, now)) ||
-	    !bucket_take(
-		&swim->answers_from, SWIM_ANSWERS, SWIM_ANSWER_INTERVAL, now)) {
+	if ((member != NULL && rate_take(&member->answers_due, now,
+				   SWIM_ANSWERS_ONE, SWIM_ANSWERS_IN, 0) > 0) ||
+	    rate_take(&swim->answers_due, now, SWIM_ANSWERS, SWIM_ANSWERS_IN,
+		0) > 0) {
 		swim->counts.dropped++;
 		return;
 	}
