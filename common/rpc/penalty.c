@@ -21,6 +21,9 @@
 #define BYTES_IN   (10 * CLOCK_SECOND)
 #define BYTES_MOST (64U * 1024) /* counted at a time */
 
+/* Costly for us, whatever comes of it. */
+enum signature { SIGNATURE_VERIFIED, SIGNATURE_MADE, SIGNATURES };
+
 struct offender {
 	TAILQ_ENTRY(offender) entry;
 	uint8_t source[RPC_SOURCE_SIZE];
@@ -28,8 +31,7 @@ struct offender {
 	uint64_t offences;
 	uint64_t refused;
 	unsigned out : 1; /* until it has run out */
-	int64_t verifications_due;
-	int64_t signings_due;
+	int64_t signatures_due[SIGNATURES];
 	int64_t handshakes_due;
 	int64_t bytes_due;
 };
@@ -41,8 +43,7 @@ struct rpc_penalties {
 	struct table table;
 	struct offender_list clean;
 	struct offender_list paying;
-	int64_t verifications_due;
-	int64_t signings_due;
+	int64_t signatures_due[SIGNATURES];
 	int64_t handshakes_due;
 };
 
@@ -200,36 +201,35 @@ rpc_penalties_out(
 		penalties->options.threshold > 0);
 }
 
-int
-rpc_penalties_may_verify(
-    struct rpc_penalties *penalties, const uint8_t *source, int64_t now)
+/* One more signature, for this source and for all. 1, or 0: too many. */
+static int
+penalties_take(struct rpc_penalties *penalties, enum signature what,
+    const uint8_t *source, int64_t now)
 {
 	const struct rpc_penalty_options *options = &penalties->options;
 	struct offender *offender;
 
 	if (source != NULL && options->verifications_source > 0 &&
 	    (offender = penalties_record(penalties, source, now)) != NULL &&
-	    rate_take(&offender->verifications_due, now,
+	    rate_take(&offender->signatures_due[what], now,
 		options->verifications_source, CLOCK_SECOND, 0) > 0)
 		return (0);
-	return (rate_take(&penalties->verifications_due, now,
+	return (rate_take(&penalties->signatures_due[what], now,
 		    options->verifications, CLOCK_SECOND, 0) == 0);
+}
+
+int
+rpc_penalties_may_verify(
+    struct rpc_penalties *penalties, const uint8_t *source, int64_t now)
+{
+	return (penalties_take(penalties, SIGNATURE_VERIFIED, source, now));
 }
 
 int
 rpc_penalties_may_sign(
     struct rpc_penalties *penalties, const uint8_t *source, int64_t now)
 {
-	const struct rpc_penalty_options *options = &penalties->options;
-	struct offender *offender;
-
-	if (source != NULL && options->verifications_source > 0 &&
-	    (offender = penalties_record(penalties, source, now)) != NULL &&
-	    rate_take(&offender->signings_due, now,
-		options->verifications_source, CLOCK_SECOND, 0) > 0)
-		return (0);
-	return (rate_take(&penalties->signings_due, now, options->verifications,
-		    CLOCK_SECOND, 0) == 0);
+	return (penalties_take(penalties, SIGNATURE_MADE, source, now));
 }
 
 int
