@@ -32,24 +32,30 @@ tombstone_find(const struct chats *chats, const struct chat_key *key)
 	return (table_get(&chats->tombstones, id));
 }
 
-uint32_t
-tombstone_floor(const struct chats *chats, const struct chat_key *key)
+/* NULL also when its time is over. */
+static const struct tombstone *
+tombstone_valid(const struct chats *chats, const struct chat_key *key)
 {
 	const struct tombstone *tombstone = tombstone_find(chats, key);
 
-	if (tombstone == NULL || tombstone->until < chats->now)
-		return (0);
-	return (tombstone->floor);
+	return (tombstone != NULL && tombstone->until >= chats->now ? tombstone
+								    : NULL);
+}
+
+uint32_t
+tombstone_floor(const struct chats *chats, const struct chat_key *key)
+{
+	const struct tombstone *tombstone = tombstone_valid(chats, key);
+
+	return (tombstone == NULL ? 0 : tombstone->floor);
 }
 
 uint32_t
 tombstone_ended(const struct chats *chats, const struct chat_key *key)
 {
-	const struct tombstone *tombstone = tombstone_find(chats, key);
+	const struct tombstone *tombstone = tombstone_valid(chats, key);
 
-	if (tombstone == NULL || tombstone->until < chats->now)
-		return (0);
-	return (tombstone->ended);
+	return (tombstone == NULL ? 0 : tombstone->ended);
 }
 
 void
