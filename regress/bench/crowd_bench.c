@@ -1,8 +1,8 @@
 /*
  * Many apps and many chats on two nodes, through libhermes, as it is told on
  * standard input, a word and numbers a line; answers each line with one JSON
- * object. Between lines the apps live on and answer their nodes. Whatever is missing, doubled, out of order or refused ends the
- * program with status 1.
+ * object. Between lines the apps live on and answer their nodes. Whatever is
+ * missing, doubled, out of order or refused ends the program with status 1.
  *
  *	crowd_bench NODE_A NODE_B PAIRS
  *

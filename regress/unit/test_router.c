@@ -337,6 +337,21 @@ START_TEST(test_shutdown)
 }
 END_TEST
 
+/* So many apps connect. */
+static void
+crowd_connect(struct app_player *players, size_t count)
+{
+	size_t i;
+
+	world.config.limits.sessions = 200;
+	crowd = players;
+	crowd_count = count;
+	for (i = 0; i < count; i++) {
+		app_make_keys(&crowd[i], (uint8_t)(10 + i));
+		app_connect(&crowd[i], 0);
+	}
+}
+
 /* Apps told to leave since the last look. */
 static unsigned
 crowd_told(void)
@@ -365,13 +380,7 @@ START_TEST(test_shutdown_is_spread)
 	size_t i;
 
 	world_begin();
-	world.config.limits.sessions = 200;
-	crowd = many;
-	crowd_count = count;
-	for (i = 0; i < count; i++) {
-		app_make_keys(&crowd[i], (uint8_t)(10 + i));
-		app_connect(&crowd[i], 0);
-	}
+	crowd_connect(many, count);
 	world.hooks->shutdown(4 * CLOCK_SECOND);
 	told = crowd_told();
 	ck_assert_uint_eq(told, 32);
@@ -400,13 +409,7 @@ START_TEST(test_idle_crowd)
 	size_t i;
 
 	world_begin();
-	world.config.limits.sessions = 200;
-	crowd = many;
-	crowd_count = count;
-	for (i = 0; i < count; i++) {
-		app_make_keys(&many[i], (uint8_t)(10 + i));
-		app_connect(&many[i], 0);
-	}
+	crowd_connect(many, count);
 	session_tick(later);
 	ck_assert_uint_eq(session_count(), count);
 	world.config.limits.session_idle = 60 * CLOCK_SECOND;
