@@ -273,14 +273,10 @@ gossip_ask(struct peer *peer)
 }
 
 void
-gossip_tick(void)
+gossip_tick(struct peer *peer)
 {
-	struct peer *peer;
-	size_t cursor = 0;
-
-	while ((peer = peer_next(&cursor)) != NULL)
-		if (peer->ask_owed)
-			gossip_ask(peer);
+	if (peer->ask_owed)
+		gossip_ask(peer);
 }
 
 void

@@ -35,7 +35,7 @@ void gossip_send_swim(struct peer *peer, const struct swim_message *message,
 /* Ask peer for what it knows that we do not: now, or a little later when it
  * was asked often; once for all who want to know. */
 void gossip_ask(struct peer *peer);
-void gossip_tick(void);
+void gossip_tick(struct peer *peer);
 
 /* May peer have an answer now that is much longer than what it said? 1, and
  * it is counted, or 0: it asks again when it has need of it. */

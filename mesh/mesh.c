@@ -32,7 +32,6 @@
 #include "mesh/wire.h"
 
 #define TICK           (50 * CLOCK_MS)
-#define CHECK_EVERY    20 /* ticks */
 #define LEAVE_MAX      (3 * CLOCK_SECOND)
 #define CLOSE_FOR      (200 * CLOCK_MS)
 #define DESCRIBE_TRIES 20
@@ -267,15 +266,13 @@ close_step(int64_t now)
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	static unsigned count;
 	int64_t now = clock_monotonic();
 
 	(void)fd;
 	(void)what;
 	(void)arg;
-	route_tick(now);
+	peer_tick(now);
 	tieline_tick(now);
-	gossip_tick();
 	presence_tick(now);
 	renew_tick(now);
 	join_tick(now);
@@ -283,8 +280,6 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 		describe.again = 0;
 		describe_again();
 	}
-	if (++count % CHECK_EVERY == 0)
-		peer_check_all();
 	if (mesh.stopping)
 		close_step(now);
 }

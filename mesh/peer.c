@@ -1,7 +1,6 @@
 /*
- * mesh, unprivileged; node bytes are hostile. Peers: who is known, and
- * trunks to them, dialled with back-off and jitter and kept in a small
- * cache. See peer.h.
+ * mesh, unprivileged; node bytes are hostile. Peers: who is known, and what
+ * is believed of them. See peer.h; trunks to them are in peer_trunk.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,21 +12,14 @@
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "common/util/table.h"
-#include "mesh/backoff.h"
 #include "mesh/gossip.h"
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
 
-#define BACKOFF_FIRST (100 * CLOCK_MS)
-#define BACKOFF_MAX   (5 * CLOCK_SECOND)
-#define ACCEPTED_MAX  8 /* connections that a peer opened */
-
 static struct table peers;   /* by node_key */
 static struct table names;   /* by node_id */
 static struct table revoked; /* struct ipc_revocation, by key */
-
-static void peer_dial(struct peer *);
 
 static void
 tables_init(void)
@@ -126,17 +118,6 @@ peer_tell_router(void)
 }
 
 static void
-on_redial(evutil_socket_t fd, short what, void *arg)
-{
-	struct peer *peer = arg;
-
-	(void)fd;
-	(void)what;
-	if (peer->want != 0)
-		peer_dial(peer);
-}
-
-static void
 on_grace(evutil_socket_t fd, short what, void *arg)
 {
 	struct peer *peer = arg;
@@ -186,7 +167,7 @@ peer_new(const struct certificate *certificate)
 	TAILQ_INIT(&peer->trunks);
 	buffer_init(&peer->outbox);
 	route_init(&peer->route);
-	peer->redial = evtimer_new(proc_base(), on_redial, peer);
+	peer->redial = peer_redial_new(peer);
 	peer->grace = evtimer_new(proc_base(), on_grace, peer);
 	if (peer->redial == NULL || peer->grace == NULL ||
 	    table_put(&peers, peer->node_key, peer) == -1) {
@@ -427,229 +408,4 @@ peer_revoke(const struct ipc_revocation *revocation)
 	route_ended(peer);
 	presence_node_ended(peer, 1);
 	return (1);
-}
-
-/* --- trunks -------------------------------------------------------------- */
-
-struct trunk *
-peer_dialled_trunk(struct peer *peer)
-{
-	struct trunk *trunk;
-
-	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-	     trunk = TAILQ_NEXT(trunk, entry))
-		if (trunk->owner != NULL && !trunk->draining &&
-		    !trunk->given_up)
-			return (trunk);
-	return (NULL);
-}
-
-/*
- * The trunks that this node dialled. The least recently used one that carries
- * no chats is *oldest, or NULL; *idle counts those.
- */
-static size_t
-cache_count(struct trunk **oldest, size_t *idle)
-{
-	struct trunk *trunk;
-	struct peer *peer;
-	size_t cursor = 0, count = 0;
-
-	*oldest = NULL;
-	*idle = 0;
-	while ((peer = peer_next(&cursor)) != NULL)
-		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-		     trunk = TAILQ_NEXT(trunk, entry)) {
-			if (trunk->owner == NULL || trunk->given_up)
-				continue;
-			count++;
-			if (peer->route.own != NULL &&
-			    peer->route.own->trunk == trunk)
-				continue;
-			(*idle)++;
-			if (*oldest == NULL || trunk->used < (*oldest)->used)
-				*oldest = trunk;
-		}
-	return (count);
-}
-
-static void
-cache_trim(void)
-{
-	struct trunk *oldest;
-	size_t idle;
-
-	/* Closing takes a turn of the loop; one given up is not counted. */
-	while (cache_count(&oldest, &idle) > 0 &&
-	       idle > proc_config()->mesh_connections)
-		trunk_close(oldest);
-}
-
-void
-peer_metrics(void)
-{
-	struct trunk *oldest;
-	size_t idle;
-
-	metric_set(METRIC_MESH_CONNECTIONS, cache_count(&oldest, &idle));
-}
-
-static void
-peer_backoff(struct peer *peer)
-{
-	int64_t wait;
-	struct timeval when;
-
-	peer->backoff =
-	    backoff_after(peer->backoff, BACKOFF_FIRST, BACKOFF_MAX);
-	wait = backoff_jitter(peer->backoff, backoff_random());
-	peer->not_before = clock_monotonic() + wait;
-	when.tv_sec = (time_t)(wait / CLOCK_SECOND);
-	when.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);
-	(void)evtimer_add(peer->redial, &when);
-}
-
-static void
-on_trunk_up(struct trunk *trunk)
-{
-	struct peer *peer = trunk->arg;
-
-	peer->dialling = NULL;
-	if (trunk_admit(trunk) == -1 || trunk->peer != peer) {
-		trunk_close(trunk);
-		peer_backoff(peer);
-		return;
-	}
-	peer->backoff = 0;
-	cache_trim();
-	gossip_trunk_up(peer, trunk);
-	route_trunk_up(peer);
-}
-
-static void
-on_trunk_down(struct trunk *trunk, const char *why)
-{
-	struct peer *peer = trunk->arg;
-
-	if (peer->dialling != trunk)
-		return; /* was up: peer_trunk_gone() follows */
-	peer->dialling = NULL;
-	log_debug("trunk_failed", "node=%s why=\"%s\"", peer->node_id, why);
-	peer->want &= ~(unsigned)(WANT_GOSSIP | WANT_RENEW);
-	buffer_free(&peer->outbox);
-	peer_backoff(peer);
-}
-
-static const struct trunk_owner peer_owner = { .up = on_trunk_up,
-	.down = on_trunk_down };
-
-static void
-peer_dial(struct peer *peer)
-{
-	if (peer->dialling != NULL || peer->endpoint[0] == '\0' ||
-	    peer->state == NODE_REVOKED || mesh.stopping == 2 ||
-	    mesh.client_tls == NULL || !mesh_is_member() ||
-	    peer_dialled_trunk(peer) != NULL)
-		return;
-	if (clock_monotonic() < peer->not_before)
-		return;
-	peer->dialling =
-	    trunk_dial(peer->endpoint, peer->node_key, &peer_owner, peer);
-	if (peer->dialling == NULL)
-		peer_backoff(peer);
-}
-
-void
-peer_want(struct peer *peer, unsigned want)
-{
-	peer->want |= want;
-	peer_dial(peer);
-}
-
-void
-peer_unwant(struct peer *peer, unsigned want)
-{
-	peer->want &= ~want;
-}
-
-void
-peer_hopeful(struct peer *peer)
-{
-	peer->backoff = 0;
-	peer->not_before = 0;
-	if (peer->want != 0)
-		peer_dial(peer);
-}
-
-/* A member needs one, and one more while the other is found to be dead: those
- * it has opened and left go. */
-static void
-peer_trim_accepted(struct peer *peer)
-{
-	struct trunk *trunk, *oldest = NULL;
-	unsigned count = 0;
-
-	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-	     trunk = TAILQ_NEXT(trunk, entry)) {
-		if (trunk->owner != NULL || trunk->given_up)
-			continue;
-		if (oldest == NULL)
-			oldest = trunk;
-		count++;
-	}
-	if (count <= ACCEPTED_MAX)
-		return;
-	metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
-	trunk_close(oldest);
-}
-
-void
-peer_trunk_came(struct peer *peer, struct trunk *trunk)
-{
-	TAILQ_INSERT_TAIL(&peer->trunks, trunk, entry);
-	peer_trim_accepted(peer);
-}
-
-void
-peer_trunk_gone(struct peer *peer, struct trunk *trunk)
-{
-	TAILQ_REMOVE(&peer->trunks, trunk, entry);
-	if (peer->want != 0 && !mesh.stopping)
-		peer_backoff(peer);
-}
-
-void
-peer_start_all(void)
-{
-	struct peer *peer;
-	size_t cursor = 0;
-
-	while ((peer = peer_next(&cursor)) != NULL)
-		peer_hopeful(peer);
-}
-
-void
-peer_check_all(void)
-{
-	struct trunk *trunk;
-	struct peer *peer;
-	size_t cursor = 0;
-
-	while ((peer = peer_next(&cursor)) != NULL)
-		for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-		     trunk = TAILQ_NEXT(trunk, entry))
-			if (trunk_admit(trunk) == -1)
-				trunk_close(trunk);
-}
-
-void
-peer_cut(struct peer *peer)
-{
-	struct trunk *trunk;
-
-	if (peer->dialling != NULL)
-		trunk_close(peer->dialling);
-	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-	     trunk = TAILQ_NEXT(trunk, entry))
-		trunk_close(trunk);
 }

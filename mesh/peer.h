@@ -80,6 +80,9 @@ int peer_revoke(const struct ipc_revocation *revocation);
 const struct ipc_revocation *peer_revocation(const uint8_t node_key[KEY_SIZE]);
 const struct ipc_revocation *peer_revocation_next(size_t *cursor);
 
+/* The timer of a dial that was put off. NULL when memory is short. */
+struct event *peer_redial_new(struct peer *peer);
+
 /* Have a trunk that we dialled, for one of WANT_*. */
 void peer_want(struct peer *peer, unsigned want);
 void peer_unwant(struct peer *peer, unsigned want);
@@ -97,8 +100,9 @@ void peer_hopeful(struct peer *peer);
 /* This node is a member now: dial whom we know. */
 void peer_start_all(void);
 
-/* Cut the trunks of those whose membership has run out. */
-void peer_check_all(void);
+/* What is due of each peer: its streams, questions to it, whether it is a
+ * member still. */
+void peer_tick(int64_t now);
 
 /* Cut every trunk. */
 void peer_cut(struct peer *peer);

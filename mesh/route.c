@@ -469,23 +469,18 @@ route_ended(struct peer *peer)
 }
 
 void
-route_tick(int64_t now)
+route_tick(struct peer *peer, int64_t now)
 {
-	struct route_stream *own;
-	struct peer *peer;
-	size_t cursor = 0;
+	struct route *route = &peer->route;
 
-	while ((peer = peer_next(&cursor)) != NULL) {
-		own = peer->route.own;
-		if (own != NULL && own->closing &&
-		    now - own->since > CLOSING_MAX)
-			rpc_stream_cancel(own->stream);
-		told_expire(&peer->route, now);
-		if ((peer->route.tielines > 0 ||
-			peer->route.waiting_count > 0 || peer->route.repeat) &&
-		    !peer->ended)
-			route_open(peer);
-	}
+	if (route->own != NULL && route->own->closing &&
+	    now - route->own->since > CLOSING_MAX)
+		rpc_stream_cancel(route->own->stream);
+	told_expire(route, now);
+	if ((route->tielines > 0 || route->waiting_count > 0 ||
+		route->repeat) &&
+	    !peer->ended)
+		route_open(peer);
 }
 
 void

@@ -51,7 +51,7 @@ struct route {
 extern const struct rpc_stream_callbacks route_server_callbacks;
 enum rpc_status route_opened(struct rpc_stream *stream, void *arg);
 void route_trunk_up(struct peer *peer); /* one we dialled */
-void route_tick(int64_t now);
+void route_tick(struct peer *peer, int64_t now);
 
 void route_init(struct route *route);
 
