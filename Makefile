@@ -187,7 +187,8 @@ $(FIELD)/clock.so $(FIELD)/faults.so: $(FIELD)/%.so: regress/cluster/%.c
 	$(CC) -D_GNU_SOURCE -std=c11 -O2 -Wall -Wextra -Werror -shared -fPIC \
 	    -o $@ $<
 
-cluster-bin: $(CLUSTER_BIN)
+cluster-bin: $(CLUSTER_BIN) $(BUILD)/regress/bench/hermes_bench \
+    $(BUILD)/regress/bench/nats_bench
 
 # The longest first: two run at a time.
 SUITES :=	regress/house/run.sh regress/conform regress/package \

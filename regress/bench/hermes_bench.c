@@ -1,8 +1,9 @@
 /*
  * Acknowledged messages a second and round trips between apps of two nodes,
  * through libhermes; the twin of nats_bench.c. The receivers run in a process
- * of their own and count: a message missing, doubled or out of order ends the
- * run with status 1. Prints one JSON object.
+ * of their own and count: a message missing, doubled or out of order, or
+ * receivers that die, end the run with status 1, before it says a figure of
+ * what went wrong. Prints one JSON object.
  *
  *	hermes_bench NODE_A NODE_B CHATS MESSAGES SIZE ROUNDS HOW
  *
@@ -16,6 +17,7 @@
  */
 
 #include <sys/types.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -44,6 +46,9 @@ static struct {
 	long sent;
 	long acked;
 	long total;
+	long sent_ever; /* in all rounds */
+	long received;  /* the receivers': of all chats */
+	int report;     /* between the two processes */
 	size_t size;
 	char *payload;
 	double trips[TRIPS];
@@ -74,6 +79,7 @@ receiver_message(struct hermes_chat *chat, uint64_t sequence,
 	if (sequence != *last + 1)
 		die(hermes_chat_id(chat), "out of order");
 	*last = sequence;
+	bench.received++;
 }
 
 static void
@@ -81,29 +87,43 @@ receiver_connected(struct hermes *app, const char *session, void *arg)
 {
 	(void)app;
 	(void)session;
-	if (write(*(int *)arg, "r", 1) != 1)
+	(void)arg;
+	if (write(bench.report, "r", 1) != 1)
 		_exit(1);
 }
 
+/* The sender has ended its half, or died: the count of what came. */
 static void
-receiver(
-    const char *node, uint8_t (*seeds)[HERMES_KEY_SIZE], long apps, int ready)
+receiver_report(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	_exit(write(fd, &bench.received, sizeof(bench.received)) !=
+	      sizeof(bench.received));
+}
+
+static void
+receiver(const char *node, uint8_t (*seeds)[HERMES_KEY_SIZE], long apps)
 {
 	struct hermes_callbacks callbacks = { .message = receiver_message,
 		.connected = receiver_connected,
 		.error = on_error };
 	struct hermes_options options;
+	struct event *end;
 	char error[256];
 	long i;
 
-	bench.base = event_base_new();
+	if ((bench.base = event_base_new()) == NULL ||
+	    (end = event_new(bench.base, bench.report, EV_READ, receiver_report,
+		 NULL)) == NULL ||
+	    event_add(end, NULL) == -1)
+		die("receiver", "memory");
 	hermes_options_default(&options);
 	options.node = node;
 	options.accept_auto = 1;
 	for (i = 0; i < apps; i++) {
 		options.seed = seeds[i];
-		if (bench.base == NULL ||
-		    hermes_new(bench.base, &options, &callbacks, &ready, error,
+		if (hermes_new(bench.base, &options, &callbacks, NULL, error,
 			sizeof(error)) == NULL)
 			die("receiver", error);
 	}
@@ -123,6 +143,7 @@ send_one(struct hermes_chat *chat)
 		return (0);
 	}
 	bench.sent++;
+	bench.sent_ever++;
 	return (1);
 }
 
@@ -306,25 +327,56 @@ sender_start(
 	}
 }
 
+static void
+receivers_gone(evutil_socket_t number, short what, void *arg)
+{
+	(void)number;
+	(void)what;
+	(void)arg;
+	die("receiver", "ended early");
+}
+
+/* All that was sent must have come, once. */
+static void
+receivers_end(pid_t child)
+{
+	long received;
+
+	if (shutdown(bench.report, SHUT_WR) == -1 ||
+	    read(bench.report, &received, sizeof(received)) != sizeof(received))
+		die("receiver", "no count");
+	(void)waitpid(child, NULL, 0);
+	if (received != bench.sent_ever)
+		die("receiver", "other messages than were sent");
+}
+
 /* Both sides up, and every chat ready. The pid of the receivers. */
 static pid_t
 set_up(const char *from, const char *to, long apps, long chats)
 {
 	static uint8_t seeds[2][MAX_CHATS][HERMES_KEY_SIZE];
 	char peer[HERMES_APP_ID_SIZE], byte;
+	struct event *gone;
 	pid_t child;
-	int ready[2];
+	int ends[2];
 	long i;
 
 	randombytes_buf(seeds, sizeof(seeds));
-	if (pipe(ready) == -1 || (child = fork()) == -1)
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == -1 ||
+	    (child = fork()) == -1)
 		die("set-up", strerror(errno));
+	bench.report = ends[child == 0];
+	(void)close(ends[child != 0]);
 	if (child == 0)
-		receiver(to, seeds[1], apps, ready[1]);
+		receiver(to, seeds[1], apps);
 	for (i = 0; i < apps; i++)
-		if (read(ready[0], &byte, 1) != 1)
+		if (read(bench.report, &byte, 1) != 1)
 			die("receiver", "ended early");
-	bench.base = event_base_new();
+	if ((bench.base = event_base_new()) == NULL ||
+	    (gone = evsignal_new(bench.base, SIGCHLD, receivers_gone, NULL)) ==
+		NULL ||
+	    event_add(gone, NULL) == -1)
+		die("set-up", "memory");
 	for (i = 0; i < apps; i++) {
 		hermes_key_app_id(seeds[1][i], peer);
 		sender_start(from, seeds[0][i], peer, chats / apps);
@@ -367,7 +419,6 @@ main(int argc, char **argv)
 		run_rounds(messages, rounds, took);
 	else
 		run_asked();
-	(void)kill(child, SIGKILL);
-	(void)waitpid(child, NULL, 0);
+	receivers_end(child);
 	return (0);
 }
