@@ -46,8 +46,9 @@ handle_passphrase(void *arg, const struct ipc_message *message)
 {
 	const struct ipc_request *request = message->payload;
 	const struct proc_door *from = arg;
-	const char *error = unlock_with(message->fd);
 	const char *file = proc_config()->keystore.passphrase;
+	enum store_error why;
+	const char *error = unlock_with(message->fd, &why);
 
 	if (error != NULL && from->peer == PROCESS_PARENT)
 		log_error("unlock_failed", "file=\"%s\" reason=\"%s\"",
@@ -55,6 +56,9 @@ handle_passphrase(void *arg, const struct ipc_message *message)
 		    error);
 	else if (error != NULL)
 		log_error("unlock_failed", "reason=\"%s\"", error);
+	/* Nobody would come to try again when there is room. */
+	if (why == STORE_NO_ROOM && from->peer == PROCESS_PARENT)
+		fatal("store", "path=%s reason=\"%s\"", keyd.folder, error);
 	/* The parent reads it in the log. */
 	if (from->peer == PROCESS_CONTROL)
 		keyd_answer(from->ipc, request->id, error == NULL, 0,

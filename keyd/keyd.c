@@ -83,6 +83,34 @@ keyd_report(int failing)
 	ipc_flush(control);
 }
 
+static void
+store_gave_up(enum store_error why)
+{
+	fatal("store", "path=%s reason=\"%s\"", keyd.folder,
+	    store_error_text(why));
+}
+
+/* Nothing leaves and nothing more comes in until it works. */
+static void
+commit_failed(int64_t now)
+{
+	enum store_error broken = store_broken(keyd.store);
+	enum store_error why = store_error_of(errno);
+
+	if (keyd.failing_since == 0) {
+		keyd.failing_since = now;
+		log_error("store_not_written", "path=%s reason=\"%s\"",
+		    keyd.folder, store_error_text(why));
+	}
+	if (broken != STORE_OK)
+		store_gave_up(broken);
+	/* On a full disk all waits for room, however long. */
+	if (why != STORE_NO_ROOM && now - keyd.failing_since > FAILING_MAX)
+		store_gave_up(why);
+	keyd_report(1);
+	keyd_pause();
+}
+
 void
 keyd_commit(void)
 {
@@ -92,19 +120,7 @@ keyd_commit(void)
 	keyd.set_ups = 0;
 	keyd.timed = 0;
 	if (keyd.chats != NULL && chats_commit(keyd.chats) == -1) {
-		/* Nothing leaves and nothing more comes in until it works. */
-		if (keyd.failing_since == 0) {
-			keyd.failing_since = now;
-			log_error("store_not_written", "full=%d",
-			    store_full(keyd.store));
-		}
-		/* On a full disk all waits for room, however long. */
-		if (store_broken(keyd.store) ||
-		    (now - keyd.failing_since > FAILING_MAX &&
-			!store_full(keyd.store)))
-			fatal("store", "reason=\"cannot write\"");
-		keyd_report(1);
-		keyd_pause();
+		commit_failed(now);
 		return;
 	}
 	if (keyd.failing_since != 0)
@@ -208,8 +224,8 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 		erase_answer(1);
 		break;
 	default:
-		if (store_broken(keyd.store))
-			fatal("store", "reason=\"cannot rotate\"");
+		if (store_broken(keyd.store) != STORE_OK)
+			store_gave_up(store_broken(keyd.store));
 		/* The next tick tries again. */
 		log_warn("store_rotation_failed", "what=step");
 		erase_answer(0);
@@ -381,8 +397,7 @@ on_configured(const struct config *config, int reload)
 	}
 	keyd.store = store_open(config->keystore.path, &error);
 	if (keyd.store == NULL)
-		fatal("store", "path=%s reason=\"%s\"", keyd.folder,
-		    store_error_text(error));
+		store_gave_up(error);
 	keyscan_open(config->keystore.path);
 }
 

@@ -8,11 +8,11 @@
 #include "common/ipc/ipc.h"
 #include "common/ipc/messages.h"
 #include "keyd/identity.h"
+#include "keyd/store.h"
 #include "keyd/tls.h"
 
 struct chats;
 struct event;
-struct store;
 
 #define ERASE_ASKED 8
 
@@ -89,8 +89,8 @@ void keyd_erase_asked(uint64_t id);
 /* --- unlock.c: passphrase, certificates, who this node is --------------- */
 
 /* Read a passphrase from fd (closed here) and open the store with it. NULL,
- * or why not. */
-const char *unlock_with(int fd);
+ * or why not; *why is STORE_OK when the store was not to blame. */
+const char *unlock_with(int fd, enum store_error *why);
 
 /* Read a passphrase from fd (closed here) to out, SECRET_MAX bytes, without
  * its line end. Its length, or 0: empty, too long or unreadable. */

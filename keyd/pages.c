@@ -246,21 +246,23 @@ hook_open(const char *path, int flags, ...)
 	return (fd);
 }
 
+/* Of this, of a sync and of a truncation it wants the errno as the result. */
 static int
 hook_close(int fd)
 {
 	struct pages *pages = pages_of(fd);
-	int result = 0;
+	int error = 0;
 
 	if (pages != NULL) {
 		open_files.of[fd] = NULL;
 		if (--pages->users == 0) {
-			if (pages->held.count > 0)
-				result = pages_flush(pages, fd);
+			if (pages->held.count > 0 &&
+			    pages_flush(pages, fd) == -1)
+				error = errno;
 			pages_close(pages);
 		}
 	}
-	return (close(fd) == -1 ? -1 : result);
+	return (close(fd) == -1 ? errno : error);
 }
 
 static ssize_t
@@ -321,9 +323,10 @@ hook_fsync(int fd)
 {
 	struct pages *pages = pages_of(fd);
 
-	if ((pages == NULL ? fdatasync(fd) : pages_flush(pages, fd)) == -1)
-		return (-1);
-	return (made_sync());
+	if ((pages == NULL ? fdatasync(fd) : pages_flush(pages, fd)) == -1 ||
+	    made_sync() == -1)
+		return (errno);
+	return (0);
 }
 
 static int
@@ -331,9 +334,10 @@ hook_ftruncate(int fd, off_t length)
 {
 	struct pages *pages = pages_of(fd);
 
-	if (pages != NULL && pages_flush(pages, fd) == -1)
-		return (-1);
-	return (ftruncate(fd, length));
+	if ((pages != NULL && pages_flush(pages, fd) == -1) ||
+	    ftruncate(fd, length) == -1)
+		return (errno);
+	return (0);
 }
 
 int

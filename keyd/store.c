@@ -1,285 +1,33 @@
 /*
  * keyd only, as its own user, in its own folder. The sealed store on Berkeley
- * DB 5.3; see store.h. One B-tree of all tables: a key is the table's number
- * and the keyed hash of the name, a value is the sealed
- * BE16(name length) || name || data. The environment is private to the
- * process (no shared region, no locks inside): flock(2) on the file "lock"
- * keeps others out, whatever way the last owner died.
+ * DB 5.3: transactions, records, rotation; see store.h, and store_open.c for
+ * the folder. One B-tree of all tables: a key is the table's number and the
+ * keyed hash of the name, a value is the sealed BE16(name length) || name ||
+ * data.
  */
 
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <db.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <sodium.h>
 
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
-#include "keyd/pages.h"
 #include "keyd/seal.h"
 #include "keyd/secret.h"
 #include "keyd/store.h"
+#include "keyd/store_internal.h"
 
-#define STORE_KEY_SIZE  (1 + KEY_SIZE)
 #define STORE_PLAIN_MAX (2 + STORE_RECORD_MAX)
-#define STORE_FILE      PAGES_DATABASE
-#define STORE_MARK      "kept" /* this file: there have been records */
-/* A fifth of what 100,000 chats are on disk; their counters. Berkeley DB takes
- * a quarter more than it is told. */
-#define CACHE_SIZE      (32 * 1024 * 1024)
-/* What is over a quarter of a page goes to one of its own: the cold record of
- * a chat, up to 1.4 KB, must not. */
-#define PAGE_SIZE       8192
-#define LOG_FILE_SIZE   (4 * 1024 * 1024)
 #define STORE_RESERVE   (256 * 1024) /* never written into */
 /* With so much free, nobody fills the disk in this time. */
 #define STORE_AMPLE     (UINT64_C(1024) * 1024 * 1024)
 #define STORE_AMPLE_FOR (50 * CLOCK_MS)
 #define CHECKPOINT_SIZE (32 * 1024 * 1024) /* of logs between them */
-
-struct store {
-	int folder;
-	int lock;
-	DB_ENV *env;
-	DB *db;
-	DB_TXN *txn;
-	struct seal *seal; /* NULL: locked */
-	uint8_t *plain;    /* SECRET_MAX, one record */
-	int broken;
-	int marked; /* STORE_MARK is there */
-	int rotating;
-	int64_t ample_until; /* monotonic; the disk need not be asked */
-	uint8_t position[STORE_KEY_SIZE]; /* of the rotation */
-};
-
-const char *
-store_error_text(enum store_error error)
-{
-	switch (error) {
-	case STORE_OK:
-		return ("no error");
-	case STORE_FOLDER:
-		return ("the folder is missing, another user's, or open to "
-			"others (mode 0700 wanted)");
-	case STORE_BUSY:
-		return ("another process has the store open: stop the "
-			"other hermesd");
-	case STORE_PASSPHRASE:
-		return ("wrong passphrase");
-	case STORE_DAMAGED:
-		return ("the store is damaged: put a backup back");
-	case STORE_SYSTEM:
-		break;
-	}
-	return ("the system refused");
-}
-
-static void
-store_message(const DB_ENV *env, const char *prefix, const char *text)
-{
-	char safe[LOG_TEXT_SIZE];
-
-	(void)env;
-	(void)prefix;
-	log_warn(
-	    "store_message", "text=\"%s\"", log_text(safe, text, strlen(text)));
-}
-
-static int
-store_check(struct store *store, const char *what, int status)
-{
-	if (status == 0)
-		return (0);
-	if (status == DB_RUNRECOVERY)
-		store->broken = 1;
-	log_error("store_failed", "call=%s error=%d", what, status);
-	/* Berkeley DB's own codes are negative. */
-	errno = status > 0 ? status : EIO;
-	return (-1);
-}
-
-/* --- open and close ----------------------------------------------------- */
-
-static enum store_error
-folder_open(struct store *store, const char *path)
-{
-	struct stat st;
-
-	if (mkdir(path, 0700) == -1 && errno != EEXIST)
-		return (STORE_FOLDER);
-	store->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (store->folder == -1 || fstat(store->folder, &st) == -1)
-		return (STORE_FOLDER);
-	if (st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-		return (STORE_FOLDER);
-	store->lock = openat(store->folder, "lock",
-	    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (store->lock == -1)
-		return (STORE_SYSTEM);
-	if (flock(store->lock, LOCK_EX | LOCK_NB) == -1)
-		return (errno == EWOULDBLOCK ? STORE_BUSY : STORE_SYSTEM);
-	return (STORE_OK);
-}
-
-static int
-database_open(struct store *store, const char *path)
-{
-	int status;
-
-	if (pages_recover(store->folder) == -1 || pages_hook() == -1)
-		return (store_check(store, "pages", errno));
-	if ((status = db_env_create(&store->env, 0)) != 0)
-		return (store_check(store, "db_env_create", status));
-	store->env->set_errcall(store->env, store_message);
-	if ((status = store->env->set_cachesize(
-		 store->env, 0, CACHE_SIZE, 1)) != 0 ||
-	    (status = store->env->set_lg_max(store->env, LOG_FILE_SIZE)) != 0 ||
-	    (status = store->env->log_set_config(
-		 store->env, DB_LOG_AUTO_REMOVE, 1)) != 0)
-		return (store_check(store, "set", status));
-	status = store->env->open(store->env, path,
-	    DB_CREATE | DB_INIT_LOG | DB_INIT_MPOOL | DB_INIT_TXN | DB_PRIVATE |
-		DB_RECOVER,
-	    0600);
-	if (status != 0)
-		return (store_check(store, "env_open", status));
-	if ((status = db_create(&store->db, store->env, 0)) != 0)
-		return (store_check(store, "db_create", status));
-	/* Of a new store; an old one keeps its own. */
-	if ((status = store->db->set_pagesize(store->db, PAGE_SIZE)) != 0)
-		return (store_check(store, "set_pagesize", status));
-	status = store->db->open(store->db, NULL, STORE_FILE, NULL, DB_BTREE,
-	    DB_CREATE | DB_AUTO_COMMIT, 0600);
-	return (store_check(store, "db_open", status));
-}
-
-struct store *
-store_open(const char *path, enum store_error *error)
-{
-	struct store *store = calloc(1, sizeof(*store));
-
-	*error = STORE_SYSTEM;
-	if (store == NULL)
-		return (NULL);
-	store->folder = store->lock = -1;
-	if ((store->plain = secret_new(SECRET_MAX)) != NULL &&
-	    (*error = folder_open(store, path)) == STORE_OK) {
-		if (database_open(store, path) == 0)
-			return (store);
-		*error = store->broken ? STORE_DAMAGED : STORE_SYSTEM;
-	}
-	store_close(store);
-	return (NULL);
-}
-
-static int
-store_empty(struct store *store)
-{
-	DBT key = { 0 }, data = { 0 };
-	DBC *cursor;
-	int status;
-
-	if (store->db->cursor(store->db, NULL, &cursor, 0) != 0)
-		return (0);
-	status = cursor->get(cursor, &key, &data, DB_FIRST);
-	(void)cursor->close(cursor);
-	return (status == DB_NOTFOUND);
-}
-
-/* Have there been records, as far as the mark tells? */
-static int
-store_was_used(struct store *store)
-{
-	struct stat st;
-
-	store->marked =
-	    fstatat(store->folder, STORE_MARK, &st, AT_SYMLINK_NOFOLLOW) == 0;
-	return (store->marked);
-}
-
-/* From now on a store without records is one that has lost them. */
-static void
-store_mark(struct store *store)
-{
-	int fd = openat(store->folder, STORE_MARK,
-	    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd == -1 || close(fd) == -1 || fsync(store->folder) == -1)
-		log_warn("store_not_marked", "error=%s", strerror(errno));
-	else
-		store->marked = 1;
-}
-
-enum store_error
-store_unlock(struct store *store, const char *passphrase, size_t length,
-    uint64_t ops, uint64_t memory)
-{
-	int exists;
-
-	if (seal_recover(store->folder) == -1 ||
-	    (exists = seal_exists(store->folder)) == -1)
-		return (STORE_SYSTEM);
-	/* Records without a keyring, a keyring without records: somebody took
-	 * the other away. */
-	if (store_was_used(store) ? exists == 0 || store_empty(store)
-				  : exists == 0 && !store_empty(store))
-		return (STORE_DAMAGED);
-	if (exists == 0) {
-		if (seal_create(
-			store->folder, passphrase, length, ops, memory) == -1)
-			return (STORE_SYSTEM);
-	}
-	store->seal = seal_open(store->folder, passphrase, length);
-	if (store->seal == NULL)
-		return (errno == EACCES   ? STORE_PASSPHRASE
-			: errno == EINVAL ? STORE_DAMAGED
-					  : STORE_SYSTEM);
-	store->rotating = seal_rotating(store->seal);
-	return (STORE_OK);
-}
-
-int
-store_prove(struct store *store, const char *passphrase, size_t length)
-{
-	return (seal_prove(store->seal, passphrase, length));
-}
-
-int
-store_change_passphrase(struct store *store, const char *passphrase,
-    size_t length, uint64_t ops, uint64_t memory)
-{
-	return (seal_change(
-	    store->seal, store->folder, passphrase, length, ops, memory));
-}
-
-void
-store_close(struct store *store)
-{
-	if (store == NULL)
-		return;
-	store_abort(store);
-	if (store->db != NULL)
-		(void)store_check(
-		    store, "db_close", store->db->close(store->db, 0));
-	if (store->env != NULL)
-		(void)store_check(
-		    store, "env_close", store->env->close(store->env, 0));
-	seal_close(store->seal);
-	secret_free(store->plain, SECRET_MAX);
-	if (store->lock != -1)
-		(void)close(store->lock); /* gives up the lock */
-	if (store->folder != -1)
-		(void)close(store->folder);
-	free(store);
-}
 
 /* --- transactions ------------------------------------------------------- */
 
@@ -407,16 +155,18 @@ void
 store_abort(struct store *store)
 {
 	DB_TXN *txn = store->txn;
+	int saved = errno;
 
 	store->txn = NULL;
 	if (txn != NULL)
 		(void)store_check(store, "abort", txn->abort(txn));
+	errno = saved;
 }
 
-int
+enum store_error
 store_broken(const struct store *store)
 {
-	return (store->broken);
+	return (store->broken ? store_error_of(store->why) : STORE_OK);
 }
 
 /* --- reading ------------------------------------------------------------ */
@@ -649,7 +399,8 @@ store_rotate_step(struct store *store, size_t count)
 void
 store_checkpoint(struct store *store)
 {
-	if (!store->broken)
+	/* What it writes on a full disk stays to be written again. */
+	if (!store->broken && store_has_room(store))
 		(void)store_check(store, "checkpoint",
 		    store->env->txn_checkpoint(
 			store->env, CHECKPOINT_SIZE / 1024, 0, 0));

@@ -1,12 +1,11 @@
 /*
  * keyd only. The sealed store: tables of small records, changed in
  * transactions, in one folder that one process at a time may open. What the
- * database is, nobody outside store.c knows.
+ * database is, nobody outside store.c and store_open.c knows.
  */
 #ifndef KEYD_STORE_H
 #define KEYD_STORE_H
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -27,20 +26,28 @@ enum store_table {
 
 enum store_error {
 	STORE_OK = 0,
-	STORE_FOLDER,     /* not a folder of ours with mode 0700 */
+	STORE_FOLDER,     /* not a folder of ours with mode 0700, nor files */
 	STORE_BUSY,       /* another process has it open */
 	STORE_PASSPHRASE, /* it is wrong */
 	STORE_DAMAGED,    /* not what we wrote */
-	STORE_SYSTEM      /* errno; disk full, no memory ... */
+	STORE_NO_ROOM,    /* the disk is full, a quota used up; nothing lost */
+	STORE_READ_ONLY,  /* the file system is */
+	STORE_SYSTEM      /* errno */
 };
 
+/* For the operator; of STORE_SYSTEM it says what errno is. Valid until the
+ * next call. */
 const char *store_error_text(enum store_error error);
+
+/* What the errno of a call below that failed means; 0 is damage, as are EACCES
+ * and EINVAL, which a record gives that does not open. */
+enum store_error store_error_of(int error);
 
 struct store;
 
 /*
  * Open or make the folder and recover what a crash left. Nothing can be read
- * before store_unlock(). NULL with *error.
+ * before store_unlock(). NULL with *error, and errno for its text.
  */
 struct store *store_open(const char *path, enum store_error *error);
 
@@ -82,6 +89,8 @@ int store_delete(struct store *store, enum store_table table, const void *name,
  * -1 and everything is as before.
  */
 int store_commit(struct store *store, int sync);
+
+/* Everything is as before; errno too. */
 void store_abort(struct store *store);
 
 /* Commit what was put if that went well (result 0); else, or when it cannot
@@ -89,13 +98,9 @@ void store_abort(struct store *store);
 static inline int
 store_finish(struct store *store, int result, int sync)
 {
-	int saved;
-
 	if (result == 0 && store_commit(store, sync) == 0)
 		return (0);
-	saved = errno;
 	store_abort(store);
-	errno = saved;
 	return (-1);
 }
 
@@ -103,8 +108,8 @@ store_finish(struct store *store, int result, int sync)
  * begun then (ENOSPC), for a write that fails half way breaks the store. */
 int store_full(struct store *store);
 
-/* The database gave up: only a new process can help. */
-int store_broken(const struct store *store);
+/* STORE_OK; or why the database gave up: only a new process can help. */
+enum store_error store_broken(const struct store *store);
 
 /* Read a record of at most size bytes to data. 1, 0 when there is none, -1
  * with errno. */

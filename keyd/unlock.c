@@ -206,29 +206,33 @@ shun(const struct ipc_revocation *revocation)
 	chats_shun(keyd.chats, revocation->node_key);
 }
 
-static const char *
+static enum store_error
 unlock_load(void)
 {
+	int saved;
+
 	if (identity_load(&keyd.identity, keyd.store, proc_config()->node_id) ==
 	    -1)
-		return (store_error_text(STORE_DAMAGED));
+		return (store_error_of(errno));
 	keyd.chats = chats_new(&chats_io, keyd.store, proc_config(),
 	    keyd.identity.node_key, keyd.identity.incarnation, clock_wall());
 	if (keyd.chats == NULL)
-		return (store_error_text(STORE_DAMAGED));
+		return (store_error_of(errno));
 	/* A revocation is stored before the chats end: they may not have. */
 	if (authority_revocations(&keyd.identity, keyd.store, shun) == -1 ||
 	    revoked_walk(keyd.store, shun) == -1) {
+		saved = errno;
 		chats_free(keyd.chats);
 		keyd.chats = NULL;
-		return (store_error_text(STORE_DAMAGED));
+		errno = saved;
+		return (store_error_of(errno));
 	}
 	chats_end_shunned(keyd.chats);
 	chats_no_new(keyd.chats, keyd.no_new_chats);
-	return (NULL);
+	return (STORE_OK);
 }
 
-static const char *
+static enum store_error
 unlock_store(const char *passphrase, size_t length)
 {
 	const struct config_keystore *config = &proc_config()->keystore;
@@ -238,9 +242,7 @@ unlock_store(const char *passphrase, size_t length)
 	    config->argon2_memory);
 	if (error == STORE_OK || error == STORE_PASSPHRASE)
 		guessed(error == STORE_OK);
-	if (error != STORE_OK)
-		return (store_error_text(error));
-	return (unlock_load());
+	return (error == STORE_OK ? unlock_load() : error);
 }
 
 size_t
@@ -258,12 +260,13 @@ unlock_read(int fd, char *out)
 }
 
 const char *
-unlock_with(int fd)
+unlock_with(int fd, enum store_error *why)
 {
 	char *passphrase = secret_new(SECRET_MAX);
 	const char *error = NULL;
 	size_t length;
 
+	*why = STORE_OK;
 	if (passphrase == NULL) {
 		(void)close(fd);
 		return ("no memory");
@@ -277,7 +280,8 @@ unlock_with(int fd)
 		error = "the passphrase is empty, too long or cannot be read";
 	else {
 		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, length);
-		error = unlock_store(passphrase, length);
+		if ((*why = unlock_store(passphrase, length)) != STORE_OK)
+			error = store_error_text(*why);
 		keyscan_wiped(KEYSCAN_PASSPHRASE, passphrase, length);
 	}
 	secret_free(passphrase, SECRET_MAX);
@@ -306,7 +310,7 @@ unlock_again(void)
 	keyd.chats = NULL;
 	identity_wipe(&keyd.identity);
 	memset(&keyd.identity, 0, sizeof(keyd.identity));
-	if (unlock_load() != NULL ||
+	if (unlock_load() != STORE_OK ||
 	    identity_renew(&keyd.identity, keyd.store, clock_wall(),
 		proc_config()->membership_lifetime) == -1 ||
 	    unlock_certificates() == -1)

@@ -122,9 +122,14 @@ class Pair:
         version = self.alpha.show("ratchets")[0]["key_version"]
         assert self.alpha.ctl("rekey", "old", "--wait")["ok"]
         assert self.alpha.show("ratchets")[0]["key_version"] == version + 1
-        identity = self.anna.identity
         self.anna.close()
         self.bert.wait("chat_status", lambda s: s.status == "peer_away")
+        self.again()
+
+    def again(self):
+        """anna comes back to her chat."""
+        identity = self.anna.identity
+        self.anna.close()
         self.anna = Session(self.alpha.app, identity)
         self.sessions[0] = self.anna
         self.anna.connect(auto=True)
@@ -285,6 +290,30 @@ def test_a_full_disk_is_named_while_an_operator_waits(small):
         small.disk.free()
         assert rekey.wait(START) == 0
     small.recovers()
+
+
+@pytest.mark.parametrize("killed,percent", [(True, 100), (False, 100),
+                                            (False, 99.2)])
+def test_a_start_without_room(small, killed, percent):
+    """After a death or a stop the disk is full to the last block, or so that
+    the store opens, but takes nothing: the node says so, and not that anything
+    is damaged, ends, and with room it starts and has lost nothing."""
+    alpha = small.alpha
+    if killed:
+        alpha.sigkill()
+    else:
+        assert alpha.stop() == 0
+    small.disk.fill(percent)
+    before = len(alpha.log())
+    alpha.spawn()
+    assert alpha.process.wait(START) == 1
+    said = alpha.log()[before:]
+    assert re.search(f"event=store path={small.disk.path} "
+                     'reason="no room on its disk', said), said
+    assert "damaged" not in said
+    small.disk.free()
+    alpha.start()
+    small.again()
 
 
 @pytest.mark.parametrize("ahead", [30 * 86400, -86400])

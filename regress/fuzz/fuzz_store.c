@@ -178,6 +178,12 @@ store_error_text(enum store_error error)
 	return (error == STORE_OK ? "no error" : "an error");
 }
 
+enum store_error
+store_error_of(int error)
+{
+	return (error == ENOSPC ? STORE_NO_ROOM : STORE_DAMAGED);
+}
+
 struct store *
 store_open(const char *path, enum store_error *error)
 {
@@ -294,7 +300,7 @@ store_commit(struct store *store, int sync)
 	return (0);
 }
 
-int
+enum store_error
 store_broken(const struct store *store)
 {
 	(void)store;
