@@ -149,14 +149,36 @@ command_ticket_revoke(struct command *command)
 	    command, PROCESS_KEYD, IPC_TICKET_REVOKE, &revoke, command_result);
 }
 
+/* The ticket of the request. 0 or -1. */
+static int
+join_ticket(const struct command *command, struct ipc_ticket *join)
+{
+	const char *text = command_string(command, "ticket");
+
+	memset(join, 0, sizeof(*join));
+	return (text == NULL ? -1 : ticket_from_text(&join->ticket, text));
+}
+
+static void
+command_join_allowed(void *arg, const struct ask_answer *answer)
+{
+	struct command *command = arg;
+	struct ipc_ticket join;
+
+	command_answered(command);
+	if (command_refused(command, answer) ||
+	    join_ticket(command, &join) == -1)
+		return;
+	command_request(command, PROCESS_MESH, IPC_JOIN, &join, command_result);
+}
+
+/* keyd must know the mesh from the operator, not from the mesh process. */
 void
 command_join(struct command *command)
 {
-	const char *text = command_string(command, "ticket");
 	struct ipc_ticket join;
 
-	memset(&join, 0, sizeof(join));
-	if (text == NULL || ticket_from_text(&join.ticket, text) == -1) {
+	if (join_ticket(command, &join) == -1) {
 		command_fail(command, ERROR_USAGE, "not a ticket");
 		return;
 	}
@@ -166,7 +188,8 @@ command_join(struct command *command)
 				   : "the ticket is damaged or forged");
 		return;
 	}
-	command_request(command, PROCESS_MESH, IPC_JOIN, &join, command_result);
+	command_request(
+	    command, PROCESS_KEYD, IPC_JOIN_ALLOW, &join, command_join_allowed);
 }
 
 void

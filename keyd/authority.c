@@ -13,6 +13,7 @@
 #include "common/sign/statement.h"
 #include "common/util/clock.h"
 #include "common/util/log.h"
+#include "keyd/allow.h"
 #include "keyd/authority.h"
 #include "keyd/names.h"
 #include "keyd/store.h"
@@ -346,20 +347,6 @@ authority_redeem(struct identity *identity, struct store *store,
 		out->result = REDEEM_UNKNOWN;
 }
 
-/* Does the operator's configuration name this node and its key? */
-static int
-is_listed(const struct config *config, const char *node_id,
-    const uint8_t node_key[KEY_SIZE])
-{
-	size_t i;
-
-	for (i = 0; i < config->peer_count && i < CONFIG_PEERS; i++)
-		if (strcmp(config->peers[i].node_id, node_id) == 0 &&
-		    memcmp(config->peers[i].node_key, node_key, KEY_SIZE) == 0)
-			return (1);
-	return (0);
-}
-
 void
 authority_admit(struct identity *identity, struct store *store,
     const struct ipc_admit *admit, const struct config *config, int64_t now,
@@ -374,7 +361,7 @@ authority_admit(struct identity *identity, struct store *store,
 		return;
 	out->result = REDEEM_UNKNOWN;
 	if (memchr(admit->node_id, '\0', NODE_ID_SIZE) == NULL ||
-	    !is_listed(config, admit->node_id, admit->node_key))
+	    !allow_listed(config, admit->node_id, admit->node_key))
 		return;
 	out->result = name_allowed(identity, store, &search);
 	if (out->result == 0 ||

@@ -16,6 +16,7 @@
 #include "common/util/clock.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
+#include "keyd/allow.h"
 #include "keyd/authority.h"
 #include "keyd/chats.h"
 #include "keyd/keyd.h"
@@ -399,6 +400,33 @@ handle_renew(void *arg, const struct ipc_message *message)
 	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
 }
 
+/* Before mesh hears of the ticket. Who is in a mesh stays there anyway. */
+static void
+handle_join_allow(void *arg, const struct ipc_message *message)
+{
+	const struct ipc_ticket *order = message->payload;
+	const char *error = NULL;
+
+	if (keyd.chats == NULL)
+		error = KEYD_LOCKED;
+	else if (!keyd.identity.in_mesh &&
+		 allow_ticket(&keyd.identity, &order->ticket, clock_wall()) ==
+		     -1)
+		error = "the ticket is broken or expired";
+	keyd_answer(door(arg), order->id, error == NULL, 0,
+	    error == NULL ? "allowed" : error);
+}
+
+static void
+handle_voucher(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	if (keyd.chats != NULL && !keyd.identity.in_mesh &&
+	    allow_voucher(&keyd.identity, proc_config(), message->payload,
+		message->tail, message->tail_length, clock_wall()) == -1)
+		log_warn("voucher_refused", "error=%s", strerror(errno));
+}
+
 static void
 handle_membership(void *arg, const struct ipc_message *message)
 {
@@ -539,6 +567,8 @@ const ipc_handler keyd_handlers[IPC_TYPE_COUNT] = {
 	[IPC_REDEEM] = handle_redeem,
 	[IPC_ADMIT] = handle_admit,
 	[IPC_RENEW] = handle_renew,
+	[IPC_JOIN_ALLOW] = handle_join_allow,
+	[IPC_VOUCHER] = handle_voucher,
 	[IPC_MEMBERSHIP] = handle_membership,
 	[IPC_PEER_SAVE] = handle_peer_save,
 	[IPC_PEER_FORGET] = handle_peer_forget,

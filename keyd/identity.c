@@ -435,6 +435,12 @@ identity_join(struct identity *identity, struct store *store,
 		errno = EINVAL;
 		return (-1);
 	}
+	if (!identity->in_mesh &&
+	    (now > identity->allowed_until ||
+		memcmp(authority_key, identity->allowed, KEY_SIZE) != 0)) {
+		errno = EPERM;
+		return (-1);
+	}
 	if (certificate_verify(certificate, authority_key, now) == -1)
 		return (-1);
 	if (store_finish(

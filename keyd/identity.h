@@ -36,6 +36,8 @@ struct identity {
 	uint64_t stored_incarnation, stored_presence; /* no more is signed */
 	uint64_t serial; /* last certificate issued */
 	uint64_t signed_number[STATEMENT_REVOCATION + 1];
+	uint8_t allowed[KEY_SIZE]; /* authority that may be joined ... */
+	int64_t allowed_until;     /* ... by wall clock */
 };
 
 /*
@@ -76,7 +78,8 @@ void identity_state(struct identity *identity, struct store *store,
     struct ipc_statement_signed *out);
 
 /* Take up membership after checking it. 0, or -1 with errno: EINVAL (not of
- * this node, or of another mesh than ours), EACCES, ETIME, or the store's. */
+ * this node, or of another mesh than ours), EPERM (of one that nobody allowed,
+ * see allow.h), EACCES, ETIME, or the store's. */
 int identity_join(struct identity *identity, struct store *store,
     const struct certificate *certificate,
     const uint8_t authority_key[KEY_SIZE], int64_t now);

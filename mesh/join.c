@@ -109,22 +109,36 @@ join_failed(const char *why)
 
 /*
  * A node that a peer line names says which authority its mesh has: the one
- * that signed its own membership. Who is in a mesh already stays with its
- * own. 0 or -1.
+ * that signed the membership in the descriptor that it signed. keyd believes
+ * no less. Who is in a mesh already stays with its own. 0 or -1.
  */
 static int
 learn_authority(const struct Nodemesh__V1__JoinResponse *response)
 {
 	const uint8_t *key = response->authority_key.data;
+	struct ipc_voucher voucher = { .incarnation = 0 };
+	uint8_t body[VOUCHER_BODY_MAX];
+	struct descriptor read;
+	size_t length;
 
 	if (join.authority_known)
 		return (0);
-	if (response->authority_key.len != KEY_SIZE || join.trunk == NULL ||
+	if (response->authority_key.len != KEY_SIZE ||
 	    (mesh.identity.in_mesh &&
 		memcmp(key, mesh.identity.authority_key, KEY_SIZE) != 0) ||
-	    certificate_verify(
-		&join.trunk->binding.certificate, key, clock_wall()) == -1)
+	    response->self == NULL ||
+	    wire_descriptor_read(&read, response->self) == -1 ||
+	    memcmp(read.node_key, join.at.node_key, KEY_SIZE) != 0 ||
+	    wire_descriptor_verify(&read, response->self, key, clock_wall()) ==
+		-1 ||
+	    (length = wire_descriptor_body(response->self, body)) == 0)
 		return (-1);
+	memcpy(voucher.node_id, read.node_id, NODE_ID_SIZE);
+	memcpy(voucher.node_key, read.node_key, KEY_SIZE);
+	voucher.incarnation = read.incarnation;
+	memcpy(voucher.signature, read.signature, SIGNATURE_SIZE);
+	memcpy(voucher.authority_key, key, KEY_SIZE);
+	ipc_send(proc_ipc(PROCESS_KEYD), IPC_VOUCHER, &voucher, body, length);
 	memcpy(join.ticket.authority, key, KEY_SIZE);
 	join.authority_known = 1;
 	return (0);

@@ -144,6 +144,8 @@ refer(struct rpc_stream *stream)
 		node = nodemesh__v1__node_descriptor__unpack(
 		    NULL, member->alive->length, member->alive->bytes);
 	if (node != NULL) {
+		/* It may know us, and not the one that it is sent to. */
+		response.self = mesh.descriptor;
 		response.authority_key.data = mesh.identity.authority_key;
 		response.authority_key.len = KEY_SIZE;
 		response.membership = &node;

@@ -105,25 +105,35 @@ app_metadata_hash(
 	free(pairs);
 }
 
+size_t
+wire_descriptor_body(const struct Nodemesh__V1__NodeDescriptor *node,
+    uint8_t out[VOUCHER_BODY_MAX])
+{
+	struct encoder e = { .bytes = out, .size = VOUCHER_BODY_MAX };
+	uint8_t hash[KEY_SIZE];
+	size_t i;
+
+	node_metadata_hash(node, hash);
+	encode_lp(&e, node->endpoint, strlen(node->endpoint));
+	encode_lp(&e, node->wallet, strlen(node->wallet));
+	encode_lp(&e, node->tls_spki_sha256.data, node->tls_spki_sha256.len);
+	encode_lp(&e, node->certificate.data, node->certificate.len);
+	encode_lp(&e, hash, sizeof(hash));
+	encode_u32(&e, (uint32_t)node->n_capabilities);
+	for (i = 0; i < node->n_capabilities; i++)
+		encode_lp(
+		    &e, node->capabilities[i], strlen(node->capabilities[i]));
+	return (e.failed ? 0 : e.length);
+}
+
 void
 wire_descriptor_digest(
     const struct Nodemesh__V1__NodeDescriptor *node, uint8_t digest[KEY_SIZE])
 {
-	crypto_hash_sha256_state state;
-	uint8_t hash[KEY_SIZE];
-	size_t i;
+	uint8_t body[VOUCHER_BODY_MAX];
 
-	crypto_hash_sha256_init(&state);
-	hash_text(&state, node->endpoint);
-	hash_text(&state, node->wallet);
-	hash_lp(&state, node->tls_spki_sha256.data, node->tls_spki_sha256.len);
-	hash_lp(&state, node->certificate.data, node->certificate.len);
-	node_metadata_hash(node, hash);
-	hash_lp(&state, hash, sizeof(hash));
-	hash_u32(&state, (uint32_t)node->n_capabilities);
-	for (i = 0; i < node->n_capabilities; i++)
-		hash_text(&state, node->capabilities[i]);
-	crypto_hash_sha256_final(&state, digest);
+	(void)crypto_hash_sha256(
+	    digest, body, wire_descriptor_body(node, body));
 }
 
 void

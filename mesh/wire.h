@@ -36,7 +36,8 @@ struct descriptor {
 };
 
 /*
- * Digests of statement bodies, each SHA-256 over a canonical encoding:
+ * Digests of statement bodies, each SHA-256 over a canonical encoding (keyd
+ * reads DESCRIPTOR's, see VOUCHER):
  *
  * DESCRIPTOR: LP(endpoint) LP(wallet) LP(tls_spki_sha256) LP(certificate)
  *   LP(metadata_hash of all pairs) BE32(capabilities) LP(capability)...
@@ -49,7 +50,10 @@ struct descriptor {
  * REVOCATION: BE64(revoked_at); number: serial; node_id and node_key are
  *   the revoked node's, the signer is the authority.
  */
-void wire_descriptor_digest(
+size_t wire_descriptor_body(/* its length, or 0: too long */
+    const struct Nodemesh__V1__NodeDescriptor *node,
+    uint8_t out[VOUCHER_BODY_MAX]);
+void wire_descriptor_digest(/* of one that is too long: of nothing */
     const struct Nodemesh__V1__NodeDescriptor *node, uint8_t digest[KEY_SIZE]);
 void wire_leave_digest(
     const uint8_t mesh_id[KEY_SIZE], uint8_t digest[KEY_SIZE]);

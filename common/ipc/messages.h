@@ -182,6 +182,20 @@ struct ipc_membership {
 	uint8_t authority_key[KEY_SIZE];
 };
 
+/*
+ * A node that a peer line names signed a descriptor with its certificate, whose
+ * authority is this one. The tail is what it signed: the body of the statement
+ * DESCRIPTOR, as mesh/wire.h has it.
+ */
+#define VOUCHER_BODY_MAX 8192
+struct ipc_voucher {
+	char node_id[NODE_ID_SIZE];
+	uint8_t node_key[KEY_SIZE];
+	uint64_t incarnation;
+	uint8_t signature[SIGNATURE_SIZE];
+	uint8_t authority_key[KEY_SIZE];
+};
+
 /* A member to be remembered across restarts. keyd sends all at start. */
 struct ipc_peer {
 	char endpoint[ENDPOINT_SIZE];

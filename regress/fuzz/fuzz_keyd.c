@@ -341,8 +341,21 @@ do_member(struct input *input)
 	struct ipc_peer saved = { .endpoint = "127.0.0.1:2" };
 	struct ipc_renew renew = { .id = 9 };
 	struct ipc_revocation revoked = house_revocation;
+	struct ipc_voucher voucher = { .node_id = PEER_NAME };
+	struct ipc_ticket order = house_ticket;
 
-	switch (input_u8(input) % 6) {
+	switch (input_u8(input) % 8) {
+	case 6:
+		memcpy(voucher.node_key, peer.key, KEY_SIZE);
+		memcpy(voucher.authority_key, house_ticket.ticket.authority,
+		    KEY_SIZE);
+		send_mutated(input, DOOR_MESH, IPC_VOUCHER, &voucher,
+		    &house_redeemed, sizeof(house_redeemed));
+		break;
+	case 7:
+		send_mutated(
+		    input, DOOR_CONTROL, IPC_JOIN_ALLOW, &order, NULL, 0);
+		break;
 	case 0:
 		memcpy(redeem.secret, house_ticket.ticket.secret,
 		    TICKET_SECRET_SIZE);

@@ -299,6 +299,14 @@ hears_membership(const struct ipc_membership *membership)
 	identity_send(1);
 }
 
+/* A listed node vouched for its mesh: for the one that there is. */
+static void
+hears_voucher(const struct ipc_voucher *voucher)
+{
+	FUZZ_CHECK(
+	    memcmp(voucher->authority_key, authority.public, KEY_SIZE) == 0);
+}
+
 static void
 keyd_hears(const struct sent *sent)
 {
@@ -322,6 +330,9 @@ keyd_hears(const struct sent *sent)
 		break;
 	case IPC_ADMIT:
 		answer_join(admit->id, admit->node_id, admit->node_key);
+		break;
+	case IPC_VOUCHER:
+		hears_voucher(payload);
 		break;
 	case IPC_MEMBERSHIP:
 		hears_membership(payload);

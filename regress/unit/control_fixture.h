@@ -220,6 +220,7 @@ static const ipc_handler fake_handlers[IPC_TYPE_COUNT] = {
 	[IPC_METRICS_GET] = fake_metrics,
 	[IPC_MESH_CREATE] = fake_request,
 	[IPC_TICKET_MAKE] = fake_ticket,
+	[IPC_JOIN_ALLOW] = fake_request,
 	[IPC_JOIN] = fake_request,
 	[IPC_REVOKE] = fake_request,
 	[IPC_REKEY] = fake_request,

@@ -282,10 +282,18 @@ on_teardown_in(void *arg, const struct ipc_message *message)
 	node->teardowns++;
 }
 
+static void
+on_voucher(void *arg, const struct ipc_message *message)
+{
+	(void)arg;
+	(void)message;
+}
+
 static const ipc_handler keyd_side[IPC_TYPE_COUNT] = { [IPC_SIGN_DIGEST] =
 							   on_sign_digest,
 	[IPC_STATEMENT] = on_statement,
 	[IPC_REDEEM] = on_redeem,
+	[IPC_VOUCHER] = on_voucher,
 	[IPC_MEMBERSHIP] = on_membership,
 	[IPC_PEER_SAVE] = on_peer_save,
 	[IPC_PEER_FORGET] = on_peer_forget,

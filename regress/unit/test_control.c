@@ -232,6 +232,15 @@ START_TEST(test_ticket_and_join)
 	expect_ok(line);
 	ck_assert_mem_eq(&LAST(PROCESS_MESH, ipc_ticket)->ticket,
 	    &fixture.ticket.ticket, sizeof(struct ticket));
+	ck_assert_mem_eq(&LAST(PROCESS_KEYD, ipc_ticket)->ticket,
+	    &fixture.ticket.ticket, sizeof(struct ticket));
+
+	/* What keyd does not allow, mesh never hears of. */
+	fixture.refusal = "locked";
+	expect_error(line, "failed");
+	fixture.refusal = NULL;
+	ck_assert_uint_eq(asked(PROCESS_KEYD, IPC_JOIN_ALLOW), 2);
+	ck_assert_uint_eq(asked(PROCESS_MESH, IPC_JOIN), 1);
 
 	fixture.ticket.ticket.signature[0] ^= 1;
 	ticket_to_text(&fixture.ticket.ticket, text);

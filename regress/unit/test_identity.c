@@ -193,16 +193,20 @@ START_TEST(membership_is_checked)
 	uint8_t authority[KEY_SIZE], other[KEY_SIZE] = { 1 };
 
 	issue(&certificate, authority, "beta", me.node_key);
+	allowed(authority);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, authority, NOW), -1);
 	issue(&certificate, authority, "alpha", other);
+	allowed(authority);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, authority, NOW), -1);
 	issue(&certificate, authority, "alpha", me.node_key);
 	certificate.signature[0] ^= 1;
+	allowed(authority);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, authority, NOW), -1);
 	issue(&certificate, authority, "alpha", me.node_key);
+	allowed(authority);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, authority, NOW + 2 * DAY),
 	    -1);
@@ -214,6 +218,7 @@ START_TEST(membership_is_checked)
 	ck_assert_uint_eq(me.authority, 0);
 	/* Nobody is moved to another mesh. */
 	issue(&certificate, authority, "alpha", me.node_key);
+	allowed(authority);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, authority, NOW), -1);
 }

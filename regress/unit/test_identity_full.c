@@ -100,6 +100,7 @@ START_TEST(no_mesh_is_founded)
 	ck_assert(sodium_is_zero(
 	    me.secrets->authority, sizeof(me.secrets->authority)));
 	issue(&certificate, authority, "alpha", me.node_key);
+	allowed(authority);
 	REFUSED(identity_join(&me, store, &certificate, authority, NOW));
 	ck_assert_uint_eq(me.in_mesh, 0);
 	disk(0);
@@ -107,6 +108,7 @@ START_TEST(no_mesh_is_founded)
 	ck_assert_uint_eq(me.in_mesh + me.authority, 0);
 	/* Another than the one that could not be kept. */
 	issue(&certificate, other, "alpha", me.node_key);
+	allowed(other);
 	ck_assert_int_eq(
 	    identity_join(&me, store, &certificate, other, NOW), 0);
 	reload();
