@@ -59,8 +59,8 @@ int authority_revocations(struct identity *identity, struct store *store,
 /*
  * On the authority, restored perhaps from a backup: a member shows a
  * certificate of ours, which the caller has verified. When its name is not on
- * record it is from now on, and no lower serial is given any more. 0, or -1
- * with errno.
+ * record it is from now on, and no lower serial is given any more: members take
+ * none. 0, or -1 with errno.
  */
 int authority_learn(struct identity *identity, struct store *store,
     const struct certificate *shown);
@@ -89,8 +89,8 @@ int revoked_save(const struct identity *identity, struct store *store,
 int revoked_walk(struct store *store,
     void (*visit)(const struct ipc_revocation *revocation));
 
-/* A member with a certificate of our mesh; no more than limit. 0, or -1 with
- * errno. */
+/* A member with a certificate of our mesh; no more than limit. One that is older
+ * than what is known changes nothing. 0, or -1 with errno. */
 int peers_save(const struct identity *identity, struct store *store,
     const struct ipc_peer *peer, size_t limit, int64_t now);
 int peers_forget(struct store *store, const struct ipc_peer *peer);

@@ -435,6 +435,15 @@ identity_join(struct identity *identity, struct store *store,
 		errno = EINVAL;
 		return (-1);
 	}
+	/* One that was outdone may be shown again, by whoever kept it. */
+	if (identity->in_mesh &&
+	    certificate->serial <= identity->certificate.serial) {
+		errno = EINVAL;
+		return (memcmp(certificate, &identity->certificate,
+			    sizeof(*certificate)) == 0
+			    ? 0
+			    : -1);
+	}
 	if (!identity->in_mesh &&
 	    (now > identity->allowed_until ||
 		memcmp(authority_key, identity->allowed, KEY_SIZE) != 0)) {

@@ -77,9 +77,11 @@ void identity_state(struct identity *identity, struct store *store,
     const struct ipc_statement *statement, int64_t now,
     struct ipc_statement_signed *out);
 
-/* Take up membership after checking it. 0, or -1 with errno: EINVAL (not of
- * this node, or of another mesh than ours), EPERM (of one that nobody allowed,
- * see allow.h), EACCES, ETIME, or the store's. */
+/*
+ * Take up membership after checking it. 0, or -1 with errno: EINVAL (not of
+ * this node, of another mesh than ours, or older than ours), EPERM (of one
+ * that nobody allowed, see allow.h), EACCES, ETIME, or the store's.
+ */
 int identity_join(struct identity *identity, struct store *store,
     const struct certificate *certificate,
     const uint8_t authority_key[KEY_SIZE], int64_t now);

@@ -148,10 +148,16 @@ authority_learn(struct identity *identity, struct store *store,
 		return (0);
 	/* Nearly always: the one we know. */
 	result = name_get(store, shown->node_id, &search.record);
-	if (result == -1 ||
-	    (result == 1 &&
-		memcmp(search.record.node_key, shown->node_key, KEY_SIZE) == 0))
-		return (result == -1 ? -1 : 0);
+	if (result == -1)
+		return (-1);
+	if (result == 1 &&
+	    memcmp(search.record.node_key, shown->node_key, KEY_SIZE) == 0) {
+		if (identity->serial >= shown->serial)
+			return (0);
+		identity->serial = shown->serial;
+		return (store_finish(
+		    store, identity_put_counters(identity, store), 1));
+	}
 	allowed = name_allowed(identity, store, &search);
 	if (allowed !=
 	    REDEEM_OK) /* of another; perhaps its end is told later */

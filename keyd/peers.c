@@ -50,6 +50,18 @@ peers_walk(struct store *store,
 	return (store_walk(store, STORE_PEER, visit_peer, &walk));
 }
 
+/* Than that of the record. */
+static int
+is_older(const struct certificate *certificate,
+    const uint8_t record[PEER_RECORD_SIZE])
+{
+	struct certificate known;
+
+	return (certificate_decode(
+		    &known, record + ENDPOINT_SIZE, CERTIFICATE_ENCODED) == 0 &&
+		certificate->serial < known.serial);
+}
+
 int
 peers_save(const struct identity *identity, struct store *store,
     const struct ipc_peer *peer, size_t limit, int64_t now)
@@ -73,7 +85,8 @@ peers_save(const struct identity *identity, struct store *store,
 	known = store_get(store, STORE_PEER, peer->certificate.node_key,
 	    KEY_SIZE, before, sizeof(before), &length);
 	if (known == 1 && length == sizeof(record) &&
-	    memcmp(before, record, sizeof(record)) == 0)
+	    (memcmp(before, record, sizeof(record)) == 0 ||
+		is_older(&peer->certificate, before)))
 		return (0);
 	if (known == 0 &&
 	    store_walk(store, STORE_PEER, visit_peer, &walk) == 0 &&

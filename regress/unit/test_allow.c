@@ -1,6 +1,7 @@
 /*
  * Test. Which mesh a node joins is the operator's to say: by a ticket or by a
- * peer line. A mesh process that makes an authority of its own gets nowhere.
+ * peer line. A mesh process that makes an authority of its own gets nowhere,
+ * and one that keeps old certificates no further.
  */
 
 #include <errno.h>
@@ -26,7 +27,7 @@ static struct config config;
 
 static void
 certify(const struct mesh *mesh, const char *name,
-    const uint8_t node_key[KEY_SIZE], struct certificate *out)
+    const uint8_t node_key[KEY_SIZE], uint64_t serial, struct certificate *out)
 {
 	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
 	size_t length;
@@ -35,8 +36,8 @@ certify(const struct mesh *mesh, const char *name,
 	mesh_id_make(out->mesh_id, mesh->authority);
 	(void)strlcpy(out->node_id, name, NODE_ID_SIZE);
 	memcpy(out->node_key, node_key, KEY_SIZE);
-	out->serial = 1;
-	out->not_after = NOW + DAY;
+	out->serial = serial;
+	out->not_after = NOW + DAY - (int64_t)serial;
 	length = certificate_signed_bytes(out, bytes);
 	(void)crypto_sign_detached(
 	    out->signature, NULL, bytes, length, mesh->secret);
@@ -78,7 +79,7 @@ mesh_make(struct mesh *mesh)
 {
 	(void)crypto_sign_keypair(mesh->authority, mesh->secret);
 	(void)crypto_sign_keypair(mesh->node_key, mesh->node_secret);
-	certify(mesh, "beta", mesh->node_key, &mesh->certificate);
+	certify(mesh, "beta", mesh->node_key, 1, &mesh->certificate);
 	vouch(mesh, "127.0.0.1:7444");
 }
 
@@ -100,7 +101,7 @@ joins(const struct mesh *mesh, int64_t now)
 {
 	struct certificate certificate;
 
-	certify(mesh, "alpha", me.node_key, &certificate);
+	certify(mesh, "alpha", me.node_key, 1, &certificate);
 	return (
 	    identity_join(&me, store, &certificate, mesh->authority, now) == 0
 		? 0
@@ -197,7 +198,7 @@ START_TEST(nobody_else_vouches)
 	copy = theirs;
 	memcpy(copy.authority, false_one.authority, KEY_SIZE);
 	memcpy(copy.secret, false_one.secret, 64);
-	certify(&copy, "beta", theirs.node_key, &copy.certificate);
+	certify(&copy, "beta", theirs.node_key, 1, &copy.certificate);
 	memcpy(copy.node_secret, false_one.node_secret, 64);
 	vouch(&copy, "127.0.0.1:7444");
 	ck_assert_int_eq(vouches(&copy), EACCES);
@@ -207,7 +208,7 @@ START_TEST(nobody_else_vouches)
 	ck_assert_int_ne(vouches(&copy), 0);
 	/* A certificate that lies in another field of what it signed. */
 	copy = theirs;
-	certify(&false_one, "beta", theirs.node_key, &copy.certificate);
+	certify(&false_one, "beta", theirs.node_key, 1, &copy.certificate);
 	memcpy(copy.voucher.authority_key, false_one.authority, KEY_SIZE);
 	ck_assert_int_ne(vouches(&copy), 0);
 	copy = theirs;
@@ -237,6 +238,75 @@ START_TEST(a_voucher_is_whole_or_none)
 }
 END_TEST
 
+/* --- which certificate --------------------------------------------------- */
+
+static int
+shown(const struct certificate *certificate)
+{
+	return (identity_join(&me, store, certificate, theirs.authority, NOW));
+}
+
+/* The authority's older words are good, and somebody may have kept them. */
+START_TEST(the_newest_certificate_stays)
+{
+	struct certificate first, second, third;
+
+	allowed(theirs.authority);
+	certify(&theirs, "alpha", me.node_key, 7, &first);
+	certify(&theirs, "alpha", me.node_key, 9, &second);
+	certify(&theirs, "alpha", me.node_key, 9, &third);
+	third.not_after++; /* not what was signed, besides */
+	ck_assert_int_eq(shown(&first), 0);
+	ck_assert_int_eq(shown(&second), 0);
+	ck_assert_int_eq(shown(&second), 0);
+	ck_assert_int_eq(shown(&first), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_int_eq(shown(&third), -1);
+	ck_assert_uint_eq(me.certificate.serial, 9);
+	reload();
+	ck_assert_uint_eq(me.certificate.serial, 9);
+	ck_assert_int_eq(shown(&first), -1);
+	certify(&theirs, "alpha", me.node_key, 10, &third);
+	ck_assert_int_eq(shown(&third), 0);
+}
+END_TEST
+
+static struct ipc_peer kept;
+
+static void
+keep_peer(void *arg, const struct ipc_peer *peer)
+{
+	(void)arg;
+	kept = *peer;
+}
+
+START_TEST(the_newest_certificate_of_a_peer_stays)
+{
+	struct certificate own;
+	struct ipc_peer peer = { .endpoint = "x:1" };
+	static const uint64_t serials[] = { 5, 4, 5, 6, 1 };
+	static const uint64_t then[] = { 5, 5, 5, 6, 6 };
+	uint8_t key[KEY_SIZE] = { 8 };
+	size_t i;
+
+	allowed(theirs.authority);
+	certify(&theirs, "alpha", me.node_key, 2, &own);
+	ck_assert_int_eq(shown(&own), 0);
+	for (i = 0; i < 5; i++) {
+		certify(&theirs, "beta", key, serials[i], &peer.certificate);
+		ck_assert_int_eq(peers_save(&me, store, &peer, 9, NOW), 0);
+		ck_assert_int_eq(peers_walk(store, keep_peer, NULL), 0);
+		ck_assert_uint_eq(kept.certificate.serial, then[i]);
+	}
+	/* It moved. */
+	certify(&theirs, "beta", key, 6, &peer.certificate);
+	(void)strlcpy(peer.endpoint, "y:1", ENDPOINT_SIZE);
+	ck_assert_int_eq(peers_save(&me, store, &peer, 9, NOW), 0);
+	ck_assert_int_eq(peers_walk(store, keep_peer, NULL), 0);
+	ck_assert_str_eq(kept.endpoint, "y:1");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -253,6 +323,8 @@ main(void)
 	tcase_add_test(tcase, a_listed_node_vouches_for_its_mesh);
 	tcase_add_test(tcase, nobody_else_vouches);
 	tcase_add_test(tcase, a_voucher_is_whole_or_none);
+	tcase_add_test(tcase, the_newest_certificate_stays);
+	tcase_add_test(tcase, the_newest_certificate_of_a_peer_stays);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
 }

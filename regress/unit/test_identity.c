@@ -419,6 +419,15 @@ START_TEST(a_restored_authority_learns_members)
 	authority_renew(&me, store, &renew, NOW, DAY, &answer);
 	ck_assert_uint_eq(answer.result, REDEEM_OK);
 	ck_assert_int_eq(redeem("gamma", 5, NOW), REDEEM_NAME_TAKEN);
+	/* A name that we know, with a serial that we forgot: it is certified
+	 * above that, or it would not take it. */
+	me.serial += 7;
+	certificate_of_later(&peer, "gamma", 4);
+	me.serial -= 8;
+	renew.certificate = peer.certificate;
+	authority_renew(&me, store, &renew, NOW, DAY, &answer);
+	ck_assert_uint_eq(answer.result, REDEEM_OK);
+	ck_assert_uint_gt(answer.certificate.serial, peer.certificate.serial);
 	/* Never our own name. */
 	certificate_of_later(&peer, "alpha", 6);
 	ck_assert_int_eq(authority_learn(&me, store, &peer.certificate), 0);
