@@ -214,9 +214,10 @@ report_node(const void *data, int full)
 	};
 	const struct ipc_row_node *row = data;
 
-	return (json_pack("{s:o s:o s:o s:s s:b s:I s:o s:o s:o s:I s:b}",
-	    "node_id", report_text(row->node_id, sizeof(row->node_id), 1),
-	    "node_key", report_id(row->node_key, KEY_SIZE, full), "endpoint",
+	return (json_pack(
+	    "{s:o s:o s:o s:s s:b s:I s:o s:o s:o s:I s:b s:I s:I}", "node_id",
+	    report_text(row->node_id, sizeof(row->node_id), 1), "node_key",
+	    report_id(row->node_key, KEY_SIZE, full), "endpoint",
 	    report_text(row->endpoint, sizeof(row->endpoint), 1), "state",
 	    row->state >= NODE_ALIVE && row->state <= NODE_EXPIRED
 		? states[row->state]
@@ -227,7 +228,8 @@ report_node(const void *data, int full)
 		? json_null()
 		: json_real((double)row->last_seen / (double)CLOCK_SECOND),
 	    "certificate_not_after", report_time(row->not_after), "apps",
-	    (json_int_t)row->apps, "connected", row->connected != 0));
+	    (json_int_t)row->apps, "connected", row->connected != 0, "held",
+	    (json_int_t)row->held, "bad_signatures", (json_int_t)row->bad));
 }
 
 static json_t *

@@ -3,7 +3,7 @@
  * node it is connected to, with the app's own attestation. A core: no I/O, no
  * clock, no signatures; the caller has verified the node's signature over a
  * sync and every attestation in it (that it is the app's, in force and of
- * this node: wire_registration_check()).
+ * this node: wire_registration_verify()).
  *
  * Each node numbers its syncs. A delta counts only right after the one
  * before; a full one replaces all. When an app is claimed by two nodes, the

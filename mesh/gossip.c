@@ -20,6 +20,7 @@
 #include "mesh/query.h"
 #include "mesh/revoke.h"
 #include "mesh/rumour.h"
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 
 #define GOSSIP_PATH        "/nodemesh.v1.NodeMesh/Gossip"
@@ -332,7 +333,7 @@ take_events(struct peer *peer, struct Nodemesh__V1__MembershipEvent **events,
 		return (0);
 	}
 	for (i = 0; i < count; i++)
-		if (members_event(events[i], peer->node_key, synced) == -1)
+		if (members_event(events[i], peer, synced) == -1)
 			return (-1);
 	return (0);
 }
@@ -426,7 +427,7 @@ gossip_take(struct peer *peer,
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL:
 		return (on_push_pull(peer, message->push_pull));
 	case NODEMESH__V1__GOSSIP_MESSAGE__BODY_REVOCATION:
-		return (revoke_take(message->revocation));
+		return (revoke_take(peer, message->revocation));
 	default:
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);
@@ -445,10 +446,13 @@ on_message(
 
 	rpc_stream_consume(stream, length);
 	mesh_mind_keyd();
+	budget_spend(
+	    trunk->peer, BUDGET_MESH, (uint32_t)(length / BUDGET_BYTES));
 	if (trunk_admit(trunk) == -1)
 		result = -1;
-	else if ((message = nodemesh__v1__gossip_message__unpack(
-		      NULL, length, bytes)) == NULL)
+	else if ((message = unpack_bounded(
+		      &nodemesh__v1__gossip_message__descriptor, bytes,
+		      length)) == NULL)
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 	else {
 		result = gossip_take(trunk->peer, message, bytes, length);

@@ -22,6 +22,7 @@
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/trunk.h"
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 
 #define JOIN_PATH     "/nodemesh.v1.NodeMesh/Join"
@@ -205,8 +206,8 @@ on_response(
 	rpc_stream_consume(stream, length);
 	if (join.response != NULL)
 		return;
-	join.response =
-	    nodemesh__v1__join_response__unpack(NULL, length, bytes);
+	join.response = unpack_bounded(
+	    &nodemesh__v1__join_response__descriptor, bytes, length);
 	if (join.response == NULL || learn_authority(join.response) == -1 ||
 	    join_referred(join.response) ||
 	    response_check(join.response, &membership) == -1)
@@ -472,9 +473,9 @@ join_identity(void)
 		sizeof(join.certificate)) != 0)
 		return;
 	if (response->self != NULL)
-		(void)members_descriptor(response->self, 1);
+		(void)members_descriptor(response->self, NULL, 1);
 	for (i = 0; i < response->n_membership; i++)
-		(void)members_descriptor(response->membership[i], 1);
+		(void)members_descriptor(response->membership[i], NULL, 1);
 	members_drain();
 	if (response->self != NULL &&
 	    response->self->identity_key.len == KEY_SIZE &&

@@ -17,6 +17,7 @@
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 
 #define JOINS_MAX      64                  /* waiting for keyd */
@@ -230,7 +231,8 @@ on_message(
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
 		return;
 	}
-	request = nodemesh__v1__join_request__unpack(NULL, length, bytes);
+	request = unpack_bounded(
+	    &nodemesh__v1__join_request__descriptor, bytes, length);
 	if (request != NULL)
 		status = request_check(request, trunk, &read, &renews);
 	if (status != RPC_OK)

@@ -254,8 +254,28 @@ members_own(const struct Nodemesh__V1__NodeDescriptor *node)
 	return (result);
 }
 
+/* Its certificate and itself; from pays. As wire_descriptor_verify(). */
+static int
+descriptor_verify(const struct descriptor *read,
+    const struct Nodemesh__V1__NodeDescriptor *node, struct peer *from)
+{
+	budget_spend(from, BUDGET_MESH, 2 * BUDGET_VERIFY);
+	if (wire_descriptor_verify(
+		read, node, mesh.identity.authority_key, clock_wall()) == 0)
+		return (0);
+	if (errno != EACCES) {
+		metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
+		return (-1);
+	}
+	metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+	budget_blame(from, 1);
+	errno = EACCES;
+	return (-1);
+}
+
 int
-members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node, int synced)
+members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node,
+    struct peer *from, int synced)
 {
 	struct swim_update update = { .type = SWIM_ALIVE, .synced = synced };
 	struct descriptor read;
@@ -268,15 +288,8 @@ members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node, int synced)
 	    !swim_wants(
 		members.swim, SWIM_ALIVE, read.node_key, read.incarnation))
 		return (0);
-	if (wire_descriptor_verify(
-		&read, node, mesh.identity.authority_key, clock_wall()) == -1) {
-		if (errno != EACCES) {
-			metric_add(METRIC_MESH_REFUSED_MEMBERSHIP, 1);
-			return (0);
-		}
-		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
-		return (-1);
-	}
+	if (descriptor_verify(&read, node, from) == -1)
+		return (errno == EACCES ? -1 : 0);
 	if (!mesh_is_self(read.node_key) &&
 	    peer_certified(&read.certificate) == NULL) {
 		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
@@ -293,7 +306,8 @@ members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node, int synced)
 }
 
 static int
-event_leave(const struct Nodemesh__V1__MembershipEvent *event, int synced)
+event_leave(const struct Nodemesh__V1__MembershipEvent *event,
+    struct peer *from, int synced)
 {
 	const uint8_t *key = event->node->identity_key.data;
 	struct swim_update update = { .type = SWIM_LEAVE, .synced = synced };
@@ -302,12 +316,14 @@ event_leave(const struct Nodemesh__V1__MembershipEvent *event, int synced)
 	if (!swim_wants(members.swim, SWIM_LEAVE, key, event->incarnation))
 		return (0);
 	wire_leave_digest(mesh.identity.mesh_id, digest);
+	budget_spend(from, BUDGET_MESH, BUDGET_VERIFY);
 	if (event->signature.len != SIGNATURE_SIZE ||
 	    !node_id_valid(
 		event->node->node_id, strlen(event->node->node_id)) ||
 	    statement_verify(STATEMENT_LEAVE, event->node->node_id, key,
 		event->incarnation, digest, event->signature.data, key) == -1) {
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+		budget_blame(from, 1);
 		return (-1);
 	}
 	if (mesh_is_self(key)) {
@@ -330,7 +346,7 @@ event_leave(const struct Nodemesh__V1__MembershipEvent *event, int synced)
 /* Hearsay; the accused's descriptor comes along in a push-pull. */
 static int
 event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
-    enum swim_update_type type, const uint8_t sender[KEY_SIZE], int synced)
+    enum swim_update_type type, struct peer *from, int synced)
 {
 	const struct Nodemesh__V1__NodeDescriptor *node = event->node;
 	struct swim_update update = { .type = type, .synced = synced };
@@ -339,14 +355,13 @@ event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
 	memcpy(update.key, node->identity_key.data, KEY_SIZE);
 	update.incarnation = event->incarnation;
 	if (members_key(event->accuser, update.accuser) == -1)
-		memcpy(update.accuser, sender, KEY_SIZE);
+		memcpy(update.accuser, from->node_key, KEY_SIZE);
 	if (node->signature.len > 0 &&
 	    swim_wants(
 		members.swim, SWIM_ALIVE, update.key, node->incarnation) &&
 	    !peer_is_revoked(update.key) &&
 	    wire_descriptor_read(&read, node) == 0 &&
-	    wire_descriptor_verify(
-		&read, node, mesh.identity.authority_key, clock_wall()) == 0 &&
+	    descriptor_verify(&read, node, from) == 0 &&
 	    (mesh_is_self(update.key) ||
 		peer_certified(&read.certificate) != NULL))
 		update.statement = descriptor_statement(node);
@@ -357,7 +372,7 @@ event_hearsay(const struct Nodemesh__V1__MembershipEvent *event,
 
 int
 members_event(const struct Nodemesh__V1__MembershipEvent *event,
-    const uint8_t sender[KEY_SIZE], int synced)
+    struct peer *from, int synced)
 {
 	if (members.swim == NULL)
 		return (0);
@@ -368,13 +383,13 @@ members_event(const struct Nodemesh__V1__MembershipEvent *event,
 	switch (event->type) {
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__JOIN:
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE:
-		return (members_descriptor(event->node, synced));
+		return (members_descriptor(event->node, from, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__LEAVE:
-		return (event_leave(event, synced));
+		return (event_leave(event, from, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__SUSPECT:
-		return (event_hearsay(event, SWIM_SUSPECT, sender, synced));
+		return (event_hearsay(event, SWIM_SUSPECT, from, synced));
 	case NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__FAIL:
-		return (event_hearsay(event, SWIM_FAIL, sender, synced));
+		return (event_hearsay(event, SWIM_FAIL, from, synced));
 	default:
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);

@@ -24,14 +24,14 @@ void members_configured(void);
 struct swim *members_swim(void);
 
 /*
- * An event came (from another node, or in a JoinResponse); synced: in a
- * push-pull. 0 when it was taken or was no news; -1 when a signature in it
- * is wrong.
+ * An event came from another node, which pays for the signatures in it
+ * (members_descriptor(): NULL, in a JoinResponse); synced: in a push-pull. 0
+ * when it was taken or was no news; -1 when a signature in it is wrong.
  */
 int members_event(const struct Nodemesh__V1__MembershipEvent *event,
-    const uint8_t sender[KEY_SIZE], int synced);
-int members_descriptor(
-    const struct Nodemesh__V1__NodeDescriptor *node, int synced);
+    struct peer *from, int synced);
+int members_descriptor(const struct Nodemesh__V1__NodeDescriptor *node,
+    struct peer *from, int synced);
 
 /* After every call into the core but those above. */
 void members_drain(void);

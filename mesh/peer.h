@@ -14,6 +14,7 @@
 #include "common/ipc/ipc.h"
 #include "common/ipc/messages.h"
 #include "common/util/buffer.h"
+#include "mesh/budget.h"
 #include "mesh/route.h"
 #include "mesh/trunk.h"
 #include "mesh/wire.h"
@@ -51,6 +52,7 @@ struct peer {
 	int64_t answers_due; /* long answers that it gets */
 	uint32_t ask_owed;   /* a question that was too early */
 	uint32_t parked;     /* set-ups that wait, tieline_setup.c */
+	struct budget budget;
 };
 
 struct peer *peer_find(const uint8_t node_key[KEY_SIZE]);
@@ -104,8 +106,12 @@ void peer_start_all(void);
  * member still. */
 void peer_tick(int64_t now);
 
-/* Cut every trunk. */
+/* Cut every trunk; or as for an abuse, for which its sources pay. */
 void peer_cut(struct peer *peer);
+void peer_expel(struct peer *peer);
+
+/* Read of it, or not, as budget_holds() says now. */
+void peer_read(struct peer *peer);
 
 /* keyd remembers this member. */
 void peer_on_peer(void *arg, const struct ipc_message *message);

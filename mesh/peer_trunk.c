@@ -211,6 +211,7 @@ void
 peer_trunk_came(struct peer *peer, struct trunk *trunk)
 {
 	TAILQ_INSERT_TAIL(&peer->trunks, trunk, entry);
+	trunk_read(trunk);
 	peer_trim_accepted(peer);
 }
 
@@ -255,6 +256,7 @@ peer_tick(int64_t now)
 	while ((peer = peer_next(&cursor)) != NULL) {
 		route_tick(peer, now);
 		gossip_tick(peer);
+		budget_tick(peer, now);
 		if (check)
 			peer_check(peer);
 	}
@@ -270,4 +272,24 @@ peer_cut(struct peer *peer)
 	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
 	     trunk = TAILQ_NEXT(trunk, entry))
 		trunk_close(trunk);
+}
+
+void
+peer_expel(struct peer *peer)
+{
+	struct trunk *trunk;
+
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry))
+		trunk_expel(trunk);
+}
+
+void
+peer_read(struct peer *peer)
+{
+	struct trunk *trunk;
+
+	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
+	     trunk = TAILQ_NEXT(trunk, entry))
+		trunk_read(trunk);
 }

@@ -2,6 +2,7 @@
  * mesh, unprivileged; node bytes are hostile. Presence: other nodes' apps
  * checked and kept, this node's handed to publish.c. See presence.h.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,17 +163,53 @@ peer_ask_about_itself(struct peer *peer)
 	gossip_ask(peer);
 }
 
-/* The claims that hold; those that do not are counted and left out. */
-static size_t
-claims_read(const struct Nodemesh__V1__AppSync *sync,
-    const uint8_t node[KEY_SIZE], struct directory_claim *claims,
-    struct attestation *attestations)
+/* One that was checked when it came before need not be checked again. */
+static int
+attestation_known(const struct attestation *attestation, int64_t wall)
+{
+	const struct directory_app *app =
+	    directory_find(the_directory(), attestation->app_key, wall);
+
+	return (
+	    attestation->kind == ATTESTATION_V2 && app != NULL &&
+	    memcmp(&app->attestation, attestation, sizeof(*attestation)) == 0);
+}
+
+/* Is what node says of its app true? 0 or -1; what is forged is added to
+ * *bad. */
+static int
+claim_check(const struct Nodemesh__V1__AppRegistration *app, struct peer *node,
+    struct attestation *attestation, uint32_t *bad)
 {
 	int v1 = proc_config()->app_compat_v1 != 0;
 	int64_t wall = clock_wall();
+
+	if (strcmp(app->node_id, node->node_id) == 0 &&
+	    strlen(app->session_id) < SESSION_ID_SIZE &&
+	    wire_registration_read(app, node->node_key, attestation) == 0) {
+		if (attestation_known(attestation, wall))
+			return (attestation_valid(attestation, wall));
+		budget_spend(node, BUDGET_MESH, BUDGET_VERIFY);
+		if (wire_registration_verify(app, attestation, v1, wall) == 0)
+			return (0);
+		/* Clocks may differ, and not every node takes v1. */
+		if (errno == EACCES && attestation->kind == ATTESTATION_V2)
+			(*bad)++;
+	}
+	metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+	return (-1);
+}
+
+/* The claims that hold; those that do not are counted and left out. When too
+ * many are forged, none holds. */
+static size_t
+claims_read(const struct Nodemesh__V1__AppSync *sync, struct peer *node,
+    struct directory_claim *claims, struct attestation *attestations)
+{
+	uint32_t bad = 0;
 	size_t i, count = 0;
 
-	for (i = 0; i < sync->n_apps; i++) {
+	for (i = 0; i < sync->n_apps && bad < BUDGET_BAD_MOST; i++) {
 		const struct Nodemesh__V1__AppRegistration *app = sync->apps[i];
 		struct directory_claim *claim = &claims[count];
 		struct attestation *attestation = &attestations[count];
@@ -182,13 +219,8 @@ claims_read(const struct Nodemesh__V1__AppSync *sync,
 			if (wire_app_key(app->app_id, attestation->app_key) ==
 			    -1)
 				continue;
-		} else if (strcmp(app->node_id, sync->node_id) != 0 ||
-			   strlen(app->session_id) >= SESSION_ID_SIZE ||
-			   wire_registration_check(
-			       app, node, v1, wall, attestation) == -1) {
-			metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+		} else if (claim_check(app, node, attestation, &bad) == -1)
 			continue;
-		}
 		claim->attestation = attestation;
 		claim->session_id = app->session_id;
 		claim->sequence = app->sequence;
@@ -196,20 +228,51 @@ claims_read(const struct Nodemesh__V1__AppSync *sync,
 		claim->departed = app->departed != 0;
 		count++;
 	}
-	return (count);
+	budget_blame(node, bad);
+	return (bad < BUDGET_BAD_MOST ? count : 0);
 }
 
+/* Did node sign it? 0, or -1 and from, who passes it on, should have known. */
 static int
-sync_verify(const struct Nodemesh__V1__AppSync *sync, const struct peer *peer)
+sync_verify(const struct Nodemesh__V1__AppSync *sync, const struct peer *node,
+    struct peer *from)
 {
 	uint8_t digest[KEY_SIZE];
 
-	if (sync->signature.len != SIGNATURE_SIZE)
-		return (-1);
-	wire_presence_digest(sync, digest);
-	return (
-	    statement_verify(STATEMENT_PRESENCE, peer->node_id, peer->node_key,
-		sync->sequence, digest, sync->signature.data, peer->node_key));
+	budget_spend(from, BUDGET_MESH, BUDGET_VERIFY);
+	if (sync->signature.len == SIGNATURE_SIZE) {
+		wire_presence_digest(sync, digest);
+		if (statement_verify(STATEMENT_PRESENCE, node->node_id,
+			node->node_key, sync->sequence, digest,
+			sync->signature.data, node->node_key) == 0)
+			return (0);
+	}
+	metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+	budget_blame(from, 1);
+	return (-1);
+}
+
+/* What node signed goes into the directory, and on to others. */
+static void
+sync_apply(const struct Nodemesh__V1__AppSync *sync, struct peer *node,
+    const uint8_t *raw, size_t length)
+{
+	struct attestation *attestations;
+	struct directory_claim *claims;
+	size_t count;
+
+	claims = calloc(sync->n_apps + 1, sizeof(*claims));
+	attestations = calloc(sync->n_apps + 1, sizeof(*attestations));
+	if (claims != NULL && attestations != NULL) {
+		count = claims_read(sync, node, claims, attestations);
+		if (directory_sync(the_directory(), node->node_key,
+			sync->sequence, sync->full, claims, count,
+			clock_wall()) == DIRECTORY_APPLIED)
+			gossip_tell_all(
+			    node->node_key, raw, length, sync->full, 0);
+	}
+	free(claims);
+	free(attestations);
 }
 
 int
@@ -218,11 +281,8 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 {
 	struct directory *directory = the_directory();
 	enum directory_verdict verdict;
-	struct directory_claim *claims;
-	struct attestation *attestations;
 	uint8_t key[KEY_SIZE];
 	struct peer *peer;
-	size_t count;
 
 	metric_add(METRIC_MESH_APPSYNC, 1);
 	/* Of one we do not know, or an echo of our own, or one that is dead. */
@@ -239,20 +299,18 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 			query_answered(from);
 		return (0);
 	}
-	if (sync_verify(sync, peer) == -1) {
-		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+	if (sync->n_apps > PRESENCE_APPS_MAX) {
+		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
+		return (0);
+	}
+	/* It is asked for what it wants said when there is time for it. */
+	if (peer != from && budget_holds(peer)) {
+		directory_missed(directory, key, sync->sequence);
+		return (0);
+	}
+	if (sync_verify(sync, peer, from) == -1)
 		return (-1);
-	}
-	claims = calloc(sync->n_apps + 1, sizeof(*claims));
-	attestations = calloc(sync->n_apps + 1, sizeof(*attestations));
-	if (claims != NULL && attestations != NULL) {
-		count = claims_read(sync, key, claims, attestations);
-		if (directory_sync(directory, key, sync->sequence, sync->full,
-			claims, count, clock_wall()) == DIRECTORY_APPLIED)
-			gossip_tell_all(key, raw, length, sync->full, 0);
-	}
-	free(claims);
-	free(attestations);
+	sync_apply(sync, peer, raw, length);
 	publish_lost();
 	if (peer == from) {
 		peer->owes_sync = 0;

@@ -14,6 +14,9 @@
 
 struct peer;
 
+/* Apps in one sync, of 4 MiB then; one with more is nobody's. */
+#define PRESENCE_APPS_MAX 8000
+
 /*
  * Where is app? FOUND: *peer is its node's; LOCAL: *peer is NULL. The
  * attestation is set unless UNKNOWN. Either pointer may be NULL.
@@ -24,7 +27,9 @@ enum presence_status presence_find(const uint8_t app[KEY_SIZE],
 /*
  * A node's signed AppSync came from peer, which may only be passing it on;
  * raw is the whole GossipMessage, to be passed on when it is news. 0; -1
- * when the signature is not the node's.
+ * when the signature is not the node's. peer pays for that one, the node for
+ * those of its apps that were not known; of a node that is held the sync is
+ * left, and asked for later, when another brings it.
  */
 int presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
     const uint8_t *raw, size_t length);

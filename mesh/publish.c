@@ -15,12 +15,12 @@
 #include "mesh/members.h"
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
+#include "mesh/presence.h"
 #include "mesh/publish.h"
 #include "mesh/wire.h"
 #include "proto/approuter.pb-c.h"
 
-#define FULL_MAX      8000 /* apps in one sync of 4 MiB */
-#define PENDING_MAX   512  /* changes keyd has yet to sign */
+#define PENDING_MAX   512 /* changes keyd has yet to sign */
 /* That far, in us, the clock may have been ahead: 203 days. */
 #define SEQUENCE_STEP (UINT64_C(1) << 44)
 #define SEQUENCE_MAX  (UINT64_C(1) << 62)
@@ -146,9 +146,9 @@ sync_full(void)
 	if ((sync = sync_make(1, publish.own.count)) == NULL)
 		return (NULL);
 	while ((own = table_next(&publish.own, &cursor)) != NULL) {
-		if (sync->n_apps == FULL_MAX) {
+		if (sync->n_apps == PRESENCE_APPS_MAX) {
 			log_warn("presence_too_large", "apps=%zu told=%d",
-			    publish.own.count, FULL_MAX);
+			    publish.own.count, PRESENCE_APPS_MAX);
 			break;
 		}
 		sync->apps[sync->n_apps] = registration_make(own, 0);

@@ -12,6 +12,7 @@
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/renew.h"
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 
 #define JOIN_PATH    "/nodemesh.v1.NodeMesh/Join"
@@ -76,7 +77,8 @@ on_response(
 
 	(void)arg;
 	rpc_stream_consume(stream, length);
-	response = nodemesh__v1__join_response__unpack(NULL, length, bytes);
+	response = unpack_bounded(
+	    &nodemesh__v1__join_response__descriptor, bytes, length);
 	if (response != NULL && response_check(response, &membership) == 0 &&
 	    proc_ipc(PROCESS_KEYD) != NULL)
 		ipc_send(proc_ipc(PROCESS_KEYD), IPC_MEMBERSHIP, &membership,

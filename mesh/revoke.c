@@ -92,7 +92,7 @@ revoke_on_revocation(void *arg, const struct ipc_message *message)
 }
 
 int
-revoke_take(const struct Nodemesh__V1__Revocation *body)
+revoke_take(struct peer *from, const struct Nodemesh__V1__Revocation *body)
 {
 	struct ipc_revocation revocation = { 0 };
 	uint8_t digest[KEY_SIZE];
@@ -111,10 +111,12 @@ revoke_take(const struct Nodemesh__V1__Revocation *body)
 	revocation.revoked_at = body->revoked_at_nanos;
 	memcpy(revocation.signature, body->signature.data, SIGNATURE_SIZE);
 	wire_revocation_digest(revocation.revoked_at, digest);
+	budget_spend(from, BUDGET_MESH, BUDGET_VERIFY);
 	if (statement_verify(STATEMENT_REVOCATION, revocation.node_id,
 		revocation.node_key, revocation.serial, digest,
 		revocation.signature, mesh.identity.authority_key) == -1) {
 		metric_add(METRIC_MESH_REFUSED_SIGNATURE, 1);
+		budget_blame(from, 1);
 		return (-1);
 	}
 	if (proc_ipc(PROCESS_KEYD) != NULL)

@@ -12,7 +12,7 @@ struct peer;
 struct rpc_stream;
 
 /* One came from another node. 0, or -1: the authority did not sign it. */
-int revoke_take(const struct Nodemesh__V1__Revocation *body);
+int revoke_take(struct peer *from, const struct Nodemesh__V1__Revocation *body);
 
 /* Tell peer all that are known. */
 void revoke_tell(struct peer *peer);

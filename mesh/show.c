@@ -69,6 +69,8 @@ row_peer(uint64_t id, const struct peer *peer)
 	row.not_after = peer->certificate.not_after;
 	row.apps = presence_count(peer);
 	row.connected = !TAILQ_EMPTY(&peer->trunks);
+	row.held = peer->budget.held;
+	row.bad = peer->budget.bad;
 	row.last_seen = -1;
 	if (member != NULL) {
 		if (member->alive != NULL)

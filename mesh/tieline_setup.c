@@ -85,6 +85,14 @@ tieline_answer_lost(
 
 /* --- in ------------------------------------------------------------------ */
 
+/* Of a chat that there was before, as it says. */
+static int
+setup_goes_on(const struct ipc_setup *setup)
+{
+	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
+		setup->offer.version > 1);
+}
+
 static void
 setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
     const uint8_t *tail, size_t tail_length)
@@ -99,6 +107,8 @@ setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
 		return;
 	}
 	tieline_saw(side, &setup->peer);
+	budget_spend(peer, BUDGET_KEYD,
+	    setup_goes_on(setup) ? BUDGET_SETUP_AGAIN : BUDGET_SETUP_NEW);
 	ipc_send(
 	    proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail, tail_length);
 }
@@ -160,8 +170,7 @@ setup_target_is_here(
 	if (tieline != NULL && tieline->side[setup->key.side].used)
 		return (1);
 	/* An app that is away does not end its chats: keyd knows them. */
-	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
-		setup->offer.version > 1);
+	return (setup_goes_on(setup));
 }
 
 static void
@@ -264,6 +273,8 @@ tieline_setup_in(
 	struct ipc_setup setup;
 	size_t tail_length;
 
+	budget_spend(peer, BUDGET_MESH,
+	    BUDGET_SETUP + (uint32_t)(frame->setup.length / BUDGET_BYTES));
 	if (frame_setup_read(&frame->setup, peer->node_id, peer->node_key,
 		&setup, source, target, &tail, &tail_length) == -1) {
 		if (errno == EACCES) {
@@ -401,10 +412,14 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 		key.side ^= 1;
 		tieline_route_error(
 		    &key, code, refused->expected, refused->retry_after);
-	} else if ((peer = peer_find(refused->node)) != NULL)
+	} else if ((peer = peer_find(refused->node)) != NULL) {
+		/* Or an attestation ended on its way: it is not cut. */
+		if (code == CODE_AUTH_FAILED)
+			budget_spend(peer, BUDGET_KEYD, BUDGET_BAD);
 		send_error(peer, NULL, NULL, &key,
 		    tieline == NULL ? "" : tieline->chat_id, code,
 		    refused->retry_after);
+	}
 	/* It stood for this set-up only. */
 	if (peer != NULL || mesh_is_self(refused->node))
 		tieline_over(&refused->key, peer, 1);

@@ -193,8 +193,7 @@ on_connected(struct rpc_connection *connection, void *arg)
 		rpc_connection_close(trunk->connection);
 		return;
 	}
-	if (paused)
-		rpc_connection_pause(trunk->connection, 1);
+	trunk_read(trunk);
 	trunk->owner->up(trunk);
 }
 
@@ -372,6 +371,24 @@ trunk_close(struct trunk *trunk)
 		evdns_getaddrinfo_cancel(trunk->lookup);
 }
 
+void
+trunk_expel(struct trunk *trunk)
+{
+	trunk->given_up = 1;
+	if (trunk->connection != NULL)
+		rpc_connection_expel(trunk->connection, RPC_ABUSE_SIGNATURE);
+}
+
+/* The server pauses accepted ones all together. */
+void
+trunk_read(struct trunk *trunk)
+{
+	if (trunk->connection != NULL && trunk->known)
+		rpc_connection_pause(trunk->connection,
+		    (paused && trunk->owner != NULL) ||
+			(trunk->peer != NULL && budget_holds(trunk->peer)));
+}
+
 /* --- accepting ----------------------------------------------------------- */
 
 int
@@ -427,6 +444,5 @@ trunk_pause_all(int pause)
 	paused = pause;
 	for (trunk = TAILQ_FIRST(&dialled); trunk != NULL;
 	     trunk = TAILQ_NEXT(trunk, entry_dialled))
-		if (trunk->connection != NULL && trunk->known)
-			rpc_connection_pause(trunk->connection, pause);
+		trunk_read(trunk);
 }

@@ -59,8 +59,13 @@ struct trunk {
 struct trunk *trunk_dial(const char *endpoint, const uint8_t key[KEY_SIZE],
     const struct trunk_owner *owner, void *arg);
 
-/* Cut it; owner->down() or the server's closed follows later. */
+/* Cut it; owner->down() or the server's closed follows later. expel: as for an
+ * abuse. */
 void trunk_close(struct trunk *trunk);
+void trunk_expel(struct trunk *trunk);
+
+/* Read from it, or not, as its peer's budget and trunk_pause_all() say. */
+void trunk_read(struct trunk *trunk);
 
 /* Accepted connections: the arg of rpc connections is their trunk. */
 int trunk_accepted(struct rpc_connection *connection, void *arg);

@@ -385,9 +385,8 @@ registration_v1_verify(const struct Nodemesh__V1__AppRegistration *app,
 }
 
 int
-wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
-    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
-    struct attestation *attestation)
+wire_registration_read(const struct Nodemesh__V1__AppRegistration *app,
+    const uint8_t node_key[KEY_SIZE], struct attestation *attestation)
 {
 	uint8_t key[KEY_SIZE];
 
@@ -404,6 +403,13 @@ wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
 		errno = EACCES;
 		return (-1);
 	}
+	return (0);
+}
+
+int
+wire_registration_verify(const struct Nodemesh__V1__AppRegistration *app,
+    const struct attestation *attestation, int compat_v1, int64_t now)
+{
 	if (attestation->kind == ATTESTATION_V2)
 		return (attestation_verify(attestation, now));
 	errno = EACCES;

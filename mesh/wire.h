@@ -93,13 +93,19 @@ struct Nodemesh__V1__NodeDescriptor *wire_descriptor_own(
 
 /*
  * Check a registration's form, read its attestation and app key, and that
- * the attestation is the app's, in force, and names node_key. compat_v1: a
- * v1 attestation passes when its signature is right over node_id and
- * metadata. 0, or -1 with errno EINVAL or EACCES or ETIME.
+ * the attestation is the app's and names node_key. 0, or -1 with errno EINVAL
+ * or EACCES.
  */
-int wire_registration_check(const struct Nodemesh__V1__AppRegistration *app,
-    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
-    struct attestation *attestation);
+int wire_registration_read(const struct Nodemesh__V1__AppRegistration *app,
+    const uint8_t node_key[KEY_SIZE], struct attestation *attestation);
+
+/*
+ * Check what was read: that the app signed it and it is in force. compat_v1: a
+ * v1 attestation passes when its signature is right over node_id and
+ * metadata. 0, or -1 with errno EACCES or ETIME.
+ */
+int wire_registration_verify(const struct Nodemesh__V1__AppRegistration *app,
+    const struct attestation *attestation, int compat_v1, int64_t now);
 
 /*
  * A registration on the heap, all its own memory. metadata (may be NULL) is

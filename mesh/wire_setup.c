@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/util/hex.h"
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 #include "mesh/wire_frame.h"
 #include "proto/approuter.pb-c.h"
@@ -247,8 +248,8 @@ frame_setup_read(const struct frame_text *packed, const char *node_id,
 	memset(setup, 0, sizeof(*setup));
 	*tail = NULL;
 	*tail_length = 0;
-	wire = nodemesh__v1__setup_tieline__unpack(
-	    NULL, packed->length, packed->bytes);
+	wire = unpack_bounded(&nodemesh__v1__setup_tieline__descriptor,
+	    packed->bytes, packed->length);
 	if (wire == NULL)
 		goto done;
 	if (setup_fill(wire, setup, source, target) == -1 ||

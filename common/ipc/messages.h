@@ -601,6 +601,8 @@ struct ipc_row_node {
 	int64_t not_after; /* of its certificate */
 	int64_t last_seen; /* ns ago, own clock; -1 never */
 	uint64_t apps;
+	uint64_t held; /* how often it was not read for a while */
+	uint64_t bad;  /* signatures that did not hold */
 	uint32_t connected;
 	uint32_t zero;
 };

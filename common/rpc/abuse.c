@@ -39,6 +39,16 @@ rpc_connection_abuse(struct rpc_connection *connection, enum rpc_abuse kind)
 }
 
 void
+rpc_connection_expel(struct rpc_connection *connection, enum rpc_abuse kind)
+{
+	/* Not yet, or no longer, one that could be told: it goes all the same. */
+	if (connection->session == NULL)
+		rpc_connection_close(connection);
+	else
+		rpc_connection_abuse(connection, kind);
+}
+
+void
 rpc_abuse_glitch(struct rpc_connection *connection, enum rpc_abuse kind)
 {
 	connection->glitch = kind;

@@ -162,6 +162,7 @@ struct rpc_limits {
 	X(MEMORY, "memory")             /* too much that is not whole */       \
 	X(DISPLACED, "displaced")       /* oldest that is not proven */        \
 	X(VERIFICATION, "verification") /* too many signatures to check */     \
+	X(SIGNATURE, "signature")       /* too many that do not hold */        \
 	X(HANDSHAKES, "handshakes")     /* too many of its source */           \
 	X(PENALTY, "penalty")           /* its source is kept out */
 
@@ -419,6 +420,11 @@ int rpc_connection_may_sign(struct rpc_connection *connection);
 /* Server: it could not prove who it is. Its source pays for that, and the
  * connection is cut when the source is to be kept out. */
 void rpc_connection_blame(struct rpc_connection *connection);
+
+/* Cut it for an abuse that its owner has found; the source of one that a
+ * server accepted pays for it. */
+void rpc_connection_expel(
+    struct rpc_connection *connection, enum rpc_abuse kind);
 
 /* Stop reading from this connection (1), or go on (0). */
 void rpc_connection_pause(struct rpc_connection *connection, int pause);

@@ -6,13 +6,13 @@ import os
 import pathlib
 import queue
 import re
-import threading
 
 import grpc
 import pytest
 
 from hermes_node import Mesh, until
-from hermes_wire import Identity, Session, connect_bytes, meet, mesh_pb, pair
+from hermes_wire import Identity, Session, meet, mesh_pb, pair
+from mallory import Mallory, Route, attestation, handle
 from mesh_member import Member, now_nanos
 
 CHUNK = 1 << 24  # bytes of memory looked at together
@@ -103,55 +103,6 @@ def test_L02_mesh_sees_no_payload(mesh, sessions):
 
 # --- a member of the mesh that lies ------------------------------------------
 
-class Route:
-    """A RouteChat stream that a test writes on."""
-
-    def __init__(self, channel):
-        self.frames = queue.SimpleQueue()
-        self.call = Member.route(mesh_pb, channel,
-                                 iter(self.frames.get, None))
-        self.heard = []
-        self.status = None
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        try:
-            for frame in self.call:
-                self.heard.append(frame)
-            self.status = self.call.code()
-        except grpc.RpcError as error:
-            self.status = error.code()
-
-    def say(self, **body):
-        self.frames.put(mesh_pb.RouteFrame(**body))
-
-    def close(self):
-        self.frames.put(None)
-        self.call.cancel()
-
-
-class Mallory:
-    """A member by a real ticket, with channels to both nodes."""
-
-    def __init__(self, mesh, name):
-        self.member = Member(name)
-        self.mesh = mesh
-        ticket = mesh[0].ctl("ticket", "--ttl", "1h")["ticket"]
-        self.channels = []
-        first = self.channel(mesh[0])
-        self.member.join(mesh_pb, first, ticket)
-        self.to = [self.channel(node) for node in mesh.nodes]
-
-    def channel(self, node):
-        host, port = node.mesh.rsplit(":", 1)
-        self.channels.append(self.member.channel(host, int(port)))
-        return self.channels[-1]
-
-    def close(self):
-        for channel in self.channels:
-            channel.close()
-
-
 @pytest.fixture(scope="module")
 def lied_to():
     """A mesh of its own: a node that never answers probes is in it."""
@@ -161,14 +112,6 @@ def lied_to():
         mallory.close()
         for node in two.nodes:
             assert node.healthy(), node.log()[-4000:]
-
-
-def handle(name, one, two):
-    from hashlib import blake2b
-    from mesh_member import lp
-    low, high = sorted((one.public, two.public))
-    return blake2b(b"hermes-chat-handle-v1" + lp(name.encode()) + low + high,
-                   digest_size=32).digest()
 
 
 def refusals(node):
@@ -270,21 +213,6 @@ def test_ticket_is_used_up_forged_and_expired(lied_to):
     short = mesh[0].ctl("ticket", "--ttl", "1s")["ticket"]
     until("ticket expired", lambda: attempt(
         Member(f"late-{now_nanos()}"), short) != grpc.StatusCode.OK)
-
-
-def attestation(identity, node_key, node_id, key=None):
-    """common/sign/attestation.h, ATTESTATION_ENCODED bytes."""
-    import hashlib
-    import struct
-    issued = now_nanos()
-    expires = issued + 3600 * 10**9
-    nonce = os.urandom(32)
-    signature = (key or identity).sign(connect_bytes(
-        node_key, nonce, node_id, issued, expires, {}))
-    name = node_id.encode().ljust(64, b"\0")
-    return (struct.pack(">B", 2) + identity.public + node_key + nonce + name +
-            struct.pack(">qq", issued, expires) +
-            hashlib.sha256(b"").digest() + signature)
 
 
 @pytest.mark.parametrize("lie", ["none", "signature", "node", "stolen"])

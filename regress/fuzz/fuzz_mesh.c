@@ -8,6 +8,7 @@
 
 #include <sodium.h>
 
+#include "mesh/unpack.h"
 #include "mesh/wire.h"
 #include "mesh/wire_frame.h"
 #include "regress/fuzz/fuzz.h"
@@ -117,10 +118,13 @@ try_sync(const Nodemesh__V1__AppSync *sync)
 		return;
 	wire_presence_digest(sync, digest);
 	for (i = 0; i < sync->n_apps; i++) {
-		(void)wire_registration_check(
-		    sync->apps[i], node_key, 0, NOW, &attestation);
-		(void)wire_registration_check(
-		    sync->apps[i], node_key, 1, NOW, &attestation);
+		if (wire_registration_read(
+			sync->apps[i], node_key, &attestation) == -1)
+			continue;
+		(void)wire_registration_verify(
+		    sync->apps[i], &attestation, 0, NOW);
+		(void)wire_registration_verify(
+		    sync->apps[i], &attestation, 1, NOW);
 	}
 }
 
@@ -129,7 +133,8 @@ try_gossip(const uint8_t *bytes, size_t length)
 {
 	Nodemesh__V1__GossipMessage *message;
 
-	message = nodemesh__v1__gossip_message__unpack(NULL, length, bytes);
+	message = unpack_bounded(
+	    &nodemesh__v1__gossip_message__descriptor, bytes, length);
 	if (message == NULL)
 		return;
 	if (message->body_case == NODEMESH__V1__GOSSIP_MESSAGE__BODY_MEMBERSHIP)

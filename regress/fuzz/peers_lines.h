@@ -236,6 +236,13 @@ rpc_connection_close(struct rpc_connection *line)
 }
 
 void
+rpc_connection_expel(struct rpc_connection *line, enum rpc_abuse kind)
+{
+	(void)kind;
+	rpc_connection_close(line);
+}
+
+void
 rpc_stream_half_close(struct rpc_stream *stream)
 {
 	FUZZ_CHECK(stream->connection->dialled != NULL);

@@ -404,6 +404,16 @@ attestation_sample(const struct identity *app, const struct identity *node,
 	    attestation->signature, NULL, bytes, length, app->secret);
 }
 
+static int
+registration_check(const struct Nodemesh__V1__AppRegistration *app,
+    const uint8_t node_key[KEY_SIZE], int compat_v1, int64_t now,
+    struct attestation *attestation)
+{
+	if (wire_registration_read(app, node_key, attestation) == -1)
+		return (-1);
+	return (wire_registration_verify(app, attestation, compat_v1, now));
+}
+
 START_TEST(registration_names_its_node)
 {
 	struct identity app, node, thief;
@@ -418,24 +428,22 @@ START_TEST(registration_names_its_node)
 	    &attestation, "alpha", "s", 1, 2, 0, NULL, 0);
 	ck_assert_ptr_nonnull(registration);
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 0, DAY, &read), 0);
+	    registration_check(registration, node.key, 0, DAY, &read), 0);
 	ck_assert_mem_eq(read.app_key, app.key, KEY_SIZE);
 	/* L19: a node claims an app of another. */
 	ck_assert_int_eq(
-	    wire_registration_check(registration, thief.key, 0, DAY, &read),
-	    -1);
+	    registration_check(registration, thief.key, 0, DAY, &read), -1);
 	ck_assert_int_eq(errno, EACCES);
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 0, 3 * DAY, &read),
-	    -1);
+	    registration_check(registration, node.key, 0, 3 * DAY, &read), -1);
 	ck_assert_int_eq(errno, ETIME);
 	registration->attestation.data[100] ^= 1;
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
+	    registration_check(registration, node.key, 0, DAY, &read), -1);
 	registration->attestation.data[100] ^= 1;
 	hex_encode(registration->app_id, thief.key, KEY_SIZE);
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
+	    registration_check(registration, node.key, 0, DAY, &read), -1);
 	nodemesh__v1__app_registration__free_unpacked(registration, NULL);
 }
 END_TEST
@@ -466,12 +474,12 @@ START_TEST(registration_v1_only_when_allowed)
 	    &attestation, "alpha", "s", 1, 2, 0, &list, 1);
 	ck_assert_ptr_nonnull(registration);
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 1, DAY, &read), 0);
+	    registration_check(registration, node.key, 1, DAY, &read), 0);
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 0, DAY, &read), -1);
+	    registration_check(registration, node.key, 0, DAY, &read), -1);
 	registration->metadata[0]->value[0] = 'E';
 	ck_assert_int_eq(
-	    wire_registration_check(registration, node.key, 1, DAY, &read), -1);
+	    registration_check(registration, node.key, 1, DAY, &read), -1);
 	nodemesh__v1__app_registration__free_unpacked(registration, NULL);
 }
 END_TEST

@@ -1,0 +1,60 @@
+/*
+ * mesh, unprivileged; node bytes are hostile. What a member may have of this
+ * node's time, over all its connections. What it sends beyond that is not
+ * lost: none of its connections is read until it is in time again, and it
+ * waits at the sender. Signatures that do not hold are worth no waiting:
+ * whoever goes on sending them is cut, and pays.
+ */
+#ifndef MESH_BUDGET_H
+#define MESH_BUDGET_H
+
+#include <stdint.h>
+
+struct peer;
+
+/*
+ * Costs in us of CPU time, measured on the machine of `make bench` (2.6 GHz,
+ * 2 cores, gcc -O2), system calls included. A verification is libsodium's
+ * Ed25519: 49 us, 54 us when it fails. Gossip costs 6 ns a byte to unpack and
+ * hash where it carries apps, and 10 ns where it is made of as many parts as
+ * unpack.h allows; what is done with the parts costs as much again, and more
+ * is charged than that. A set-up costs keyd 350 us where it begins a chat and
+ * 250 us where it goes on with one (regress/house/bench, 5,000 chats, two
+ * keyds); 100 us when it is refused.
+ */
+#define BUDGET_VERIFY      50
+#define BUDGET_BYTES       64 /* of gossip and set-ups, for one us */
+#define BUDGET_SETUP       10 /* for mesh itself, besides */
+#define BUDGET_SETUP_NEW   350
+#define BUDGET_SETUP_AGAIN 250
+/* A signature that does not hold, besides: twenty times as much. */
+#define BUDGET_BAD         1000
+/* So many of those at once, and one more a second, may be somebody's error;
+ * more are not. */
+#define BUDGET_BAD_MOST    32
+
+/* Whose time: each has a budget of its own. */
+enum budget_of { BUDGET_MESH, BUDGET_KEYD, BUDGETS };
+
+/* A member's. */
+struct budget {
+	int64_t due[BUDGETS]; /* see rate.h */
+	int64_t bad_due;
+	int64_t until; /* monotonic: not read before; 0: it is read */
+	uint64_t held; /* how often that was */
+	uint64_t bad;  /* signatures that did not hold */
+};
+
+/* peer (NULL: one whom we asked) has cost us so many us. It may be held. */
+void budget_spend(struct peer *peer, enum budget_of of, uint32_t us);
+
+/* count signatures of peer (or NULL) did not hold. It may be cut. */
+void budget_blame(struct peer *peer, uint32_t count);
+
+/* Is peer not read at present? */
+int budget_holds(const struct peer *peer);
+
+/* Is it to be read again? */
+void budget_tick(struct peer *peer, int64_t now);
+
+#endif

@@ -1,0 +1,399 @@
+/*
+ * What a member may have of a node's time: statements that cost signatures,
+ * large ones, set-ups, as many as it likes. It waits, nobody else does, and
+ * nothing of it is lost; what is forged has it cut. Honest members who say
+ * much at once do not notice.
+ */
+#include "mesh/budget.h"
+#include "mesh/presence.h"
+#include "regress/unit/mesh_liar.h"
+#include "regress/unit/suite.h"
+
+/* a's row of other. */
+static const struct ipc_row_node *
+row_of(struct node *a, const struct node *other)
+{
+	unsigned i;
+
+	(void)node_state_of(a, other);
+	for (i = 0; i < a->row_count; i++)
+		if (memcmp(a->rows[i].node_key, other->keys.public, KEY_SIZE) ==
+		    0)
+			return (&a->rows[i]);
+	ck_abort_msg("a does not know %s", other->name);
+}
+
+/* Mallory is a member that a knows, with a stream of gossip. */
+static struct node *
+begin(void)
+{
+	struct Nodemesh__V1__NodeDescriptor *node;
+	struct node *a = victim_make(0, "alpha");
+
+	UNTIL(node_state_of(a, a) == NODE_ALIVE);
+	liar_connect(a, 1);
+	liar_call("Gossip");
+	node = liar_descriptor(5);
+	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, 5);
+	nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
+	UNTIL(node_state_of(a, &liar.node) != 0);
+	return (a);
+}
+
+/* Beta, whom a's keyd knows, with a stream to it that is up. */
+static struct node *
+neighbour(struct node *a, const struct keys *x)
+{
+	struct node *b = victim_make(1, "beta");
+	struct ipc_setup early;
+	struct keys y;
+
+	a->saved_count = 1;
+	(void)strlcpy(a->saved[0].endpoint, b->endpoint, ENDPOINT_SIZE);
+	a->saved[0].certificate = b->certificate;
+	keyd_identify(a);
+	UNTIL(node_state_of(b, a) == NODE_ALIVE);
+	app_up(a, x);
+	app_watch(a, x);
+	UNTIL(a->presence.status == PRESENCE_LOCAL);
+	keys_make(&y);
+	setup_make(&early, "early", &y, b, x, a);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &early, NULL, 0);
+	UNTIL(b->errors == 1);
+	return (b);
+}
+
+/* An app of mallory's, or one it made up: with a signature of nobody. */
+static struct Nodemesh__V1__AppRegistration *
+registration(const struct keys *app, const struct node *at, int forged)
+{
+	struct attestation attestation;
+
+	cast_attest(app, at->name, at->keys.public, &attestation);
+	attestation.signature[8] ^= (uint8_t)forged;
+	return (wire_registration_make(
+	    &attestation, at->name, "s", 1, 1, 0, NULL, 0));
+}
+
+/* A sync of at, that mallory brings: full, of those apps. */
+static void
+liar_sync(const struct node *at, uint64_t sequence,
+    struct Nodemesh__V1__AppRegistration **apps, size_t count)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
+	uint8_t signature[SIGNATURE_SIZE];
+
+	sync.node_id = (char *)(uintptr_t)at->name;
+	sync.sequence = sequence;
+	sync.full = 1;
+	sync.apps = apps;
+	sync.n_apps = count;
+	cast_sync(&sync, at->name, &at->keys, signature);
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
+	message.app_sync = &sync;
+	liar_gossip(&message);
+}
+
+static struct Nodemesh__V1__AppRegistration **
+apps_make(const struct node *at, size_t count, int forged)
+{
+	struct Nodemesh__V1__AppRegistration **apps;
+	struct keys app;
+	size_t i;
+
+	apps = calloc(count, sizeof(*apps));
+	ck_assert_ptr_nonnull(apps);
+	for (i = 0; i < count; i++) {
+		keys_make(&app);
+		apps[i] = registration(&app, at, forged);
+		ck_assert_ptr_nonnull(apps[i]);
+	}
+	return (apps);
+}
+
+static void
+apps_free(struct Nodemesh__V1__AppRegistration **apps, size_t count)
+{
+	while (count > 0)
+		nodemesh__v1__app_registration__free_unpacked(
+		    apps[--count], NULL);
+	free(apps);
+}
+
+/* All has left the test. */
+static void
+liar_flush(void)
+{
+	UNTIL(liar.stream == NULL || rpc_stream_queued(liar.stream) == 0);
+}
+
+/* A statement that mallory did not sign; the stream ends for it. */
+static void
+liar_forges(void)
+{
+	struct Nodemesh__V1__NodeDescriptor *node = liar_descriptor(100);
+
+	node->signature.data[8] ^= 1;
+	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, 100);
+	nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
+	UNTIL(liar.closed);
+}
+
+/* A few are an error; after many it is cut, and cut again. */
+START_TEST(test_forged_statements)
+{
+	struct node *a = begin();
+	unsigned i;
+
+	for (i = 0; i < BUDGET_BAD_MOST; i++) {
+		ck_assert_ptr_nonnull(liar.connection);
+		liar_forges();
+		liar_call("Gossip");
+	}
+	ck_assert_uint_eq(row_of(a, &liar.node)->bad, BUDGET_BAD_MOST);
+	while (liar.connection != NULL) {
+		ck_assert_uint_lt(i++, 4 * BUDGET_BAD_MOST);
+		liar_forges();
+		if (liar.connection != NULL)
+			liar_call("Gossip");
+	}
+	ck_assert_uint_eq(row_of(a, &liar.node)->connected, 0);
+	ck_assert_uint_eq(node_state_of(a, a), NODE_ALIVE);
+	liar_close();
+}
+END_TEST
+
+/* Whose app did not sign is the node's lie, not of him who passes it on. */
+START_TEST(test_forged_presence)
+{
+	struct Nodemesh__V1__AppRegistration **apps;
+	struct Nodemesh__V1__NodeDescriptor *other;
+	struct node *a = begin(), *trent = node_new(2, "trent");
+
+	node_certify(trent, 0);
+	other = cast_descriptor(
+	    trent->name, &trent->keys, trent->spki, &trent->certificate, 3, 0);
+	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, other, 3);
+	nodemesh__v1__node_descriptor__free_unpacked(other, NULL);
+	UNTIL(node_state_of(a, trent) != 0);
+	apps = apps_make(trent, 500, 1);
+	liar_sync(trent, 7, apps, 500);
+	UNTIL(row_of(a, trent)->bad > 0);
+	ck_assert_uint_eq(row_of(a, trent)->bad, BUDGET_BAD_MOST);
+	ck_assert_uint_eq(row_of(a, trent)->apps, 0);
+	ck_assert_uint_eq(row_of(a, &liar.node)->bad, 0);
+	ck_assert_uint_ne(row_of(a, &liar.node)->connected, 0);
+	apps_free(apps, 500);
+	liar_close();
+}
+END_TEST
+
+/* Statements that hold, each of which costs two signatures, and large ones
+ * that are no news: mallory waits, beta does not, and all is read. */
+START_TEST(test_statements_wait)
+{
+	struct Nodemesh__V1__AppRegistration **apps;
+	struct Nodemesh__V1__NodeDescriptor *node;
+	struct ipc_setup setup;
+	struct node *a = begin(), *b;
+	uint64_t incarnation = 5, held = 0;
+	struct keys x, y;
+	unsigned i, before;
+
+	keys_make(&x);
+	keys_make(&y);
+	b = neighbour(a, &x);
+	app_up(b, &y);
+	app_watch(a, &y);
+	UNTIL(a->presence.status == PRESENCE_FOUND);
+	apps = apps_make(&liar.node, 1000, 0);
+	while (held == 0) {
+		ck_assert_uint_lt(incarnation, 100000);
+		for (i = 0; i < 200; i++) {
+			node = liar_descriptor(++incarnation);
+			liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE,
+			    node, incarnation);
+			nodemesh__v1__node_descriptor__free_unpacked(
+			    node, NULL);
+		}
+		for (i = 0; i < 8; i++)
+			liar_sync(&liar.node, 7, apps, 1000);
+		liar_flush();
+		held = row_of(a, &liar.node)->held;
+	}
+	before = a->setups;
+	setup_make(&setup, "chat", &y, b, &x, a);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &setup, NULL, 0);
+	UNTIL(a->setups > before);
+	UNTIL(row_of(a, &liar.node)->incarnation == incarnation);
+	ck_assert_uint_eq(row_of(a, b)->held, 0);
+	ck_assert_uint_eq(row_of(a, &liar.node)->bad, 0);
+	apps_free(apps, 1000);
+	liar_close();
+}
+END_TEST
+
+/* What is known costs nothing again, and much at once is no abuse: so many
+ * apps come back, and are told of again and again. */
+START_TEST(test_many_apps_come_back)
+{
+	struct Nodemesh__V1__AppRegistration **apps;
+	struct node *a = begin();
+	unsigned i;
+
+	apps = apps_make(&liar.node, PRESENCE_APPS_MAX, 0);
+	liar_sync(&liar.node, 7, apps, PRESENCE_APPS_MAX);
+	/* As many as this directory takes. */
+	UNTIL(row_of(a, &liar.node)->apps == 1000);
+	for (i = 0; i < 40; i++)
+		liar_sync(&liar.node, 8 + i, apps, 1000);
+	liar_sync(&liar.node, 8 + i, apps, 999);
+	UNTIL(row_of(a, &liar.node)->apps == 999);
+	ck_assert_uint_eq(row_of(a, &liar.node)->held, 0);
+	ck_assert_uint_eq(row_of(a, &liar.node)->bad, 0);
+	apps_free(apps, PRESENCE_APPS_MAX);
+	liar_close();
+}
+END_TEST
+
+/* How many set-ups that go on with a chat there are in so many ns. */
+static uint64_t
+most_in(int64_t ns)
+{
+	return (UINT64_C(1000000) / BUDGET_SETUP_AGAIN *
+		(2 + (uint64_t)(ns / CLOCK_SECOND + 1) / 4));
+}
+
+/* Mallory's set-up of a chat that there was before. */
+static void
+liar_resumes(struct ipc_setup *setup, unsigned count)
+{
+	struct frame frame = { .body = FRAME_SETUP };
+	struct ipc_identity identity = { .unlocked = 1 };
+	uint8_t *packed;
+	unsigned i;
+
+	memcpy(identity.node_id, liar.node.name, NODE_ID_SIZE);
+	memcpy(identity.node_key, liar.node.keys.public, KEY_SIZE);
+	packed =
+	    frame_setup_pack(setup, NULL, 0, &identity, &frame.setup.length);
+	ck_assert_ptr_nonnull(packed);
+	frame.setup.bytes = packed;
+	for (i = 0; i < count; i++)
+		liar_frame(&frame);
+	free(packed);
+}
+
+/* Set-ups that go on to keyd: no more in a second than it has time for; all of
+ * them in the end, and others' before. */
+START_TEST(test_set_ups_wait)
+{
+	struct Nodemesh__V1__AppRegistration *app;
+	struct ipc_setup mallorys, betas;
+	struct node *a = begin(), *b;
+	struct keys x, y, z;
+	unsigned count = 1000000 / BUDGET_SETUP_AGAIN * 5 / 2, before;
+	int64_t start;
+
+	keys_make(&x);
+	keys_make(&y);
+	keys_make(&z);
+	b = neighbour(a, &x);
+	app_up(b, &y);
+	app_watch(a, &y);
+	UNTIL(a->presence.status == PRESENCE_FOUND);
+	app = registration(&z, &liar.node, 0);
+	liar_sync(&liar.node, 7, &app, 1);
+	nodemesh__v1__app_registration__free_unpacked(app, NULL);
+	UNTIL(row_of(a, &liar.node)->apps == 1);
+	liar_call("RouteChat");
+	setup_make(&mallorys, "mallory's", &z, &liar.node, &x, a);
+	mallorys.flags |= CHAT_RESUME;
+	setup_make(&betas, "beta's", &y, b, &x, a);
+	before = a->setups;
+	start = clock_monotonic();
+	liar_resumes(&mallorys, count);
+	UNTIL(row_of(a, &liar.node)->held > 0);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &betas, NULL, 0);
+	UNTIL(strcmp(a->setup.chat_id, "beta's") == 0);
+	ck_assert_uint_lt(
+	    a->setups - before, most_in(clock_monotonic() - start) + 100);
+	UNTIL(a->setups - before == count + 1);
+	ck_assert_uint_eq(row_of(a, b)->held, 0);
+	ck_assert_uint_eq(row_of(a, &liar.node)->bad, 0);
+	liar_close();
+}
+END_TEST
+
+/* The most memory that a node's process had. */
+static size_t
+peak_of(const struct node *node)
+{
+	char path[64], line[256];
+	unsigned long kib = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)node->pid);
+	file = fopen(path, "r");
+	ck_assert_ptr_nonnull(file);
+	while (fgets(line, sizeof(line), file) != NULL)
+		if (strncmp(line, "VmHWM:", 6) == 0)
+			kib = strtoul(line + 6, NULL, 10);
+	(void)fclose(file);
+	ck_assert_uint_ne(kib, 0);
+	return (kib * 1024);
+}
+
+/* A message makes little more memory than it is long. */
+START_TEST(test_parts_of_two_bytes)
+{
+	struct node *a = begin();
+	const size_t length = 4000000;
+	uint8_t *bytes;
+	size_t before = peak_of(a), i;
+
+	bytes = calloc(1, length + 16);
+	ck_assert_ptr_nonnull(bytes);
+	/* An AppSync (3) of that many bytes, in which apps (2) of none. */
+	bytes[0] = 3 << 3 | 2;
+	for (i = 0; i < 4; i++)
+		bytes[1 + i] =
+		    (uint8_t)((length >> (7 * i) & 0x7f) | (i < 3) << 7);
+	for (i = 0; i < length; i += 2)
+		bytes[5 + i] = 2 << 3 | 2;
+	ck_assert_int_eq(rpc_stream_send(liar.stream, bytes, length + 5), 0);
+	free(bytes);
+	liar_forges();
+	ck_assert_uint_lt(peak_of(a), before + 64 * 1024 * 1024);
+	ck_assert_uint_eq(node_state_of(a, a), NODE_ALIVE);
+	liar_close();
+}
+END_TEST
+
+static Suite *
+budget_suite(void)
+{
+	Suite *suite = suite_create("mesh_budget");
+	TCase *tcase = tcase_create("budget");
+
+	tcase_set_timeout(tcase, 180);
+	tcase_add_checked_fixture(tcase, world_open, world_close);
+	tcase_add_test(tcase, test_forged_statements);
+	tcase_add_test(tcase, test_forged_presence);
+	tcase_add_test(tcase, test_statements_wait);
+	tcase_add_test(tcase, test_many_apps_come_back);
+	tcase_add_test(tcase, test_set_ups_wait);
+	tcase_add_test(tcase, test_parts_of_two_bytes);
+	suite_add_tcase(suite, tcase);
+	return (suite);
+}
+
+int
+main(void)
+{
+	if (sodium_init() == -1)
+		return (1);
+	return (suite_run(budget_suite()));
+}
