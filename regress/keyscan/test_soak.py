@@ -2,7 +2,8 @@
 stay away, come back and move between the nodes, chats end and begin again,
 keys change, processes and whole nodes are killed. At the end every message is
 accounted for, memory is flat, no descriptor is left open and no key is where
-none may be. Environment: SOAK_MINUTES, how long all of it lasts (1);
+none may be. When it fails, the nodes' logs are left in BUILD. Environment:
+SOAK_MINUTES, how long all of it lasts (1);
 SOAK_SEED; SOAK_MOVES, how often apps move, break off or are away, or chats
 end, for each time that a process or node is killed (5)."""
 
@@ -11,6 +12,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import statistics
 import time
@@ -21,6 +23,7 @@ from hermes_node import join, until
 from keyscan import House, count, custody, in_files, stopped
 from netns import NAMES, Load
 
+BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
 MINUTES = float(os.environ.get("SOAK_MINUTES", "1"))
 SEED = int(os.environ.get("SOAK_SEED", random.randrange(1 << 32)))
 MOVES = int(os.environ.get("SOAK_MOVES", "5"))
@@ -356,7 +359,9 @@ def test_soak():
         print(f"{time.monotonic() - began:.0f} s in all")
     except BaseException:
         for node in soak.nodes:
-            print(f"--- {node.name}\n{node.log()[-3000:]}")
+            log = BUILD / f"soak-{node.name}.log"
+            shutil.copy(node.log_path, log)
+            print(f"--- {log}\n{node.log()[-3000:]}")
         raise
     finally:
         soak.destroy()
