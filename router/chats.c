@@ -176,41 +176,59 @@ id_hash(const void *chat_id, size_t length)
 	return (hash);
 }
 
-/* Sides of one id hang on the first, whose hash is the table's key. */
+/*
+ * Sides of one id of an app are a ring, whose first is in the table: those that
+ * the app took up, the last first, then the others. Two are enough to see what
+ * an id means, however many there are.
+ */
+static void
+ring_insert(struct side *first, struct side *side)
+{
+	side->same_next = first;
+	side->same_prev = first->same_prev;
+	first->same_prev->same_next = side;
+	first->same_prev = side;
+}
+
+static void
+ring_remove(struct side *side)
+{
+	side->same_next->same_prev = side->same_prev;
+	side->same_prev->same_next = side->same_next;
+}
+
+/* In the place of the first: its key is there, so this does not fail. */
+static void
+ring_first(struct side *side)
+{
+	(void)table_put(&side->app->by_id, &side->id_hash, side);
+}
+
 static int
 side_index(struct side *side)
 {
-	struct app *app = side->app;
 	struct side *first;
 
 	side->id_hash = id_hash(side->chat_id, strlen(side->chat_id));
-	first = table_get(&app->by_id, &side->id_hash);
+	first = table_get(&side->app->by_id, &side->id_hash);
 	if (first != NULL) {
-		side->same_id = first->same_id;
-		first->same_id = side;
+		ring_insert(first, side);
 		return (0);
 	}
-	return (table_put(&app->by_id, &side->id_hash, side));
+	side->same_next = side->same_prev = side;
+	return (table_put(&side->app->by_id, &side->id_hash, side));
 }
 
 static void
 side_unindex(struct side *side)
 {
-	struct app *app = side->app;
-	struct side *first = table_get(&app->by_id, &side->id_hash);
-	struct side **at;
+	struct table *by_id = &side->app->by_id;
 
-	if (first == side) {
-		(void)table_remove(&app->by_id, &side->id_hash);
-		/* The place just left is free: this does not fail. */
-		if (side->same_id != NULL)
-			(void)table_put(&app->by_id, &side->same_id->id_hash,
-			    side->same_id);
-		return;
-	}
-	for (at = &first->same_id; *at != side; at = &(*at)->same_id)
-		;
-	*at = side->same_id;
+	if (side->same_next == side)
+		(void)table_remove(by_id, &side->id_hash);
+	else if (table_get(by_id, &side->id_hash) == side)
+		ring_first(side->same_next);
+	ring_remove(side);
 }
 
 static void
@@ -302,18 +320,30 @@ side_renew(struct side *side)
 	start_schedule(side, 0);
 }
 
+void
+side_taken(struct side *side)
+{
+	struct side *first = table_get(&side->app->by_id, &side->id_hash);
+
+	if (side->taken)
+		return;
+	side->taken = 1;
+	side->app->taken++;
+	side->app->offers--;
+	if (first == side)
+		return;
+	ring_remove(side);
+	ring_insert(first, side);
+	ring_first(side);
+}
+
 int
 side_take(struct side *side)
 {
-	struct app *app = side->app;
-
-	if (side->taken)
-		return (0);
-	if (app->taken >= proc_config()->limits.chats_per_app)
+	if (!side->taken &&
+	    side->app->taken >= proc_config()->limits.chats_per_app)
 		return (-1);
-	side->taken = 1;
-	app->taken++;
-	app->offers--;
+	side_taken(side);
 	return (0);
 }
 
@@ -323,43 +353,67 @@ side_established(const struct side *side)
 	return (side->core.version > 0);
 }
 
+static int
+has_id(const struct side *side, struct span chat_id)
+{
+	return (strlen(side->chat_id) == chat_id.length &&
+		memcmp(side->chat_id, chat_id.bytes, chat_id.length) == 0);
+}
+
+static int
+has_peer(const struct side *side, struct span peer)
+{
+	return (peer.length == APP_ID_LENGTH &&
+		memcmp(peer.bytes, side->peer->hex, APP_ID_LENGTH) == 0);
+}
+
+/* One of many: the whole key finds it. */
+static struct side *
+side_of_peer(const struct app *app, const char *chat_id, struct span peer)
+{
+	struct chat_key key;
+	uint8_t other[KEY_SIZE];
+	struct side *side;
+
+	if (app_id_read(other, peer) == -1 ||
+	    chat_key_make(&key, chat_id, app->key, other) == -1)
+		return (NULL);
+	side = side_find(&key);
+	return (side != NULL && has_peer(side, peer) ? side : NULL);
+}
+
 enum hermes_code
 side_lookup(
     struct app *app, struct span chat_id, struct span peer, struct side **found)
 {
-	struct side *side, *best = NULL;
 	uint64_t hash = id_hash(chat_id.bytes, chat_id.length);
-	int rivals = 0;
+	struct side *first = table_get(&app->by_id, &hash);
+	struct side *side = first, *best = NULL;
 
 	*found = NULL;
-	for (side = table_get(&app->by_id, &hash); side != NULL;
-	     side = side->same_id) {
-		if (strlen(side->chat_id) != chat_id.length ||
-		    memcmp(side->chat_id, chat_id.bytes, chat_id.length) != 0)
+	if (first == NULL)
+		return (CODE_CHAT_NOT_FOUND);
+	do {
+		/* Others are here once in 2^64 ids. */
+		if (!has_id(side, chat_id))
 			continue;
-		if (peer.length > 0) {
-			if (peer.length == APP_ID_LENGTH &&
-			    memcmp(peer.bytes, side->peer->hex,
-				APP_ID_LENGTH) == 0)
-				best = side;
-			continue;
-		}
 		/*
 		 * What strangers offer under the same id makes nothing
 		 * ambiguous: chats that the app took up come first.
 		 */
-		if (best == NULL || (side->taken && !best->taken)) {
-			best = side;
-			rivals = 0;
-		} else if (side->taken == best->taken)
-			rivals++;
-	}
-	if (best == NULL)
-		return (CODE_CHAT_NOT_FOUND);
-	if (rivals > 0)
-		return (CODE_AMBIGUOUS_CHAT);
+		if (best != NULL && side->taken == best->taken)
+			return (CODE_AMBIGUOUS_CHAT);
+		if (best != NULL)
+			break;
+		best = side;
+		if (peer.length > 0) {
+			if (!has_peer(side, peer))
+				best = side_of_peer(app, side->chat_id, peer);
+			break;
+		}
+	} while ((side = side->same_next) != first);
 	*found = best;
-	return (CODE_NONE);
+	return (best != NULL ? CODE_NONE : CODE_CHAT_NOT_FOUND);
 }
 
 void

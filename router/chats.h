@@ -43,7 +43,7 @@ struct app {
 	int busy;
 	struct side_list sides;
 	struct side_list blocked; /* wait for the stream */
-	struct table by_id;       /* id_hash: first side */
+	struct table by_id;       /* id_hash: first of a ring of sides */
 	uint32_t taken;           /* sides that it took up */
 	uint32_t offers;          /* sides that it did not */
 	size_t bytes;             /* messages kept for it */
@@ -88,7 +88,7 @@ struct offer_tail {
 struct side {
 	struct chat_key key;
 	uint64_t id_hash;
-	struct side *same_id;
+	struct side *same_next, *same_prev;
 	struct app *app;
 	struct peer *peer;
 	TAILQ_ENTRY(side) app_entry;
@@ -157,6 +157,7 @@ void side_renew(struct side *side); /* as side_make(), but for the ask */
 
 /* The app takes it up: it counts against chats_per_app. 0, or -1: limit. */
 int side_take(struct side *side);
+void side_taken(struct side *side); /* whatever the limit is */
 
 /* 1 once an epoch was in force. */
 int side_established(const struct side *side);

@@ -139,12 +139,7 @@ ready_record(const struct ipc_chat_record *record)
 	if (side == NULL)
 		return;
 	peer_set_node(side->peer, record->peer_node);
-	/* It exists, whatever the limit is now. */
-	if (side_take(side) == -1) {
-		side->taken = 1;
-		side->app->taken++;
-		side->app->offers--;
-	}
+	side_taken(side); /* it exists, whatever the limit is now */
 	if (record->version == 0)
 		core_offered(&side->core, 0);
 	else
