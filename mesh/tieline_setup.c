@@ -85,14 +85,6 @@ tieline_answer_lost(
 
 /* --- in ------------------------------------------------------------------ */
 
-/* Of a chat that there was before, as it says. */
-static int
-setup_goes_on(const struct ipc_setup *setup)
-{
-	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
-		setup->offer.version > 1);
-}
-
 static void
 setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
     const uint8_t *tail, size_t tail_length)
@@ -107,8 +99,7 @@ setup_to_keyd(struct peer *peer, const struct ipc_setup *setup,
 		return;
 	}
 	tieline_saw(side, &setup->peer);
-	budget_spend(peer, BUDGET_KEYD,
-	    setup_goes_on(setup) ? BUDGET_SETUP_AGAIN : BUDGET_SETUP_NEW);
+	budget_spend(peer, BUDGET_KEYD, BUDGET_SETUP_IN);
 	ipc_send(
 	    proc_ipc(PROCESS_KEYD), IPC_SETUP_IN, setup, tail, tail_length);
 }
@@ -170,7 +161,8 @@ setup_target_is_here(
 	if (tieline != NULL && tieline->side[setup->key.side].used)
 		return (1);
 	/* An app that is away does not end its chats: keyd knows them. */
-	return (setup_goes_on(setup));
+	return (setup->answer || (setup->flags & CHAT_RESUME) != 0 ||
+		setup->offer.version > 1);
 }
 
 static void
@@ -388,6 +380,8 @@ tieline_on_setup_out(void *arg, const struct ipc_message *message)
 		return;
 	}
 	side->confirmed = 1;
+	if (setup->answer)
+		budget_spend(peer, BUDGET_KEYD, BUDGET_ANSWER);
 	if (self)
 		setup_loop(setup, message);
 	else
@@ -415,7 +409,7 @@ tieline_on_setup_refused(void *arg, const struct ipc_message *message)
 	} else if ((peer = peer_find(refused->node)) != NULL) {
 		/* Or an attestation ended on its way: it is not cut. */
 		if (code == CODE_AUTH_FAILED)
-			budget_spend(peer, BUDGET_KEYD, BUDGET_BAD);
+			budget_spend(peer, BUDGET_KEYD, BUDGET_REFUSED);
 		send_error(peer, NULL, NULL, &key,
 		    tieline == NULL ? "" : tieline->chat_id, code,
 		    refused->retry_after);
