@@ -153,6 +153,7 @@ void parent_reap(struct parent *parent);
 void parent_send_config(struct parent *parent, struct child *child);
 void parent_send_listeners(struct parent *parent, struct child *child);
 void parent_send_certificate(struct parent *parent, struct child *child);
+void parent_send_names(struct child *child); /* to mesh: how it finds nodes */
 
 /* Tell control how child is. */
 void parent_state(struct parent *parent, const struct child *child);

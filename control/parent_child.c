@@ -356,6 +356,28 @@ parent_send_certificate(struct parent *parent, struct child *child)
 	}
 }
 
+/* A file that is not there changes nothing: addresses can be dialled. */
+void
+parent_send_names(struct child *child)
+{
+	static const char *const paths[] = {
+		[NAMES_RESOLVER] = "/etc/resolv.conf",
+		[NAMES_HOSTS] = "/etc/hosts",
+	};
+	struct ipc_request request = { 0, 0 };
+	int fd;
+
+	if (child->ipc == NULL || child->process != PROCESS_MESH)
+		return;
+	for (; request.value < sizeof(paths) / sizeof(paths[0]);
+	     request.value++) {
+		fd = open(
+		    paths[request.value], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		if (fd != -1)
+			ipc_send_fd(child->ipc, IPC_NAMES_FILE, &request, fd);
+	}
+}
+
 /* The last of what a child gets, then its GO. */
 static void
 child_go(struct parent *parent, struct child *child)
@@ -367,6 +389,7 @@ child_go(struct parent *parent, struct child *child)
 
 	parent_send_listeners(parent, child);
 	parent_send_certificate(parent, child);
+	parent_send_names(child);
 	if (child->process == PROCESS_KEYD && parent->passphrase != -1) {
 		ipc_send_fd(
 		    child->ipc, IPC_PASSPHRASE, &request, parent->passphrase);

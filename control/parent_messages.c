@@ -207,6 +207,7 @@ parent_reload_swap(struct parent *parent, const struct config_file *next,
 		parent_send_config(parent, child);
 		parent_reload_listeners(parent, child, old);
 		parent_send_certificate(parent, child);
+		parent_send_names(child);
 	}
 }
 

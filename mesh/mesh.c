@@ -20,6 +20,7 @@
 #include "mesh/listener.h"
 #include "mesh/members.h"
 #include "mesh/mesh.h"
+#include "mesh/names.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
 #include "mesh/query.h"
@@ -374,10 +375,11 @@ static const ipc_handler handlers[IPC_TYPE_COUNT] = { [IPC_IDENTITY] =
 	[IPC_SHOW] = show_on_show,
 	[IPC_METRICS_GET] = show_on_metrics,
 	[IPC_EVENTS_WANTED] = proc_events_wanted,
-	[IPC_JOIN] = join_on_join };
+	[IPC_JOIN] = join_on_join,
+	[IPC_NAMES_FILE] = names_on_file };
 
 static const struct proc_hooks hooks = { .handlers = handlers,
-	.prepare = trunk_setup,
+	.prepare = names_setup,
 	.uncongested = on_uncongested,
 	.configured = on_configured,
 	.listener = on_listener,

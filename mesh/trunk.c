@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
 
@@ -20,6 +19,7 @@
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "mesh/mesh.h"
+#include "mesh/names.h"
 #include "mesh/peer.h"
 #include "mesh/trunk.h"
 
@@ -34,25 +34,10 @@
 #define UNPROVEN_HELD     (64U * 1024)
 
 static TAILQ_HEAD(, trunk) dialled = TAILQ_HEAD_INITIALIZER(dialled);
-static struct evdns_base *names;
 static int paused;
 
 static void trunk_connect(struct trunk *, const struct sockaddr *);
 static void trunk_connect_next(struct trunk *);
-
-void
-trunk_setup(void)
-{
-	if (names != NULL)
-		return;
-	if ((names = evdns_base_new(proc_base(), 0)) == NULL)
-		return;
-	/* A node without either file can still dial addresses. */
-	(void)evdns_base_resolv_conf_parse(names,
-	    DNS_OPTION_NAMESERVERS | DNS_OPTION_SEARCH | DNS_OPTION_MISC,
-	    "/etc/resolv.conf");
-	(void)evdns_base_load_hosts(names, "/etc/hosts");
-}
 
 void
 trunk_limits(struct rpc_limits *limits)
@@ -329,14 +314,9 @@ trunk_resolve(struct trunk *trunk)
 		freeaddrinfo(list);
 		return;
 	}
-	if (names == NULL) {
-		trunk_fail_later(trunk);
-		return;
-	}
 	hints.ai_flags = 0;
 	/* May call back at once, and then returns NULL. */
-	trunk->lookup =
-	    evdns_getaddrinfo(names, trunk->host, port, &hints, on_name, trunk);
+	trunk->lookup = names_lookup(trunk->host, port, &hints, on_name, trunk);
 }
 
 struct trunk *
@@ -368,7 +348,7 @@ trunk_close(struct trunk *trunk)
 	if (trunk->connection != NULL)
 		rpc_connection_close(trunk->connection);
 	else if (trunk->lookup != NULL)
-		evdns_getaddrinfo_cancel(trunk->lookup);
+		names_cancel(trunk->lookup);
 }
 
 void

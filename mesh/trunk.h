@@ -35,7 +35,7 @@ struct trunk {
 	struct peer *peer;                 /* NULL: not (yet) a member */
 	const struct trunk_owner *owner;   /* NULL: accepted */
 	void *arg;                         /* the owner's */
-	void *lookup;                      /* evdns request in flight */
+	void *lookup;                      /* of a name, in flight */
 	void *addresses;                   /* what it found, owned */
 	void *next;                        /* of them, not tried yet */
 	uint8_t expected[KEY_SIZE];        /* dialled for */
@@ -88,9 +88,6 @@ enum rpc_status trunk_welcome(struct trunk *trunk);
 void trunk_limits(struct rpc_limits *limits);
 /* After a reload, for the connections that are there. */
 void trunk_configured(void);
-
-/* Read names (resolv.conf, hosts) while files may still be opened. */
-void trunk_setup(void);
 
 /* Stop reading from all nodes (1), or go on (0). */
 void trunk_pause_all(int pause);

@@ -30,6 +30,9 @@ struct ipc_request {
 	uint64_t value; /* METRICS, SHOW_END: entries; PONG: ipc_condition */
 };
 
+/* The value of NAMES_FILE. */
+enum ipc_names { NAMES_RESOLVER, NAMES_HOSTS };
+
 /* How a child that answers the parent is. */
 enum ipc_condition {
 	CONDITION_SERVES,

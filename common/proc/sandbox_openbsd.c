@@ -67,8 +67,8 @@ sandbox_enter(enum process self, const struct config *config, int foreground)
 	case PROCESS_MESH:
 		/*
 		 * stdio, recvfd: as above.
-		 * inet: accepts and dials nodes, asks name servers. Those were
-		 * read from resolv.conf(5) before, so "dns" is not needed.
+		 * inet: accepts and dials nodes, asks name servers. The parent
+		 * opens resolv.conf(5), so "dns" is not needed.
 		 */
 		show("/", "");
 		promise("stdio recvfd inet");

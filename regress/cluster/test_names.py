@@ -52,6 +52,46 @@ def test_hosts_file_in_the_sandbox():
         assert nodes[1].healthy()
 
 
+def rewrite(node, resolver, hosts):
+    """What the node sees from its next reload on."""
+    (node.folder / "resolv.conf").write_text(resolver)
+    (node.folder / "hosts").write_text(hosts)
+    pids = node.pids()
+    assert node.ctl("reload")["ok"]
+    return pids
+
+
+def test_a_reload_reads_both_files_again():
+    """Questions go to the new servers and no more to the old; a name that
+    hosts has, has lost, and has again; nobody is started again for it."""
+    with NameServer() as old, NameServer(alpha_test=["127.0.0.1"]) as new, \
+            pair(old.resolver(), LOCAL) as (alpha, beta):
+        ticket = alpha.ctl("mesh", "create") and alpha.ctl("ticket")["ticket"]
+        assert beta.ctl_run("join", ticket).returncode != 0
+        until("asked", lambda: ("alpha.test", 1) in old.asked)
+        pids = rewrite(beta, "# another\n\nsearch other.test\n" +
+                       new.resolver() + "options ndots:1 timeout:1\n", LOCAL)
+        before = len(old.asked)
+        assert beta.ctl("join", ticket)["ok"]
+        assert ("alpha.test", 1) in new.asked
+        assert len(old.asked) == before
+
+        def alive():
+            return [row["state"] for row in beta.show("nodes")].count(
+                "alive") == 2
+
+        # hosts come first, upper case or not, whatever stands around.
+        rewrite(beta, "nameserver 127.0.0.1:1\n",
+                "# 127.0.0.1 alpha.test\nnonsense alpha.test\n"
+                "\t127.0.0.1\tlocalhost Alpha.Test # alpha\n" +
+                "::1 localhost")
+        asked = len(new.asked)
+        alpha.kill_process("mesh")
+        until("alive again", alive)
+        assert len(new.asked) == asked
+        assert beta.pids() == pids and beta.healthy()
+
+
 def test_a_name_that_is_none_harms_nobody():
     """Neither no answer, nor a scope that libc would look up in ways the
     sandbox forbids."""

@@ -512,6 +512,20 @@ START_TEST(apps_before_identity)
 }
 END_TEST
 
+/* As the parent gives it what hosts(5) says. */
+static void
+give_hosts(struct node *node, const char *text)
+{
+	struct ipc_request request = { .value = NAMES_HOSTS };
+	FILE *file = tmpfile();
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_ge(fputs(text, file), 0);
+	rewind(file); /* and flush */
+	ipc_send_fd(node->parent, IPC_NAMES_FILE, &request, dup(fileno(file)));
+	fclose(file);
+}
+
 /* A name in an endpoint is looked up. */
 START_TEST(endpoint_by_name)
 {
@@ -526,7 +540,11 @@ START_TEST(endpoint_by_name)
 	UNTIL(a->ready && b->ready);
 	ticket_make(a, &order);
 	(void)snprintf(order.ticket.endpoints[0].endpoint, ENDPOINT_SIZE,
-	    "localhost%s", strchr(a->endpoint, ':'));
+	    "alpha.test%s", strchr(a->endpoint, ':'));
+	give_hosts(b,
+	    "# 127.0.0.1 alpha.test\n\n \t\r\n127.0.0.1\nx alpha.test\n"
+	    "127.0.0.1 alpha.test.not not.alpha.test\n"
+	    "\t127.0.0.1\t first ALPHA.test#alpha");
 	length = ticket_signed_bytes(&order.ticket, bytes);
 	crypto_sign_detached(order.ticket.signature, NULL, bytes, length,
 	    world.authority.secret);
