@@ -135,6 +135,14 @@ config_finish(struct config_parser *parser)
 		    "a chat window of %u bytes does not hold a message of %u",
 		    config->limits.chat_window_bytes,
 		    config->limits.message_size);
+	window = "limits kept messages %";
+	if (config_knob_set(parser, window)->place.line == 0)
+		window = "limits message size %";
+	if (config->limits.kept_messages < config->limits.message_size)
+		config_error_at(parser, window,
+		    "%llu bytes of kept messages do not hold one of %u",
+		    (unsigned long long)config->limits.kept_messages,
+		    config->limits.message_size);
 	config_finish_admin(parser);
 	for (kind = LISTEN_APP; kind <= LISTEN_ADMIN; kind++)
 		if (config->listen[kind][0].address_length == 0 &&

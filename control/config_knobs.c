@@ -151,6 +151,7 @@ const struct knob config_knobs[] = {
 	    65536, 256, 0),
 	BYTES("limits chat window % bytes", limits.chat_window_bytes, 4 * K,
 	    256 * M, M),
+	BYTES("limits kept messages %", limits.kept_messages, M, 64 * G, G),
 	COUNT("limits members %", limits.members, 1, 10000, 1000, 0),
 	COUNT("limits apps %", limits.apps, 1, 10000000, 100000, 0),
 	TIME("limits connect timeout %", limits.connect_timeout, 100 * MS,

@@ -134,14 +134,14 @@ report_session(const void *data, int full)
 {
 	const struct ipc_row_session *row = data;
 
-	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:b}", "app_id",
+	return (json_pack("{s:o s:o s:o s:o s:I s:I s:I s:I s:b}", "app_id",
 	    report_id(row->app, KEY_SIZE, full), "session_id",
 	    report_text(row->session_id, sizeof(row->session_id), full),
 	    "address", report_text(row->address, sizeof(row->address), 1),
 	    "connected_at", report_time(row->connected_at), "messages_in",
 	    (json_int_t)row->messages_in, "messages_out",
 	    (json_int_t)row->messages_out, "chats", (json_int_t)row->chats,
-	    "v1", row->v1 != 0));
+	    "kept_bytes", (json_int_t)row->kept, "v1", row->v1 != 0));
 }
 
 static json_t *

@@ -9,113 +9,13 @@
 
 #include "router/chat.h"
 
-#define RING_MIN     8
 #define SEQUENCE_MAX INT64_MAX
 #define TELL_MAX     65536 /* acknowledgements owed from before a restart */
-#define RING_KEEP    16    /* a larger one is given back when empty */
 
 static uint64_t
 smaller(uint64_t a, uint64_t b)
 {
 	return (a < b ? a : b);
-}
-
-/* --- rings --------------------------------------------------------------- */
-
-static void
-ring_init(struct chat_ring *ring, uint64_t first)
-{
-	memset(ring, 0, sizeof(*ring));
-	ring->first = ring->next = first;
-}
-
-static struct chat_kept *
-ring_get(const struct chat_ring *ring, uint64_t sequence)
-{
-	if (sequence < ring->first || sequence >= ring->next)
-		return (NULL);
-	return (ring->slots[sequence & (ring->size - 1)]);
-}
-
-static int
-ring_grow(struct chat_ring *ring)
-{
-	struct chat_kept **slots;
-	uint32_t size;
-	uint64_t i;
-
-	size = ring->size == 0 ? RING_MIN : ring->size * 2;
-	if (size < ring->size)
-		return (-1);
-	/* Of pointers, indeed. NOLINTNEXTLINE(bugprone-sizeof-expression) */
-	if ((slots = calloc(size, sizeof(*slots))) == NULL)
-		return (-1);
-	for (i = ring->first; i < ring->next; i++)
-		slots[i & (size - 1)] = ring->slots[i & (ring->size - 1)];
-	free(ring->slots);
-	ring->slots = slots;
-	ring->size = size;
-	return (0);
-}
-
-static int
-ring_push(struct chat_ring *ring, struct chat_kept *kept)
-{
-	if (ring->next - ring->first == ring->size && ring_grow(ring) == -1)
-		return (-1);
-	ring->slots[ring->next++ & (ring->size - 1)] = kept;
-	ring->bytes += kept->length;
-	return (0);
-}
-
-/* Drop the oldest. */
-static void
-ring_shift(struct chat_ring *ring)
-{
-	struct chat_kept **slot;
-
-	slot = &ring->slots[ring->first++ & (ring->size - 1)];
-	ring->bytes -= (*slot)->length;
-	free(*slot);
-	*slot = NULL;
-	if (ring->first == ring->next && ring->size > RING_KEEP) {
-		free(ring->slots);
-		ring->slots = NULL;
-		ring->size = 0;
-	}
-}
-
-/* Empty it; the next one pushed is first. */
-static void
-ring_clear(struct chat_ring *ring, uint64_t first)
-{
-	while (ring->first < ring->next)
-		ring_shift(ring);
-	free(ring->slots);
-	ring_init(ring, first);
-}
-
-static struct chat_kept *
-kept_new(const void *payload, size_t length, const void *correlation,
-    size_t correlation_length)
-{
-	struct chat_kept *kept;
-
-	if (length > UINT32_MAX / 2 || correlation_length > UINT16_MAX)
-		return (NULL);
-	kept = malloc(sizeof(*kept) + length + correlation_length);
-	if (kept == NULL)
-		return (NULL);
-	kept->session = 0;
-	kept->at = 0;
-	kept->length = (uint32_t)length;
-	kept->correlation_length = (uint32_t)correlation_length;
-	kept->correlation_room = (uint32_t)correlation_length;
-	if (length > 0)
-		memcpy(kept->bytes, payload, length);
-	if (correlation_length > 0)
-		memcpy(kept->bytes + length, correlation, correlation_length);
-	return (kept);
 }
 
 /* --- life ---------------------------------------------------------------- */
@@ -271,8 +171,7 @@ keep_correlation(struct chat_core *chat, uint64_t sequence,
 			return; /* the old one will do */
 		other->session = kept->session;
 		other->at = kept->at;
-		chat->out.slots[sequence & (chat->out.size - 1)] = other;
-		free(kept);
+		ring_replace(&chat->out, sequence, other);
 		return;
 	}
 	if (length > 0)
@@ -431,16 +330,11 @@ static void
 hold_again(struct chat_core *chat, uint64_t sequence, const void *payload,
     size_t length)
 {
-	struct chat_kept **slot, *kept;
+	struct chat_kept *kept;
 
-	if (ring_get(&chat->in, sequence) == NULL ||
-	    (kept = kept_new(payload, length, NULL, 0)) == NULL)
-		return;
-	slot = &chat->in.slots[sequence & (chat->in.size - 1)];
-	chat->in.bytes += length;
-	chat->in.bytes -= (*slot)->length;
-	free(*slot);
-	*slot = kept;
+	if (ring_get(&chat->in, sequence) != NULL &&
+	    (kept = kept_new(payload, length, NULL, 0)) != NULL)
+		ring_replace(&chat->in, sequence, kept);
 }
 
 enum chat_verdict
@@ -626,7 +520,7 @@ core_parked(const struct chat_core *chat)
 }
 
 size_t
-core_bytes(const struct chat_core *chat)
+core_memory(const struct chat_core *chat)
 {
-	return (chat->out.bytes + chat->in.bytes);
+	return (chat->out.memory + chat->in.memory);
 }

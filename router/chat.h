@@ -26,28 +26,10 @@
 #include <stdint.h>
 
 #include "common/ipc/messages.h"
+#include "router/kept.h"
 
 /* More than this many windows parked is BACKPRESSURE; as many are held. */
 #define CHAT_PARKED_WINDOWS 4
-
-/* A kept message. The correlation_id lies behind the payload. */
-struct chat_kept {
-	uint64_t session; /* of whom it came; the caller's */
-	int64_t at;       /* when; the caller's */
-	uint32_t length;  /* of the payload */
-	uint32_t correlation_length;
-	uint32_t correlation_room;
-	uint8_t bytes[];
-};
-
-/* Kept messages first .. next - 1, in slots[sequence % size]. */
-struct chat_ring {
-	struct chat_kept **slots; /* owned, with what they hold */
-	uint32_t size;            /* a power of two, or 0 */
-	uint64_t first;
-	uint64_t next;
-	size_t bytes; /* payload of all */
-};
 
 struct chat_core {
 	enum chat_state state;
@@ -192,9 +174,10 @@ int core_take_progress(struct chat_core *chat);
  */
 int core_progress_waits(const struct chat_core *chat);
 
-/* Accepted but not acknowledged; accepted but not yet sent; copies held. */
+/* Accepted but not acknowledged; accepted but not yet sent; the memory of the
+ * copies held. */
 uint64_t core_unacknowledged(const struct chat_core *chat);
 uint64_t core_parked(const struct chat_core *chat);
-size_t core_bytes(const struct chat_core *chat);
+size_t core_memory(const struct chat_core *chat);
 
 #endif

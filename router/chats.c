@@ -17,6 +17,7 @@ static struct {
 	struct table apps;
 	struct table sides;
 	uint8_t seed[crypto_shorthash_KEYBYTES];
+	size_t kept; /* memory of messages, of all apps */
 } book;
 
 void
@@ -293,7 +294,8 @@ side_drop(struct side *side)
 		app->taken--;
 	else
 		app->offers--;
-	app->bytes -= side->bytes;
+	app->kept -= side->kept;
+	book.kept -= side->kept;
 	core_free(&side->core);
 	free(side->deletion);
 	free(side->offer);
@@ -419,10 +421,25 @@ side_lookup(
 void
 side_account(struct side *side)
 {
-	size_t bytes = core_bytes(&side->core);
+	size_t kept = core_memory(&side->core);
 
-	side->app->bytes += bytes - side->bytes;
-	side->bytes = bytes;
+	side->app->kept += kept - side->kept;
+	book.kept += kept - side->kept;
+	side->kept = kept;
+}
+
+size_t
+apps_kept(void)
+{
+	return (book.kept);
+}
+
+int
+app_may_keep(const struct app *app, size_t bytes)
+{
+	uint64_t most = proc_config()->limits.kept_messages;
+
+	return (book.kept < most && app->kept + bytes <= most - book.kept);
 }
 
 void

@@ -46,7 +46,7 @@ struct app {
 	struct table by_id;       /* id_hash: first of a ring of sides */
 	uint32_t taken;           /* sides that it took up */
 	uint32_t offers;          /* sides that it did not */
-	size_t bytes;             /* messages kept for it */
+	size_t kept;              /* memory of its messages */
 	int64_t frames_due;       /* rate limits, see rate.h */
 	int64_t starts_due;
 };
@@ -124,7 +124,7 @@ struct side {
 	struct ask *ask;
 	struct deletion *deletion;
 	int64_t resume_at; /* monotonic; 0: not due */
-	size_t bytes;      /* counted in app->bytes */
+	size_t kept;       /* counted in app->kept */
 	struct chat_core core;
 	char chat_id[]; /* CHAT_ID_SIZE at most */
 };
@@ -169,6 +169,15 @@ enum hermes_code side_lookup(
 
 /* Count what its messages take of memory, after any change of them. */
 void side_account(struct side *side);
+
+/*
+ * May so many bytes more be kept for app? An app has at most as much as all
+ * apps leave free of limits.kept_messages: the first half of it, the second a
+ * third, n of them each 1/(n + 1), and whoever has least always some; the sum
+ * is never more (Choudhury and Hahne's dynamic thresholds, 1998).
+ */
+int app_may_keep(const struct app *app, size_t bytes);
+size_t apps_kept(void); /* of all */
 
 struct side *side_next(size_t *cursor); /* all, from *cursor = 0 */
 size_t side_count(void);

@@ -15,8 +15,9 @@
 #include "router/chats.h"
 #include "router/service.h"
 
-/* Messages kept for one app, in all its chats: what it sent beyond this is
- * BACKPRESSURE; what others send it is dropped and will come again. */
+/* Memory of messages kept for one app, in all its chats: what it sent beyond
+ * this is BACKPRESSURE; what others send it is dropped and will come again. So
+ * it is beyond its part of what there is for all, see app_may_keep(). */
 #define APP_OUT_BYTES  (64 * 1024 * 1024)
 #define APP_IN_BYTES   (128 * 1024 * 1024)
 #define MISSING_WAIT   CLOCK_SECOND
@@ -373,6 +374,19 @@ flow_writable(struct app *app)
 	}
 }
 
+/* Is there room for so many bytes of a message? */
+static int
+flow_may_keep(
+    const struct app *app, size_t bytes, size_t most, enum metric counter)
+{
+	if (app->kept > most)
+		return (0);
+	if (app_may_keep(app, bytes))
+		return (1);
+	metric_add(counter, 1);
+	return (0);
+}
+
 /* --- from the app -------------------------------------------------------- */
 
 static enum hermes_code
@@ -447,7 +461,9 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 		flow_mark(side);
 	}
 	about.at = now;
-	if (session->app->bytes > APP_OUT_BYTES)
+	if (!flow_may_keep(session->app,
+		kept_memory_of(message->payload.length, correlation.length),
+		APP_OUT_BYTES, METRIC_KEPT_FULL_OUT))
 		verdict = CHAT_TOO_FAR;
 	else
 		verdict = core_accept(&side->core, message->sequence,
@@ -483,7 +499,8 @@ flow_opened(
 	session = side->app->session;
 	writable = session != NULL && !side->blocked && side->core.attached &&
 		   session_writable(session);
-	if (!writable && side->app->bytes > APP_IN_BYTES) {
+	if (!writable && !flow_may_keep(side->app, kept_memory_of(length, 0),
+			     APP_IN_BYTES, METRIC_KEPT_FULL_IN)) {
 		side->core.missing = 1;
 		return;
 	}

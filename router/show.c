@@ -32,6 +32,7 @@ show_sessions(struct ipc *control, uint64_t id)
 		row.messages_in = session->messages_in;
 		row.messages_out = session->messages_out;
 		row.chats = session->app->taken;
+		row.kept = session->app->kept;
 		row.v1 = (uint32_t)session->v1;
 		ipc_send(control, IPC_ROW_SESSION, &row, NULL, 0);
 		n++;
@@ -149,6 +150,7 @@ show_metrics(const struct ipc_request *request)
 		return;
 	service_counters(&counters);
 	metric_set(METRIC_SESSIONS_ACTIVE, session_count());
+	metric_set(METRIC_KEPT_BYTES, apps_kept());
 	show_chat_metrics();
 	metric_set(METRIC_QUEUE_DEPTH_ROUTER_KEYD, queued(PROCESS_KEYD));
 	metric_set(METRIC_QUEUE_DEPTH_ROUTER_MESH, queued(PROCESS_MESH));

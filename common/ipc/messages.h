@@ -531,6 +531,7 @@ struct ipc_row_session {
 	int64_t connected_at;
 	uint64_t messages_in; /* from the app */
 	uint64_t messages_out;
+	uint64_t kept; /* bytes of messages that wait */
 	uint32_t chats;
 	uint32_t v1;
 };

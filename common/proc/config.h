@@ -61,6 +61,7 @@ struct config_limits {
 	uint32_t metadata_size;        /* bytes, keys and values */
 	uint32_t chat_window_messages; /* unacknowledged, a chat */
 	uint32_t chat_window_bytes;
+	uint64_t kept_messages;  /* bytes, of all apps */
 	uint32_t members;        /* nodes of the mesh */
 	uint32_t apps;           /* in the directory */
 	int64_t connect_timeout; /* ns */

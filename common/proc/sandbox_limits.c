@@ -51,8 +51,10 @@ memory_of(enum process self, const struct config *config)
 		chats = M;
 	switch (self) {
 	case PROCESS_ROUTER:
-		/* A session's TLS, frames and window; a chat's state. */
-		return (2048 * M + limits->sessions * 256 * K + chats * 4 * K);
+		/* A session's TLS, frames and window; a chat's state; what
+		 * is kept of messages, with the allocator's waste. */
+		return (1024 * M + limits->kept_messages * 3 / 2 +
+			limits->sessions * 256 * K + chats * 4 * K);
 	case PROCESS_KEYD:
 		/* Argon2id once, the cache of the store, a chat's ratchet. */
 		return (1024 * M + 2 * config->keystore.argon2_memory +

@@ -84,6 +84,7 @@ EFFECTS = {
     "limits metadata size": HERE + ":test_metadata_size",
     "limits chat window messages": HERE + ":test_chat_window",
     "limits chat window bytes": HERE + ":test_chat_window",
+    "limits kept messages": CLUSTER + "test_kept.py:test_many_chats_of_few",
     "limits members": HERE + ":test_members",
     "limits apps": HERE + ":test_apps",
     "limits connect timeout": CONFORM + "test_connect.py:test_connect_in_time",

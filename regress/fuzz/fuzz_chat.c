@@ -26,7 +26,7 @@ check(const struct chat_core *chat)
 	FUZZ_CHECK(chat->sent <= chat->accepted);
 	FUZZ_CHECK(chat->told <= chat->acked);
 	FUZZ_CHECK(chat->delivered <= chat->received);
-	FUZZ_CHECK(core_bytes(chat) <= 64 * 1024 * 1024);
+	FUZZ_CHECK(core_memory(chat) <= 64 * 1024 * 1024);
 	FUZZ_CHECK(core_parked(chat) == chat->accepted - chat->sent);
 }
 

@@ -298,6 +298,7 @@ configure(uint8_t how)
 	limits->unauthenticated = how & 0x20 ? 2 : 5;
 	limits->chats_per_app = how & 0x40 ? 1 : 4;
 	limits->chat_window_messages = how & 0x80 ? 2 : 16;
+	limits->kept_messages = how & 0x20 ? 4096 : 1 << 20;
 	world.hooks->configured(&world.config, 1);
 }
 

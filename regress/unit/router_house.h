@@ -496,6 +496,7 @@ world_begin(void)
 	world.config.limits.metadata_size = 1000;
 	world.config.limits.chat_window_messages = 16;
 	world.config.limits.chat_window_bytes = 1 << 20;
+	world.config.limits.kept_messages = 1 << 30;
 	world.config.limits.members = 16;
 	world.config.limits.connect_timeout = 10 * CLOCK_SECOND;
 	PLAYED_CHECK(router_main() == 0);

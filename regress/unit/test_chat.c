@@ -170,7 +170,7 @@ START_TEST(test_window)
 	core_credit(&chat, 2, 1 << 20);
 	ck_assert_uint_eq(seal_all(&chat), WINDOW + 5);
 	core_free(&chat);
-	ck_assert_uint_eq(core_bytes(&chat), 0);
+	ck_assert_uint_eq(core_memory(&chat), 0);
 }
 END_TEST
 
@@ -425,7 +425,7 @@ START_TEST(test_app_away)
 	ck_assert_uint_eq(seal_all(&chat), 2);
 	core_attach(&chat, 0);
 	core_acknowledged(&chat, 2);
-	ck_assert_uint_eq(core_bytes(&chat), 0);
+	ck_assert_uint_eq(core_memory(&chat), 0);
 	ck_assert_int_eq(core_next_ack(&chat, &sequence, &kept), 0);
 	ck_assert_int_eq(hear(&chat, 1, 1), CHAT_HELD);
 	core_attach(&chat, 1);
@@ -691,7 +691,7 @@ START_TEST(test_two_parties)
 		ck_assert_uint_eq(parties[i].got, MESSAGES);
 		ck_assert_uint_eq(parties[i].confirmed, MESSAGES);
 		ck_assert_uint_eq(core_unacknowledged(&parties[i].chat), 0);
-		ck_assert_uint_eq(core_bytes(&parties[i].chat), 0);
+		ck_assert_uint_eq(core_memory(&parties[i].chat), 0);
 		core_free(&parties[i].chat);
 	}
 }

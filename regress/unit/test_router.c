@@ -524,8 +524,8 @@ START_TEST(test_storm)
 	ck_assert_int_eq(left, 0);
 	ck_assert_uint_eq(heard, said);
 	ck_assert_uint_eq(acked, said);
-	ck_assert_uint_eq(app_find(alice.key)->bytes, 0);
-	ck_assert_uint_eq(app_find(bob.key)->bytes, 0);
+	ck_assert_uint_eq(app_find(alice.key)->kept, 0);
+	ck_assert_uint_eq(app_find(bob.key)->kept, 0);
 }
 END_TEST
 
