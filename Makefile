@@ -169,6 +169,7 @@ $(BUILD)/regress/bench/nats_bench: regress/bench/nats_bench.c
 BENCH_BIN :=	$(BUILD)/regress/bench/hermes_bench \
 		$(BUILD)/regress/bench/crowd_bench \
 		$(BUILD)/regress/bench/stream_bench \
+		$(BUILD)/regress/bench/trip_bench \
 		$(BUILD)/regress/bench/find_bench \
 		$(BUILD)/regress/bench/sink
 $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
@@ -176,6 +177,8 @@ $(BENCH_BIN): $(BUILD)/regress/bench/%: $(BUILD)/regress/bench/%.o \
 	$(LINK) $^ $(LDLIBS)
 
 $(BUILD)/regress/bench/stream_bench: $(BUILD)/keyd/aead.o
+$(BUILD)/regress/bench/stream_bench $(BUILD)/regress/bench/trip_bench: \
+    $(BUILD)/regress/bench/bare.o
 
 # Load with accounting, the wires between network namespaces, a clock ahead.
 FIELD :=	$(BUILD)/regress/cluster
@@ -188,7 +191,7 @@ $(FIELD)/clock.so $(FIELD)/faults.so: $(FIELD)/%.so: regress/cluster/%.c
 	    -o $@ $<
 
 cluster-bin: $(CLUSTER_BIN) $(BUILD)/regress/bench/hermes_bench \
-    $(BUILD)/regress/bench/nats_bench
+    $(BUILD)/regress/bench/nats_bench $(BUILD)/regress/bench/trip_bench
 
 # The longest first: two run at a time.
 SUITES :=	regress/house/run.sh regress/conform regress/package \

@@ -36,6 +36,7 @@ PARTS = {}  # work: what its figure is the sum of
 HOW = {"turns": " in turn", "bursts": " in bursts",
        "pairs": " of as many pairs of apps"}
 STREAM = 1000 * 1000000  # bytes a round of libtls alone
+TRIPS = 2000             # a round, as hermes_bench and nats_bench do
 
 
 def run_hermes(chats, messages, size, how="bursts"):
@@ -85,6 +86,12 @@ def messages(rows, shares, chats, count, how="bursts"):
             against + ", request-reply", theirs["p50_ms"], 0.25, False)
         row(rows, "message and ack, p99", ours["p99_ms"], "ms",
             against + ", request-reply", theirs["p99_ms"], 0.5, False)
+        bare = crowd.alone(PROGRAMS / "trip_bench", TRIPS)
+        for which in ("p50", "p99"):
+            row(rows, f"ten wake-ups in a chain, nothing else, {which}",
+                statistics.median(bare[f"{which}_ms"]), "ms",
+                against + ", request-reply", theirs[f"{which}_ms"], None,
+                False)
     shares.append((label, ours["cpu_us"]))
     if chats > 1:
         for end, used in zip(ENDS, ours["cpu_us"]):

@@ -2,6 +2,8 @@
 stream_bench. Medians of ROUNDS; whatever goes wrong ends the run."""
 
 import collections
+import contextlib
+import functools
 import json
 import pathlib
 import re
@@ -11,7 +13,6 @@ import tempfile
 import time
 
 import hermes_node
-import mesh_bench
 import nats
 
 ROUNDS = 3
@@ -35,7 +36,8 @@ PAIRS = 8          # of apps that chat
 NEW_CHATS = 4000   # a round
 CHATS = 100000     # idle
 FEW = 10           # chats that talk
-MESSAGES = 100000   # a round of theirs
+MESSAGES = 100000  # a round of theirs
+COSTS = 7          # rounds of what a message costs
 SETTLES = 15       # seconds that what has just come is still looked after
 IDLE = 20          # seconds that idle apps and chats are looked at
 STARTS = 300       # seconds to stop or start with CHATS at most
@@ -87,19 +89,20 @@ def grown(before, after, count):
         f"{name} {size:.0f}" for name, size in sorted(each.items()))
 
 
-def alone(program, what, count, prefix=()):
-    """stream_bench's rounds, by name."""
+def alone(program, *what, prefix=()):
+    """The rounds of stream_bench or trip_bench, by name."""
     with tempfile.TemporaryDirectory() as folder:
         nats.make_certificate(folder)
         out = subprocess.run(
-            [*prefix, program, what, folder, str(count), str(ROUNDS)],
+            [*prefix, program, *what[:-1], folder, str(what[-1]),
+             str(ROUNDS)],
             check=True, capture_output=True, text=True).stdout
     return json.loads(out)
 
 
-def bare(*arguments):
+def bare(*arguments, prefix=()):
     """What libtls alone does a second."""
-    return statistics.median(alone(*arguments)["rates"])
+    return statistics.median(alone(*arguments, prefix=prefix)["rates"])
 
 
 def known(node, count):
@@ -111,7 +114,8 @@ def known(node, count):
 def sessions(row, rows, programs):
     """The node, its apps and the bare handshakes on one core each time."""
     pin = ("taskset", "-c", CORE)
-    handshakes = bare(programs / "stream_bench", "handshakes", HANDSHAKES, pin)
+    handshakes = bare(programs / "stream_bench", "handshakes", HANDSHAKES,
+                      prefix=pin)
     with hermes_node.Node("alpha", extra=LIMITS, prefix=pin) as node:
         node.ctl("mesh", "create")
         with Crowd(programs / "crowd_bench", node.app, node.app, 0,
@@ -163,7 +167,8 @@ def used(nodes):
     """CPU seconds of all, by process."""
     total = collections.Counter()
     for node in nodes:
-        total.update(mesh_bench.cpu(node))
+        for name, pid in processes(node).items():
+            total[name] += ran([pid])
     return total
 
 
@@ -173,18 +178,26 @@ def text(parts, unit):
 
 
 def message_cost(mesh, crowd):
-    """CPU microseconds of both nodes for a message of FEW chats: (median,
-    by process as text)."""
-    costs = []
-    crowd.do("messages", MESSAGES // 10, FEW)
-    for _ in range(ROUNDS):
-        before = used(mesh.nodes)
-        crowd.do("messages", MESSAGES, FEW)
-        after = used(mesh.nodes)
-        costs.append({name: (after[name] - before[name]) / MESSAGES * 1e6
-                      for name in after})
-    costs.sort(key=lambda parts: sum(parts.values()))
-    return sum(costs[ROUNDS // 2].values()), text(costs[ROUNDS // 2], "us")
+    """CPU microseconds of both nodes for a message of FEW chats, by
+    process."""
+    before = used(mesh.nodes)
+    crowd.do("messages", MESSAGES, FEW)
+    after = used(mesh.nodes)
+    return {name: (after[name] - before[name]) / MESSAGES * 1e6
+            for name in after}
+
+
+def message_costs(*meshes):
+    """Of each (mesh, crowd): (median of COSTS rounds, by process as text).
+    A round of each in turn: the machine is not as fast all the time."""
+    costs = [[] for _ in meshes]
+    for _ in range(COSTS):
+        for of, one in zip(costs, meshes):
+            of.append(message_cost(*one))
+    for of in costs:
+        of.sort(key=lambda parts: sum(parts.values()))
+    return [(sum(of[COSTS // 2].values()), text(of[COSTS // 2], "us"))
+            for of in costs]
 
 
 def stop_time(node):
@@ -217,13 +230,21 @@ def start_times(node):
     return sorted(took)[ROUNDS // 2]
 
 
+@contextlib.contextmanager
+def talking(mesh, program):
+    """PAIRS apps on each of two nodes, and FEW chats that have talked."""
+    with Crowd(program, mesh[0].app, mesh[1].app, PAIRS) as crowd:
+        crowd.do("pairs")
+        crowd.do("chats", FEW)
+        crowd.do("messages", MESSAGES // 10, FEW)
+        yield crowd
+
+
 def chats(row, rows, programs):
-    with hermes_node.Mesh(2, extra=LIMITS + NOT_YET) as mesh:
-        with Crowd(programs / "crowd_bench", mesh[0].app, mesh[1].app,
-                   PAIRS) as crowd:
-            crowd.do("pairs")
-            crowd.do("chats", FEW)
-            few, few_parts = message_cost(mesh, crowd)
+    nodes = functools.partial(hermes_node.Mesh, 2, extra=LIMITS + NOT_YET)
+    program = programs / "crowd_bench"
+    with nodes() as mesh:
+        with talking(mesh, program) as crowd:
             before = [memory(node) for node in mesh.nodes]
             cpu = used(mesh.nodes).total()
             rates = [NEW_CHATS / crowd.do("chats", NEW_CHATS)
@@ -234,7 +255,9 @@ def chats(row, rows, programs):
             grew = [grown(old, memory(node), CHATS - FEW)
                     for old, node in zip(before, mesh.nodes)]
             idle = busy(mesh.nodes)
-            many, many_parts = message_cost(mesh, crowd)
+            with nodes() as beside, talking(beside, program) as few_crowd:
+                (few, few_parts), (many, many_parts) = message_costs(
+                    (beside, few_crowd), (mesh, crowd))
         stopped = stop_time(mesh[1])
         took, start_parts = start_times(mesh[0])
     row(rows, "new chats across nodes", statistics.median(rates), "1/s", "",

@@ -19,7 +19,6 @@
 #include <sys/wait.h>
 
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include <signal.h>
 #include <stdint.h>
@@ -33,71 +32,11 @@
 #include <tls.h>
 
 #include "keyd/aead.h"
+#include "regress/bench/bare.h"
 
-#define PIECE  (64 * 1024)
 #define RELAYS 2 /* of a chain */
 
-static struct tls_config *config;
-static uint8_t piece[PIECE];
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
-}
-
-static void __attribute__((noreturn)) die(const char *what)
-{
-	perror(what);
-	_exit(1);
-}
-
-static void
-write_all(struct tls *tls, const uint8_t *bytes, size_t length)
-{
-	ssize_t n;
-
-	while (length > 0) {
-		n = tls_write(tls, bytes, length);
-		if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
-			continue;
-		if (n <= 0)
-			die("tls_write");
-		bytes += n;
-		length -= (size_t)n;
-	}
-}
-
-static void
-read_all(struct tls *tls, uint64_t length)
-{
-	ssize_t n;
-
-	while (length > 0) {
-		n = tls_read(tls, piece, length < PIECE ? length : PIECE);
-		if (n == TLS_WANT_POLLIN || n == TLS_WANT_POLLOUT)
-			continue;
-		if (n <= 0)
-			die("tls_read");
-		length -= (uint64_t)n;
-	}
-}
-
 /* --- the other processes ------------------------------------------------- */
-
-static struct tls *
-take(struct tls *server, int fd)
-{
-	struct tls *tls;
-
-	if (tls_accept_socket(server, &tls, fd) == -1 ||
-	    tls_handshake(tls) == -1)
-		die("tls_accept");
-	return (tls);
-}
 
 /* Read so many bytes, write them on and bring the answer back, again. */
 static void
@@ -108,13 +47,14 @@ relay(struct tls *tls, struct tls *next, uint64_t bytes)
 
 	for (;;) {
 		for (left = bytes; left > 0; left -= (uint64_t)n) {
-			n = tls_read(tls, piece, left < PIECE ? left : PIECE);
+			n = tls_read(tls, bare_piece,
+			    left < BARE_PIECE ? left : BARE_PIECE);
 			if (n <= 0)
-				die("tls_read");
-			write_all(next, piece, (size_t)n);
+				bare_die("tls_read");
+			bare_write(next, bare_piece, (size_t)n);
 		}
-		read_all(next, 1);
-		write_all(tls, piece, 1);
+		bare_read(next, 1);
+		bare_write(tls, bare_piece, 1);
 	}
 }
 
@@ -123,25 +63,23 @@ relay(struct tls *tls, struct tls *next, uint64_t bytes)
 static void
 serve(int listener, uint64_t bytes, struct tls *next)
 {
-	struct tls *server = tls_server(), *tls;
+	struct tls *server = bare_server(), *tls;
 	int fd;
 
-	if (server == NULL || tls_configure(server, config) == -1)
-		die("tls_server");
 	while ((fd = accept(listener, NULL, NULL)) != -1) {
-		tls = take(server, fd);
+		tls = bare_take(server, fd);
 		if (next != NULL)
 			relay(tls, next, bytes);
 		if (bytes == 0)
-			write_all(tls, piece, 1);
+			bare_write(tls, bare_piece, 1);
 		while (bytes > 0) {
-			read_all(tls, bytes);
-			write_all(tls, piece, 1);
+			bare_read(tls, bytes);
+			bare_write(tls, bare_piece, 1);
 		}
 		tls_free(tls);
 		(void)close(fd);
 	}
-	die("accept");
+	bare_die("accept");
 }
 
 /* --- this one ------------------------------------------------------------ */
@@ -149,20 +87,8 @@ serve(int listener, uint64_t bytes, struct tls *next)
 static struct tls *
 call(const struct sockaddr_in *address, int *fd)
 {
-	struct tls *tls = tls_client();
-	int one = 1;
-
-	*fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (*fd == -1 || tls == NULL ||
-	    connect(*fd, (const struct sockaddr *)(const void *)address,
-		sizeof(*address)) == -1)
-		die("connect");
-	(void)setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (tls_configure(tls, config) == -1 ||
-	    tls_connect_socket(tls, *fd, "localhost") == -1 ||
-	    tls_handshake(tls) == -1)
-		die("tls_connect");
-	return (tls);
+	*fd = bare_dial(address);
+	return (bare_call(*fd));
 }
 
 /* A process that serves; address is where, and where a relay calls. */
@@ -170,19 +96,11 @@ static pid_t
 serve_apart(struct sockaddr_in *address, uint64_t bytes, int relays)
 {
 	struct sockaddr_in next = *address;
-	socklen_t size = sizeof(*address);
-	int fd, listener = socket(AF_INET, SOCK_STREAM, 0);
+	int fd, listener = bare_listen(address);
 	pid_t child;
 
-	*address = (struct sockaddr_in){ .sin_family = AF_INET };
-	address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (listener == -1 ||
-	    bind(listener, (struct sockaddr *)(void *)address, size) == -1 ||
-	    listen(listener, 16) == -1 ||
-	    getsockname(listener, (struct sockaddr *)(void *)address, &size) ==
-		-1 ||
-	    (child = fork()) == -1)
-		die("listen");
+	if ((child = fork()) == -1)
+		bare_die("fork");
 	if (child == 0)
 		serve(listener, bytes, relays ? call(&next, &fd) : NULL);
 	return (child);
@@ -191,30 +109,30 @@ serve_apart(struct sockaddr_in *address, uint64_t bytes, int relays)
 static double
 stream(struct tls *tls, uint64_t bytes)
 {
-	double start = now();
+	double start = bare_now();
 	uint64_t sent;
 
-	for (sent = 0; sent < bytes; sent += PIECE)
-		write_all(tls, piece, PIECE);
-	read_all(tls, 1);
-	return ((double)bytes / (now() - start));
+	for (sent = 0; sent < bytes; sent += BARE_PIECE)
+		bare_write(tls, bare_piece, BARE_PIECE);
+	bare_read(tls, 1);
+	return ((double)bytes / (bare_now() - start));
 }
 
 static double
 handshakes(const struct sockaddr_in *address, uint64_t count)
 {
-	double start = now();
+	double start = bare_now();
 	struct tls *tls;
 	uint64_t i;
 	int fd;
 
 	for (i = 0; i < count; i++) {
 		tls = call(address, &fd);
-		read_all(tls, 1);
+		bare_read(tls, 1);
 		tls_free(tls);
 		(void)close(fd);
 	}
-	return ((double)count / (now() - start));
+	return ((double)count / (bare_now() - start));
 }
 
 /* --- ciphers alone -------------------------------------------------------- */
@@ -230,7 +148,7 @@ cpu(void)
 
 /* One way: what is written and not yet read. */
 struct way {
-	uint8_t bytes[2 * PIECE];
+	uint8_t bytes[2 * BARE_PIECE];
 	size_t start, end;
 };
 
@@ -276,24 +194,24 @@ tls_alone(uint64_t bytes)
 
 	/* The last round left tickets. */
 	there.start = there.end = back.start = back.end = 0;
-	if (tls_configure(client, config) == -1 ||
-	    tls_configure(server, config) == -1 ||
+	if (tls_configure(client, bare_config) == -1 ||
+	    tls_configure(server, bare_config) == -1 ||
 	    tls_connect_cbs(client, way_read, way_write, left, "localhost") ==
 		-1 ||
 	    tls_accept_cbs(server, &other, way_read, way_write, right) == -1)
-		die("tls");
+		bare_die("tls");
 	while (a != 0 || b != 0) {
 		if (a != 0)
 			a = tls_handshake(client);
 		if (b != 0)
 			b = tls_handshake(other);
 		if (a == -1 || b == -1)
-			die("tls_handshake");
+			bare_die("tls_handshake");
 	}
 	start = cpu();
-	for (sent = 0; sent < bytes; sent += PIECE) {
-		write_all(client, piece, PIECE);
-		read_all(other, PIECE);
+	for (sent = 0; sent < bytes; sent += BARE_PIECE) {
+		bare_write(client, bare_piece, BARE_PIECE);
+		bare_read(other, BARE_PIECE);
 	}
 	start = cpu() - start;
 	tls_free(client);
@@ -305,16 +223,16 @@ tls_alone(uint64_t bytes)
 static double
 aead_alone(uint64_t bytes)
 {
-	static uint8_t out[PIECE + AEAD_TAG];
+	static uint8_t out[BARE_PIECE + AEAD_TAG];
 	uint8_t key[KEY_SIZE] = { 1 };
 	struct aead aead = { .aes = crypto_aead_aes256gcm_is_available(),
 		.key = key };
 	uint64_t start = cpu(), sent;
 
-	for (sent = 0; sent < bytes; sent += PIECE) {
-		aead_seal(&aead, piece, PIECE, out);
-		if (aead_open(&aead, out, sizeof(out), piece) == -1)
-			die("aead_open");
+	for (sent = 0; sent < bytes; sent += BARE_PIECE) {
+		aead_seal(&aead, bare_piece, BARE_PIECE, out);
+		if (aead_open(&aead, out, sizeof(out), bare_piece) == -1)
+			bare_die("aead_open");
 	}
 	return ((double)(cpu() - start) / (double)bytes);
 }
@@ -328,23 +246,6 @@ ciphers(const char *name, double (*alone)(uint64_t), uint64_t bytes, int rounds)
 	for (i = 0; i < rounds; i++)
 		printf("%s%.4f", i == 0 ? "" : ", ", alone(bytes));
 	printf("]");
-}
-
-static void
-configure(const char *folder)
-{
-	char certificate[1024], key[1024];
-
-	(void)snprintf(certificate, sizeof(certificate), "%s/cert.pem", folder);
-	(void)snprintf(key, sizeof(key), "%s/key.pem", folder);
-	config = tls_config_new();
-	if (config == NULL ||
-	    tls_config_set_keypair_file(config, certificate, key) == -1 ||
-	    tls_config_set_ca_file(config, certificate) == -1 ||
-	    tls_config_set_protocols(config, TLS_PROTOCOL_TLSv1_3) == -1)
-		die("tls_config");
-	tls_config_insecure_noverifycert(config);
-	tls_config_insecure_noverifyname(config);
 }
 
 int
@@ -367,9 +268,9 @@ main(int argc, char **argv)
 	bytes = servers > 1 || strcmp(argv[1], "bytes") == 0;
 	count = strtoull(argv[3], NULL, 10);
 	if (strcmp(argv[1], "handshakes") != 0)
-		count -= count % PIECE;
+		count -= count % BARE_PIECE;
 	rounds = (int)strtol(argv[4], NULL, 10);
-	configure(argv[2]);
+	bare_configure(argv[2]);
 	if (strcmp(argv[1], "ciphers") == 0) {
 		if (sodium_init() == -1)
 			return (1);
