@@ -391,7 +391,8 @@ connection_read(struct rpc_connection *connection)
 		}
 		for (; transport->silent > 0; transport->silent--)
 			rpc_abuse_glitch(connection, RPC_ABUSE_OTHER);
-		if (connection_input(connection, plain, (size_t)n) == -1)
+		if (connection_input(connection, plain, (size_t)n) == -1 ||
+		    rpc_transport_read_all(transport))
 			break;
 		cost = (size_t)n + READ_RECORD;
 		if (cost >= budget) {

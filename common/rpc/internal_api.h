@@ -28,6 +28,9 @@ int rpc_transport_handshake(struct rpc_transport *transport);
 void rpc_transport_begin(struct rpc_transport *transport);
 ssize_t rpc_transport_read(
     struct rpc_transport *transport, const uint8_t **plain);
+/* After a read that returned bytes: are they the last of this turn? The
+ * library has no more of them either, as it was given room for a record. */
+int rpc_transport_read_all(const struct rpc_transport *transport);
 int rpc_transport_end(struct rpc_transport *transport);
 
 /* Encrypt length bytes into transport->out. 0 or -1. */

@@ -85,7 +85,7 @@ rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
 	return (0);
 }
 
-/* Fill gather. 0 or -1. */
+/* Fill gather. 1: there may be more; 0: that is all for now; or -1. */
 static int
 output_gather(struct rpc_connection *connection)
 {
@@ -100,35 +100,30 @@ output_gather(struct rpc_connection *connection)
 		if (connection->state == RPC_DEAD || n < 0)
 			return (-1);
 		if (n == 0)
-			break;
+			return (gather.full);
 		if ((size_t)n > sizeof(gather.bytes) - gather.length)
 			return (-1);
 		memcpy(gather.bytes + gather.length, bytes, (size_t)n);
 		gather.length += (size_t)n;
 	}
-	return (0);
+	return (1);
 }
 
 int
 rpc_output_flush(struct rpc_connection *connection)
 {
 	struct rpc_transport *transport = &connection->transport;
-	int round;
+	int more = connection->session != NULL, round;
 
 	if (rpc_transport_flush(transport) == -1)
 		return (-1);
-	for (round = 0;
-	     connection->session != NULL && buffer_length(&transport->out) == 0;
-	     round++) {
+	for (round = 0; more && buffer_length(&transport->out) == 0; round++) {
 		if (round == ROUNDS) {
 			rpc_connection_wake(connection);
 			break;
 		}
-		if (output_gather(connection) == -1)
-			return (-1);
-		if (gather.length == 0)
-			break;
-		if (rpc_transport_write(
+		if ((more = output_gather(connection)) == -1 ||
+		    rpc_transport_write(
 			transport, gather.bytes, gather.length) == -1 ||
 		    rpc_transport_flush(transport) == -1)
 			return (-1);

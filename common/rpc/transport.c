@@ -212,6 +212,12 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 }
 
 int
+rpc_transport_read_all(const struct rpc_transport *transport)
+{
+	return (transport->drained && transport_unread(transport) == 0);
+}
+
+int
 rpc_transport_write(
     struct rpc_transport *transport, const uint8_t *plain, size_t length)
 {

@@ -91,6 +91,13 @@ rpc_transport_read(struct rpc_transport *transport, const uint8_t **plain)
 }
 
 int
+rpc_transport_read_all(const struct rpc_transport *transport)
+{
+	(void)transport;
+	return (!state.ended);
+}
+
+int
 rpc_transport_end(struct rpc_transport *transport)
 {
 	(void)transport;
