@@ -91,6 +91,9 @@ hermes_make_tls(struct hermes *hermes, char *error, size_t size)
 	rpc_limits_default(&hermes->limits);
 	/* The node's limit is learnt later; its frames are not larger. */
 	hermes->limits.max_message = 64 * 1024 * 1024;
+	/* The node sends as much of a chat; an app has one connection. */
+	hermes->limits.stream_window = 1024 * 1024;
+	hermes->limits.keep = 2 * 1024 * 1024;
 	return (0);
 }
 

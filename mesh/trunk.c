@@ -29,6 +29,7 @@
 #define MESSAGE_MAX       (16U * 1024 * 1024)
 #define MESSAGE_WRAPPING  1024U
 #define WINDOW            (4U * 1024 * 1024)
+#define KEEP              (512U * 1024)
 /* Until the node is known: a Join, and so much of several calls. */
 #define UNPROVEN_MESSAGE  (32U * 1024)
 #define UNPROVEN_HELD     (64U * 1024)
@@ -53,6 +54,7 @@ trunk_limits(struct rpc_limits *limits)
 	limits->max_message = message + MESSAGE_WRAPPING;
 	limits->stream_window = WINDOW;
 	limits->connection_window = 2 * WINDOW;
+	limits->keep = KEEP;
 	if (limits->max_connections < 2 * config->limits.members)
 		limits->max_connections = 2 * config->limits.members;
 	limits->max_unproven = config->limits.unauthenticated;

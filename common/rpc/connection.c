@@ -48,6 +48,7 @@ rpc_connection_new(struct event_base *base, struct rpc_server *server,
 	connection->counters =
 	    server != NULL ? &server->counters : &connection->own_counters;
 	connection->transport.fd = -1;
+	connection->transport.keep = limits->keep;
 	connection->transport.bytes_read = &connection->counters->bytes_read;
 	connection->transport.bytes_written =
 	    &connection->counters->bytes_written;

@@ -8,7 +8,7 @@
 
 #include "common/rpc/internal.h"
 
-#define PART_KEEP  (64 * 1024) /* give larger empty buffers back */
+#define PART_ROOM  (256 * 1024)
 #define PART_TRUST 16 /* who brings that part of a message brings the rest */
 
 static enum rpc_frame
@@ -47,12 +47,12 @@ frame_read_header(struct rpc_frame_reader *reader, const uint8_t **bytes,
 	return (rv == RPC_FRAME_MORE ? RPC_FRAME_MESSAGE : rv);
 }
 
-/* Room for a message of which the first have bytes came: all of it at once, as
- * far as nobody can make us waste with little. */
+/* Room for a message of which the first have bytes came: all of it at once, up
+ * to PART_ROOM, as far as nobody can make us waste with little. */
 static size_t
 frame_room(size_t length, size_t have)
 {
-	size_t room = length > PART_KEEP ? PART_KEEP : length;
+	size_t room = length > PART_ROOM ? PART_ROOM : length;
 
 	return (have < room / PART_TRUST ? have : room);
 }
@@ -69,7 +69,7 @@ rpc_frame_read(struct rpc_frame_reader *reader, const uint8_t **bytes,
 	/* What the last call returned is done with. */
 	if (reader->have == 0 && buffer_length(part) > 0) {
 		buffer_consume(part, buffer_length(part));
-		if (part->size > PART_KEEP)
+		if (part->size > reader->keep)
 			buffer_free(part);
 	}
 	if (reader->have < RPC_FRAME_HEADER &&

@@ -32,6 +32,7 @@ struct rpc_tls {
 struct rpc_frame_reader {
 	struct buffer part; /* of a message not yet whole */
 	uint32_t length;    /* of that message */
+	uint32_t keep;      /* bytes of part, while it is empty */
 	uint8_t header[RPC_FRAME_HEADER];
 	uint8_t have; /* header bytes seen */
 };
@@ -44,6 +45,7 @@ struct rpc_transport {
 	const uint8_t *fresh; /* ciphertext read this turn */
 	size_t fresh_length;
 	size_t discarded; /* bytes */
+	size_t keep;      /* bytes of out, while it is empty */
 	unsigned records; /* TLS's, begun since data came */
 	unsigned silent;  /* of them without data, before the last data */
 	int fd;

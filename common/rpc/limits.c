@@ -24,6 +24,7 @@ rpc_limits_default(struct rpc_limits *limits)
 	limits->max_header_fields = 64;
 	limits->max_held = 256 * 1024 * 1024;
 	limits->max_output = 1024 * 1024;
+	limits->keep = 64 * 1024;
 	limits->handshake_timeout = 10 * CLOCK_SECOND;
 	limits->idle_timeout = 300 * CLOCK_SECOND;
 	limits->keepalive = 60 * CLOCK_SECOND;

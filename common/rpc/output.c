@@ -12,7 +12,6 @@
 #define FRAME_MAX    (16 * 1024 + 9) /* nghttp2 sends no larger one */
 #define ROUNDS       8               /* then let others have a turn */
 #define FRAME_HEADER 9
-#define OUT_KEEP     (64 * 1024) /* give larger empty buffers back */
 
 /* One connection at a time gathers. */
 static _Thread_local struct {
@@ -80,7 +79,8 @@ rpc_output_data(nghttp2_session *session, nghttp2_frame *frame,
 	connection->queued -= length;
 	connection->sent += length;
 	rpc_abuse_earn(connection, length);
-	if (buffer_length(&stream->out) == 0 && stream->out.size > OUT_KEEP)
+	if (buffer_length(&stream->out) == 0 &&
+	    stream->out.size > connection->limits.keep)
 		buffer_free(&stream->out);
 	return (0);
 }

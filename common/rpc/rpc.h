@@ -120,6 +120,8 @@ struct rpc_limits {
 						   not yet whole, in all */
 	uint32_t max_output;       /* bytes queued on a connection
 						   before it is congested */
+	uint32_t keep;             /* bytes of a buffer that is kept
+						   while it is empty */
 	int64_t handshake_timeout; /* ns, to finish TLS and the
 						   HTTP/2 preface */
 	int64_t idle_timeout;      /* ns without a stream; 0 no */

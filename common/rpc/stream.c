@@ -21,6 +21,7 @@ rpc_stream_new(struct rpc_connection *connection)
 	buffer_init(&stream->out);
 	buffer_init(&stream->hold);
 	buffer_init(&stream->in.part);
+	stream->in.keep = connection->limits.keep;
 	TAILQ_INSERT_TAIL(&connection->streams, stream, entry);
 	connection->stream_count++;
 	connection->counters->streams_open++;

@@ -20,7 +20,8 @@
 
 #define READ_SIZE      (64 * 1024) /* ciphertext a recv(2) */
 #define RECORD_SIZE    (16 * 1024) /* plaintext a TLS record */
-#define RECORD_HEADER  5           /* the library asks for it alone */
+#define RECORD_MORE    64 /* ciphertext of one, at most so much longer */
+#define RECORD_HEADER  5  /* the library asks for it alone */
 /* Records without data in a row: changes of keys, refused renegotiations. The
  * library goes on to the next one without end, and each costs as much as a
  * hundred of data do. */
@@ -29,7 +30,6 @@
 #define OUT_MAX        (8 * 1024 * 1024)
 #define DISCARD_ROUNDS 8
 #define DISCARD_MAX    (8 * 1024 * 1024) /* more than honest peers have sent */
-#define OUT_KEEP       (64 * 1024)       /* give larger empty buffers back */
 
 /* One turn of one connection at a time uses these. */
 static _Thread_local uint8_t cipher_room[READ_SIZE];
@@ -221,8 +221,13 @@ int
 rpc_transport_write(
     struct rpc_transport *transport, const uint8_t *plain, size_t length)
 {
+	size_t records = length / RECORD_SIZE + 1;
 	ssize_t n;
 
+	/* Room for all at once. What this does not get, each record will. */
+	if (length > 0)
+		(void)buffer_reserve(
+		    &transport->out, length + records * RECORD_MORE);
 	while (length > 0) {
 		n = tls_write(transport->tls, plain,
 		    length > RECORD_SIZE ? RECORD_SIZE : length);
@@ -289,7 +294,7 @@ rpc_transport_flush(struct rpc_transport *transport)
 		transport->settled = 0;
 		buffer_consume(out, (size_t)n);
 	}
-	if (out->size > OUT_KEEP)
+	if (out->size > transport->keep)
 		buffer_free(out);
 	return (0);
 }

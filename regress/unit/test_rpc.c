@@ -94,20 +94,24 @@ END_TEST
 
 START_TEST(test_stream_sizes)
 {
-	static const size_t sizes[] = { 8, 9, 16379, 16384, 65536, 262144,
-		1048576, 4194304 };
+	static const size_t sizes[] = { 8, 9, 8187, 16370, 16371, 16379, 16384,
+		65536, 262144, 1048576, 4194304 };
 	struct rig rig;
-	struct call call;
+	struct call call, beside;
 	size_t i;
 
 	rig_base(&rig);
 	rig_up(&rig);
 	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
 		call_start(&rig, &call, "/test.Echo/Stream", 0);
-		call.to_send = 9;
-		call.size = sizes[i];
+		call_start(&rig, &beside, "/test.Echo/Stream", 0);
+		call.to_send = beside.to_send = 9;
+		call.size = beside.size = sizes[i];
 		call_pump(&call);
-		WAIT(&rig, call.closed);
+		call_pump(&beside);
+		WAIT(&rig, call.closed && beside.closed);
+		ck_assert_int_eq(beside.in_order, 1);
+		ck_assert_uint_eq(beside.bytes, 9 * sizes[i]);
 		ck_assert_int_eq(call.status, RPC_OK);
 		ck_assert_uint_eq(call.messages, 9);
 		ck_assert_uint_eq(call.bytes, 9 * sizes[i]);
