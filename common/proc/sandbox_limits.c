@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +21,8 @@
 #define M           (UINT64_C(1) << 20)
 
 #define PARENT_DATA (512 * M) /* bytes */
+#define HEAP_SPARE  (4 * M)   /* bytes */
+#define HEAP_MAPPED (1 * M)   /* bytes of what is not of the heap */
 
 static void
 bound(int resource, const char *name, uint64_t most)
@@ -87,6 +92,19 @@ files_of(enum process self, const struct config *config)
 	}
 }
 
+/*
+ * What carries large messages is freed and wanted again for each: the library
+ * would give it to the system and take it back, page by page.
+ */
+static void
+heap_spare(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_SPARE);
+	(void)mallopt(M_MMAP_THRESHOLD, HEAP_MAPPED);
+#endif
+}
+
 void
 sandbox_limits_parent(void)
 {
@@ -106,6 +124,8 @@ sandbox_limits(enum process self, const struct config *config, int foreground)
 {
 	struct stat st;
 
+	if (self & (PROCESS_ROUTER | PROCESS_MESH))
+		heap_spare();
 	bound(RLIMIT_CORE, "core", 0);
 	/* No process beside it, no thread. */
 	bound(RLIMIT_NPROC, "nproc", 0);
