@@ -75,7 +75,7 @@ blamed_on_room(struct store *store)
 static int
 commit_pair(struct store *store, int i)
 {
-	char text[3000], name[8];
+	char text[3000], name[16];
 
 	memset(text, 'a' + i, sizeof(text));
 	(void)snprintf(name, sizeof(name), "n%d", i);
@@ -158,7 +158,7 @@ static void
 has(struct store *store, int commits)
 {
 	int i;
-	char name[8], text[3000];
+	char name[16], text[3000];
 	size_t length;
 
 	for (i = 0; i < commits; i++) {
