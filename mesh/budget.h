@@ -43,7 +43,8 @@ enum budget_of { BUDGET_MESH, BUDGET_KEYD, BUDGETS };
 struct budget {
 	int64_t due[BUDGETS]; /* see rate.h */
 	int64_t bad_due;
-	int64_t until; /* monotonic: not read before; 0: it is read */
+	/* Monotonic: not read before; 0: it is read. */
+	int64_t until[BUDGETS];
 	uint64_t held; /* how often that was */
 	uint64_t bad;  /* signatures that did not hold */
 };

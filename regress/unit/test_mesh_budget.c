@@ -9,6 +9,10 @@
 #include "regress/unit/mesh_liar.h"
 #include "regress/unit/suite.h"
 
+/* Set-ups: more than a share of keyd's time, and 4 MiB; a few of them. */
+#define MANY 15000
+#define FEW  100
+
 /* a's row of other. */
 static const struct ipc_row_node *
 row_of(struct node *a, const struct node *other)
@@ -268,7 +272,7 @@ START_TEST(test_many_apps_come_back)
 }
 END_TEST
 
-/* a's keyd has refused set-ups of mallory's: 3 s of 4 are gone. */
+/* a's keyd has refused set-ups of mallory's: 8 s of 4 are gone. */
 static void
 keyd_refuses(struct node *a, const struct ipc_setup *setup)
 {
@@ -277,17 +281,9 @@ keyd_refuses(struct node *a, const struct ipc_setup *setup)
 	unsigned i;
 
 	memcpy(refused.node, liar.node.keys.public, KEY_SIZE);
-	for (i = 0; i < 3000000 / BUDGET_REFUSED; i++)
+	for (i = 0; i < 8000000 / BUDGET_REFUSED; i++)
 		ipc_send(a->keyd, IPC_SETUP_REFUSED, &refused, NULL, 0);
 	(void)node_state_of(a, a);
-}
-
-/* How many set-ups there are then in so many ns. */
-static uint64_t
-most_in(int64_t ns)
-{
-	return (UINT64_C(1000000) / BUDGET_SETUP_IN *
-		(1 + (uint64_t)(ns / CLOCK_SECOND + 1) / 4 + 1));
 }
 
 /* Mallory's set-up of a chat that there was before. */
@@ -310,16 +306,31 @@ liar_resumes(struct ipc_setup *setup, unsigned count)
 	free(packed);
 }
 
-/* Set-ups that go on to keyd: no more in a second than it has time for; all of
- * them in the end, and others' before. */
-START_TEST(test_set_ups_wait)
+/* Mallory's set-up, of an app of its own with x, who is at a. */
+static void
+mallorys_make(struct ipc_setup *setup, struct node *a, const struct keys *x)
 {
 	struct Nodemesh__V1__AppRegistration *app;
+	struct keys z;
+
+	keys_make(&z);
+	app = registration(&z, &liar.node, 0);
+	liar_sync(&liar.node, 7, &app, 1);
+	nodemesh__v1__app_registration__free_unpacked(app, NULL);
+	UNTIL(row_of(a, &liar.node)->apps == 1);
+	liar_call("RouteChat");
+	setup_make(setup, "mallory's", &z, &liar.node, x, a);
+	setup->flags |= CHAT_RESUME;
+}
+
+/* Set-ups that go on to keyd, which is behind with them: mallory, whose share
+ * is used up, waits, beta does not, and all of them come in the end. */
+START_TEST(test_set_ups_wait)
+{
 	struct ipc_setup mallorys, betas;
 	struct node *a = begin(), *b;
 	struct keys x, y, z;
-	unsigned count = 1000000 / BUDGET_SETUP_IN * 3 / 2, before;
-	int64_t start;
+	unsigned before;
 
 	keys_make(&x);
 	keys_make(&y);
@@ -328,26 +339,46 @@ START_TEST(test_set_ups_wait)
 	app_up(b, &y);
 	app_watch(a, &y);
 	UNTIL(a->presence.status == PRESENCE_FOUND);
-	app = registration(&z, &liar.node, 0);
-	liar_sync(&liar.node, 7, &app, 1);
-	nodemesh__v1__app_registration__free_unpacked(app, NULL);
-	UNTIL(row_of(a, &liar.node)->apps == 1);
-	liar_call("RouteChat");
-	setup_make(&mallorys, "mallory's", &z, &liar.node, &x, a);
-	mallorys.flags |= CHAT_RESUME;
+	mallorys_make(&mallorys, a, &x);
 	setup_make(&betas, "beta's", &y, b, &x, a);
 	before = a->setups;
-	start = clock_monotonic();
 	keyd_refuses(a, &mallorys);
-	liar_resumes(&mallorys, count);
+	ipc_pause(a->keyd, 1);
+	liar_resumes(&mallorys, MANY);
 	UNTIL(row_of(a, &liar.node)->held > 0);
 	ipc_send(b->keyd, IPC_SETUP_OUT, &betas, NULL, 0);
+	/* What beta says after it has come to a. */
+	app_up(b, &z);
+	UNTIL(row_of(a, b)->apps == 2);
+	ipc_pause(a->keyd, 0);
 	UNTIL(strcmp(a->setup.chat_id, "beta's") == 0);
-	ck_assert_uint_lt(
-	    a->setups - before, most_in(clock_monotonic() - start) + 100);
-	UNTIL(a->setups - before == count + 1);
+	ck_assert_uint_lt(a->setups - before, MANY);
+	UNTIL(a->setups - before == MANY + 1);
 	ck_assert_uint_eq(row_of(a, b)->held, 0);
 	ck_assert_uint_eq(row_of(a, &liar.node)->bad, 0);
+	liar_close();
+}
+END_TEST
+
+/* As long as keyd keeps up, a member has more than its share. */
+START_TEST(test_set_ups_alone)
+{
+	struct ipc_setup mallorys;
+	struct node *a = begin(), *b;
+	struct keys x;
+	unsigned before, done;
+
+	keys_make(&x);
+	b = neighbour(a, &x);
+	mallorys_make(&mallorys, a, &x);
+	keyd_refuses(a, &mallorys);
+	before = a->setups;
+	for (done = 0; done < MANY; done += FEW) {
+		liar_resumes(&mallorys, FEW);
+		UNTIL(a->setups - before == done + FEW);
+	}
+	ck_assert_uint_eq(row_of(a, &liar.node)->held, 0);
+	ck_assert_uint_eq(row_of(a, b)->held, 0);
 	liar_close();
 }
 END_TEST
@@ -410,6 +441,7 @@ budget_suite(void)
 	tcase_add_test(tcase, test_statements_wait);
 	tcase_add_test(tcase, test_many_apps_come_back);
 	tcase_add_test(tcase, test_set_ups_wait);
+	tcase_add_test(tcase, test_set_ups_alone);
 	tcase_add_test(tcase, test_parts_of_two_bytes);
 	suite_add_tcase(suite, tcase);
 	return (suite);
