@@ -13,9 +13,11 @@
 #include "common/util/metrics.h"
 #include "common/util/table.h"
 #include "mesh/gossip.h"
+#include "mesh/members.h"
 #include "mesh/mesh.h"
 #include "mesh/peer.h"
 #include "mesh/presence.h"
+#include "mesh/query.h"
 
 static struct table peers;   /* by node_key */
 static struct table names;   /* by node_id */
@@ -125,6 +127,7 @@ on_grace(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	peer->ended = 1;
+	peer->ended_at = clock_monotonic();
 	route_ended(peer);
 	presence_node_ended(peer, 0);
 }
@@ -149,7 +152,76 @@ peer_free(struct peer *peer)
 		event_free(peer->redial);
 	if (peer->grace != NULL)
 		event_free(peer->grace);
+	buffer_free(&peer->outbox);
+	route_free(&peer->route);
 	free(peer);
+}
+
+/* --- who is gone --------------------------------------------------------- */
+
+/* Its grace is over, the core knows nothing of it and nothing leads to it. */
+static int
+peer_is_gone(const struct peer *peer)
+{
+	return (peer->ended && TAILQ_EMPTY(&peer->trunks) &&
+		peer->dialling == NULL && peer->route.tielines == 0 &&
+		peer->parked == 0 &&
+		(peer->state == NODE_REVOKED || members_swim() == NULL ||
+		    swim_find(members_swim(), peer->node_key) == NULL));
+}
+
+/* What keyd keeps of it stays: it is called again after a start. */
+static void
+peer_drop(struct peer *peer)
+{
+	char id[HEX_SHORT_SIZE];
+
+	log_info("node_forgotten", "node=%s key=%s", peer->node_id,
+	    hex_short(id, peer->node_key, KEY_SIZE));
+	presence_node_ended(peer, 1);
+	peer->owes_sync = 0;
+	query_answered(peer);
+	if (table_get(&names, peer->node_id) == peer)
+		(void)table_remove(&names, peer->node_id);
+	(void)table_remove(&peers, peer->node_key);
+	peer_free(peer);
+}
+
+/*
+ * One that is gone makes room for a member that is there: one that is revoked
+ * or left, if there is any, and of those the one gone longest. 0 or -1.
+ */
+static int
+peer_make_room(void)
+{
+	struct peer *peer, *first = NULL;
+	size_t cursor = 0;
+
+	while ((peer = peer_next(&cursor)) != NULL)
+		if (peer_is_gone(peer) &&
+		    (first == NULL || peer->left > first->left ||
+			(peer->left == first->left &&
+			    peer->ended_at < first->ended_at)))
+			first = peer;
+	if (first == NULL)
+		return (-1);
+	peer_drop(first);
+	return (0);
+}
+
+int
+peer_forget_gone(struct peer *peer)
+{
+	if (!peer_is_gone(peer))
+		return (0);
+	/* Who is alone goes on calling all that may come back. */
+	if (peer->state != NODE_REVOKED &&
+	    peer->certificate.not_after >= clock_wall() &&
+	    (!peer->left || members_swim() == NULL ||
+		swim_live(members_swim()) <= 1))
+		return (0);
+	peer_drop(peer);
+	return (1);
 }
 
 static struct peer *
@@ -157,7 +229,8 @@ peer_new(const struct certificate *certificate)
 {
 	struct peer *peer;
 
-	if (peers.count >= proc_config()->limits.members ||
+	if ((peers.count >= proc_config()->limits.members &&
+		peer_make_room() == -1) ||
 	    (peer = calloc(1, sizeof(*peer))) == NULL)
 		return (NULL);
 	memcpy(peer->node_key, certificate->node_key, KEY_SIZE);
@@ -286,16 +359,20 @@ peer_set_state(struct peer *peer, enum node_state state)
 	peer->state = state;
 	if (state == NODE_ALIVE || state == NODE_SUSPECT) {
 		(void)evtimer_del(peer->grace);
-		peer->ended = 0;
+		peer->ended = peer->left = 0;
 		if (state == NODE_ALIVE) {
 			peer_unwant(peer, WANT_SEED);
 			peer_hopeful(peer);
 		}
 	} else if (state == NODE_REVOKED) {
 		(void)evtimer_del(peer->grace);
-		peer->ended = 1;
-	} else
+		peer->ended = peer->left = 1;
+		peer->ended_at = clock_monotonic();
+	} else {
+		/* The core forgets it a day later, as if it had failed. */
+		peer->left |= state == NODE_LEFT;
 		peer_start_grace(peer);
+	}
 	peer_hint(peer);
 	presence_node_changed(peer);
 }

@@ -46,6 +46,8 @@ struct peer {
 	uint32_t known;      /* it was a member before this start */
 	struct event *grace; /* route grace runs */
 	uint32_t ended;      /* and is over */
+	uint32_t left;       /* it said so, or is revoked */
+	int64_t ended_at;    /* monotonic */
 	uint32_t owes_sync;  /* it has presence to tell */
 	int64_t asked;       /* monotonic, for a full one */
 	int64_t asks_due;    /* see rate.h: questions to it */
@@ -62,7 +64,7 @@ struct peer *peer_next(size_t *cursor); /* all; start with 0 */
 /*
  * The peer of a certificate that was verified: made when new, and the
  * certificate kept when it is a newer one. NULL when config limits.members is
- * reached or memory is short.
+ * reached, and nobody of them is gone, or memory is short.
  */
 struct peer *peer_certified(const struct certificate *certificate);
 
@@ -101,6 +103,13 @@ void peer_hopeful(struct peer *peer);
 
 /* This node is a member now: dial whom we know. */
 void peer_start_all(void);
+
+/*
+ * Forget peer if it is gone for good: revoked, or a member no more, or one that
+ * left, and that the core has forgotten; and no chat, stream or connection is
+ * left with it. 1, or 0: it stays.
+ */
+int peer_forget_gone(struct peer *peer);
 
 /* What is due of each peer: its streams, questions to it, whether it is a
  * member still. */

@@ -257,7 +257,7 @@ peer_tick(int64_t now)
 		route_tick(peer, now);
 		gossip_tick(peer);
 		budget_tick(peer, now);
-		if (check)
+		if (check && !peer_forget_gone(peer))
 			peer_check(peer);
 	}
 }

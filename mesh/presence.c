@@ -22,15 +22,14 @@
 #include "mesh/tieline.h"
 #include "mesh/wire.h"
 
-#define HELD_MAX          65536
-#define EXPIRE_BUDGET     256  /* apps looked at a tick */
-#define REGISTRATIONS_MAX 1024 /* told to a new node at once */
-#define ASK_BEHIND        (3 * CLOCK_SECOND)
-#define REPEAT_ASK        CLOCK_SECOND /* of a node about itself */
+#define HELD_MAX      65536
+#define EXPIRE_BUDGET 256 /* apps looked at a tick */
+#define ASK_BEHIND    (3 * CLOCK_SECOND)
+#define REPEAT_ASK    CLOCK_SECOND /* of a node about itself */
 /* So many nodes about themselves: who says that we are behind need not be
  * right, and may say it of all. */
-#define ASKS_ALL          64
-#define ASKS_ALL_IN       (4 * CLOCK_SECOND)
+#define ASKS_ALL      64
+#define ASKS_ALL_IN   (4 * CLOCK_SECOND)
 
 /* An APP_UP that came before keyd said who this node is. */
 struct held {
@@ -54,8 +53,8 @@ static struct {
 static void on_changed(
     void *, const uint8_t *, const uint8_t *, const uint8_t *);
 
-static struct directory *
-the_directory(void)
+struct directory *
+presence_directory(void)
 {
 	const struct config_limits *limits = &proc_config()->limits;
 
@@ -79,7 +78,7 @@ presence_find(const uint8_t app[KEY_SIZE], struct attestation *attestation,
 
 	if (peer != NULL)
 		*peer = NULL;
-	found = directory_find(the_directory(), app, clock_wall());
+	found = directory_find(presence_directory(), app, clock_wall());
 	if (found == NULL)
 		return (PRESENCE_UNKNOWN);
 	if (!mesh_is_self(found->node->key) &&
@@ -143,7 +142,7 @@ publish_lost(void)
 
 	while (presence.lost_count > 0) {
 		app = presence.lost[--presence.lost_count];
-		publish_down(the_directory(), app);
+		publish_down(presence_directory(), app);
 		tell_moved(app);
 	}
 }
@@ -168,7 +167,7 @@ static int
 attestation_known(const struct attestation *attestation, int64_t wall)
 {
 	const struct directory_app *app =
-	    directory_find(the_directory(), attestation->app_key, wall);
+	    directory_find(presence_directory(), attestation->app_key, wall);
 
 	return (
 	    attestation->kind == ATTESTATION_V2 && app != NULL &&
@@ -265,7 +264,7 @@ sync_apply(const struct Nodemesh__V1__AppSync *sync, struct peer *node,
 	attestations = calloc(sync->n_apps + 1, sizeof(*attestations));
 	if (claims != NULL && attestations != NULL) {
 		count = claims_read(sync, node, claims, attestations);
-		if (directory_sync(the_directory(), node->node_key,
+		if (directory_sync(presence_directory(), node->node_key,
 			sync->sequence, sync->full, claims, count,
 			clock_wall()) == DIRECTORY_APPLIED)
 			gossip_tell_all(
@@ -279,7 +278,7 @@ int
 presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
     const uint8_t *raw, size_t length)
 {
-	struct directory *directory = the_directory();
+	struct directory *directory = presence_directory();
 	enum directory_verdict verdict;
 	uint8_t key[KEY_SIZE];
 	struct peer *peer;
@@ -326,7 +325,7 @@ presence_digests(struct Nodemesh__V1__AppDigest *out, size_t max)
 	const char *name;
 	size_t count = 0;
 
-	for (node = TAILQ_FIRST(&the_directory()->node_list); node != NULL;
+	for (node = TAILQ_FIRST(&presence_directory()->node_list); node != NULL;
 	     node = TAILQ_NEXT(node, entry)) {
 		if (count == max)
 			break;
@@ -346,13 +345,13 @@ static void
 tell_whole(struct peer *from)
 {
 	if (gossip_may_answer(from))
-		publish_full(the_directory(), from);
+		publish_full(presence_directory(), from);
 }
 
 static void
 judge(struct peer *from, const uint8_t node[KEY_SIZE], uint64_t sequence)
 {
-	struct directory *directory = the_directory();
+	struct directory *directory = presence_directory();
 	int order = directory_compare(directory, node, sequence);
 	struct peer *peer;
 
@@ -397,7 +396,7 @@ presence_node_changed(struct peer *peer)
 	const struct directory_node *node;
 	const struct directory_app *app;
 
-	node = directory_node(the_directory(), peer->node_key);
+	node = directory_node(presence_directory(), peer->node_key);
 	if (node == NULL)
 		return;
 	for (app = TAILQ_FIRST(&node->apps); app != NULL;
@@ -408,7 +407,7 @@ presence_node_changed(struct peer *peer)
 void
 presence_node_ended(struct peer *peer, int forget)
 {
-	directory_drop_node(the_directory(), peer->node_key, forget);
+	directory_drop_node(presence_directory(), peer->node_key, forget);
 	gossip_forget(peer->node_key);
 	publish_forget(peer);
 }
@@ -416,7 +415,7 @@ presence_node_ended(struct peer *peer, int forget)
 void
 presence_announce(void)
 {
-	publish_full(the_directory(), NULL);
+	publish_full(presence_directory(), NULL);
 }
 
 /* --- the router's apps --------------------------------------------------- */
@@ -456,7 +455,7 @@ app_came(const struct ipc_app_up *up, const uint8_t *tail, size_t tail_length)
 
 	if (!mesh_is_self(up->attestation.node_key))
 		return;
-	publish_up(the_directory(), up, tail, tail_length);
+	publish_up(presence_directory(), up, tail, tail_length);
 	/* An old signature, shown late: it is elsewhere already. */
 	if (presence_find(app, NULL, NULL) == PRESENCE_FOUND) {
 		note_lost(app);
@@ -512,7 +511,7 @@ presence_on_app_down(void *arg, const struct ipc_message *message)
 	(void)arg;
 	unhold(app->app);
 	if (mesh.identity.unlocked)
-		publish_down(the_directory(), app->app);
+		publish_down(presence_directory(), app->app);
 }
 
 void
@@ -520,7 +519,7 @@ presence_router_gone(void)
 {
 	query_forget_all();
 	held_free();
-	publish_none(the_directory());
+	publish_none(presence_directory());
 }
 
 /* Questions and answers get lost: ask again. */
@@ -530,7 +529,7 @@ ask_behind(void)
 	const struct directory_node *node = NULL;
 	struct peer *peer;
 
-	while ((node = directory_behind(the_directory(), node)) != NULL)
+	while ((node = directory_behind(presence_directory(), node)) != NULL)
 		if ((peer = peer_find(node->key)) != NULL && !peer->ended)
 			peer_ask_about_itself(peer);
 }
@@ -546,87 +545,13 @@ presence_tick(int64_t now)
 	}
 
 	query_tick(now);
-	if (directory_clock(the_directory(), clock_wall())) {
+	if (directory_clock(presence_directory(), clock_wall())) {
 		log_warn("clock_went_back", "apps=%zu",
 		    presence.directory.apps.count);
 		publish_again();
 	}
-	(void)directory_expire(the_directory(), clock_wall(), EXPIRE_BUDGET);
-	publish_tick(the_directory());
+	(void)directory_expire(
+	    presence_directory(), clock_wall(), EXPIRE_BUDGET);
+	publish_tick(presence_directory());
 	metric_set(METRIC_MESH_APPS, presence.directory.apps.count);
-}
-
-/* --- for a node that joins ----------------------------------------------- */
-
-size_t
-presence_registrations(struct Nodemesh__V1__AppRegistration ***list)
-{
-	const struct directory_app *app;
-	const char *name;
-	size_t count = 0;
-
-	*list = calloc(REGISTRATIONS_MAX, sizeof(void *));
-	if (*list == NULL)
-		return (0);
-	for (app = TAILQ_FIRST(&the_directory()->app_list); app != NULL;
-	     app = TAILQ_NEXT(app, of_all)) {
-		if (count == REGISTRATIONS_MAX)
-			break;
-		if ((name = members_name(app->node->key)) == NULL)
-			continue;
-		(*list)[count] = wire_registration_make(&app->attestation, name,
-		    app->session_id, app->connected_at, app->sequence, 0, NULL,
-		    0);
-		if ((*list)[count] != NULL)
-			count++;
-	}
-	return (count);
-}
-
-void
-presence_registrations_free(
-    struct Nodemesh__V1__AppRegistration **list, size_t count)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		nodemesh__v1__app_registration__free_unpacked(list[i], NULL);
-	free(list);
-}
-
-/* --- rows ---------------------------------------------------------------- */
-
-uint64_t
-presence_count(const struct peer *peer)
-{
-	const struct directory_node *node;
-
-	node = directory_node(the_directory(),
-	    peer == NULL ? mesh.identity.node_key : peer->node_key);
-	return (node == NULL ? 0 : node->count);
-}
-
-uint64_t
-presence_show(uint64_t id)
-{
-	struct ipc *control = proc_ipc(PROCESS_CONTROL);
-	const struct directory_app *app;
-	const char *name;
-	uint64_t count = 0;
-
-	for (app = TAILQ_FIRST(&the_directory()->app_list); app != NULL;
-	     app = TAILQ_NEXT(app, of_all)) {
-		struct ipc_row_app row = { 0 };
-
-		if ((name = members_name(app->node->key)) == NULL)
-			continue;
-		row.id = id;
-		memcpy(row.app, app->attestation.app_key, KEY_SIZE);
-		(void)strlcpy(row.node_id, name, sizeof(row.node_id));
-		row.connected_at = app->connected_at;
-		row.local = (uint64_t)mesh_is_self(app->node->key);
-		ipc_send(control, IPC_ROW_APP, &row, NULL, 0);
-		count++;
-	}
-	return (count);
 }

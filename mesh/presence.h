@@ -17,6 +17,10 @@ struct peer;
 /* Apps in one sync, of 4 MiB then; one with more is nobody's. */
 #define PRESENCE_APPS_MAX 8000
 
+/* All apps, within the limits of the configuration. */
+struct directory;
+struct directory *presence_directory(void);
+
 /*
  * Where is app? FOUND: *peer is its node's; LOCAL: *peer is NULL. The
  * attestation is set unless UNKNOWN. Either pointer may be NULL.

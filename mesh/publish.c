@@ -225,7 +225,7 @@ publish_full(struct directory *directory, struct peer *peer)
 	/* Already on its way, and nothing changed since. */
 	for (wait = TAILQ_FIRST(&publish.waiting); wait != NULL;
 	     wait = TAILQ_NEXT(wait, entry))
-		if (wait->peer == peer && wait->sync->full &&
+		if (wait->peer == peer && !wait->orphan && wait->sync->full &&
 		    wait->sync->sequence == publish.sequence)
 			return;
 	sync_sign(sync_full(), peer);

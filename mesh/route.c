@@ -165,6 +165,13 @@ route_init(struct route *route)
 	TAILQ_INIT(&route->told);
 }
 
+void
+route_free(struct route *route)
+{
+	waiting_clear(route);
+	told_clear(route);
+}
+
 /* --- telling the router -------------------------------------------------- */
 
 static void

@@ -54,6 +54,7 @@ void route_trunk_up(struct peer *peer); /* one we dialled */
 void route_tick(struct peer *peer, int64_t now);
 
 void route_init(struct route *route);
+void route_free(struct route *route); /* what waits; it has no stream */
 
 /*
  * Send a frame to peer: 0, or -1 when no stream is up. keep: set-ups wait

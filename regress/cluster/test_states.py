@@ -65,7 +65,9 @@ METRICS = {
                   "hermes_certificate_expiry_timestamp_seconds"
                   '{certificate="membership"}',
               "apps": "hermes_mesh_apps",
-              "connected": "hermes_mesh_nodes_connected"},
+              "connected": "hermes_mesh_nodes_connected",
+              "held": 'hermes_mesh_held_total{process="mesh"}',
+              "bad_signatures": "hermes_mesh_cut_total"},
     "penalties": {"kept_out": 'hermes_sources_kept_out{listener="app"}',
                   "refused": 'hermes_rpc_abuse_total{listener="app",'
                              'kind="penalty"}',
@@ -86,7 +88,8 @@ METRICS = {
                  "throttled_until": 'hermes_ratchets{is="throttled"}',
                  "rekeys": 'hermes_rekeys_total{result="applied",'
                            'cause="operator"}'},
-    "sessions": {"messages_in": 'hermes_messages_total{direction="out",'
+    "sessions": {"kept_bytes": "hermes_messages_kept_bytes",
+                 "messages_in": 'hermes_messages_total{direction="out",'
                                 'path="mesh"}',
                  "messages_out": 'hermes_messages_total{direction="in",'
                                  'path="mesh"}',

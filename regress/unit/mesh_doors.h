@@ -26,7 +26,7 @@
 
 #define WAIT_NS (120 * CLOCK_SECOND)
 #define NODES   6
-#define SEEN    64
+#define SEEN    80
 
 struct node {
 	char name[NODE_ID_SIZE];

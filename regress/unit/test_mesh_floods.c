@@ -325,6 +325,66 @@ START_TEST(test_connections_of_one_member)
 }
 END_TEST
 
+/* keyd knows of so many members, whose certificates end then, and who are
+ * nowhere. */
+static void
+known_members(struct node *a, const char *name, unsigned count, int64_t until)
+{
+	struct ipc_peer known = { .endpoint = "127.0.0.1:1" };
+	char text[NODE_ID_SIZE];
+	struct keys keys;
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		keys_make(&keys);
+		(void)snprintf(text, sizeof(text), "%s-%u", name, i);
+		cast_certify(&world.authority, text, keys.public, 100 + i,
+		    until, &known.certificate);
+		ipc_send(a->keyd, IPC_PEER, &known, NULL, 0);
+	}
+}
+
+/* Has a a row of that name? */
+static int
+row_named(struct node *a, const char *name)
+{
+	unsigned i;
+
+	(void)node_state_of(a, a);
+	for (i = 0; i < a->row_count; i++)
+		if (strcmp(a->rows[i].node_id, name) == 0)
+			return (1);
+	return (0);
+}
+
+/* Members that are gone make room for those who come, and are forgotten when
+ * they are members no more. */
+START_TEST(test_members_that_are_gone)
+{
+	struct node *a;
+
+	world.route_grace = 200 * CLOCK_MS;
+	a = victim_make(0, "alpha");
+	UNTIL(node_state_of(a, a) == NODE_ALIVE);
+	known_members(a, "short", 31, clock_wall() + 3 * CLOCK_SECOND);
+	known_members(a, "first", 1, clock_wall() + YEAR);
+	UNTIL(row_named(a, "first-0"));
+	UNTIL(row_named(a, "first-0") && a->row_count == 1 + 1);
+	known_members(a, "long", 63, clock_wall() + YEAR);
+	UNTIL(row_named(a, "long-62"));
+	ck_assert_uint_eq(a->row_count, 1 + 64);
+	/* There is no room until one of them is gone. */
+	liar_connect(a, 1);
+	while (node_state_of(a, &liar.node) == 0) {
+		if (liar.stream == NULL)
+			liar_call("Gossip");
+		(void)event_base_loop(world.base, EVLOOP_NONBLOCK);
+	}
+	ck_assert_uint_eq(a->row_count, 1 + 64);
+	liar_close();
+}
+END_TEST
+
 static Suite *
 floods_suite(void)
 {
@@ -340,6 +400,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_places_for_set_ups);
 	tcase_add_test(tcase, test_join_by_strangers);
 	tcase_add_test(tcase, test_connections_of_one_member);
+	tcase_add_test(tcase, test_members_that_are_gone);
 	suite_add_tcase(suite, tcase);
 	return (suite);
 }
