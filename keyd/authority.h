@@ -89,8 +89,8 @@ int revoked_save(const struct identity *identity, struct store *store,
 int revoked_walk(struct store *store,
     void (*visit)(const struct ipc_revocation *revocation));
 
-/* A member with a certificate of our mesh; no more than limit. One that is older
- * than what is known changes nothing. 0, or -1 with errno. */
+/* A member with a certificate of our mesh; no more than limit. An older one
+ * than the one known changes nothing. 0, or -1 with errno. */
 int peers_save(const struct identity *identity, struct store *store,
     const struct ipc_peer *peer, size_t limit, int64_t now);
 int peers_forget(struct store *store, const struct ipc_peer *peer);
