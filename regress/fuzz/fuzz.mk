@@ -2,7 +2,7 @@
 # libFuzzer or with a main() that replays files (regress/fuzz/run.sh). What a
 # target defines itself comes before the libraries' own.
 FUZZ_TARGETS :=	keyd chats ipc sign frames chat mesh swim directory rpc config \
-		records control backup e2e router peers
+		records control backup e2e router peers names
 FUZZ_WITH_keyd := house house_wire guard node store clock
 FUZZ_WRAP_keyd := event_add crypto_sign_detached tls_sign_digest ratchet_seal
 FUZZ_WITH_chats := node store clock
@@ -12,6 +12,7 @@ FUZZ_WRAP_records := ratchet_seal
 FUZZ_WITH_backup := store clock
 FUZZ_WRAP_backup := crypto_pwhash
 FUZZ_WRAP_config := fopen getaddrinfo
+FUZZ_WRAP_names := evdns_getaddrinfo
 FUZZ_WITH_router := clock timer
 FUZZ_TIMERS := event_add event_del event_pending event_free
 FUZZ_WRAP_router := $(FUZZ_TIMERS)

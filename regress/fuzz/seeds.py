@@ -205,6 +205,18 @@ for path in sorted(glob.glob("regress/unit/config/*.conf"))[:24] + [
         put("config", os.path.basename(path), data)
 put("config", "itself", b'include "/fuzz.conf"\n')
 
+# hosts (1) and resolv.conf (0): where the name that is looked up begins, text.
+for name, which, at, data in (
+        ("hosts", 1, 10, b"127.0.0.1\tlocalhost loop\n# no\n::1 localhost\n"
+         b"10.0.0.7 Alpha.example alpha # ours\n"),
+        ("hosts-long", 1, 0, b"a" * 130 + b" a\n1.2.3.4 a"),
+        ("resolver", 0, 200, b"domain example.org\nsearch a.example b.example\n"
+         b"nameserver 192.0.2.1\nnameserver 2001:db8::1\n"
+         b"options timeout:1 attempts:2 ndots:3 rotate\n; no\n"),
+        ("resolver-odd", 0, 200, b"nameserver\nnameserver x\noptions :\n"
+         b"search\n\tnameserver  127.0.0.1 # ours\r\n")):
+    put("names", name, bytes((which, at)) + data)
+
 # control: a request, a NUL, answers (process, tail, fill, type, bytes).
 for i, request in enumerate((
         b'{"command": "show", "what": "chats", "full": true}',
