@@ -106,6 +106,27 @@ chat_key_make(struct chat_key *key, const char *chat_id,
 	return (0);
 }
 
+int
+instance_is_known(const uint8_t instance[INSTANCE_SIZE])
+{
+	static const uint8_t none[INSTANCE_SIZE];
+
+	return (memcmp(instance, none, INSTANCE_SIZE) != 0);
+}
+
+int
+instance_differs(const uint8_t a[INSTANCE_SIZE], const uint8_t b[INSTANCE_SIZE])
+{
+	return (instance_is_known(a) && instance_is_known(b) &&
+		memcmp(a, b, INSTANCE_SIZE) != 0);
+}
+
+int
+instance_is_same(const uint8_t a[INSTANCE_SIZE], const uint8_t b[INSTANCE_SIZE])
+{
+	return (instance_is_known(a) && memcmp(a, b, INSTANCE_SIZE) == 0);
+}
+
 void
 mesh_id_make(uint8_t mesh_id[KEY_SIZE], const uint8_t authority[KEY_SIZE])
 {

@@ -12,6 +12,7 @@
 #define CHAT_ID_SIZE    129 /* 1 to 128 bytes of text and a NUL */
 #define ENDPOINT_SIZE   128 /* "host:port", "[v6]:port" and a NUL */
 #define SESSION_ID_SIZE 33  /* 32 hex digits and a NUL */
+#define INSTANCE_SIZE   16  /* which of the chats of a name; 0: not known */
 
 /* The two sides of a chat, by the order of the app keys (memcmp). */
 enum chat_side { CHAT_LO = 0, CHAT_HI = 1 };
@@ -38,6 +39,17 @@ int chat_id_valid(const char *text, size_t length);
  */
 int chat_key_make(struct chat_key *key, const char *chat_id,
     const uint8_t local[KEY_SIZE], const uint8_t peer[KEY_SIZE]);
+
+/* 1 when instance names a chat, 0 when it is zero. */
+int instance_is_known(const uint8_t instance[INSTANCE_SIZE]);
+
+/* 1 when both are known and name two chats, else 0. */
+int instance_differs(
+    const uint8_t a[INSTANCE_SIZE], const uint8_t b[INSTANCE_SIZE]);
+
+/* 1 when both are known and name one chat, else 0. */
+int instance_is_same(
+    const uint8_t a[INSTANCE_SIZE], const uint8_t b[INSTANCE_SIZE]);
 
 /* SHA-256(key): the name of a mesh, from its authority's public key. */
 void mesh_id_make(uint8_t mesh_id[KEY_SIZE], const uint8_t authority[KEY_SIZE]);

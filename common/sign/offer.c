@@ -11,7 +11,8 @@
 #include "common/sign/encode.h"
 #include "common/sign/offer.h"
 
-#define OFFER_DOMAIN "hermes-offer-v1"
+#define INSTANCE_DOMAIN "hermes-instance-v1"
+#define OFFER_DOMAIN    "hermes-offer-v2"
 
 static int
 offer_form(const struct offer *offer)
@@ -39,6 +40,7 @@ offer_signed_bytes(const struct offer *offer, uint8_t out[OFFER_SIGNED])
 	encode_bytes(&encoder, offer->link_commitment, KEY_SIZE);
 	encode_bytes(&encoder, offer->app_key_hash, KEY_SIZE);
 	encode_u64(&encoder, offer->generation);
+	encode_bytes(&encoder, offer->instance, INSTANCE_SIZE);
 }
 
 int
@@ -58,6 +60,35 @@ offer_verify(const struct offer *offer)
 		return (-1);
 	}
 	return (0);
+}
+
+void
+offer_instance(const struct offer *one, const struct offer *other,
+    uint8_t instance[INSTANCE_SIZE])
+{
+	const struct offer *lo = one->side == CHAT_LO ? one : other;
+	const struct offer *hi = one->side == CHAT_LO ? other : one;
+	static const char domain[] = INSTANCE_DOMAIN;
+	uint8_t bytes[OFFER_SIGNED], hash[KEY_SIZE];
+	crypto_generichash_state state;
+
+	if (instance_is_known(lo->instance) ||
+	    instance_is_known(hi->instance)) {
+		memcpy(instance,
+		    instance_is_known(lo->instance) ? lo->instance
+						    : hi->instance,
+		    INSTANCE_SIZE);
+		return;
+	}
+	(void)crypto_generichash_init(&state, NULL, 0, sizeof(hash));
+	(void)crypto_generichash_update(
+	    &state, (const uint8_t *)domain, sizeof(domain) - 1);
+	offer_signed_bytes(lo, bytes);
+	(void)crypto_generichash_update(&state, bytes, sizeof(bytes));
+	offer_signed_bytes(hi, bytes);
+	(void)crypto_generichash_update(&state, bytes, sizeof(bytes));
+	(void)crypto_generichash_final(&state, hash, sizeof(hash));
+	memcpy(instance, hash, INSTANCE_SIZE);
 }
 
 void
@@ -87,6 +118,7 @@ offer_decode(struct offer *offer, const uint8_t *bytes, size_t length)
 	decode_bytes(&decoder, offer->link_commitment, KEY_SIZE);
 	decode_bytes(&decoder, offer->app_key_hash, KEY_SIZE);
 	offer->generation = decode_u64(&decoder);
+	decode_bytes(&decoder, offer->instance, INSTANCE_SIZE);
 	decode_bytes(&decoder, offer->signature, SIGNATURE_SIZE);
 	if (decode_done(&decoder) == -1 || strcmp(domain, OFFER_DOMAIN) != 0 ||
 	    !offer_form(offer)) {

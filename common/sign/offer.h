@@ -28,23 +28,34 @@ struct offer {
 	uint8_t ephemeral[KEY_SIZE]; /* X25519 public key */
 	/* BLAKE2b-256("hermes-link-v1" || link of version - 1) */
 	uint8_t link_commitment[KEY_SIZE];
-	uint8_t app_key_hash[KEY_SIZE];    /* SHA-256; 0 when none */
-	uint64_t generation;               /* of the store; never goes back */
+	uint8_t app_key_hash[KEY_SIZE]; /* SHA-256; 0 when none */
+	uint64_t generation;            /* of the store; never goes back */
+	/* Of the chat that goes on; 0: it begins, or that is not known. */
+	uint8_t instance[INSTANCE_SIZE];
 	uint8_t signature[SIGNATURE_SIZE]; /* by the side's node */
 };
 
 /*
- * The signed bytes: "hermes-offer-v1" || handle || BE32 version || BE32 flags
+ * The signed bytes: "hermes-offer-v2" || handle || BE32 version || BE32 flags
  * || u8 side || app_lo || app_hi || node_lo || node_hi || ephemeral ||
- * link_commitment || app_key_hash || BE64 generation. They are also what the
- * derivation binds in. Always OFFER_SIGNED long.
+ * link_commitment || app_key_hash || BE64 generation || instance. They are
+ * also what the derivation binds in. Always OFFER_SIGNED long.
  */
-#define OFFER_SIGNED 288
+#define OFFER_SIGNED (288 + INSTANCE_SIZE)
 void offer_signed_bytes(const struct offer *offer, uint8_t out[OFFER_SIGNED]);
 
 /* 0, or -1 with errno EINVAL (form: flags, side, version, handle order) or
  * EACCES (signature by the side's node key). */
 int offer_verify(const struct offer *offer);
+
+/*
+ * The instance of a chat that has an epoch of these two offers, of one version:
+ * the one that an offer names, and if neither does, it begins with this epoch:
+ * the first INSTANCE_SIZE bytes of BLAKE2b-256("hermes-instance-v1" || signed
+ * bytes of side lo's || of side hi's). Both ends come to the same.
+ */
+void offer_instance(const struct offer *one, const struct offer *other,
+    uint8_t instance[INSTANCE_SIZE]);
 
 /* As in SetupTieline.offer: the signed bytes, then the signature. */
 #define OFFER_ENCODED (OFFER_SIGNED + SIGNATURE_SIZE)

@@ -38,8 +38,8 @@ signs_with_node(const uint8_t *bytes, size_t length)
 	(length > sizeof(name) && strncmp(text, name, sizeof(name) - 1) == 0)
 	if (DOMAIN("hermes-challenge-v2"))
 		return (FROM(ROUTER, CHALLENGE));
-	guard.offers += DOMAIN("hermes-offer-v1");
-	if (DOMAIN("hermes-offer-v1"))
+	guard.offers += DOMAIN("hermes-offer-v2");
+	if (DOMAIN("hermes-offer-v2"))
 		return (length == OFFER_SIGNED &&
 			(own_time() || FROM(ROUTER, CHAT_START) ||
 			    FROM(ROUTER, SEAL) || FROM(MESH, SETUP_IN) ||

@@ -267,6 +267,7 @@ signed_offer(struct input *input)
 	memcpy(offer.side == CHAT_LO ? offer.node_lo : offer.node_hi, public,
 	    KEY_SIZE);
 	input_bytes(input, offer.ephemeral, KEY_SIZE);
+	memcpy(offer.instance, offer.ephemeral, INSTANCE_SIZE);
 	offer_signed_bytes(&offer, bytes);
 	(void)crypto_sign_detached(
 	    offer.signature, NULL, bytes, OFFER_SIGNED, secret);

@@ -104,8 +104,8 @@ def lp(value):
 LO, HI = bytes([1]) * 32, bytes([2]) * 32
 HANDLE = hashlib.blake2b(b"hermes-chat-handle-v1" + lp(b"a chat") + LO + HI,
                          digest_size=32).digest()
-OFFER = (b"hermes-offer-v1" + HANDLE + struct.pack(">IIB", 1, 0, 0) + LO + HI +
-         KEY * 5 + struct.pack(">Q", 1) + bytes(64))
+OFFER = (b"hermes-offer-v2" + HANDLE + struct.pack(">IIB", 1, 0, 0) + LO + HI +
+         KEY * 5 + struct.pack(">Q", 1) + bytes(16) + bytes(64))
 put("sign", "offer", b"\x04" + OFFER)
 put("sign", "attestation", b"\x03\x02" + KEY * 3 + NODE + struct.pack(
     ">QQ", 1700000000 * 10**9, 1700000600 * 10**9) + KEY + bytes(64))
@@ -133,11 +133,14 @@ SETUP = (text(1, "a chat") + text(2, LO.hex()) + text(3, HI.hex()) +
          text(6, PAIR) + text(7, "one") + text(8, bytes([1, 2, 3]) +
                                                bytes(29)) +
          number(9, 1) + text(13, OFFER))
+INSTANCE = bytes(range(16))
 put("mesh", "relay", b"\x00" + text(1, "c") + text(3, RELAY))
 put("mesh", "setup", b"\x00" + text(2, SETUP))
 put("mesh", "setup-bare", b"\x01" + SETUP)
+put("mesh", "setup-resume", b"\x01" + SETUP + text(14, number(1, 3) + number(
+    2, 1) + number(3, 2) + number(4, 1) + text(6, INSTANCE)))
 put("mesh", "teardown", b"\x00" + text(4, text(1, "a chat") + text(
-    2, "deleted") + text(3, HANDLE) + number(4, 3)))
+    2, "deleted") + text(3, HANDLE) + number(4, 3) + text(5, INSTANCE)))
 put("mesh", "error", b"\x00" + text(5, text(1, "AUTH_FAILED") +
                                     text(4, HANDLE)))
 put("mesh", "ack", b"\x00" + text(6, number(2, 8) + text(3, HANDLE)))

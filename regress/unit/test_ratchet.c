@@ -60,7 +60,7 @@ vector_derive(struct ratchet *ratchet, const struct vector_epoch *epoch)
 {
 	int lo = ratchet->side == CHAT_LO;
 	uint8_t bytes[OFFER_ENCODED], secret[KEY_SIZE];
-	uint8_t public_key[KEY_SIZE];
+	uint8_t public_key[KEY_SIZE], instance[INSTANCE_SIZE];
 	struct offer offer_lo, offer_hi;
 
 	unhex(bytes, sizeof(bytes), epoch->offer_lo);
@@ -69,6 +69,9 @@ vector_derive(struct ratchet *ratchet, const struct vector_epoch *epoch)
 	unhex(bytes, sizeof(bytes), epoch->offer_hi);
 	ck_assert_int_eq(offer_decode(&offer_hi, bytes, sizeof(bytes)), 0);
 	ck_assert_int_eq(offer_verify(&offer_hi), 0);
+	offer_instance(
+	    lo ? &offer_lo : &offer_hi, lo ? &offer_hi : &offer_lo, instance);
+	assert_hex(instance, INSTANCE_SIZE, epoch->instance);
 
 	unhex(secret, sizeof(secret), lo ? epoch->secret_lo : epoch->secret_hi);
 	ratchet_make_ephemeral(ratchet, secret, public_key);

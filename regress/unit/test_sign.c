@@ -704,6 +704,7 @@ offer_of(const struct key *node, enum chat_side side)
 	    KEY_SIZE);
 	memset(offer.ephemeral, 4, KEY_SIZE);
 	offer.generation = 5;
+	memset(offer.instance, 6, INSTANCE_SIZE);
 	offer_signed_bytes(&offer, bytes);
 	sign(offer.signature, bytes, sizeof(bytes), node);
 	return (offer);

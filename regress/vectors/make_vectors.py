@@ -27,6 +27,7 @@ from nacl.signing import SigningKey
 AES, RESET, SHA512 = 1, 2, 4
 LO, HI = 0, 1
 ZERO = bytes(32)
+NO_INSTANCE = bytes(16)
 
 
 def seeded(*words):
@@ -73,27 +74,33 @@ class Side:
         self.chat, self.side = chat, side
         self.link = ZERO
         self.version = 0
+        self.instance = NO_INSTANCE
 
     def offer(self, version, flags):
         chat = self.chat
         self.secret = seeded(chat["name"], "ephemeral", self.side, version)
         link = ZERO if flags & RESET else self.link
         signed = (
-            b"hermes-offer-v1" + chat["handle"]
+            b"hermes-offer-v2" + chat["handle"]
             + struct.pack(">IIB", version, flags, self.side)
             + chat["apps"][LO] + chat["apps"][HI]
             + bytes(chat["nodes"][LO].verify_key)
             + bytes(chat["nodes"][HI].verify_key)
             + crypto_scalarmult_base(self.secret) + commit_link(link)
             + seeded(chat["name"], "app key", self.side)
-            + struct.pack(">Q", 7 + self.side))
+            + struct.pack(">Q", 7 + self.side) + self.instance)
         signature = chat["nodes"][self.side].sign(signed).signature
         return {"version": version, "flags": flags, "signed": signed,
                 "ephemeral": crypto_scalarmult_base(self.secret),
+                "instance": self.instance,
                 "encoded": signed + signature}
 
     def derive(self, own, peer):
         lo, hi = (own, peer) if self.side == LO else (peer, own)
+        named = [o["instance"] for o in (lo, hi) if any(o["instance"])]
+        self.instance = named[0] if named else hashlib.blake2b(
+            b"hermes-instance-v1" + lo["signed"] + hi["signed"],
+            digest_size=32).digest()[:16]
         reset = (own["flags"] | peer["flags"]) & RESET
         both = own["flags"] & peer["flags"]
         dh = crypto_scalarmult(self.secret, peer["ephemeral"])
@@ -107,7 +114,7 @@ class Side:
         self.aes = bool(both & AES)
         self.counter = 0
         return {"chain_lo": chains[LO].hex(), "chain_hi": chains[HI].hex(),
-                "link": self.link.hex()}
+                "link": self.link.hex(), "instance": self.instance.hex()}
 
     def skip(self):
         """A sender that crashed lost this counter."""
@@ -150,6 +157,8 @@ def make_case(name, flags):
     lo, hi = Side(chat, LO), Side(chat, HI)
     epochs, messages, sequences = [], [], [0, 0]
     for version, (flags_lo, flags_hi) in enumerate(flags, 1):
+        if flags_hi & RESET:
+            hi.instance = NO_INSTANCE   # its app is new there
         offers = lo.offer(version, flags_lo), hi.offer(version, flags_hi)
         derived = lo.derive(offers[LO], offers[HI])
         assert hi.derive(offers[HI], offers[LO]) == derived
@@ -185,7 +194,7 @@ def to_header(cases):
            "static const struct vector_epoch {",
            "\tconst char\t*name;", "\tuint32_t\t version;"]
     epoch_fields = ["secret_lo", "secret_hi", "offer_lo", "offer_hi",
-                    "chain_lo", "chain_hi", "link"]
+                    "chain_lo", "chain_hi", "link", "instance"]
     out += ["\tconst char\t*%s;" % f for f in epoch_fields]
     out.append("} vector_epochs[] = {")
     for case in cases:

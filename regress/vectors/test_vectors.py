@@ -27,3 +27,6 @@ def test_vectors_cover_what_they_should():
             (v, s) for v in (1, 2, 3) for s in (0, 1)}
         links = [e["link"] for e in case["epochs"]]
         assert len(set(links)) == 3
+        # One chat is one instance, whoever does not know which.
+        assert len({e["instance"] for e in case["epochs"]}) == 1
+        assert len(case["epochs"][0]["instance"]) == 32
