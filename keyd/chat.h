@@ -67,6 +67,9 @@ struct chat {
 	uint8_t local_app[KEY_SIZE];
 	uint8_t peer_app[KEY_SIZE];
 	uint8_t peer_node[KEY_SIZE];
+	/* Of its first epoch, wherever that was; 0: it begins, or the app that
+	 * came from elsewhere did not say. */
+	uint8_t instance[INSTANCE_SIZE];
 	int64_t peer_issued; /* attestation naming peer_node */
 	struct ratchet ratchet;
 	uint32_t version; /* of the last epoch; 0: none yet */
@@ -84,7 +87,10 @@ struct chat {
 	uint64_t sent; /* messages sealed, ever */
 	uint64_t received;
 
-	uint32_t floor;    /* DIRTY_ERASED: the tombstone's */
+	uint32_t floor; /* DIRTY_ERASED: the tombstone's */
+	/* Of the attestation with which the app said to this process that it
+	 * has this chat: chat_claim(); 0: it did not. */
+	uint32_t claim;
 	uint8_t confirmed; /* the peer is at version too */
 	uint8_t resuming;  /* a resume waits for its answer */
 	uint8_t dirty;     /* DIRTY_ bits */
@@ -104,6 +110,7 @@ struct tombstone {
 	uint32_t floor;
 	uint32_t status; /* enum hermes_status: how it ended here */
 	uint32_t ended;  /* the highest version that did not just leave */
+	uint8_t instance[INSTANCE_SIZE]; /* the last that did not; 0: none */
 	int64_t until;
 };
 
@@ -185,6 +192,10 @@ int chat_wake(struct chats *chats, struct chat *chat);
 /* Forget chat->change, unless something of it is needed soon. */
 void chat_rest(struct chats *chats, struct chat *chat);
 
+/* What chat->claim is for an app in the session that it signed at the time
+ * issued_at; 0: never. */
+uint32_t chat_claim(int64_t issued_at);
+
 /* 1 when no version is left for a rekey, else 0. The last but one is left to
  * the peer, which may not know. */
 int chat_is_last(const struct chat *chat);
@@ -211,10 +222,18 @@ void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
  * for another node; and of those that were deleted. 0: none. */
 uint32_t tombstone_floor(const struct chats *chats, const struct chat_key *key);
 uint32_t tombstone_ended(const struct chats *chats, const struct chat_key *key);
+/* Did the last chat that was deleted have this instance? That of one which had
+ * none, as of another one than this, is not known to be over: 0. */
+int tombstone_is(const struct chats *chats, const struct chat_key *key,
+    const uint8_t instance[INSTANCE_SIZE]);
+/* Is its instance known? */
+int tombstone_has_instance(
+    const struct chats *chats, const struct chat_key *key);
 struct tombstone *tombstone_find(
     const struct chats *chats, const struct chat_key *key);
 void tombstone_raise(struct chats *chats, const struct chat_key *key,
-    uint32_t floor, enum hermes_status status);
+    uint32_t floor, enum hermes_status status,
+    const uint8_t instance[INSTANCE_SIZE]);
 /* Is there room for that of one more chat? Where there is none, some that end
  * soon end now, but for those that never do. 0, or -1: limit reached. */
 int tombstone_room(struct chats *chats);
@@ -240,6 +259,9 @@ int waiting_add(struct chats *chats, const struct ipc_setup *setup,
     const uint8_t local_app[KEY_SIZE], const uint8_t peer_app[KEY_SIZE],
     const uint8_t *tail, size_t tail_length);
 void waiting_remove(struct chats *chats, struct waiting *waiting);
+/* The app will not have it: tell who offered it, and forget it. */
+void waiting_end(
+    struct chats *chats, struct waiting *waiting, enum hermes_status status);
 void waiting_tell(struct chats *chats, const struct waiting *waiting);
 void waiting_report(struct chats *chats); /* all, to the router */
 void waiting_expire(struct chats *chats);
@@ -320,6 +342,11 @@ void chat_send_error(struct chats *chats, const struct chat_key *key,
  * version. 0, or -1 when the chat is gone.
  */
 int chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above);
+
+/* The peer app is at another node now, as its attestation, which was verified,
+ * says: begin anew with that one, above the version that it named. */
+void chat_move(struct chats *chats, struct chat *chat,
+    const struct attestation *peer, uint32_t above);
 
 /* 1 while an offer of chat_recover() waits for its answer, else 0. */
 int chat_is_recovering(const struct chat *chat);

@@ -182,6 +182,12 @@ chat_free(struct chat *chat)
 	free(chat);
 }
 
+uint32_t
+chat_claim(int64_t issued_at)
+{
+	return ((uint32_t)(issued_at ^ issued_at >> 32));
+}
+
 int
 chat_is_last(const struct chat *chat)
 {
@@ -259,7 +265,7 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	chat->ratchet.secrets = NULL;
 	change_free(chat);
 	chat->floor = top;
-	tombstone_raise(chats, &chat->key, top, status);
+	tombstone_raise(chats, &chat->key, top, status, chat->instance);
 	chat_touch(chats, chat, DIRTY_ERASED);
 	chats->erased = 1;
 	if (status == STATUS_NONE)
@@ -278,6 +284,9 @@ chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
 	char handle[HEX_SHORT_SIZE];
 
 	memcpy(teardown.node, chat->peer_node, KEY_SIZE);
+	/* Who has yet to derive it knows it by its version only. */
+	if (chat->confirmed)
+		memcpy(teardown.instance, chat->instance, INSTANCE_SIZE);
 	(void)strlcpy(
 	    teardown.chat_id, chat->chat_id, sizeof(teardown.chat_id));
 	log_info("chat_erased", "handle=%s side=%d version=%u status=%s",
@@ -340,7 +349,6 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 {
 	struct chat *chat = chat_find(chats, &end->key);
 	struct waiting *waiting;
-	struct ipc_teardown teardown = { .key = end->key };
 
 	if (end->status >= STATUS_COUNT)
 		return;
@@ -353,16 +361,8 @@ chats_end(struct chats *chats, const struct ipc_chat_end *end)
 		return;
 	}
 	/* The app does not want what a peer offered. */
-	if ((waiting = waiting_find(chats, &end->key)) != NULL) {
-		memcpy(teardown.node, waiting->node, KEY_SIZE);
-		memcpy(teardown.chat_id, waiting->chat_id,
-		    sizeof(teardown.chat_id));
-		teardown.status = (uint32_t)end->status;
-		teardown.version = waiting->offer.version;
-		waiting_remove(chats, waiting);
-		chats->io.send(chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT,
-		    &teardown, NULL, 0);
-	}
+	if ((waiting = waiting_find(chats, &end->key)) != NULL)
+		waiting_end(chats, waiting, (enum hermes_status)end->status);
 	chats->io.send(
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, end, NULL, 0);
 }
@@ -375,6 +375,20 @@ status_here(uint32_t status)
 	    status == STATUS_DELETED)
 		return (STATUS_DELETED_BY_PEER);
 	return ((enum hermes_status)status);
+}
+
+/*
+ * Is it the end of what has this instance here, and is at version top? An end
+ * says which, or (of a chat that the peer need not have had an epoch of) has
+ * a version that is not below.
+ */
+static int
+teardown_is_of(const struct ipc_teardown *teardown,
+    const uint8_t instance[INSTANCE_SIZE], uint32_t top)
+{
+	if (instance_is_known(teardown->instance))
+		return (instance_is_same(teardown->instance, instance));
+	return (teardown->version >= top);
 }
 
 /* It was the end: mesh need not keep a tieline for it. */
@@ -403,9 +417,10 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		/* Only the peer's node may, and only this chat, not one that
 		 * had the name before. */
 		if (memcmp(chat->peer_node, teardown->node, KEY_SIZE) != 0 ||
-		    teardown->version < top)
+		    !teardown_is_of(teardown, chat->instance, top))
 			return;
 		if (chat->version == 0 && teardown->version > top &&
+		    !instance_is_known(teardown->instance) &&
 		    teardown->version - top < POLICY_RESET_STEP) {
 			/* Not the end of this one: the peer remembers a chat
 			 * of that name which we do not. Begin above it, but
@@ -421,7 +436,8 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 			chat_send_pending(chats, chat);
 			return;
 		}
-		if (teardown->version - top <= POLICY_RESET_STEP)
+		if (teardown->version > top &&
+		    teardown->version - top <= POLICY_RESET_STEP)
 			top = teardown->version;
 		chat_finish(chats, chat, top, status_here(teardown->status), 0);
 		teardown_heard(chats, teardown);
@@ -430,7 +446,8 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 	waiting = waiting_find(chats, &teardown->key);
 	if (waiting != NULL &&
 	    (memcmp(waiting->node, teardown->node, KEY_SIZE) != 0 ||
-		teardown->version < waiting->offer.version))
+		!teardown_is_of(
+		    teardown, waiting->offer.instance, waiting->offer.version)))
 		return;
 	teardown_heard(chats, teardown);
 	if (waiting == NULL)
@@ -477,6 +494,7 @@ chats_report(struct chats *chats)
 		record.acked = chat->acked;
 		record.delivered = chat->delivered;
 		record.created_at = chat->created_at;
+		memcpy(record.instance, chat->instance, INSTANCE_SIZE);
 		chats->io.send(chats->io.arg, PROCESS_ROUTER, IPC_CHAT_RECORD,
 		    &record, NULL, 0);
 	}

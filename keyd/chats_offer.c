@@ -54,6 +54,7 @@ offer_make(struct chats *chats, struct chat *chat, uint32_t version,
 				   : chat->change->own.app_key_hash;
 	memcpy(offer.app_key_hash, app_key_hash, KEY_SIZE);
 	offer.generation = chats->generation;
+	memcpy(offer.instance, chat->instance, INSTANCE_SIZE);
 	ratchet_commit_link(reset ? zero_link : chat->ratchet.secrets->link,
 	    offer.link_commitment);
 	chats->io.random(chats->io.arg, random, sizeof(random));
@@ -127,6 +128,7 @@ chat_send_setup(struct chats *chats, const struct chat *chat,
 	(void)strlcpy(setup.chat_id, chat->chat_id, sizeof(setup.chat_id));
 	setup.delivered = chat->delivered;
 	setup.acked = chat->acked;
+	memcpy(setup.instance, chat->instance, INSTANCE_SIZE);
 	setup.answer = answer;
 	setup.flags = flags;
 	if (offer == &chat->change->pending)
@@ -227,6 +229,7 @@ chat_derive(struct chats *chats, struct chat *chat, const struct offer *peer,
 		log_warn("peer_store_went_back", "handle=%s version=%u",
 		    hex_short(handle, chat->key.handle, KEY_SIZE),
 		    peer->version);
+	offer_instance(&chat->change->pending, peer, chat->instance);
 	chat->version = peer->version;
 	chat->change->own = chat->change->pending;
 	chat_offer_drop(chat);
@@ -269,6 +272,7 @@ chat_send_ready(struct chats *chats, struct chat *chat, enum rekey_cause cause,
 	chat->reset_untold = 0;
 	ready.peer_delivered = peer_delivered;
 	ready.peer_acked = peer_acked;
+	memcpy(ready.instance, chat->instance, INSTANCE_SIZE);
 	if (resumed)
 		chat->resuming = 0;
 	chats->io.send(
@@ -302,6 +306,32 @@ chat_send_error(struct chats *chats, const struct chat_key *key,
 	error.retry_after = retry_after;
 	chats->io.send(
 	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ERROR, &error, NULL, 0);
+}
+
+void
+chat_move(struct chats *chats, struct chat *chat,
+    const struct attestation *peer, uint32_t above)
+{
+	struct policy_chat state;
+	uint32_t version;
+
+	chat_policy(chat, &state);
+	memcpy(chat->peer_node, peer->node_key, KEY_SIZE);
+	chat->peer_issued = peer->issued_at;
+	ratchet_close(&chat->ratchet);
+	chat->confirmed = 1; /* nobody there to catch up */
+	chat->resuming = 1;
+	version = policy_reset_version(&state, above);
+	if (version == 0) {
+		chat_finish(chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
+		return;
+	}
+	/* A chat that never had an epoch has no link to reset, unless the
+	 * app had it elsewhere. */
+	chat_offer(chats, chat, version,
+	    state.version != 0 || state.pending_reset,
+	    state.version != 0 ? CAUSE_RESUME : CAUSE_NONE, NULL);
+	chat_send_pending(chats, chat);
 }
 
 /* Too many recoveries, or no version left: the chat ends for both. */

@@ -10,203 +10,12 @@
 #include "common/util/hex.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
-#include "keyd/chat.h"
+#include "keyd/setup.h"
 
 /* New epochs, and resumes of the present one, that a peer may begin in a rekey
  * window, per chat: far more than anybody needs, few enough to bear. */
 #define EPOCHS_BURST     100
 #define EPOCHS_PER_LIMIT 10
-
-/* An app that arrives and is told that what it goes on with is over begins
- * anew at most so far above the chat that took its place. */
-#define ARRIVAL_STEPS    2
-
-/* One SETUP_IN under way. */
-struct arriving {
-	struct chats *chats;
-	const struct ipc_setup *setup;
-	const uint8_t *tail;
-	size_t tail_length;
-	const uint8_t *local_app;
-	const uint8_t *peer_app;
-};
-
-static void
-setup_refuse(struct arriving *a, enum hermes_code code, uint32_t expected,
-    int64_t retry_after)
-{
-	struct ipc_setup_refused refused = { .key = a->setup->key };
-
-	memcpy(refused.node, a->setup->node, KEY_SIZE);
-	refused.code = code;
-	refused.expected = expected;
-	refused.retry_after = retry_after;
-	a->chats->io.send(a->chats->io.arg, PROCESS_MESH, IPC_SETUP_REFUSED,
-	    &refused, NULL, 0);
-}
-
-static enum hermes_code
-setup_check_names(const struct arriving *a)
-{
-	const struct ipc_setup *setup = a->setup;
-	const struct offer *offer = &setup->offer;
-	struct chat_key key;
-
-	if (setup->key.side > CHAT_HI ||
-	    offer->side != (uint32_t)(setup->key.side ^ 1) ||
-	    memchr(setup->chat_id, '\0', CHAT_ID_SIZE) == NULL ||
-	    !chat_id_valid(setup->chat_id, strlen(setup->chat_id)) ||
-	    chat_key_make(&key, setup->chat_id, a->local_app, a->peer_app) ==
-		-1 ||
-	    memcmp(&key, &setup->key, sizeof(key)) != 0 ||
-	    memcmp(key.handle, offer->handle, KEY_SIZE) != 0)
-		return (CODE_INVALID_FRAME);
-	return (CODE_NONE);
-}
-
-/* Is the offer what it says, by whom the mesh says, for this node? */
-static enum hermes_code
-setup_check(const struct arriving *a)
-{
-	const struct chats *chats = a->chats;
-	const struct ipc_setup *setup = a->setup;
-	const struct offer *offer = &setup->offer;
-	int lo = setup->key.side == CHAT_LO;
-	enum hermes_code code;
-
-	if ((code = setup_check_names(a)) != CODE_NONE)
-		return (code);
-	if (chat_is_shunned(chats, setup->node))
-		return (CODE_ROUTE_UNAVAILABLE);
-	if (memcmp(lo ? offer->node_hi : offer->node_lo, setup->node,
-		KEY_SIZE) != 0 ||
-	    memcmp(setup->peer.app_key, a->peer_app, KEY_SIZE) != 0 ||
-	    (setup->peer.kind == ATTESTATION_V1 &&
-		!chats->config->app_compat_v1) ||
-	    attested_verify(&a->chats->attested, &setup->peer, chats->now) ==
-		-1)
-		return (CODE_AUTH_FAILED);
-	if (offer_verify(offer) == -1)
-		return (CODE_AUTH_FAILED);
-	/* An app moved, and one of us has yet to hear of it. */
-	if (memcmp(lo ? offer->node_lo : offer->node_hi, chats->node_key,
-		KEY_SIZE) != 0 ||
-	    memcmp(setup->peer.node_key, setup->node, KEY_SIZE) != 0)
-		return (CODE_ROUTE_UNAVAILABLE);
-	return (CODE_NONE);
-}
-
-/* --- no such chat here -------------------------------------------------- */
-
-/* The word that the peer would have heard, had it been there. */
-static enum hermes_status
-setup_gone_word(const struct arriving *a)
-{
-	const struct tombstone *tombstone =
-	    tombstone_find(a->chats, &a->setup->key);
-
-	if (tombstone == NULL || tombstone->status == STATUS_NONE ||
-	    tombstone->status >= STATUS_COUNT ||
-	    tombstone->status == STATUS_DELETED_BY_PEER)
-		return (STATUS_DELETED);
-	return ((enum hermes_status)tombstone->status);
-}
-
-static void
-setup_gone(struct arriving *a, uint32_t floor)
-{
-	struct ipc_teardown teardown = { .key = a->setup->key };
-	char handle[HEX_SHORT_SIZE];
-
-	log_debug("no_such_chat", "handle=%s side=%d offered=%u floor=%u",
-	    hex_short(handle, a->setup->key.handle, KEY_SIZE),
-	    a->setup->key.side, a->setup->offer.version, floor);
-	memcpy(teardown.node, a->setup->node, KEY_SIZE);
-	memcpy(teardown.chat_id, a->setup->chat_id, sizeof(teardown.chat_id));
-	teardown.status = (uint32_t)setup_gone_word(a);
-	teardown.version = floor;
-	a->chats->io.send(a->chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT,
-	    &teardown, NULL, 0);
-}
-
-/* Does a peer that comes from another node go on with what was deleted? It
- * offers the version after the one it had, at least. */
-static int
-setup_is_over(const struct arriving *a)
-{
-	uint32_t version = a->setup->offer.version;
-
-	return (version == 0 ||
-		version - 1 <= tombstone_ended(a->chats, &a->setup->key));
-}
-
-/* Does the peer go on with a chat? One that begins has no link yet. */
-static int
-setup_goes_on(const struct arriving *a)
-{
-	return ((a->setup->flags & CHAT_RESUME) != 0 ||
-		!ratchet_commits_to_none(a->setup->offer.link_commitment));
-}
-
-/* Is it of a chat that the app left here for another node? It may be back,
- * but has yet to say that it goes on. */
-static int
-setup_was_left(const struct arriving *a)
-{
-	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
-
-	return (tombstone_floor(a->chats, &a->setup->key) > ended &&
-		a->setup->offer.version > ended);
-}
-
-static void
-setup_first(struct arriving *a)
-{
-	const struct offer *offer = &a->setup->offer;
-	uint32_t floor, expected;
-	uint32_t ended = tombstone_ended(a->chats, &a->setup->key);
-	int reset = (offer->flags & OFFER_RESET) != 0;
-	int going_on = setup_goes_on(a);
-	enum hermes_code code;
-
-	if (a->setup->answer)
-		return; /* to something we have deleted since */
-	floor = tombstone_floor(a->chats, &a->setup->key);
-	if (going_on && !reset && setup_was_left(a)) {
-		setup_refuse(a, CODE_CHAT_NOT_READY, 0, 0);
-		return;
-	}
-	/* The peer missed that the chat was deleted. */
-	if (going_on && reset && setup_is_over(a)) {
-		setup_gone(a, offer->version);
-		return;
-	}
-	if (going_on && !reset) {
-		setup_gone(a, floor > offer->version ? floor : offer->version);
-		return;
-	}
-	if (a->chats->no_new &&
-	    waiting_find(a->chats, &a->setup->key) == NULL) {
-		setup_refuse(a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
-		return;
-	}
-	code = policy_first(offer->version, floor, &expected);
-	/* It goes on, and so may our app, above what it left here. */
-	if (code == CODE_REPLAYED_KEY && reset && offer->version > ended)
-		code = CODE_NONE;
-	if (code != CODE_NONE) {
-		setup_refuse(a, code, expected, 0);
-		/* The peer knows a lower floor: tell it ours. Of the very
-		 * version that it offers, that would be its chat's end. */
-		if (code == CODE_REPLAYED_KEY)
-			setup_gone(
-			    a, floor + (uint32_t)(floor == offer->version));
-		return;
-	}
-	if (waiting_add(a->chats, a->setup, a->local_app, a->peer_app, a->tail,
-		a->tail_length) == -1)
-		setup_refuse(a, CODE_LIMIT_REACHED, 0, 0);
-}
 
 /* --- a chat of ours ----------------------------------------------------- */
 
@@ -411,8 +220,8 @@ setup_fresh(struct arriving *a, struct chat *chat)
 	setup_first(a);
 }
 
-/* Does the peer begin anew, with a version that ours could not have come to
- * by an arrival of its app? Then ours has ended, and we missed it. */
+/* Does the peer begin anew, above what it may know of ours? Then ours has
+ * ended, and we missed it. */
 static int
 setup_begins_above(const struct arriving *a, const struct chat *chat)
 {
@@ -420,8 +229,15 @@ setup_begins_above(const struct arriving *a, const struct chat *chat)
 
 	return (!a->setup->answer && !setup_goes_on(a) &&
 		(offer->flags & OFFER_RESET) == 0 && chat->version != 0 &&
-		offer->version > chat->version &&
-		offer->version - chat->version > ARRIVAL_STEPS);
+		offer->version > chat->version);
+}
+
+/* Is it from a node to which the peer app moved since? */
+static int
+setup_is_later(const struct arriving *a, const struct chat *chat)
+{
+	return (a->setup->peer.kind == ATTESTATION_V1 ||
+		a->setup->peer.issued_at > chat->peer_issued);
 }
 
 /* An offer from another node than the chat's. */
@@ -433,8 +249,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 	struct policy_chat state;
 	uint32_t version;
 
-	if (setup->peer.kind != ATTESTATION_V1 &&
-	    setup->peer.issued_at <= chat->peer_issued) {
+	if (!setup_is_later(a, chat)) {
 		setup_refuse(a, CODE_ROUTE_UNAVAILABLE, 0, 0);
 		return;
 	}
@@ -471,6 +286,21 @@ setup_moved(struct arriving *a, struct chat *chat)
 	chat->resuming = 1;
 	chat_offer(chats, chat, version, 1, CAUSE_RESUME, NULL);
 	chat_send_pending(chats, chat);
+}
+
+/* Where the peer app has moved to it hears that what it goes on with is over,
+ * and that there is ours: above the version that has just ended there. */
+static void
+setup_follow(struct arriving *a, struct chat *chat)
+{
+	const struct ipc_setup *setup = a->setup;
+	uint32_t version = setup->offer.version;
+
+	if (setup_is_later(a, chat) &&
+	    (version <= chat->version ||
+		version - chat->version < POLICY_RESET_STEP))
+		chat_move(a->chats, chat, &setup->peer,
+		    version == UINT32_MAX ? version : version + 1);
 }
 
 static enum policy_verdict
@@ -518,46 +348,6 @@ setup_lacks_reset(const struct arriving *a, const struct chat *chat)
 		(chat->change->pending.flags & OFFER_RESET) != 0 &&
 		chat->ratchet.version == 0 &&
 		a->setup->offer.version <= chat->version && !a->setup->answer);
-}
-
-/* Has the peer app come to another node, from where it goes on with what it
- * had? Nobody there knows a version of that. */
-static int
-setup_arrives(const struct arriving *a)
-{
-	return ((a->setup->offer.flags & OFFER_RESET) != 0 &&
-		a->setup->cause == CAUSE_NONE && setup_goes_on(a));
-}
-
-/* Is it of the chat that ended here before this one began? The peer had not
- * heard of that; nor had our app, where it had this one before: then we would
- * have offered a reset. Who arrives without a number disturbs nothing. */
-static int
-setup_is_of_last(const struct arriving *a, const struct chat *chat)
-{
-	const struct ipc_setup *setup = a->setup;
-	uint32_t ended = tombstone_ended(a->chats, &setup->key);
-
-	if (ended == 0 || (chat->version == 0 &&
-			      (chat->change->pending.flags & OFFER_RESET) != 0))
-		return (0);
-	if (setup->answer)
-		return (setup->offer.version <= ended);
-	if (!setup_goes_on(a) || !setup_is_over(a))
-		return (0);
-	if (setup_arrives(a))
-		return (setup->delivered != 0 || setup->acked != 0);
-	return (chat->version == 0);
-}
-
-static void
-setup_refuse_last(struct arriving *a)
-{
-	if (a->setup->answer)
-		return;
-	setup_gone(a, setup_arrives(a)
-			  ? a->setup->offer.version
-			  : tombstone_ended(a->chats, &a->setup->key));
 }
 
 static void
@@ -627,9 +417,13 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 	struct chat *chat;
 	enum hermes_code code;
 	char handle[HEX_SHORT_SIZE];
+	int moved;
 
 	a.local_app = lo ? setup->offer.app_lo : setup->offer.app_hi;
 	a.peer_app = lo ? setup->offer.app_hi : setup->offer.app_lo;
+	a.instance = instance_is_known(setup->offer.instance)
+			 ? setup->offer.instance
+			 : setup->instance;
 	code = setup_check(&a);
 	if (code != CODE_NONE) {
 		log_info("setup_refused", "handle=%s code=%s",
@@ -646,11 +440,13 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 		setup_refuse(&a, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
 		return;
 	}
-	if (setup_is_of_last(&a, chat)) {
-		setup_refuse_last(&a);
+	moved = memcmp(chat->peer_node, setup->node, KEY_SIZE) != 0;
+	if (setup_is_of_another(&a, chat)) {
+		if (setup_refuse_another(&a, chat) && moved)
+			setup_follow(&a, chat);
 		return;
 	}
-	if (memcmp(chat->peer_node, setup->node, KEY_SIZE) != 0) {
+	if (moved) {
 		setup_moved(&a, chat);
 		return;
 	}

@@ -60,6 +60,21 @@ start_check(struct chats *chats, const struct ipc_chat_start *start)
 	return (CODE_NONE);
 }
 
+/* Is it the app's own word that it has, or begins, this chat? */
+static int
+start_claims(const struct starting *s)
+{
+	return (s->tail_length > 0);
+}
+
+/* As long as it does not connect anew. */
+static void
+start_claim(const struct starting *s, struct chat *chat)
+{
+	if (start_claims(s))
+		chat->claim = chat_claim(s->start->local.issued_at);
+}
+
 /* --- a new chat --------------------------------------------------------- */
 
 /* Take up what the peer offered: the chat is ready at once. */
@@ -89,6 +104,41 @@ start_accept(struct starting *s, struct chat *chat, struct waiting *waiting)
 	chat_send_ready(chats, chat, CAUSE_NONE, 1, 1, reset, delivered, acked);
 }
 
+/* What the peer offered, if that is what the app starts. */
+static struct waiting *
+start_waiting(struct starting *s)
+{
+	const struct ipc_chat_start *start = s->start;
+	struct waiting *waiting = waiting_find(s->chats, &start->key);
+
+	if (waiting == NULL)
+		return (NULL);
+	if (memcmp(waiting->node, start->peer.node_key, KEY_SIZE) != 0)
+		waiting_remove(s->chats, waiting);
+	else if ((start->flags & CHAT_CONTINUE) &&
+		 instance_differs(waiting->offer.instance, start->instance))
+		/* The app had a later one of the name. */
+		waiting_end(s->chats, waiting, STATUS_DELETED);
+	else
+		return (waiting);
+	return (NULL);
+}
+
+/* Is what the app goes on with over? It says which it has, or else at what
+ * version it was. */
+static int
+start_is_over(const struct starting *s)
+{
+	const struct ipc_chat_start *start = s->start;
+
+	if (!(start->flags & CHAT_CONTINUE))
+		return (0);
+	if (instance_is_known(start->instance) &&
+	    tombstone_has_instance(s->chats, &start->key))
+		return (tombstone_is(s->chats, &start->key, start->instance));
+	return (start->version <= tombstone_ended(s->chats, &start->key));
+}
+
 static void
 start_new(struct starting *s)
 {
@@ -102,12 +152,11 @@ start_new(struct starting *s)
 
 	floor = tombstone_floor(chats, &start->key);
 	ended = tombstone_ended(chats, &start->key);
-	waiting = waiting_find(chats, &start->key);
-	if (waiting != NULL &&
-	    memcmp(waiting->node, start->peer.node_key, KEY_SIZE) != 0) {
-		waiting_remove(chats, waiting);
-		waiting = NULL;
+	if (start_is_over(s)) {
+		start_refuse(s, CODE_REPLAYED_KEY, floor + 1, 0);
+		return;
 	}
+	waiting = start_waiting(s);
 	/* What was to be accepted is there no more. */
 	if ((start->flags & CHAT_AUTO) && waiting == NULL) {
 		start_refuse(s, CODE_CHAT_NOT_READY, 0, 0);
@@ -118,7 +167,7 @@ start_new(struct starting *s)
 		return;
 	}
 	if (going_on)
-		code = policy_continue(start->version, ended, floor,
+		code = policy_continue(start->version, floor,
 		    waiting != NULL ? waiting->offer.version : 0, &version);
 	else
 		code = policy_start(start->version, floor,
@@ -138,7 +187,9 @@ start_new(struct starting *s)
 	if (going_on) {
 		chat->accepted = chat->acked = start->acked;
 		chat->delivered = start->delivered;
+		memcpy(chat->instance, start->instance, INSTANCE_SIZE);
 	}
+	start_claim(s, chat);
 	/* The peer may have what was left here. */
 	going_on |= floor > ended ||
 		    (waiting != NULL && (waiting->offer.flags & OFFER_RESET));
@@ -154,32 +205,6 @@ start_new(struct starting *s)
 }
 
 /* --- an existing one ---------------------------------------------------- */
-
-/* The peer app is at another node now: begin anew with that one. */
-static void
-start_moved(struct starting *s, struct chat *chat)
-{
-	struct policy_chat state;
-	uint32_t version;
-
-	chat_policy(chat, &state);
-	memcpy(chat->peer_node, s->start->peer.node_key, KEY_SIZE);
-	chat->peer_issued = s->start->peer.issued_at;
-	ratchet_close(&chat->ratchet);
-	chat->confirmed = 1; /* nobody there to catch up */
-	chat->resuming = 1;
-	version = policy_reset_version(&state, 0);
-	if (version == 0) {
-		chat_finish(s->chats, chat, 0, STATUS_RATCHET_DESYNC, 1);
-		return;
-	}
-	/* A chat that never had an epoch has no link to reset, unless the
-	 * app had it elsewhere. */
-	chat_offer(s->chats, chat, version,
-	    state.version != 0 || state.pending_reset,
-	    state.version != 0 ? CAUSE_RESUME : CAUSE_NONE, NULL);
-	chat_send_pending(s->chats, chat);
-}
 
 static void
 start_rekey(struct starting *s, struct chat *chat)
@@ -282,22 +307,48 @@ start_resume(struct starting *s, struct chat *chat)
 		chat_send_present(s->chats, chat, 0, CHAT_RESUME);
 }
 
+/* The app has another chat of the name than we. Where that is not over, ours
+ * is what it left here for another node: it is forgotten, and the router asks
+ * again. */
+static void
+start_another(struct starting *s, struct chat *chat)
+{
+	const struct ipc_chat_start *start = s->start;
+	struct ipc_chat_end left = { .key = start->key, .status = STATUS_NONE };
+
+	if (!(start->flags & CHAT_CONTINUE) && !start_claims(s))
+		return; /* the router's, which has yet to hear of ours */
+	if (!(start->flags & CHAT_CONTINUE) || start_is_over(s)) {
+		start_refuse(s, CODE_REPLAYED_KEY, chat->version, 0);
+		return;
+	}
+	memcpy(left.instance, chat->instance, INSTANCE_SIZE);
+	chat_erase(s->chats, chat, 0, STATUS_NONE);
+	s->chats->io.send(
+	    s->chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, &left, NULL, 0);
+}
+
 static void
 start_existing(struct starting *s, struct chat *chat)
 {
 	const struct ipc_chat_start *start = s->start;
 
+	if (instance_differs(start->instance, chat->instance)) {
+		start_another(s, chat);
+		return;
+	}
 	if (chat_wake(s->chats, chat) == -1) {
 		start_refuse(s, CODE_LIMIT_REACHED, 0, CHATS_RETRY);
 		return;
 	}
 	/* What the app had is not what goes by the name now, wherever the peer
 	 * is. */
-	if ((start->flags & CHAT_CONTINUE) &&
-	    start->version <= tombstone_ended(s->chats, &start->key)) {
+	if (!instance_is_same(start->instance, chat->instance) &&
+	    start_is_over(s)) {
 		start_refuse(s, CODE_REPLAYED_KEY, chat->version, 0);
 		return;
 	}
+	start_claim(s, chat);
 	if (start->delivered > chat->delivered)
 		chat->delivered = start->delivered;
 	/* The app may know of more than what was sealed here. */
@@ -314,7 +365,7 @@ start_existing(struct starting *s, struct chat *chat)
 		    start->peer.issued_at <= chat->peer_issued)
 			start_refuse(s, CODE_ROUTE_UNAVAILABLE, 0, 0);
 		else
-			start_moved(s, chat);
+			chat_move(s->chats, chat, &start->peer, 0);
 		return;
 	}
 	if (start->peer.issued_at > chat->peer_issued)

@@ -23,10 +23,11 @@
 #include "keyd/secret.h"
 #include "keyd/store.h"
 
-#define COLD_FORMAT 3
+#define COLD_FORMAT 4
 /* Bytes of what struct chat has, without those of the chat_id. */
 #define COLD_CHAT                                                              \
-	(1 + sizeof(struct chat_key) + 4 + 5 * KEY_SIZE + 8 + 4 + 4 + 8 + 8)
+	(1 + sizeof(struct chat_key) + 4 + 5 * KEY_SIZE + INSTANCE_SIZE + 8 +  \
+	    4 + 4 + 8 + 8)
 #define HOT_FORMAT     1
 #define COLD_SIZE      2048
 #define HOT_SIZE       128
@@ -48,6 +49,7 @@ encode_offer(struct encoder *e, const struct offer *offer)
 	encode_bytes(e, offer->link_commitment, KEY_SIZE);
 	encode_bytes(e, offer->app_key_hash, KEY_SIZE);
 	encode_u64(e, offer->generation);
+	encode_bytes(e, offer->instance, INSTANCE_SIZE);
 	encode_bytes(e, offer->signature, SIGNATURE_SIZE);
 }
 
@@ -73,6 +75,7 @@ decode_offer(struct decoder *d, const struct chats *chats,
 	decode_bytes(d, offer->link_commitment, KEY_SIZE);
 	decode_bytes(d, offer->app_key_hash, KEY_SIZE);
 	offer->generation = decode_u64(d);
+	decode_bytes(d, offer->instance, INSTANCE_SIZE);
 	decode_bytes(d, offer->signature, SIGNATURE_SIZE);
 }
 
@@ -116,6 +119,7 @@ encode_cold(const struct chat *chat, uint8_t *out)
 	encode_bytes(&e, chat->local_app, KEY_SIZE);
 	encode_bytes(&e, chat->peer_app, KEY_SIZE);
 	encode_bytes(&e, chat->peer_node, KEY_SIZE);
+	encode_bytes(&e, chat->instance, INSTANCE_SIZE);
 	encode_u64(&e, (uint64_t)chat->peer_issued);
 	encode_u32(&e, chat->version);
 	encode_u32(&e, chat->rekeys);
@@ -174,6 +178,7 @@ decode_chat(struct decoder *d, struct chat *chat)
 	struct ratchet_secrets *secrets = chat->ratchet.secrets;
 
 	decode_bytes(d, chat->peer_node, KEY_SIZE);
+	decode_bytes(d, chat->instance, INSTANCE_SIZE);
 	chat->peer_issued = (int64_t)decode_u64(d);
 	chat->version = decode_u32(d);
 	chat->rekeys = decode_u32(d);
@@ -328,6 +333,8 @@ load_tombstone(void *arg, const uint8_t *name, size_t name_length,
 		tombstone->status = decode_u32(&d);
 	if (d.length > 0)
 		tombstone->ended = decode_u32(&d);
+	if (d.length > 0)
+		decode_bytes(&d, tombstone->instance, INSTANCE_SIZE);
 	if (decode_done(&d) == -1) {
 		free(tombstone);
 		errno = EINVAL;
@@ -356,13 +363,14 @@ chats_load(struct chats *chats)
 static int
 write_tombstone(struct chats *chats, const struct tombstone *tombstone)
 {
-	uint8_t bytes[20];
+	uint8_t bytes[20 + INSTANCE_SIZE];
 	struct encoder e = { .bytes = bytes, .size = sizeof(bytes) };
 
 	encode_u32(&e, tombstone->floor);
 	encode_u64(&e, (uint64_t)tombstone->until);
 	encode_u32(&e, tombstone->status);
 	encode_u32(&e, tombstone->ended);
+	encode_bytes(&e, tombstone->instance, INSTANCE_SIZE);
 	return (store_put(chats->store, STORE_TOMBSTONE, tombstone->id,
 	    KEY_SIZE, bytes, e.length));
 }

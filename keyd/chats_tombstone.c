@@ -58,9 +58,27 @@ tombstone_ended(const struct chats *chats, const struct chat_key *key)
 	return (tombstone == NULL ? 0 : tombstone->ended);
 }
 
+int
+tombstone_is(const struct chats *chats, const struct chat_key *key,
+    const uint8_t instance[INSTANCE_SIZE])
+{
+	const struct tombstone *tombstone = tombstone_valid(chats, key);
+
+	return (tombstone != NULL &&
+		instance_is_same(tombstone->instance, instance));
+}
+
+int
+tombstone_has_instance(const struct chats *chats, const struct chat_key *key)
+{
+	const struct tombstone *tombstone = tombstone_valid(chats, key);
+
+	return (tombstone != NULL && instance_is_known(tombstone->instance));
+}
+
 void
 tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
-    enum hermes_status status)
+    enum hermes_status status, const uint8_t instance[INSTANCE_SIZE])
 {
 	int64_t lifetime = chats->config->rekey.key_lifetime;
 	struct tombstone *tombstone;
@@ -79,6 +97,7 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
 	if (tombstone->until < chats->now) {
 		tombstone->floor = tombstone->ended = 0;
 		tombstone->status = STATUS_NONE;
+		memset(tombstone->instance, 0, INSTANCE_SIZE);
 	}
 	if (floor > tombstone->floor)
 		tombstone->floor = floor;
@@ -86,6 +105,8 @@ tombstone_raise(struct chats *chats, const struct chat_key *key, uint32_t floor,
 		tombstone->status = status;
 		if (floor > tombstone->ended)
 			tombstone->ended = floor;
+		if (instance_is_known(instance))
+			memcpy(tombstone->instance, instance, INSTANCE_SIZE);
 	}
 	tombstone->until = lifetime == 0 || chats->now > INT64_MAX - lifetime
 			       ? INT64_MAX

@@ -73,6 +73,22 @@ waiting_remove(struct chats *chats, struct waiting *waiting)
 }
 
 void
+waiting_end(
+    struct chats *chats, struct waiting *waiting, enum hermes_status status)
+{
+	struct ipc_teardown teardown = { .key = waiting->key };
+
+	memcpy(teardown.node, waiting->node, KEY_SIZE);
+	memcpy(teardown.chat_id, waiting->chat_id, sizeof(teardown.chat_id));
+	memcpy(teardown.instance, waiting->offer.instance, INSTANCE_SIZE);
+	teardown.status = (uint32_t)status;
+	teardown.version = waiting->offer.version;
+	waiting_remove(chats, waiting);
+	chats->io.send(
+	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &teardown, NULL, 0);
+}
+
+void
 waiting_free_all(struct chats *chats)
 {
 	struct waiting *waiting;

@@ -193,16 +193,14 @@ policy_start(
 }
 
 enum hermes_code
-policy_continue(uint32_t had, uint32_t ended, uint32_t floor, uint32_t offered,
-    uint32_t *version)
+policy_continue(
+    uint32_t had, uint32_t floor, uint32_t offered, uint32_t *version)
 {
 	uint32_t top = had > floor ? had : floor;
 
 	*version = top + 1;
 	if (top == UINT32_MAX)
 		return (CODE_INVALID_FRAME);
-	if (had <= ended)
-		return (CODE_REPLAYED_KEY);
 	if (offered > *version)
 		*version = offered;
 	return (CODE_NONE);

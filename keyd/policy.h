@@ -119,12 +119,11 @@ enum hermes_code policy_start(
     uint32_t asked, uint32_t floor, uint32_t offered, uint32_t *version);
 
 /*
- * The same for a chat that the app had at version had, elsewhere; ended is the
- * highest version here that was deleted, which it may not have heard of. One
- * that goes on is above all of these, and the peer's if that is higher.
+ * The same for a chat that the app had at version had, elsewhere. One that goes
+ * on is above that and the floor, and the peer's if that is higher.
  */
-enum hermes_code policy_continue(uint32_t had, uint32_t ended, uint32_t floor,
-    uint32_t offered, uint32_t *version);
+enum hermes_code policy_continue(
+    uint32_t had, uint32_t floor, uint32_t offered, uint32_t *version);
 
 /* The same for a rekey and for a resume of an existing chat. */
 enum hermes_code policy_rekey(

@@ -96,6 +96,8 @@ tieline_on_teardown_out(void *arg, const struct ipc_message *message)
 		frame.word.bytes = (const uint8_t *)word;
 		frame.word.length = strlen(word);
 		frame.version = teardown.version;
+		if (instance_is_known(teardown.instance))
+			frame.instance = teardown.instance;
 		(void)route_send(peer, &frame, 0); /* it waits by itself */
 	}
 	tieline_over(&teardown.key, peer, 0);
@@ -307,6 +309,8 @@ teardown_in(struct peer *peer, const struct frame *frame)
 	memcpy(teardown.node, peer->node_key, KEY_SIZE);
 	teardown.status = (uint32_t)status;
 	teardown.version = frame->version;
+	if (frame->instance != NULL)
+		memcpy(teardown.instance, frame->instance, INSTANCE_SIZE);
 	if (frame->handle != NULL && tieline_find(frame->handle) == NULL) {
 		memcpy(teardown.key.handle, frame->handle, KEY_SIZE);
 		teardown_unknown(&teardown);

@@ -144,13 +144,14 @@ setup_sender_is_right(const struct peer *peer, struct ipc_setup *setup,
 
 /* The app must be here, unless it has the chat already and is away. */
 static int
-setup_target_is_here(
-    const struct ipc_setup *setup, const uint8_t target[KEY_SIZE])
+setup_target_is_here(struct ipc_setup *setup, const uint8_t target[KEY_SIZE])
 {
 	const struct tieline *tieline;
+	struct attestation local;
 
-	switch (presence_find(target, NULL, NULL)) {
+	switch (presence_find(target, &local, NULL)) {
 	case PRESENCE_LOCAL:
+		setup->local_issued = local.issued_at;
 		return (1);
 	case PRESENCE_FOUND:
 		return (0); /* it has left what is here */

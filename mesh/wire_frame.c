@@ -92,7 +92,7 @@ read_field(struct reader *reader, struct field *field)
 
 /* Where a body keeps what; 0: it has no such field. */
 struct layout {
-	uint8_t chat_id, word, handle, payload; /* WIRE_LEN */
+	uint8_t chat_id, word, handle, payload, instance; /* WIRE_LEN */
 	uint8_t sequence, version, counter, messages, bytes, retry;
 };
 
@@ -105,7 +105,8 @@ static const struct layout layouts[] = { [FRAME_RELAY] = { .chat_id = 1,
 	[FRAME_TEARDOWN] = { .chat_id = 1,
 	    .word = 2,
 	    .handle = 3,
-	    .version = 4 },
+	    .version = 4,
+	    .instance = 5 },
 	[FRAME_ERROR] = { .word = 1, .chat_id = 3, .handle = 4, .retry = 5 },
 	[FRAME_RELAY_ACK] = { .chat_id = 1, .sequence = 2, .handle = 3 },
 	[FRAME_CREDIT] = { .handle = 1, .messages = 2, .bytes = 3 } };
@@ -120,6 +121,10 @@ body_take_text(
 		if (field->text.length != KEY_SIZE)
 			return (-1);
 		frame->handle = field->text.bytes;
+	} else if (field->number == layout->instance) {
+		if (field->text.length != INSTANCE_SIZE)
+			return (-1);
+		frame->instance = field->text.bytes;
 	} else if (field->number == layout->chat_id)
 		frame->chat_id = field->text;
 	else if (field->number == layout->word)
@@ -264,6 +269,8 @@ body_size(const struct frame *frame, const struct layout *layout)
 	    text_size(layout->word, frame->word.length) +
 	    text_size(layout->handle, frame->handle != NULL ? KEY_SIZE : 0) +
 	    text_size(layout->payload, frame->payload.length) +
+	    text_size(
+		layout->instance, frame->instance != NULL ? INSTANCE_SIZE : 0) +
 	    number_size(layout->sequence, frame->sequence) +
 	    number_size(layout->version, frame->version) +
 	    number_size(layout->counter, frame->counter) +
@@ -308,6 +315,8 @@ frame_write(const struct frame *frame, uint8_t *out)
 	    frame->handle != NULL ? KEY_SIZE : 0);
 	at = put_text(
 	    at, layout->payload, frame->payload.bytes, frame->payload.length);
+	at = put_text(at, layout->instance, frame->instance,
+	    frame->instance != NULL ? INSTANCE_SIZE : 0);
 	at = put_number(at, layout->sequence, frame->sequence);
 	at = put_number(at, layout->version, frame->version);
 	at = put_number(at, layout->counter, frame->counter);

@@ -30,7 +30,8 @@ struct frame_text {
 struct frame {
 	enum frame_body body;
 	struct frame_text correlation;
-	const uint8_t *handle; /* KEY_SIZE bytes, or NULL */
+	const uint8_t *handle;   /* KEY_SIZE bytes, or NULL */
+	const uint8_t *instance; /* TEARDOWN: INSTANCE_SIZE, or NULL */
 	struct frame_text chat_id;
 	struct frame_text payload; /* RELAY */
 	uint64_t sequence;         /* RELAY, RELAY_ACK */

@@ -115,12 +115,17 @@ frame_setup_pack(const struct ipc_setup *setup, const uint8_t *tail,
 	wire.offer.data = offer;
 	wire.offer.len = sizeof(offer);
 	if (setup->answer || setup->delivered > 0 || setup->acked > 0 ||
-	    (setup->flags & CHAT_RESUME) != 0 || setup->cause != CAUSE_NONE) {
+	    (setup->flags & CHAT_RESUME) != 0 || setup->cause != CAUSE_NONE ||
+	    instance_is_known(setup->instance)) {
 		resume.delivered = setup->delivered;
 		resume.acked = setup->acked;
 		resume.answer = setup->answer != 0;
 		resume.resume = (setup->flags & CHAT_RESUME) != 0;
 		resume.cause = setup->cause;
+		if (instance_is_known(setup->instance)) {
+			resume.instance.data = copy.instance;
+			resume.instance.len = INSTANCE_SIZE;
+		}
 		wire.resume = &resume;
 	}
 	if (start != NULL) {
@@ -225,6 +230,9 @@ setup_fill(const struct Nodemesh__V1__SetupTieline *wire,
 	if (wire->rekey)
 		setup->flags |= CHAT_REKEY;
 	if (wire->resume != NULL) {
+		if (wire->resume->instance.len == INSTANCE_SIZE)
+			memcpy(setup->instance, wire->resume->instance.data,
+			    INSTANCE_SIZE);
 		setup->delivered = wire->resume->delivered;
 		setup->acked = wire->resume->acked;
 		setup->answer = wire->resume->answer != 0;

@@ -348,6 +348,7 @@ struct ipc_chat_record {
 	uint64_t acked;     /* last one acknowledged by the peer */
 	uint64_t delivered; /* last peer sequence given to local */
 	int64_t created_at;
+	uint8_t instance[INSTANCE_SIZE]; /* 0: no epoch yet */
 };
 
 #define CHAT_REKEY    0x1  /* the app asks for a new epoch */
@@ -375,6 +376,7 @@ struct ipc_chat_start {
 	uint8_t app_key[KEY_SIZE]; /* X25519, the app's */
 	uint64_t delivered;        /* as CHAT_PROGRESS */
 	uint64_t acked;
+	uint8_t instance[INSTANCE_SIZE]; /* which it had; 0: not said */
 };
 
 /*
@@ -409,6 +411,7 @@ struct ipc_chat_ready {
 	uint32_t zero;
 	uint64_t peer_delivered;
 	uint64_t peer_acked;
+	uint8_t instance[INSTANCE_SIZE];
 };
 
 /*
@@ -433,11 +436,13 @@ struct ipc_chat_progress {
  * router -> keyd: end the chat; keyd erases, leaves a tombstone, tells the
  * peer. keyd -> router: it is erased, for this reason (also when the peer
  * or a timer ended it). Without a status: the app had the chat at another
- * node since, and goes on from there; nobody else is told.
+ * node since, and goes on from there; nobody else is told. keyd says that
+ * unasked, too, of a chat (instance) in whose place the app has another.
  */
 struct ipc_chat_end {
 	struct chat_key key;
 	uint64_t status; /* enum hermes_status */
+	uint8_t instance[INSTANCE_SIZE];
 };
 
 /*
@@ -460,6 +465,11 @@ struct ipc_setup {
 	uint32_t flags; /* CHAT_REKEY, CHAT_RESUME */
 	uint32_t cause; /* enum rekey_cause; a peer may lie */
 	uint32_t zero;
+	/* Which chat the sender has; 0: none yet. In the offer, too, but for
+	 * that of the first epoch, which was made before it. */
+	uint8_t instance[INSTANCE_SIZE];
+	/* IN only: when the local app signed that it is here; 0: it is away. */
+	int64_t local_issued;
 };
 
 /* keyd will not take a SETUP_IN: RouteError to node. */
@@ -476,8 +486,9 @@ struct ipc_teardown {
 	struct chat_key key;
 	uint8_t node[KEY_SIZE];
 	char chat_id[CHAT_ID_SIZE + 7];
-	uint32_t status;  /* enum hermes_status, sender's word */
-	uint32_t version; /* floor */
+	uint32_t status;                 /* enum hermes_status, sender's word */
+	uint32_t version;                /* floor */
+	uint8_t instance[INSTANCE_SIZE]; /* which ended; 0: not said */
 };
 
 /* --- the road of a message ----------------------------------------------- */

@@ -17,7 +17,11 @@
 #include "regress/fuzz/fuzz_node.h"
 #include "regress/fuzz/fuzz_store.h"
 
-#define STEPS 300
+#define STEPS       300
+
+/* Bits beside CHAT_*: the app names the chat that is here, or another. */
+#define NAMES       0x20
+#define NAMES_OTHER 0x40
 
 static struct node nodes[2];
 
@@ -32,11 +36,19 @@ start(int index, uint32_t version, uint32_t flags)
 {
 	struct node *node = &nodes[index], *other = &nodes[1 - index];
 	struct ipc_chat_start message;
+	const struct chat *chat;
 
 	node_start_fill(route_of(index), node->node_id, node->key,
-	    other->node_id, other->key, version, flags, &message);
+	    other->node_id, other->key, version, flags & 0x1f, &message);
+	chat = chat_find(node->chats, &route_of(index)->key);
+	if ((flags & NAMES) && chat != NULL)
+		memcpy(message.instance, chat->instance, INSTANCE_SIZE);
+	if (flags & NAMES_OTHER)
+		message.instance[0] ^= 1;
 	chats_set_now(node->chats, fuzz_wall);
-	chats_start(node->chats, &message, (const uint8_t *)"tail", 4);
+	/* What the router asks by itself has no tail. */
+	chats_start(node->chats, &message, (const uint8_t *)"tail",
+	    flags == CHAT_RESUME ? 0 : 4);
 	(void)node_commit(node);
 }
 
@@ -166,7 +178,7 @@ step(struct input *input)
 		start(index, 0, CHAT_REKEY);
 		break;
 	case 10:
-		start(index, input_u8(input), input_u8(input) & 0x1f);
+		start(index, input_u8(input), input_u8(input) & 0x7f);
 		break;
 	case 11:
 		fuzz_wall += (int64_t)(1 + input_u8(input)) * CLOCK_SECOND;

@@ -431,6 +431,7 @@ node_deliver(struct node *node, struct wire_frame *frame, const char *from_id,
 	switch (frame->type) {
 	case IPC_SETUP_OUT:
 		memcpy(setup->node, from_key, KEY_SIZE);
+		setup->local_issued = fuzz_wall;
 		if (peer != NULL)
 			app_attest(
 			    peer, from_id, from_key, fuzz_wall, &setup->peer);

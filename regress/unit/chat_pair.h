@@ -23,6 +23,8 @@
 
 #define PAIR_WIRE 512
 
+static const uint8_t no_instance[INSTANCE_SIZE];
+
 enum frame_kind {
 	FRAME_SETUP,
 	FRAME_SEALED,
@@ -50,6 +52,7 @@ struct node {
 	uint8_t key[KEY_SIZE], secret[64];
 	uint8_t app[KEY_SIZE], app_secret[64];
 	char node_id[NODE_ID_SIZE];
+	int64_t attested; /* the app, as its router and mesh know */
 	uint64_t generation;
 	struct store *store;
 	struct chats *chats;
@@ -465,6 +468,7 @@ pair_start_fill(struct pair *pair, int index, struct ipc_chat_start *start)
 	memset(start, 0, sizeof(*start));
 	start->key = pair_key(pair, index);
 	(void)strlcpy(start->chat_id, pair->chat_id, sizeof(start->chat_id));
+	node->attested = pair->now;
 	pair_attest(node, pair->now, &start->local);
 	pair_attest(pair_other(node), pair->now, &start->peer);
 	start->delivered = node->delivered;
@@ -549,6 +553,7 @@ pair_take_setup(struct pair *pair, int index, const struct ipc_setup *sent,
 
 	setup.key.side ^= 1;
 	memcpy(setup.node, other->key, KEY_SIZE);
+	setup.local_issued = node->attested;
 	pair_attest(other, pair->now, &setup.peer);
 	chats_set_now(node->chats, pair->now);
 	chats_setup_in(node->chats, &setup, tail, tail_length);

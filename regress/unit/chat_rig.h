@@ -73,10 +73,11 @@ setup_arrives(struct ipc_setup *setup)
 	pair_step(&pair, 0);
 }
 
-/* Run the suite name, each case that add gives it with a pair of its own. What
- * main() returns. */
+/* Run the suite name, each case that add gives it between before, which calls
+ * setup(), and after. What main() returns. */
 static inline int
-rig_run(const char *name, void (*add)(TCase *))
+rig_run_with(const char *name, void (*before)(void), void (*after)(void),
+    void (*add)(TCase *))
 {
 	Suite *suite = suite_create(name);
 	TCase *tcase = tcase_create(name);
@@ -85,10 +86,17 @@ rig_run(const char *name, void (*add)(TCase *))
 		return (1);
 	log_set_level(LOG_LEVEL_ERROR);
 	tcase_set_timeout(tcase, 120);
-	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_add_checked_fixture(tcase, before, after);
 	add(tcase);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
+}
+
+/* The same, each with a pair of its own. */
+static inline int
+rig_run(const char *name, void (*add)(TCase *))
+{
+	return (rig_run_with(name, setup, teardown, add));
 }
 
 #endif

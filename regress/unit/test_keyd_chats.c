@@ -302,7 +302,7 @@ START_TEST(the_oldest_tombstones_make_room)
 	a->config.rekey.key_lifetime = 0;
 	for (i = 0; i < TOMBSTONES_MAX; i++) {
 		memcpy(key.handle, &i, sizeof(i));
-		tombstone_raise(a->chats, &key, 1, STATUS_DELETED);
+		tombstone_raise(a->chats, &key, 1, STATUS_DELETED, no_instance);
 	}
 	pair_start(&pair, 0, 0, 0);
 	ck_assert_uint_eq(a->last_error.code, CODE_LIMIT_REACHED);

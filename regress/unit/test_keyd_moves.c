@@ -290,7 +290,8 @@ START_TEST(a_node_missed_many_versions)
 	if (_i % 2 == 1)
 		pair_drop(&pair);
 	pair_run(&pair);
-	tombstone_raise(a->chats, &a->last_end.key, 40, STATUS_DELETED);
+	tombstone_raise(
+	    a->chats, &a->last_end.key, 40, STATUS_DELETED, no_instance);
 	a->ends = b->ends = 0;
 	pair_start(&pair, first, 0, 0);
 	pair_run(&pair);
@@ -385,7 +386,7 @@ START_TEST(a_chat_ended_unheard_of_lends_the_next_no_number)
 	assert_works(1);
 	key = pair_key(&pair, 1);
 	another_node();
-	tombstone_raise(b->chats, &key, 9, STATUS_DELETED);
+	tombstone_raise(b->chats, &key, 9, STATUS_DELETED, no_instance);
 	a->offers = a->ends = 0;
 	pair_start(&pair, 1, 0, 0);
 	pair_run(&pair);

@@ -159,12 +159,22 @@ START_TEST(other_frames_equal_protobuf)
 
 	frame.body = FRAME_TEARDOWN;
 	frame.version = 3;
+	frame.instance = handle;
 	length = frame_write(&frame, bytes);
+	ck_assert_uint_le(length, frame_bound(&frame));
 	wire = nodemesh__v1__route_frame__unpack(NULL, length, bytes);
 	ck_assert_ptr_nonnull(wire);
 	ck_assert_str_eq(wire->teardown_tieline->reason, "LIMIT_REACHED");
 	ck_assert_uint_eq(wire->teardown_tieline->key_version, 3);
+	ck_assert_uint_eq(wire->teardown_tieline->instance.len, INSTANCE_SIZE);
+	ck_assert_int_eq(frame_read(&back, bytes, length), 0);
+	ck_assert_mem_eq(back.instance, handle, INSTANCE_SIZE);
+	/* Half of one is none. */
+	wire->teardown_tieline->instance.len = INSTANCE_SIZE / 2;
+	length = nodemesh__v1__route_frame__pack(wire, bytes);
+	ck_assert_int_eq(frame_read(&back, bytes, length), -1);
 	nodemesh__v1__route_frame__free_unpacked(wire, NULL);
+	frame.instance = NULL;
 
 	frame.body = FRAME_RELAY_ACK;
 	frame.sequence = 99;
@@ -646,6 +656,7 @@ START_TEST(setup_resume_has_no_tail)
 	out.delivered = 17;
 	out.acked = 16;
 	out.answer = 1;
+	memset(out.instance, 5, INSTANCE_SIZE);
 	bytes = frame_setup_pack(&out, NULL, 0, &identity, &length);
 	ck_assert_ptr_nonnull(bytes);
 	packed.bytes = bytes;
@@ -657,6 +668,7 @@ START_TEST(setup_resume_has_no_tail)
 	ck_assert_uint_eq(in.delivered, 17);
 	ck_assert_uint_eq(in.acked, 16);
 	ck_assert_uint_eq(in.answer, 1);
+	ck_assert_mem_eq(in.instance, out.instance, INSTANCE_SIZE);
 	ck_assert_uint_eq(in.flags, 0);
 	/* An offer of another chat, or side, does not pass for this one. */
 	for (i = 0; i < length; i++) {

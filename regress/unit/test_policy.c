@@ -144,20 +144,17 @@ START_TEST(a_chat_that_goes_on_is_above_what_it_was)
 {
 	uint32_t version;
 
-	ck_assert_int_eq(policy_continue(5, 0, 0, 0, &version), CODE_NONE);
+	ck_assert_int_eq(policy_continue(5, 0, 0, &version), CODE_NONE);
 	ck_assert_uint_eq(version, 6);
 	/* Left here at 9; the peer offers 12, or less. */
-	ck_assert_int_eq(policy_continue(5, 0, 9, 0, &version), CODE_NONE);
+	ck_assert_int_eq(policy_continue(5, 9, 0, &version), CODE_NONE);
 	ck_assert_uint_eq(version, 10);
-	ck_assert_int_eq(policy_continue(5, 4, 9, 12, &version), CODE_NONE);
+	ck_assert_int_eq(policy_continue(5, 9, 12, &version), CODE_NONE);
 	ck_assert_uint_eq(version, 12);
-	ck_assert_int_eq(policy_continue(5, 4, 9, 7, &version), CODE_NONE);
+	ck_assert_int_eq(policy_continue(5, 9, 7, &version), CODE_NONE);
 	ck_assert_uint_eq(version, 10);
-	/* Deleted here at 5 or since. */
 	ck_assert_int_eq(
-	    policy_continue(5, 5, 9, 0, &version), CODE_REPLAYED_KEY);
-	ck_assert_int_eq(
-	    policy_continue(UINT32_MAX, 0, 0, 0, &version), CODE_INVALID_FRAME);
+	    policy_continue(UINT32_MAX, 0, 0, &version), CODE_INVALID_FRAME);
 }
 END_TEST
 
