@@ -315,6 +315,7 @@ side_renew(struct side *side)
 	side->offer = NULL;
 	side->offer_version = 0;
 	side->offer_session = 0;
+	memset(side->instance, 0, INSTANCE_SIZE);
 	side->mark_sequence = side->mark_offset = 0;
 	side->known = side->ending = side->left = 0;
 	side->told_away = side->tries = 0;

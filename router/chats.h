@@ -64,6 +64,7 @@ struct ask {
 	uint32_t from_version;
 	uint64_t next_send; /* where the app says it stands; 0: not said */
 	uint64_t next_receive;
+	uint8_t instance[INSTANCE_SIZE]; /* and in which chat; 0: not said */
 	uint8_t app_key[KEY_SIZE];
 	char hint[NODE_ID_SIZE];
 	int64_t asked_at; /* monotonic */
@@ -99,8 +100,9 @@ struct side {
 	TAILQ_ENTRY(side) unwritten_entry;
 	TAILQ_ENTRY(side) line_entry;
 	TAILQ_ENTRY(side) lagging_entry;
-	uint64_t mark_sequence; /* delivered, once the stream sent */
-	uint64_t mark_offset;   /* this many bytes */
+	uint8_t instance[INSTANCE_SIZE]; /* 0: no epoch yet */
+	uint64_t mark_sequence;          /* delivered, once the stream sent */
+	uint64_t mark_offset;            /* this many bytes */
 	uint8_t dirty;
 	uint8_t unwritten; /* flow_recheck() looks at it */
 	uint8_t lagging;   /* keyd is told by and by */

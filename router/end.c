@@ -39,7 +39,7 @@ chat_event(struct ipc_event *event, const struct side *side)
 void
 end_ask(struct side *side, enum hermes_status status)
 {
-	struct ipc_chat_end end;
+	struct ipc_chat_end end = { .status = status };
 	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
 
 	if (side->ending || !side->known || keyd == NULL)
@@ -47,7 +47,6 @@ end_ask(struct side *side, enum hermes_status status)
 	side->ending = 1;
 	core_gone(&side->core);
 	end.key = side->key;
-	end.status = status;
 	ipc_send(keyd, IPC_CHAT_END, &end, NULL, 0);
 }
 
@@ -130,12 +129,16 @@ end_ended(const struct ipc_chat_end *end)
 
 	/* What was left is gone when keyd says just that: another end was on
 	 * its way before. And then its successor may be here already. */
-	if (side == NULL || side->left != (end->status == STATUS_NONE))
+	if (side == NULL)
 		return;
-	if (side->left) {
-		start_again(side);
+	if (end->status == STATUS_NONE) {
+		if (side->left ||
+		    instance_is_same(end->instance, side->instance))
+			start_again(side);
 		return;
 	}
+	if (side->left)
+		return;
 	session = side->app->session;
 	if (end->status > STATUS_NONE && end->status < STATUS_COUNT)
 		status = (enum hermes_status)end->status;

@@ -145,6 +145,7 @@ ready_record(const struct ipc_chat_record *record)
 	else
 		core_restore(&side->core, record->version, record->accepted,
 		    record->acked, record->delivered);
+	memcpy(side->instance, record->instance, INSTANCE_SIZE);
 }
 
 /* --- offers -------------------------------------------------------------- */
@@ -251,7 +252,9 @@ ready_answers(const struct ask *ask, const struct ipc_chat_ready *ready)
 	case ASK_FIRST:
 		return (1);
 	case ASK_RESUME:
-		return (ready->resumed || ready->first);
+		/* Of another chat than it has, keyd says what becomes. */
+		return ((ready->resumed || ready->first) &&
+			!instance_differs(ask->instance, ready->instance));
 	default:
 		return (ready->version > ask->from_version);
 	}
@@ -269,6 +272,7 @@ ready_ack(struct side *side, uint32_t version, int resumed)
 	frame_put_number(body, 3, (uint64_t)resumed);
 	frame_put_number(body, 4, side->core.accepted + 1);
 	frame_put_number(body, 5, side->core.delivered + 1);
+	frame_put_bytes(body, 6, side->instance, INSTANCE_SIZE);
 	frame_put_text(body, 20, side->peer->hex);
 	session_send(
 	    side->app->session, body, correlation_span(&ask->correlation));
@@ -293,6 +297,18 @@ ready_grant(const struct side *side)
 	ipc_send(mesh, IPC_CREDIT, &credit, NULL, 0);
 }
 
+/* Is it another chat of the name than the app had? It says which that was; one
+ * that does not had no chat that nobody had before. */
+static int
+ready_is_another(const struct side *side)
+{
+	const struct ask *ask = side->ask;
+
+	return (instance_is_known(ask->instance)
+		    ? instance_differs(ask->instance, side->instance)
+		    : side->anew);
+}
+
 /*
  * The app says that more was acknowledged than was ever accepted here, or at
  * the peer's node. Another chat was begun under the name, and the one it had
@@ -303,7 +319,7 @@ ready_lags(struct side *side, const struct ipc_chat_ready *ready)
 {
 	struct ask *ask = side->ask;
 
-	if (!side->anew) {
+	if (!ready_is_another(side)) {
 		start_skip(side);
 		return;
 	}
@@ -320,8 +336,10 @@ ready_is_short(const struct side *side)
 {
 	const struct ask *ask = side->ask;
 
-	return (core_lags(&side->core, ask->next_send) ||
-		(side->anew && ask->next_receive > side->core.delivered + 1));
+	return (instance_differs(ask->instance, side->instance) ||
+		core_lags(&side->core, ask->next_send) ||
+		(ready_is_another(side) &&
+		    ask->next_receive > side->core.delivered + 1));
 }
 
 /* That its keys began anew the app hears, however long it was away. */
@@ -405,6 +423,7 @@ ready_came(const struct ipc_chat_ready *ready)
 	if (ready->first)
 		side->anew = !ready->reset || (ready->peer_delivered == 0 &&
 						  ready->peer_acked == 0);
+	memcpy(side->instance, ready->instance, INSTANCE_SIZE);
 	core_ready(&side->core, ready);
 	ready_event(side, ready, old_version);
 	side->known = 1;
@@ -484,7 +503,7 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 {
 	struct side *side = side_find(&code->key);
 	enum hermes_code word = (enum hermes_code)code->code;
-	struct ipc_chat_end ended;
+	struct ipc_chat_end ended = { .status = STATUS_DELETED };
 
 	if (side == NULL || code->code == CODE_NONE || code->code >= CODE_COUNT)
 		return;
@@ -504,7 +523,6 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 			return;
 		/* It had nothing to end. */
 		ended.key = side->key;
-		ended.status = STATUS_DELETED;
 		end_ended(&ended);
 		return;
 	}

@@ -83,6 +83,8 @@ start_send(
 	start.flags = flags;
 	start.delivered = side->core.written;
 	start.acked = side->core.acked;
+	memcpy(start.instance, ask == NULL ? side->instance : ask->instance,
+	    INSTANCE_SIZE);
 	if (ask != NULL)
 		memcpy(start.app_key, ask->app_key, KEY_SIZE);
 	ipc_send(keyd, IPC_CHAT_START, &start, ask == NULL ? NULL : ask->tail,
@@ -251,6 +253,9 @@ start_wrong(const struct session *session, const struct frame_start_chat *start,
 	    (start->source.length != APP_ID_LENGTH ||
 		memcmp(start->source.bytes, own, APP_ID_LENGTH) != 0))
 		return ("source_app_id is not the app's own");
+	if (start->instance.length > 0 &&
+	    start->instance.length != INSTANCE_SIZE)
+		return ("instance is not 16 bytes");
 	if (start->key.length == 0 && start->signature.length > 0)
 		return ("a signature without local_ephemeral_public_key");
 	return (NULL);
@@ -298,6 +303,8 @@ ask_new(const struct frame_start_chat *start, const char *source)
 		ask->flags |= CHAT_HAS_KEY;
 		memcpy(ask->app_key, start->key.bytes, KEY_SIZE);
 	}
+	if (start->instance.length == INSTANCE_SIZE)
+		memcpy(ask->instance, start->instance.bytes, INSTANCE_SIZE);
 	if (start->hint.length > 0)
 		memcpy(ask->hint, start->hint.bytes, start->hint.length);
 	return (ask);

@@ -283,6 +283,9 @@ start_chat_take(
 		return (0);
 	case 12:
 		return (take_text(&start->source, span));
+	case 16:
+		start->instance = span;
+		return (0);
 	default:
 		return (0);
 	}

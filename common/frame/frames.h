@@ -74,6 +74,7 @@ struct frame_start_chat {
 	int resume;
 	uint64_t next_send; /* 0: not said */
 	uint64_t next_receive;
+	struct span instance; /* may be empty */
 	size_t metadata_bytes;
 	size_t pair_count;
 	struct metadata_pair pairs[FRAME_PAIRS];
@@ -140,8 +141,8 @@ void frame_put_number(struct frame_body *body, uint32_t field, uint64_t number);
 void frame_put_node(struct frame_body *body, uint32_t field,
     const char *node_id, const char *endpoint,
     const uint8_t node_key[KEY_SIZE]);
-/* All of a StartChat but the fields 7 (gone), 12, which is source, and 14
- * and 15, which are for the app's own node. */
+/* All of a StartChat but the fields 7 (gone), 12, which is source, and 14,
+ * 15 and 16, which are for the app's own node. */
 void frame_put_start_chat(struct frame_body *body,
     const struct frame_start_chat *start, const char *source);
 /* Connect with nothing but metadata. */

@@ -108,7 +108,9 @@ static struct {
 	} watches[16];
 	int unreachable;
 	unsigned int seals, relay_acks, progresses, starts;
-	uint32_t flags; /* of the last CHAT_START */
+	uint32_t flags;                  /* of the last CHAT_START */
+	uint8_t named[INSTANCE_SIZE];    /* by it */
+	uint8_t instance[INSTANCE_SIZE]; /* of whatever gets ready */
 } played;
 
 HELPER struct app_player *
@@ -215,6 +217,7 @@ play_ready(
 		ready.cause = cause;
 		ready.peer_delivered = chat->delivered[1 - side];
 		ready.peer_acked = chat->acked[1 - side];
+		memcpy(ready.instance, played.instance, INSTANCE_SIZE);
 		from(PROCESS_KEYD, IPC_CHAT_READY, &ready, NULL, 0);
 	}
 	chat->left[0] = chat->left[1] = 0;
@@ -260,6 +263,7 @@ play_start(const struct sent *sent)
 	side = start->key.side;
 	played.starts++;
 	played.flags = start->flags;
+	memcpy(played.named, start->instance, INSTANCE_SIZE);
 	if (attestation_verify(&start->local, clock_wall()) == -1 ||
 	    attestation_verify(&start->peer, clock_wall()) == -1) {
 		play_refuse(&start->key, CODE_AUTH_FAILED);

@@ -28,6 +28,10 @@ app_arrive(struct app_player *app, int accept_auto)
 	play();
 }
 
+static const uint8_t mine[INSTANCE_SIZE] = { 1 }, other[INSTANCE_SIZE] = { 2 };
+/* What an app that goes on says it has; NULL: nothing. */
+static const uint8_t *instance_said;
+
 /* Go on with "c" of version 3, without letting the neighbours work. */
 static void
 app_go_on_only(struct app_player *app, struct app_player *peer,
@@ -45,6 +49,10 @@ app_go_on_only(struct app_player *app, struct app_player *peer,
 	start.resume = 1;
 	start.next_send_sequence = next_send;
 	start.next_receive_sequence = next_receive;
+	if (instance_said != NULL) {
+		start.instance.data = (uint8_t *)(uintptr_t)instance_said;
+		start.instance.len = INSTANCE_SIZE;
+	}
 	app_say(app->stream, &frame);
 }
 
@@ -368,6 +376,115 @@ START_TEST(test_arrives_for_ever)
 }
 END_TEST
 
+/* Which chat it is the app hears, and says to a node that has another: that
+ * forgets its own when keyd says so, and goes on where the app stands. */
+START_TEST(test_has_another_chat)
+{
+	struct ipc_chat_end end = { .status = STATUS_NONE };
+	struct side *side;
+	Frame *frame;
+
+	world_begin();
+	memcpy(played.instance, other, INSTANCE_SIZE);
+	chat_begin();
+	both_say(1, 1);
+	side = side_of(&alice, &bob);
+	ck_assert_mem_eq(side->instance, other, INSTANCE_SIZE);
+	instance_said = mine;
+	played.mute = 1;
+	app_go_on(&alice, &bob, 6, 5);
+	ck_assert_mem_eq(played.named, mine, INSTANCE_SIZE);
+	/* Of a chat that is not this one it is no word. */
+	end.key = side->key;
+	memcpy(end.instance, mine, INSTANCE_SIZE);
+	from(PROCESS_KEYD, IPC_CHAT_ENDED, &end, NULL, 0);
+	ck_assert_uint_eq(side->core.accepted, 1);
+	/* Nor is that it is ready an answer. */
+	play_ready(play_chat(&side->key, 0), 1, 0, CAUSE_RESUME);
+	app_expect_nothing(&alice);
+	played.mute = 0;
+	memcpy(played.instance, mine, INSTANCE_SIZE);
+	memset(played.named, 0, INSTANCE_SIZE);
+	play_chat(&side->key, 0)->left[side->key.side] = 1;
+	memcpy(end.instance, other, INSTANCE_SIZE);
+	from(PROCESS_KEYD, IPC_CHAT_ENDED, &end, NULL, 0);
+	play();
+	ck_assert_uint_eq(played.flags & CHAT_CONTINUE, CHAT_CONTINUE);
+	ck_assert_mem_eq(played.named, mine, INSTANCE_SIZE);
+	frame = EXPECT(&alice, START_CHAT_ACK);
+	ck_assert_uint_eq(frame->start_chat_ack->next_send_sequence, 6);
+	ck_assert_uint_eq(frame->start_chat_ack->next_receive_sequence, 5);
+	ck_assert_uint_eq(frame->start_chat_ack->instance.len, INSTANCE_SIZE);
+	ck_assert_mem_eq(
+	    frame->start_chat_ack->instance.data, mine, INSTANCE_SIZE);
+	frame_free(frame);
+	instance_said = NULL;
+}
+END_TEST
+
+/* The node accepts for alice what bob offers, and then she says what she has:
+ * that, or (_i == 1) another one, which is over. */
+START_TEST(test_what_was_accepted_is_another)
+{
+	world_begin();
+	memcpy(played.instance, other, INSTANCE_SIZE);
+	app_connect(&bob, 0);
+	app_arrive(&alice, 1);
+	app_start_only(&bob, &alice, "c", 0);
+	play_accepted();
+	frame_free(EXPECT(&alice, START_CHAT));
+	instance_said = _i == 0 ? other : mine;
+	app_go_on(&alice, &bob, 1, 1);
+	if (_i == 0)
+		app_expect_at(&alice, 1, 1);
+	else
+		app_expect_error(&alice, "REPLAYED_KEY");
+	instance_said = NULL;
+	app_expect_at(&bob, 1, 1);
+	both_say(1, 1);
+}
+END_TEST
+
+/* What the router asks by itself names what it has; an instance has its size,
+ * and is not told to the peer. */
+START_TEST(test_names_what_it_has)
+{
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	char chat_id[] = "d";
+	uint8_t wrong[INSTANCE_SIZE - 1] = { 1 };
+	Frame *offer;
+
+	world_begin();
+	memcpy(played.instance, other, INSTANCE_SIZE);
+	chat_begin();
+	ck_assert_int_eq(instance_is_known(played.named), 0);
+	app_leave(&alice);
+	app_expect_status(&bob, "peer_away");
+	app_connect(&alice, 1);
+	play();
+	ck_assert_uint_eq(played.flags, CHAT_RESUME);
+	ck_assert_mem_eq(played.named, other, INSTANCE_SIZE);
+	app_hear_all(&alice);
+	app_hear_all(&bob);
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_START_CHAT;
+	frame.start_chat = &start;
+	start.chat_id = chat_id;
+	start.target_app_id = bob.id;
+	start.instance.data = wrong;
+	start.instance.len = sizeof(wrong);
+	app_say(alice.stream, &frame);
+	app_expect_error(&alice, "INVALID_FRAME");
+	start.instance.data = (uint8_t *)(uintptr_t)mine;
+	start.instance.len = INSTANCE_SIZE;
+	app_say(alice.stream, &frame);
+	play();
+	offer = EXPECT(&bob, START_CHAT);
+	ck_assert_uint_eq(offer->start_chat->instance.len, 0);
+	frame_free(offer);
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -380,6 +497,9 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_over_and_away);
 	tcase_add_loop_test(tcase, test_absurd_places, 0, 5);
 	tcase_add_test(tcase, test_arrives_for_ever);
+	tcase_add_test(tcase, test_has_another_chat);
+	tcase_add_loop_test(tcase, test_what_was_accepted_is_another, 0, 2);
+	tcase_add_test(tcase, test_names_what_it_has);
 }
 
 int
