@@ -193,6 +193,10 @@ chat_send_start(
 	if (chat->ever_ready) {
 		start.next_send_sequence = chat->kept.first;
 		start.next_receive_sequence = chat->next_receive;
+		if (instance_is_known(chat->instance)) {
+			start.instance.data = chat->instance;
+			start.instance.len = INSTANCE_SIZE;
+		}
 	}
 	if ((key = chat_key_of(chat, &start)) != NULL) {
 		start.local_ephemeral_public_key.data =

@@ -79,7 +79,8 @@ struct hermes_chat {
 	uint8_t public_key[KEY_SIZE]; /* X25519 */
 	struct secure *secure;        /* NULL without end_to_end */
 	uint32_t version;
-	struct event *retry; /* StartChat or messages */
+	uint8_t instance[INSTANCE_SIZE]; /* as the node says; 0: not known */
+	struct event *retry;             /* StartChat or messages */
 	int64_t retry_delay;
 	int64_t start_deadline; /* monotonic; 0: not set */
 	/* sending */

@@ -174,6 +174,8 @@ chat_on_start_ack(
 	if (chat->early.count > 0)
 		next_receive = chat->early.first;
 	chat->version = frame->key_version;
+	if (frame->instance.len == INSTANCE_SIZE)
+		memcpy(chat->instance, frame->instance.data, INSTANCE_SIZE);
 	if (!chat->ever_ready) {
 		kept_restart(&chat->kept, next_send);
 		chat->written = next_send - 1;

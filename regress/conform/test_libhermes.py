@@ -201,6 +201,30 @@ def test_resume_sends_again_what_the_node_lacks(node):
     fake.result()
 
 
+def test_resume_names_the_chat_that_it_had(node):
+    which = bytes(range(16))
+
+    def first(stream):
+        stream.greet()
+        assert stream.ready(instance=which).instance == b""
+        take(stream, 1, 2)
+        stream.ack(1)
+
+    def second(stream):
+        stream.greet()
+        start = stream.ready(resumed=True, next_send_sequence=2,
+                             instance=which)
+        assert start.instance == which
+        take(stream, 2, 2)
+        stream.ack(2)
+        stream.drain()
+    fake = node(first, second)
+    with send(fake, "--count", 2, "--expect-restart") as cli:
+        cli.succeed()
+    for _ in range(2):
+        fake.result()
+
+
 def test_news_before_the_answer_may_be_of_another_chat(node):
     """It ended while the app was away, and the name is another chat's now:
     the node knows by the version that the app names."""
