@@ -277,6 +277,59 @@ def test_apps_that_go_round_lose_and_double_nothing(mesh):
                 assert peer["received"] <= row["sent"], rows
 
 
+@pytest.mark.parametrize("first", ["app", "peer"])
+def test_what_was_left_behind_is_not_what_goes_on(mesh, first):
+    """anna has a chat at beta, which is down when she goes on at alpha; that
+    one ends, and the next of its name begins at alpha, of the same version.
+    Then she comes back to beta, where the first one still is, and says that
+    she has the other, before her peer or after."""
+    chat = f"left-behind-{first}"
+    anna, bert = Session(mesh[1].app), Session(mesh[2].app)
+    for one in (anna, bert):
+        one.connect()
+    begin(anna, bert, chat)
+    for n in range(1, 6):
+        talk(anna, bert, chat, n)
+    anna.start(chat, bert.identity, resume=True)
+    had = anna.wait_ready(chat)
+    for node in (mesh[1], mesh[2]):
+        node.sigkill()
+    # Where nobody has heard of either. gamma forgets its part of it, too.
+    anna, bert = (Session(mesh[0].app, one.identity) for one in (anna, bert))
+    for one in (anna, bert):
+        one.connect(arrived=True)
+    begin(anna, bert, chat)
+    for n in range(1, 3):
+        talk(anna, bert, chat, n)
+    anna.start(chat, bert.identity, resume=True)
+    has = anna.wait_ready(chat)
+    assert has.key_version == had.key_version
+    assert len(has.instance) == len(had.instance) == 16
+    assert has.instance != had.instance
+    for node in (mesh[1], mesh[2]):
+        node.start()
+    for node in mesh.nodes:
+        wait_alive(node, 3)
+    # She does not say that she was elsewhere: beta believes what it has.
+    old, anna = anna, Session(mesh[1].app, anna.identity)
+    anna.connect()
+    assert old.wait("go_away").reason == "moved"
+    if first == "peer":
+        bert.start(chat, anna.identity, resume=True)
+    until("all know where she is", lambda: all(
+        where(node, anna.identity) == ["beta"] for node in mesh.nodes))
+    anna.start(chat, bert.identity, version=has.key_version, resume=True,
+               next_send_sequence=3, next_receive_sequence=3,
+               instance=has.instance)
+    ack = anna.wait_ready(chat)
+    assert ack.instance == has.instance
+    assert (ack.next_send_sequence, ack.next_receive_sequence) == (3, 3)
+    talk(anna, bert, chat, 3)
+    # What it was is over there, too, and begins no more.
+    for one in (old, anna, bert):
+        one.close()
+
+
 def test_moved_is_final(mesh):
     """Two of one identity do not throw each other out for ever."""
     with Cli("recv", mesh[0].app, "twice", "--stay", "--follow") as one:
