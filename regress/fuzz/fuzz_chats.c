@@ -31,25 +31,39 @@ route_of(int index)
 	return (&nodes[index].routes[0]);
 }
 
+/* The app, or (by_app 0) its router by itself, asks for the chat. */
 static void
-start(int index, uint32_t version, uint32_t flags)
+ask(int index, uint32_t version, uint32_t flags, int by_app)
 {
 	struct node *node = &nodes[index], *other = &nodes[1 - index];
+	struct route *route = route_of(index);
 	struct ipc_chat_start message;
 	const struct chat *chat;
 
-	node_start_fill(route_of(index), node->node_id, node->key,
-	    other->node_id, other->key, version, flags & 0x1f, &message);
-	chat = chat_find(node->chats, &route_of(index)->key);
+	node_start_fill(route, node->node_id, node->key, other->node_id,
+	    other->key, version, flags & 0x1f, &message);
+	chat = chat_find(node->chats, &route->key);
 	if ((flags & NAMES) && chat != NULL)
 		memcpy(message.instance, chat->instance, INSTANCE_SIZE);
 	if (flags & NAMES_OTHER)
 		message.instance[0] ^= 1;
 	chats_set_now(node->chats, fuzz_wall);
-	/* What the router asks by itself has no tail. */
-	chats_start(node->chats, &message, (const uint8_t *)"tail",
-	    flags == CHAT_RESUME ? 0 : 4);
+	route->left = 0;
+	chats_start(
+	    node->chats, &message, (const uint8_t *)"tail", by_app ? 4 : 0);
+	/* What was here the app had left: the router asks again, for one that
+	 * is not here now. */
+	if (route->left) {
+		message.flags &= ~(uint32_t)(CHAT_RESUME | CHAT_AUTO);
+		chats_start(node->chats, &message, (const uint8_t *)"tail", 4);
+	}
 	(void)node_commit(node);
+}
+
+static void
+start(int index, uint32_t version, uint32_t flags)
+{
+	ask(index, version, flags, 1);
 }
 
 static void
@@ -172,7 +186,7 @@ step(struct input *input)
 		run();
 		break;
 	case 8:
-		start(index, 0, CHAT_RESUME);
+		ask(index, 0, CHAT_RESUME, 0);
 		break;
 	case 9:
 		start(index, 0, CHAT_REKEY);

@@ -218,6 +218,8 @@ node_router(struct node *node, enum ipc_type type, const void *payload)
 	case IPC_CHAT_ENDED:
 		route->ready = 0;
 		route->ended = 1;
+		route->left = ((const struct ipc_chat_end *)payload)->status ==
+			      STATUS_NONE;
 		break;
 	case IPC_CHAT_ERROR:
 		route->error = ((const struct ipc_chat_code *)payload)->code;

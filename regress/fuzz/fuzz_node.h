@@ -48,6 +48,7 @@ struct route {
 	char chat_id[CHAT_ID_SIZE];
 	int ready;
 	int ended;
+	int left;      /* so, without a word to the peer */
 	uint64_t next; /* sequence to seal */
 	uint64_t acked;
 	uint64_t delivered;
