@@ -2,9 +2,11 @@
 ones and of set-ups keep nobody's chats, are counted, and take no memory; who
 says much and means it is not held up."""
 
+import contextlib
 import itertools
 import os
 import queue
+import signal
 import struct
 import threading
 
@@ -180,16 +182,27 @@ def test_large_syncs(lied_to, mallory, chat):
     stream.close()
 
 
+@contextlib.contextmanager
+def stopped(node, process):
+    """A process that does nothing meanwhile."""
+    pid = node.pids()[process]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def offer_of(mallory, node_key, app, target, name):
     """A SetupTieline of mallory's app, its offer signed by nobody."""
     member = mallory.member
     low, high = sorted((app.public, target.public))
     ours = member.node_key
     first = app.public == low
-    offer = (b"hermes-offer-v1" + handle(name, app, target) +
+    offer = (b"hermes-offer-v2" + handle(name, app, target) +
              struct.pack(">IIB", 1, 0, not first) + low + high +
              (ours + node_key if first else node_key + ours) +
-             os.urandom(32) + bytes(32) + bytes(32) + bytes(8) +
+             os.urandom(32) + bytes(32) + bytes(32) + bytes(8 + 16) +
              os.urandom(64))
     return mesh_pb.SetupTieline(
         chat_id=name, source_app_id=app.id, target_app_id=target.id,
@@ -213,19 +226,33 @@ def test_set_ups(lied_to, mallory, chat):
         here.connect()
         key = here.challenge.node_public_key
         route = Route(mallory.to[0])
-        before, taken = held(node, "keyd"), memory(node, "mesh")
-        sent = 0
-        while held(node, "keyd") == before:
-            assert sent < 100000
-            for _ in range(200):
-                sent += 1
+        taken = memory(node, "mesh")
+        numbers = itertools.count(1)
+
+        def waits():
+            return row(node, member.node_id)["held"] > 0
+
+        def flood(count):
+            """Until all are on their way, or it waits."""
+            for number in itertools.islice(numbers, count):
                 route.say(setup_tieline=offer_of(
-                    mallory, key, app, target, f"flood-{sent}"))
+                    mallory, key, app, target, f"flood-{number}"))
+            until("said", lambda: route.frames.empty() or waits())
+
+        for _ in range(20):
+            flood(4000)
             chat()
-        assert sent > 1000
+            # Only who keeps keyd from others waits: it is behind now.
+            with stopped(node, "keyd"):
+                flood(3000)
+                # What was said has yet to be read.
+                if any(waits() for _ in range(100)):
+                    break
+        assert waits()
         for _ in range(8):
             chat()
         here.ping()
+        assert held(node, "keyd") >= 1
         assert memory(node, "mesh") < taken + MEMORY
         assert row(node, "beta")["held"] == 0
         route.close()
