@@ -65,6 +65,8 @@ struct node {
 	uint8_t setup_tail[4096];
 	size_t setup_tail_length;
 	unsigned setups;
+	const char *wanted; /* chat_id of a set-up that is waited for */
+	unsigned wanted_at; /* setups, when it came; 0: it has not */
 	struct ipc_sealed open;
 	uint64_t opens;
 	unsigned misordered;
@@ -258,6 +260,9 @@ on_setup_in(void *arg, const struct ipc_message *message)
 	memcpy(node->setup_tail, message->tail, message->tail_length);
 	node->setup_tail_length = message->tail_length;
 	node->setups++;
+	if (node->wanted != NULL && node->wanted_at == 0 &&
+	    strcmp(node->setup.chat_id, node->wanted) == 0)
+		node->wanted_at = node->setups;
 }
 
 static void
