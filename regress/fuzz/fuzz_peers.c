@@ -66,8 +66,11 @@ open_stream(struct rpc_connection *line, enum call call)
 	if (call == CALL_ROUTE && may_be_member(line->who))
 		actors[line->who].routed = 1;
 	status = methods[call].opened(stream, NULL);
+	/* Who is revoked is told why, and no more. */
 	if (call != CALL_JOIN && !may_be_member(line->who))
-		FUZZ_CHECK(status != RPC_OK);
+		FUZZ_CHECK(status != RPC_OK ||
+			   (stream->finished &&
+			       stream->status == RPC_PERMISSION_DENIED));
 	if (status == RPC_OK)
 		return;
 	line->streams[call] = NULL;

@@ -352,10 +352,12 @@ step_stream(struct slot *slot, uint8_t what)
 		break;
 	case 11:
 		what = input_u8(feed);
-		if (slot->stream != NULL && what & 1)
-			session_half_closed(slot->stream, slot->stream->arg);
-		else
+		if (slot->stream == NULL || (what & 1) == 0)
 			slot_close(slot);
+		else if (!slot->ended) { /* the transport says so once */
+			slot->ended = 1;
+			session_half_closed(slot->stream, slot->stream->arg);
+		}
 		break;
 	}
 	hear_all();

@@ -23,6 +23,7 @@ struct slot {
 	struct app_player *app;    /* who said a good Connect */
 	Frame *challenge;
 	int connected;
+	int ended;                      /* it will say no more */
 	uint64_t last[CHATS][APPS];     /* message delivered */
 	unsigned int ends[CHATS][APPS]; /* DeleteChatAcks */
 };
