@@ -151,7 +151,7 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 		errno = ENOSPC;
 		return (NULL);
 	}
-	if ((chat = calloc(1, sizeof(*chat) + length)) == NULL)
+	if ((chat = calloc(1, offsetof(struct chat, chat_id) + length)) == NULL)
 		return (NULL);
 	chat->ratchet.secrets = secret_new(sizeof(struct ratchet_secrets));
 	if (chat->ratchet.secrets == NULL || change_new(chats, chat) == -1) {

@@ -31,6 +31,9 @@
 /* More than this many windows parked is BACKPRESSURE; as many are held. */
 #define CHAT_PARKED_WINDOWS 4
 
+/* Is keyd to be told of what was acknowledged? */
+enum chat_progress { PROGRESS_NONE, PROGRESS_LATER, PROGRESS_NOW };
+
 struct chat_core {
 	enum chat_state state;
 	uint32_t version;
@@ -40,7 +43,8 @@ struct chat_core {
 	uint8_t both;     /* both apps have said StartChat */
 	uint8_t attached; /* local app may be told and given */
 	uint8_t relay_again;
-	uint8_t missing; /* a message of the peer was dropped */
+	uint8_t missing;  /* a message of the peer was dropped */
+	uint8_t progress; /* enum chat_progress */
 	uint64_t accepted;
 	uint64_t sent;
 	uint64_t acked;
@@ -49,11 +53,6 @@ struct chat_core {
 	uint64_t delivered;
 	uint64_t written;
 	uint64_t relayed;
-	enum { /* keyd is to be told */
-		PROGRESS_NONE,
-		PROGRESS_LATER,
-		PROGRESS_NOW
-	} progress;
 	uint32_t window_messages;
 	uint32_t window_bytes;
 	uint32_t credit_messages; /* the peer's grant */
