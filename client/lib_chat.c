@@ -126,6 +126,7 @@ chat_gone(struct hermes_chat *chat, const char *status)
 	struct hermes *hermes = chat->hermes;
 
 	chat->phase = PHASE_GONE;
+	over_note(chat);
 	chat_give_early(chat);
 	if (hermes->callbacks.gone != NULL)
 		hermes->callbacks.gone(chat, status, hermes->arg);
@@ -221,6 +222,7 @@ chat_start(struct hermes_chat *chat)
 	if (chat->hermes->state != LINK_UP)
 		return;
 	(void)evtimer_del(chat->retry); /* not pending is fine */
+	chat->over = 0;
 	if (chat->start_deadline == 0)
 		chat->start_deadline =
 		    clock_monotonic() + chat->hermes->options.start_timeout;

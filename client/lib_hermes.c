@@ -196,6 +196,7 @@ hermes_free(struct hermes *hermes)
 	metadata_free(&hermes->options);
 	free((char *)(uintptr_t)hermes->options.state_folder);
 	free(hermes->scratch);
+	free(hermes->over);
 	sodium_free(hermes->secret);
 	free(hermes->arena);
 	free(hermes);

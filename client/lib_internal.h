@@ -14,6 +14,7 @@
 #include "client/hermes.h"
 #include "client/lib_queue.h"
 #include "client/lib_secure.h"
+#include "common/ipc/codes.h"
 #include "common/rpc/rpc.h"
 #include "common/sign/ids.h"
 #include "common/util/buffer.h"
@@ -27,8 +28,9 @@
 #define LIB_ATTESTATION_LIFE  (INT64_C(12) * 3600 * CLOCK_SECOND)
 #define LIB_ATTESTATION_RENEW (INT64_C(9) * 3600 * CLOCK_SECOND)
 #define LIB_FLIGHT_BYTES      (1024 * 1024)
-#define LIB_SILENCE           3  /* heartbeats until the node is gone */
-#define LIB_NODES             16 /* others that are remembered */
+#define LIB_SILENCE           3   /* heartbeats until the node is gone */
+#define LIB_NODES             16  /* others that are remembered */
+#define LIB_OVER              256 /* chats that ended that are remembered */
 
 /* --- a link: one attempt to be connected --------------------------------- */
 
@@ -74,6 +76,7 @@ struct hermes_chat {
 	enum chat_phase phase;
 	int ever_ready;
 	int fresh;             /* ask for it as a new one */
+	int over;              /* what the node has of it is: over_end() */
 	uint64_t start_serial; /* of its last StartChat */
 	int has_public_key;
 	uint8_t public_key[KEY_SIZE]; /* X25519 */
@@ -149,8 +152,10 @@ struct hermes {
 	struct table chats; /* of struct chat_key */
 	struct hermes_chat *first;
 	struct hermes_chat *recent; /* last one looked up */
-	uint64_t serial;            /* of correlation ids */
-	uint8_t *arena;             /* for unpacking */
+	struct over *over;          /* LIB_OVER of them, or NULL */
+	size_t over_next;
+	uint64_t serial; /* of correlation ids */
+	uint8_t *arena;  /* for unpacking */
 	size_t arena_size;
 	size_t arena_used;
 	uint8_t *scratch; /* a message sealed or opened */
@@ -211,6 +216,20 @@ void chat_gone(struct hermes_chat *chat, const char *status);
 void chat_give_early(struct hermes_chat *chat);
 void chat_retry_after(struct hermes_chat *chat, int64_t delay);
 void chat_rewind(struct hermes_chat *chat, uint64_t written);
+
+/* lib_over.c: chats that have ended for the app. */
+/* This one has. Without memory it is not remembered. */
+void over_note(struct hermes_chat *chat);
+/* Has one of the chat's name ended that had this instance? 1 or 0. */
+int over_is(
+    const struct hermes_chat *chat, const uint8_t instance[INSTANCE_SIZE]);
+/* The node has one for us that has ended: let it end there, too. */
+void over_end(struct hermes_chat *chat);
+/* It has: begin ours. */
+void over_ended(struct hermes_chat *chat);
+/* The node did not end it, and says why; retry_after in ns, 0: not said. */
+void over_refused(
+    struct hermes_chat *chat, enum hermes_code code, int64_t retry_after);
 
 /* lib_receive.c: frames of the node about chats. */
 void chat_on_start(

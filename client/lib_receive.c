@@ -168,6 +168,11 @@ chat_on_start_ack(
 		receive_version(chat, frame->key_version);
 		return;
 	}
+	if (frame->instance.len == INSTANCE_SIZE &&
+	    over_is(chat, frame->instance.data)) {
+		over_end(chat);
+		return;
+	}
 	next_send = next_send == 0 ? 1 : next_send;
 	next_receive = next_receive == 0 ? 1 : next_receive;
 	/* It counts those that came before it. */
@@ -298,7 +303,7 @@ chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
 	/* It may be of a chat from before this program was started. */
 	if ((chat = chat_taken(hermes, chat_id, peer)) == NULL)
 		return;
-	if (message_is_early(chat, sequence, payload, length))
+	if (chat->over || message_is_early(chat, sequence, payload, length))
 		return;
 	chat_give_early(chat);
 	message_take(chat, sequence, payload, length);
@@ -345,7 +350,9 @@ chat_on_delete_ack(
 	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
-	if (chat != NULL)
+	if (chat != NULL && chat->over)
+		over_ended(chat);
+	else if (chat != NULL)
 		chat_gone(chat, frame->status);
 }
 
@@ -558,7 +565,9 @@ chat_on_error(struct hermes *hermes, const char *correlation,
 			error_report(hermes, NULL, frame);
 		return;
 	}
-	if (code_ends_chat(code)) {
+	if (chat->over && correlation[0] == 'd')
+		over_refused(chat, code, frame->retry_after_nanos);
+	else if (code_ends_chat(code)) {
 		error_report(hermes, chat, frame);
 		chat_gone(chat, code == CODE_RATCHET_DESYNC ? "ratchet_desync"
 				: code == CODE_REKEY_REQUIRED

@@ -330,6 +330,50 @@ def test_what_was_left_behind_is_not_what_goes_on(mesh, first):
         one.close()
 
 
+def test_a_chat_that_ended_unheard_does_not_come_back(mesh):
+    """anna deletes it while bert is away, and both come to a node that has
+    heard of neither: bert goes on with it, but anna's app knows better."""
+    left, right = Load(mesh[0]), Load(mesh[1])
+    left.app("unheard-anna")
+    right.app("unheard-bert")
+    left.chat("unheard-anna", "unheard", "unheard-bert", 20, 0)
+    right.chat("unheard-bert", "unheard", "unheard-anna", 20, 0)
+
+    def ends():
+        (anna,), (bert,) = left.show(), right.show()
+        return anna, bert
+
+    def talk_on():
+        before = [row["acked"] for row in ends()]
+        until("both talk", lambda: all(
+            row["acked"] > old + 5 for row, old in zip(ends(), before)), LONG)
+
+    for load in (left, right):
+        load.say("go")
+    talk_on()
+    bert = Identity("unheard-bert")
+    assert where(mesh[0], bert) == ["beta"]
+    right.say("move unheard-bert 127.0.0.1:9")
+    until("bert is away", lambda: where(mesh[0], bert) == [])
+    left.say("delete unheard-anna unheard")
+    until("it has ended", lambda: ends()[0]["ends"] == 1)
+    left.say(f"move unheard-anna {mesh[2].app}")
+    until("anna is at gamma", lambda: ends()[0]["connects"] == 2)
+    right.say(f"move unheard-bert {mesh[2].app}")
+    until("bert has heard of it", lambda: ends()[1]["ends"] == 1, LONG)
+    talk_on()
+    for load in (left, right):
+        load.say("stop")
+    until("all settled", lambda: all(
+        row["sent"] == row["acked"] + row["abandoned"] for row in ends()))
+    anna, bert = ends()
+    assert (anna["ends"], bert["ends"]) == (1, 1)
+    for one, other in ((anna, bert), (bert, anna)):
+        assert one["wrong"] == 0 and other["received"] <= one["sent"], ends()
+    left.end()
+    right.end()
+
+
 def test_moved_is_final(mesh):
     """Two of one identity do not throw each other out for ever."""
     with Cli("recv", mesh[0].app, "twice", "--stay", "--follow") as one:

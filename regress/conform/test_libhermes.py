@@ -477,6 +477,44 @@ def test_messages_of_the_next_chat_of_the_name_are_not_old(node):
         assert cli.count("DELETED") == 1
 
 
+@pytest.mark.parametrize("answer", ["ended", "CHAT_NOT_FOUND",
+                                    "RATE_LIMITED"])
+def test_a_chat_that_is_over_is_not_taken_up_again(node, answer):
+    """The node did not hear of its end, and the peer still goes on with it:
+    it ends there, too, unseen, and another begins."""
+    old, new = b"o" * 16, b"n" * 16
+
+    def script(stream):
+        stream.greet()
+        stream.ready(instance=old)
+        stream.message(1, generated(1))
+        stream.gone("deleted_by_peer")
+        stream.message(2, generated(2))
+        stream.ready(instance=old, resumed=True, next_receive_sequence=3)
+        stream.message(3, generated(3))
+        delete = stream.receive("delete_chat")
+        assert (delete.chat_id, delete.peer_app_id) == (stream.chat,
+                                                        stream.peer)
+        stream.message(4, generated(4))
+        if answer == "ended":
+            stream.gone("deleted")
+        else:
+            stream.error(answer, stream.correlation)
+        if answer == "RATE_LIMITED":
+            stream.ready(instance=old, resumed=True, next_receive_sequence=5)
+            stream.receive("delete_chat")
+            stream.gone("deleted")
+        start = stream.ready(instance=new, key_version=2)
+        assert (start.key_version, start.resume, start.instance) == (
+            0, False, b"")
+        stream.message(1, generated(1))
+        stream.drain()
+    with recv(node(script), "--check", "--expect-restart") as cli:
+        cli.wait("RECEIVED", 2)
+        assert cli.sequences("RECEIVED") == [1, 1]
+        assert cli.count("DELETED") == 1
+
+
 def test_gap_is_told(node):
     def script(stream):
         stream.greet()
