@@ -42,19 +42,12 @@ over_is(const struct hermes_chat *chat, const uint8_t instance[INSTANCE_SIZE])
 	return (0);
 }
 
-static void
-over_forget_early(struct hermes_chat *chat)
-{
-	kept_free(&chat->early);
-	kept_init(&chat->early);
-	chat->early_bytes = 0;
-}
-
 void
 over_end(struct hermes_chat *chat)
 {
 	chat->over = 1;
-	over_forget_early(chat);
+	kept_free(&chat->early);
+	chat->early_bytes = 0;
 	/* When it cannot be said, the link breaks, and all is asked anew. */
 	(void)hermes_chat_delete(chat, NULL);
 }
