@@ -262,34 +262,33 @@ peer_tick(int64_t now)
 	}
 }
 
-void
-peer_cut(struct peer *peer)
+/* Closing takes a turn of the loop: all of them stay in the list till then. */
+static void
+each_trunk(struct peer *peer, void (*act)(struct trunk *))
 {
 	struct trunk *trunk;
 
-	if (peer->dialling != NULL)
-		trunk_close(peer->dialling);
 	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
 	     trunk = TAILQ_NEXT(trunk, entry))
-		trunk_close(trunk);
+		act(trunk);
+}
+
+void
+peer_cut(struct peer *peer)
+{
+	if (peer->dialling != NULL)
+		trunk_close(peer->dialling);
+	each_trunk(peer, trunk_close);
 }
 
 void
 peer_expel(struct peer *peer)
 {
-	struct trunk *trunk;
-
-	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-	     trunk = TAILQ_NEXT(trunk, entry))
-		trunk_expel(trunk);
+	each_trunk(peer, trunk_expel);
 }
 
 void
 peer_read(struct peer *peer)
 {
-	struct trunk *trunk;
-
-	for (trunk = TAILQ_FIRST(&peer->trunks); trunk != NULL;
-	     trunk = TAILQ_NEXT(trunk, entry))
-		trunk_read(trunk);
+	each_trunk(peer, trunk_read);
 }
