@@ -344,7 +344,10 @@ void chat_send_error(struct chats *chats, const struct chat_key *key,
 int chat_recover(struct chats *chats, struct chat *chat, uint32_t reset_above);
 
 /* The peer app is at another node now, as its attestation, which was verified,
- * says: begin anew with that one, above the version that it named. */
+ * says: what we had with the last one is of no use any more. */
+void chat_leave_node(struct chat *chat, const struct attestation *peer);
+
+/* So it is: begin anew with that one, above the version that it named. */
 void chat_move(struct chats *chats, struct chat *chat,
     const struct attestation *peer, uint32_t above);
 

@@ -309,6 +309,15 @@ chat_send_error(struct chats *chats, const struct chat_key *key,
 }
 
 void
+chat_leave_node(struct chat *chat, const struct attestation *peer)
+{
+	memcpy(chat->peer_node, peer->node_key, KEY_SIZE);
+	chat->peer_issued = peer->issued_at;
+	ratchet_close(&chat->ratchet);
+	chat->confirmed = 1; /* nobody there to catch up */
+}
+
+void
 chat_move(struct chats *chats, struct chat *chat,
     const struct attestation *peer, uint32_t above)
 {
@@ -316,10 +325,7 @@ chat_move(struct chats *chats, struct chat *chat,
 	uint32_t version;
 
 	chat_policy(chat, &state);
-	memcpy(chat->peer_node, peer->node_key, KEY_SIZE);
-	chat->peer_issued = peer->issued_at;
-	ratchet_close(&chat->ratchet);
-	chat->confirmed = 1; /* nobody there to catch up */
+	chat_leave_node(chat, peer);
 	chat->resuming = 1;
 	version = policy_reset_version(&state, above);
 	if (version == 0) {

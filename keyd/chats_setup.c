@@ -254,10 +254,7 @@ setup_moved(struct arriving *a, struct chat *chat)
 		return;
 	}
 	chat_policy(chat, &state);
-	memcpy(chat->peer_node, setup->node, KEY_SIZE);
-	chat->peer_issued = setup->peer.issued_at;
-	ratchet_close(&chat->ratchet);
-	chat->confirmed = 1;
+	chat_leave_node(chat, &setup->peer);
 	if (setup->answer && chat_offered(chat) == 0) {
 		chat_touch(chats, chat, DIRTY_COLD);
 		return;
