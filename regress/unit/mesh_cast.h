@@ -141,22 +141,22 @@ cast_certify(const struct keys *authority, const char *name,
 HELPER void
 cast_ticket(const struct keys *authority,
     const uint8_t secret[TICKET_SECRET_SIZE], const uint8_t node_key[KEY_SIZE],
-    const char *endpoint, struct ticket *ticket)
+    const char *endpoint, struct ticket *made)
 {
 	uint8_t bytes[TICKET_ENCODED_MAX];
 	size_t length;
 
-	memset(ticket, 0, sizeof(*ticket));
-	mesh_id_make(ticket->mesh_id, authority->public);
-	memcpy(ticket->authority, authority->public, KEY_SIZE);
-	memcpy(ticket->secret, secret, TICKET_SECRET_SIZE);
-	ticket->expires_at = clock_wall() + 3600 * CLOCK_SECOND;
-	ticket->endpoint_count = 1;
-	memcpy(ticket->endpoints[0].node_key, node_key, KEY_SIZE);
-	(void)strlcpy(ticket->endpoints[0].endpoint, endpoint, ENDPOINT_SIZE);
-	length = ticket_signed_bytes(ticket, bytes);
+	memset(made, 0, sizeof(*made));
+	mesh_id_make(made->mesh_id, authority->public);
+	memcpy(made->authority, authority->public, KEY_SIZE);
+	memcpy(made->secret, secret, TICKET_SECRET_SIZE);
+	made->expires_at = clock_wall() + 3600 * CLOCK_SECOND;
+	made->endpoint_count = 1;
+	memcpy(made->endpoints[0].node_key, node_key, KEY_SIZE);
+	(void)strlcpy(made->endpoints[0].endpoint, endpoint, ENDPOINT_SIZE);
+	length = ticket_signed_bytes(made, bytes);
 	crypto_sign_detached(
-	    ticket->signature, NULL, bytes, length, authority->secret);
+	    made->signature, NULL, bytes, length, authority->secret);
 }
 
 HELPER void

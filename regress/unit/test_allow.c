@@ -13,10 +13,13 @@
 #include "regress/unit/identity_rig.h"
 #include "regress/unit/suite.h"
 
+#define PLAYED_CHECK(condition) ck_assert(condition)
+#include "regress/unit/mesh_cast.h"
+
 /* A mesh of its own, of one node; what it says of itself. */
 static struct mesh {
-	uint8_t secret[64], node_secret[64];
-	uint8_t authority[KEY_SIZE], node_key[KEY_SIZE];
+	struct keys authority;
+	uint8_t node_key[KEY_SIZE], node_secret[64];
 	struct certificate certificate;
 	struct ipc_voucher voucher;
 	uint8_t body[1024];
@@ -29,18 +32,8 @@ static void
 certify(const struct mesh *mesh, const char *name,
     const uint8_t node_key[KEY_SIZE], uint64_t serial, struct certificate *out)
 {
-	uint8_t bytes[CERTIFICATE_SIGNED_MAX];
-	size_t length;
-
-	memset(out, 0, sizeof(*out));
-	mesh_id_make(out->mesh_id, mesh->authority);
-	(void)strlcpy(out->node_id, name, NODE_ID_SIZE);
-	memcpy(out->node_key, node_key, KEY_SIZE);
-	out->serial = serial;
-	out->not_after = NOW + DAY - (int64_t)serial;
-	length = certificate_signed_bytes(out, bytes);
-	(void)crypto_sign_detached(
-	    out->signature, NULL, bytes, length, mesh->secret);
+	cast_certify(&mesh->authority, name, node_key, serial,
+	    NOW + DAY - (int64_t)serial, out);
 }
 
 /* The descriptor that the node of mesh signs; certificate may lie. */
@@ -66,7 +59,7 @@ vouch(struct mesh *mesh, const char *endpoint)
 	(void)strlcpy(voucher->node_id, "beta", NODE_ID_SIZE);
 	memcpy(voucher->node_key, mesh->node_key, KEY_SIZE);
 	voucher->incarnation = 4;
-	memcpy(voucher->authority_key, mesh->authority, KEY_SIZE);
+	memcpy(voucher->authority_key, mesh->authority.public, KEY_SIZE);
 	(void)crypto_hash_sha256(digest, mesh->body, mesh->length);
 	length = statement_signed_bytes(STATEMENT_DESCRIPTOR, "beta",
 	    mesh->node_key, voucher->incarnation, digest, bytes);
@@ -77,7 +70,7 @@ vouch(struct mesh *mesh, const char *endpoint)
 static void
 mesh_make(struct mesh *mesh)
 {
-	(void)crypto_sign_keypair(mesh->authority, mesh->secret);
+	keys_make(&mesh->authority);
 	(void)crypto_sign_keypair(mesh->node_key, mesh->node_secret);
 	certify(mesh, "beta", mesh->node_key, 1, &mesh->certificate);
 	vouch(mesh, "127.0.0.1:7444");
@@ -102,10 +95,10 @@ joins(const struct mesh *mesh, int64_t now)
 	struct certificate certificate;
 
 	certify(mesh, "alpha", me.node_key, 1, &certificate);
-	return (
-	    identity_join(&me, store, &certificate, mesh->authority, now) == 0
-		? 0
-		: errno);
+	return (identity_join(
+		    &me, store, &certificate, mesh->authority.public, now) == 0
+		    ? 0
+		    : errno);
 }
 
 static int
@@ -125,14 +118,14 @@ ticket_of(const struct mesh *mesh, struct ticket *out)
 	size_t length;
 
 	memset(out, 0, sizeof(*out));
-	mesh_id_make(out->mesh_id, mesh->authority);
-	memcpy(out->authority, mesh->authority, KEY_SIZE);
+	mesh_id_make(out->mesh_id, mesh->authority.public);
+	memcpy(out->authority, mesh->authority.public, KEY_SIZE);
 	out->expires_at = NOW + DAY / 2;
 	out->endpoint_count = 1;
 	(void)strlcpy(out->endpoints[0].endpoint, "x:1", ENDPOINT_SIZE);
 	length = ticket_signed_bytes(out, bytes);
 	(void)crypto_sign_detached(
-	    out->signature, NULL, bytes, length, mesh->secret);
+	    out->signature, NULL, bytes, length, mesh->authority.secret);
 }
 
 START_TEST(nothing_is_joined_that_nobody_allowed)
@@ -160,7 +153,7 @@ START_TEST(a_ticket_is_for_its_mesh_and_its_time)
 	ck_assert_int_eq(joins(&theirs, NOW + DAY / 2 + 1), EPERM);
 	ck_assert_int_eq(joins(&theirs, NOW), 0);
 	reload();
-	ck_assert_mem_eq(me.authority_key, theirs.authority, KEY_SIZE);
+	ck_assert_mem_eq(me.authority_key, theirs.authority.public, KEY_SIZE);
 }
 END_TEST
 
@@ -196,20 +189,21 @@ START_TEST(nobody_else_vouches)
 	/* A listed node's key, certified by an authority made for it, and its
 	 * old signature. */
 	copy = theirs;
-	memcpy(copy.authority, false_one.authority, KEY_SIZE);
-	memcpy(copy.secret, false_one.secret, 64);
+	copy.authority = false_one.authority;
 	certify(&copy, "beta", theirs.node_key, 1, &copy.certificate);
 	memcpy(copy.node_secret, false_one.node_secret, 64);
 	vouch(&copy, "127.0.0.1:7444");
 	ck_assert_int_eq(vouches(&copy), EACCES);
 	/* What it signed, and another authority. */
 	copy = theirs;
-	memcpy(copy.voucher.authority_key, false_one.authority, KEY_SIZE);
+	memcpy(
+	    copy.voucher.authority_key, false_one.authority.public, KEY_SIZE);
 	ck_assert_int_ne(vouches(&copy), 0);
 	/* A certificate that lies in another field of what it signed. */
 	copy = theirs;
 	certify(&false_one, "beta", theirs.node_key, 1, &copy.certificate);
-	memcpy(copy.voucher.authority_key, false_one.authority, KEY_SIZE);
+	memcpy(
+	    copy.voucher.authority_key, false_one.authority.public, KEY_SIZE);
 	ck_assert_int_ne(vouches(&copy), 0);
 	copy = theirs;
 	memcpy(copy.certificate.node_key, false_one.node_key, KEY_SIZE);
@@ -243,7 +237,8 @@ END_TEST
 static int
 shown(const struct certificate *certificate)
 {
-	return (identity_join(&me, store, certificate, theirs.authority, NOW));
+	return (identity_join(
+	    &me, store, certificate, theirs.authority.public, NOW));
 }
 
 /* The authority's older words are good, and somebody may have kept them. */
@@ -251,7 +246,7 @@ START_TEST(the_newest_certificate_stays)
 {
 	struct certificate first, second, third;
 
-	allowed(theirs.authority);
+	allowed(theirs.authority.public);
 	certify(&theirs, "alpha", me.node_key, 7, &first);
 	certify(&theirs, "alpha", me.node_key, 9, &second);
 	certify(&theirs, "alpha", me.node_key, 9, &third);
@@ -289,7 +284,7 @@ START_TEST(the_newest_certificate_of_a_peer_stays)
 	uint8_t key[KEY_SIZE] = { 8 };
 	size_t i;
 
-	allowed(theirs.authority);
+	allowed(theirs.authority.public);
 	certify(&theirs, "alpha", me.node_key, 2, &own);
 	ck_assert_int_eq(shown(&own), 0);
 	for (i = 0; i < 5; i++) {

@@ -333,12 +333,11 @@ START_TEST(an_app_goes_on_with_what_did_not_end_here)
 }
 END_TEST
 
-/* a goes on with the second chat at a node that has forgotten it, and b's app
- * with the first. */
-START_TEST(an_offer_of_another_is_not_accepted)
+/* a goes on with the second of two chats that both nodes have forgotten: its
+ * offer waits at b. */
+static void
+a_waits_with_second(void)
 {
-	struct chat_key key = pair_key(&pair, 1);
-
 	two_chats();
 	pair_end(&pair, 0, STATUS_NONE);
 	pair_end(&pair, 1, STATUS_NONE);
@@ -346,6 +345,15 @@ START_TEST(an_offer_of_another_is_not_accepted)
 	stand_at(a, 3, 2);
 	go_on_with(0, 1, second);
 	pair_run(&pair);
+}
+
+/* a goes on with the second chat at a node that has forgotten it, and b's app
+ * with the first. */
+START_TEST(an_offer_of_another_is_not_accepted)
+{
+	struct chat_key key = pair_key(&pair, 1);
+
+	a_waits_with_second();
 	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
 	a->ends = b->ends = 0;
 	stand_at(b, 6, 5);
@@ -396,13 +404,7 @@ START_TEST(an_end_names_what_was_offered)
 	struct ipc_teardown end = { .key = pair_key(&pair, 1),
 		.status = STATUS_DELETED };
 
-	two_chats();
-	pair_end(&pair, 0, STATUS_NONE);
-	pair_end(&pair, 1, STATUS_NONE);
-	pair_run(&pair);
-	stand_at(a, 3, 2);
-	go_on_with(0, 1, second);
-	pair_run(&pair);
+	a_waits_with_second();
 	memcpy(end.node, a->key, KEY_SIZE);
 	memcpy(end.instance, first, INSTANCE_SIZE);
 	end.version = 7;
