@@ -77,6 +77,11 @@ class Journal:
         return {k: v for k, v in self.keys()[1].items()
                 if not kinds or v in kinds}
 
+    def end_of(self, keys):
+        """Where the last of keys died; all of them are dead."""
+        died = {key: at for at, (made, _, key) in enumerate(
+            self.records(), 1) if not made}
+        return max(died[key] for key in keys)
 
 
 class House(Node):

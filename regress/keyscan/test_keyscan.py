@@ -451,18 +451,21 @@ class Doomed:
             until(f"{node.name} wiped the chat", lambda: set(links) <= set(
                 node.journal.dead()))
 
+    def wait_erased(self):
+        """Ended, and the store has got another key since."""
+        self.wait_ended()
+        for node, links in zip(self.houses.nodes, self.links):
+            node.wait_rotated(node.journal.end_of(links))
+
 
 def test_delete_and_teardown_erase(houses):
     """alpha's app deletes; beta hears of it from the peer."""
     doomed = Doomed(houses, "chat-that-is-deleted-by-alpha")
     doomed.assert_there()
-    marks = [node.mark() for node in houses.nodes]
     doomed.chat.a.delete(doomed.chat.name)
     assert doomed.chat.a.deleted(doomed.chat.name) == "deleted"
     assert doomed.chat.b.deleted(doomed.chat.name) == "deleted_by_peer"
-    doomed.wait_ended()
-    for node, mark in zip(houses.nodes, marks):
-        node.wait_rotated(mark)
+    doomed.wait_erased()
     doomed.assert_gone()
     doomed.close()
 
@@ -482,17 +485,16 @@ def test_erase_now(houses):
 def test_expiry_erases(houses):
     doomed = Doomed(houses, "chat-that-nobody-talks-in")
     doomed.assert_there()
-    marks = [node.mark() for node in houses.nodes]
     for node in houses.nodes:
         node.set("chat idle", "1s")
-    doomed.wait_ended()
-    assert doomed.chat.a.deleted(doomed.chat.name) == "expired"
-    for node, mark in zip(houses.nodes, marks):
-        node.wait_rotated(mark)
-    doomed.assert_gone()
-    doomed.close()
-    for node in houses.nodes:
-        node.set("chat idle", "1d")
+    try:
+        doomed.wait_erased()
+        assert doomed.chat.a.deleted(doomed.chat.name) == "expired"
+        doomed.assert_gone()
+        doomed.close()
+    finally:
+        for node in houses.nodes:
+            node.set("chat idle", "1d")
 
 
 def test_what_apps_that_moved_left_is_erased(houses, busy):
