@@ -183,8 +183,7 @@ claim_check(const struct Nodemesh__V1__AppRegistration *app, struct peer *node,
 	int v1 = proc_config()->app_compat_v1 != 0;
 	int64_t wall = clock_wall();
 
-	if (strcmp(app->node_id, node->node_id) == 0 &&
-	    strlen(app->session_id) < SESSION_ID_SIZE &&
+	if (strlen(app->session_id) < SESSION_ID_SIZE &&
 	    wire_registration_read(app, node->node_key, attestation) == 0) {
 		if (attestation_known(attestation, wall))
 			return (attestation_valid(attestation, wall));
@@ -229,6 +228,20 @@ claims_read(const struct Nodemesh__V1__AppSync *sync, struct peer *node,
 	}
 	budget_blame(node, bad);
 	return (bad < BUDGET_BAD_MOST ? count : 0);
+}
+
+/* Do all its apps name node? It did not sign those names: whoever changed one
+ * on the way would have the app left out, for good. */
+static int
+sync_names(const struct Nodemesh__V1__AppSync *sync, const struct peer *node)
+{
+	size_t i;
+
+	for (i = 0; i < sync->n_apps; i++)
+		if (!sync->apps[i]->departed &&
+		    strcmp(sync->apps[i]->node_id, node->node_id) != 0)
+			return (0);
+	return (1);
 }
 
 /* Did node sign it? 0, or -1 and from, who passes it on, should have known. */
@@ -300,6 +313,10 @@ presence_sync(struct peer *from, const struct Nodemesh__V1__AppSync *sync,
 	}
 	if (sync->n_apps > PRESENCE_APPS_MAX) {
 		metric_add(METRIC_MESH_REFUSED_LIMIT, 1);
+		return (0);
+	}
+	if (!sync_names(sync, peer)) {
+		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		return (0);
 	}
 	/* It is asked for what it wants said when there is time for it. */

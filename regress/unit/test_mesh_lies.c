@@ -180,6 +180,61 @@ START_TEST(L19_nobody_claims_apps_of_others)
 }
 END_TEST
 
+/* Trent's sync of one app, as mallory passes it on: the app names at. */
+static void
+liar_passes_on(const struct node *trent, const struct attestation *attestation,
+    const char *at)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
+	struct Nodemesh__V1__AppRegistration *app;
+	uint8_t signature[SIGNATURE_SIZE];
+
+	app = wire_registration_make(attestation, at, "s", 1, 1, 0, NULL, 0);
+	sync.node_id = (char *)(uintptr_t)trent->name;
+	sync.sequence = 7;
+	sync.full = 1;
+	sync.apps = &app;
+	sync.n_apps = 1;
+	cast_sync(&sync, trent->name, &trent->keys, signature);
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
+	message.app_sync = &sync;
+	liar_gossip(&message);
+	nodemesh__v1__app_registration__free_unpacked(app, NULL);
+}
+
+/* What trent signed stays good, whatever was changed beside it on the way: its
+ * app is not left out of a sync that counts as heard. */
+START_TEST(L19_nobody_takes_apps_out)
+{
+	struct Nodemesh__V1__NodeDescriptor *other;
+	struct attestation attestation;
+	struct node *a = victim_make(0, "alpha"), *trent = node_new(2, "trent");
+	struct ipc_find find = { .id = 1 };
+	struct keys app;
+
+	keys_make(&app);
+	node_certify(trent, 0);
+	UNTIL(node_state_of(a, a) == NODE_ALIVE);
+	liar_connect(a, 1);
+	liar_call("Gossip");
+	other = cast_descriptor(
+	    trent->name, &trent->keys, trent->spki, &trent->certificate, 3, 0);
+	liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, other, 3);
+	nodemesh__v1__node_descriptor__free_unpacked(other, NULL);
+	UNTIL(node_state_of(a, trent) != 0);
+	app_attest(&app, trent, &attestation);
+	liar_passes_on(trent, &attestation, "mallory");
+	liar_passes_on(trent, &attestation, trent->name);
+	memcpy(find.app, app.public, KEY_SIZE);
+	UNTIL((ipc_send(a->router, IPC_FIND, &find, NULL, 0), turn(),
+	    a->found.status == PRESENCE_FOUND));
+	ck_assert_str_eq(a->found.node_id, "trent");
+	liar_close();
+}
+END_TEST
+
 START_TEST(L16_frames_of_other_nodes_chats)
 {
 	struct frame frame = { .body = FRAME_RELAY };
@@ -298,6 +353,7 @@ lies_suite(void)
 	tcase_add_test(tcase, L17_L31_nobody_speaks_for_another);
 	tcase_add_test(tcase, L18_hearsay_does_not_evict);
 	tcase_add_test(tcase, L19_nobody_claims_apps_of_others);
+	tcase_add_test(tcase, L19_nobody_takes_apps_out);
 	tcase_add_test(tcase, L16_frames_of_other_nodes_chats);
 	suite_add_tcase(suite, tcase);
 	return (suite);
