@@ -170,7 +170,7 @@ peer_is_gone(const struct peer *peer)
 		    swim_find(members_swim(), peer->node_key) == NULL));
 }
 
-/* What keyd keeps of it stays: it is called again after a start. */
+/* keyd does, too: what it keeps would be in the way of those who come. */
 static void
 peer_drop(struct peer *peer)
 {
@@ -178,6 +178,7 @@ peer_drop(struct peer *peer)
 
 	log_info("node_forgotten", "node=%s key=%s", peer->node_id,
 	    hex_short(id, peer->node_key, KEY_SIZE));
+	peer_forget(peer);
 	presence_node_ended(peer, 1);
 	peer->owes_sync = 0;
 	query_answered(peer);

@@ -46,7 +46,7 @@ struct node {
 	unsigned statements[STATEMENT_KINDS]; /* asked for */
 	uint64_t serial;
 	struct ipc_peer saved[NODES];
-	unsigned saved_count;
+	unsigned saved_count, forgotten;
 	/* What it said. */
 	unsigned ready, shut, down;
 	unsigned results;
@@ -244,6 +244,7 @@ on_peer_forget(void *arg, const struct ipc_message *message)
 	struct node *node = arg;
 	unsigned i;
 
+	node->forgotten++;
 	for (i = 0; i < node->saved_count; i++)
 		if (memcmp(node->saved[i].certificate.node_key,
 			peer->certificate.node_key, KEY_SIZE) == 0)
