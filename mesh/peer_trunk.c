@@ -101,12 +101,13 @@ on_trunk_up(struct trunk *trunk)
 {
 	struct peer *peer = trunk->arg;
 
-	peer->dialling = NULL;
+	/* Refused, it is the peer's still, until on_trunk_down(): nobody forgets
+	 * the peer before. */
 	if (trunk_admit(trunk) == -1 || trunk->peer != peer) {
 		trunk_close(trunk);
-		peer_backoff(peer);
 		return;
 	}
+	peer->dialling = NULL;
 	peer->backoff = 0;
 	cache_trim();
 	gossip_trunk_up(peer, trunk);
