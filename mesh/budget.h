@@ -27,6 +27,8 @@ struct peer;
 #define BUDGET_SETUP    10 /* for mesh, besides */
 #define BUDGET_SETUP_IN 100
 #define BUDGET_ANSWER   150
+/* The end of a chat: keyd looks for either side of it, and answers. */
+#define BUDGET_END      5
 /* One that keyd refuses as not signed, besides: an attestation may have ended
  * on the way, but not many. */
 #define BUDGET_REFUSED  1000

@@ -302,6 +302,7 @@ teardown_in(struct peer *peer, const struct frame *frame)
 	struct tieline *tieline;
 	enum hermes_status status;
 
+	budget_spend(peer, BUDGET_KEYD, BUDGET_END);
 	status =
 	    status_find((const char *)frame->word.bytes, frame->word.length);
 	if (status == STATUS_NONE)

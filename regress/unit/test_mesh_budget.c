@@ -384,6 +384,49 @@ START_TEST(test_set_ups_alone)
 }
 END_TEST
 
+/* Mallory ends so many chats that there are not. */
+static void
+liar_ends(unsigned count)
+{
+	static const uint8_t handle[KEY_SIZE] = { 7 };
+	struct frame frame = { .body = FRAME_TEARDOWN, .handle = handle };
+
+	frame.word.bytes = (const uint8_t *)"deleted";
+	frame.word.length = 7;
+	while (count-- > 0)
+		liar_frame(&frame);
+}
+
+/* They cost keyd time as well: nobody is kept from it with them. */
+START_TEST(test_ends_wait)
+{
+	struct ipc_setup mallorys, betas;
+	struct node *a = begin(), *b;
+	struct keys x, y;
+	unsigned before;
+
+	keys_make(&x);
+	keys_make(&y);
+	b = neighbour(a, &x);
+	app_up(b, &y);
+	app_watch(a, &y);
+	UNTIL(a->presence.status == PRESENCE_FOUND);
+	mallorys_make(&mallorys, a, &x);
+	setup_make(&betas, "beta's", &y, b, &x, a);
+	before = a->setups;
+	keyd_refuses(a, &mallorys);
+	ipc_pause(a->keyd, 1);
+	liar_ends(MANY);
+	UNTIL(row_of(a, &liar.node)->held > 0);
+	ipc_pause(a->keyd, 0);
+	ipc_send(b->keyd, IPC_SETUP_OUT, &betas, NULL, 0);
+	UNTIL(a->setups > before);
+	UNTIL(a->teardowns == 2 * MANY);
+	ck_assert_uint_eq(row_of(a, b)->held, 0);
+	liar_close();
+}
+END_TEST
+
 /* The most memory that a node's process had. */
 static size_t
 peak_of(const struct node *node)
@@ -443,6 +486,7 @@ budget_suite(void)
 	tcase_add_test(tcase, test_many_apps_come_back);
 	tcase_add_test(tcase, test_set_ups_wait);
 	tcase_add_test(tcase, test_set_ups_alone);
+	tcase_add_test(tcase, test_ends_wait);
 	tcase_add_test(tcase, test_parts_of_two_bytes);
 	suite_add_tcase(suite, tcase);
 	return (suite);
