@@ -222,7 +222,7 @@ chat_start(struct hermes_chat *chat)
 	if (chat->hermes->state != LINK_UP)
 		return;
 	(void)evtimer_del(chat->retry); /* not pending is fine */
-	chat->over = 0;
+	chat->over = OVER_NOT;
 	if (chat->start_deadline == 0)
 		chat->start_deadline =
 		    clock_monotonic() + chat->hermes->options.start_timeout;
@@ -469,6 +469,10 @@ hermes_chat_delete(struct hermes_chat *chat, const char *reason)
 	if (chat->hermes->state != LINK_UP) {
 		errno = ENOTCONN;
 		return (-1);
+	}
+	if (chat->over != OVER_NOT) { /* it was asked for already */
+		chat->over = OVER_ENDS;
+		return (0);
 	}
 	(void)snprintf(correlation, sizeof(correlation), "d%llu",
 	    (unsigned long long)++chat->hermes->serial);

@@ -64,6 +64,10 @@ enum chat_phase {
 	PHASE_GONE
 };
 
+/* Once the node has ended a chat that is over for the app: another begins, or
+ * the app will have none. */
+enum over_then { OVER_NOT, OVER_BEGINS, OVER_ENDS };
+
 struct hermes_chat {
 	struct chat_key key; /* in hermes->chats */
 	struct hermes *hermes;
@@ -76,7 +80,7 @@ struct hermes_chat {
 	enum chat_phase phase;
 	int ever_ready;
 	int fresh;             /* ask for it as a new one */
-	int over;              /* what the node has of it is: over_end() */
+	enum over_then over;   /* what the node has of it is: over_end() */
 	uint64_t start_serial; /* of its last StartChat */
 	int has_public_key;
 	uint8_t public_key[KEY_SIZE]; /* X25519 */

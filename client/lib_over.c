@@ -45,16 +45,20 @@ over_is(const struct hermes_chat *chat, const uint8_t instance[INSTANCE_SIZE])
 void
 over_end(struct hermes_chat *chat)
 {
-	chat->over = 1;
 	kept_free(&chat->early);
 	chat->early_bytes = 0;
 	/* When it cannot be said, the link breaks, and all is asked anew. */
 	(void)hermes_chat_delete(chat, NULL);
+	chat->over = OVER_BEGINS;
 }
 
 void
 over_ended(struct hermes_chat *chat)
 {
+	if (chat->over == OVER_ENDS) {
+		chat_gone(chat, status_word(STATUS_DELETED));
+		return;
+	}
 	chat->fresh = 1;
 	chat->phase = PHASE_IDLE;
 	chat_start(chat);

@@ -303,7 +303,8 @@ chat_on_message(struct hermes *hermes, const char *chat_id, const char *peer,
 	/* It may be of a chat from before this program was started. */
 	if ((chat = chat_taken(hermes, chat_id, peer)) == NULL)
 		return;
-	if (chat->over || message_is_early(chat, sequence, payload, length))
+	if (chat->over != OVER_NOT ||
+	    message_is_early(chat, sequence, payload, length))
 		return;
 	chat_give_early(chat);
 	message_take(chat, sequence, payload, length);
@@ -350,7 +351,7 @@ chat_on_delete_ack(
 	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
-	if (chat != NULL && chat->over)
+	if (chat != NULL && chat->over != OVER_NOT)
 		over_ended(chat);
 	else if (chat != NULL)
 		chat_gone(chat, frame->status);
@@ -565,7 +566,9 @@ chat_on_error(struct hermes *hermes, const char *correlation,
 			error_report(hermes, NULL, frame);
 		return;
 	}
-	if (chat->over && correlation[0] == 'd')
+	if (correlation[0] == 'd' &&
+	    (chat->over == OVER_BEGINS ||
+		(chat->over == OVER_ENDS && code == CODE_CHAT_NOT_FOUND)))
 		over_refused(chat, code, frame->retry_after_nanos);
 	else if (code_ends_chat(code)) {
 		error_report(hermes, chat, frame);

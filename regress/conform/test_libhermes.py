@@ -1,14 +1,17 @@
 """libhermes, through hermes(1), against a node that misbehaves as told."""
 
 import os
+import signal
 import stat
 import subprocess
+import threading
 
 import nacl.signing
 import pytest
 
 from fake_node import FakeNode
 from hermes_cli import HERMES, Cli, hermes
+from hermes_node import until
 from hermes_wire import WAIT, Identity, connect_bytes, pb
 
 PEER = Identity("peer").id
@@ -513,6 +516,60 @@ def test_a_chat_that_is_over_is_not_taken_up_again(node, answer):
         cli.wait("RECEIVED", 2)
         assert cli.sequences("RECEIVED") == [1, 1]
         assert cli.count("DELETED") == 1
+
+
+def test_a_chat_that_is_over_and_deleted_does_not_begin(node):
+    """The app deletes it while its end is under way at the node: that was all
+    of it."""
+    under_way, deleted = threading.Event(), threading.Event()
+    third = Identity("third").id
+
+    def offer(stream, chat, peer):
+        stream.send(start_chat=pb.StartChat(
+            chat_id=chat, source_app_id=peer,
+            target_app_id=stream.connect.app_public_key.hex()))
+
+    def script(stream):
+        stream.greet()
+        offer(stream, "chat", PEER)
+        stream.ready(instance=b"o" * 16)
+        stream.message(1)
+        stream.gone("deleted_by_peer")
+        offer(stream, "chat", PEER)
+        stream.ready(instance=b"o" * 16, resumed=True)
+        stream.receive("delete_chat")
+        under_way.set()
+        assert deleted.wait(WAIT)
+        # What the app answers to this, it says after what it was told before.
+        offer(stream, "other", third)
+        kind = ""
+        while kind != "start_chat":
+            frame = next(stream.frames)
+            kind = frame.WhichOneof("body")
+            if kind == "delete_chat":
+                stream.error("CHAT_NOT_FOUND", frame.correlation_id)
+        stream.gone("deleted")
+        stream.send(delete_chat_ack=pb.DeleteChatAck(
+            chat_id="other", peer_app_id=third, status="deleted_by_peer"))
+        return [f.start_chat.chat_id for f in stream.read()
+                if f.WhichOneof("body") == "start_chat"]
+    fake = node(script)
+    with Cli("recv", fake.address, "app", "--timeout", WAIT, "--delete",
+             "--expect-restart") as cli:
+        assert under_way.wait(WAIT)
+        cli.process.send_signal(signal.SIGINT)
+        status = f"/proc/{cli.process.pid}/status"
+
+        def taken():
+            with open(status) as file:
+                fields = dict(line.split(":", 1) for line in file)
+            return not (int(fields["SigPnd"], 16) or
+                        int(fields["ShdPnd"], 16))
+        until("the signal is taken", taken)
+        deleted.set()
+        cli.succeed()
+        assert cli.count("DELETED") == 3
+    assert fake.result() == []
 
 
 def test_gap_is_told(node):
