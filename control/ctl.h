@@ -91,7 +91,9 @@ typedef void (*ctl_row)(void *arg, json_t *row);
 int ctl_request(struct ctl *ctl, json_t *request, int fd, ctl_row row,
     void *arg, json_t **last);
 
-/* Wait until the daemon closes the connection. Returns enum ctl_exit. */
+/* Wait until the daemon is gone: no process of it has the socket any more, and
+ * the parent, which has it last, no other address either. Returns enum
+ * ctl_exit. */
 int ctl_wait_closed(struct ctl *ctl);
 
 void ctl_disconnect(struct ctl *ctl);

@@ -52,13 +52,12 @@ ctl_disconnect(struct ctl *ctl)
 	ctl->fd = -1;
 }
 
+/* CTL_OK, CTL_USAGE when it has said why, or -1 with errno. */
 static int
-ctl_connect(struct ctl *ctl)
+ctl_open(struct ctl *ctl)
 {
 	struct sockaddr_un address;
 
-	if (ctl->fd != -1)
-		return (CTL_OK);
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
 	if (strlcpy(address.sun_path, ctl->socket, sizeof(address.sun_path)) >=
@@ -68,15 +67,25 @@ ctl_connect(struct ctl *ctl)
 	}
 	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (ctl->fd == -1 || connect(ctl->fd, (struct sockaddr *)&address,
-				 sizeof(address)) == -1) {
-		int denied = errno == EACCES || errno == EPERM;
-
-		ctl_warn("%s: %s%s", ctl->socket, strerror(errno),
-		    denied ? "" : " (is hermesd running?)");
-		ctl_disconnect(ctl);
-		return (denied ? CTL_DENIED : CTL_UNREACHABLE);
-	}
+				 sizeof(address)) == -1)
+		return (-1);
 	return (CTL_OK);
+}
+
+static int
+ctl_connect(struct ctl *ctl)
+{
+	int denied, status;
+
+	if (ctl->fd != -1)
+		return (CTL_OK);
+	if ((status = ctl_open(ctl)) != -1)
+		return (status);
+	denied = errno == EACCES || errno == EPERM;
+	ctl_warn("%s: %s%s", ctl->socket, strerror(errno),
+	    denied ? "" : " (is hermesd running?)");
+	ctl_disconnect(ctl);
+	return (denied ? CTL_DENIED : CTL_UNREACHABLE);
 }
 
 /* Wait for the socket to be ready for events before until. */
@@ -299,7 +308,14 @@ ctl_wait_closed(struct ctl *ctl)
 		if ((status = ctl_poll(ctl, POLLIN, until)) != CTL_OK)
 			return (status);
 		n = recv(ctl->fd, &byte, 1, MSG_DONTWAIT);
-		if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR))
+		if (n != 0 && (n != -1 || errno == EAGAIN || errno == EINTR))
+			continue;
+		/* Control has ended. Whom nobody lets in at the socket, there
+		 * the parent lets go of, with all else that it holds. */
+		ctl_disconnect(ctl);
+		if (ctl_open(ctl) != CTL_OK) {
+			ctl_disconnect(ctl);
 			return (CTL_OK);
+		}
 	}
 }

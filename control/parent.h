@@ -138,6 +138,10 @@ void parent_effective(const struct parent *parent, struct config *config);
 /* Take hermesctl's socket away. */
 void parent_unlink(const struct parent *parent);
 
+/* At the end: every address is free again. hermesctl's socket only has no name
+ * any more: who waits there for the node to stop is let go by exit(3). */
+void parent_unlisten(struct parent *parent);
+
 /* --- parent_child.c ------------------------------------------------------ */
 
 /* Look up the users. 0, or -1 logged. */

@@ -378,3 +378,15 @@ parent_unlink(const struct parent *parent)
 {
 	(void)unlink(parent->file.config.control_socket);
 }
+
+void
+parent_unlisten(struct parent *parent)
+{
+	size_t kind, i;
+
+	for (kind = 0; kind < LISTEN_KINDS; kind++)
+		for (i = 0; kind != LISTEN_CONTROL && i < CONFIG_LISTENERS; i++)
+			if (parent->listeners[kind][i] != -1)
+				(void)close(parent->listeners[kind][i]);
+	parent_unlink(parent);
+}

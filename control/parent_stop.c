@@ -36,7 +36,7 @@ parent_end(struct parent *parent, int status)
 			    waitpid(parent->children[i].pid, NULL, 0) == -1 &&
 			    errno == EINTR)
 				;
-	parent_unlink(parent);
+	parent_unlisten(parent);
 	log_info("stopped", "status=%d", status);
 	exit(status);
 }

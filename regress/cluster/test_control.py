@@ -352,12 +352,34 @@ def test_reload(plain):
 def test_stop_and_not_reachable():
     with Node("brief", defaults=PLAIN) as node:
         assert node.ctl_run("stop").returncode == 0
+        for address in (node.app, node.mesh, node.admin):
+            host, port = address.rsplit(":", 1)
+            socket.create_server((host, int(port))).close()
         assert node.process.wait(120) == 0
         for words in ("status", "show nodes", "stop"):
             run = node.ctl_run(*words.split())
             assert run.returncode == UNREACHABLE
             assert "running" in run.stderr
             assert node.ctl_run("-j", *words.split()).stdout == ""
+
+
+def test_stop_waits_for_the_last_process(tmp_path):
+    """The parent has the addresses when all others are gone."""
+    path = str(tmp_path / "sock")
+    with socket.socket(socket.AF_UNIX) as parent:
+        parent.bind(path)
+        parent.listen()
+        run = subprocess.Popen([HERMESCTL, "-s", path, "stop"])
+        control, _ = parent.accept()
+        with control:
+            assert b'"stop"' in control.recv(4096)
+            control.sendall(b'{"ok": true}\n')
+        # It comes back; nobody but the parent is there to know.
+        assert select.select([parent], [], [], 60)[0]
+        assert run.poll() is None
+        os.unlink(path)
+        assert run.poll() is None
+    assert run.wait(60) == 0
 
 
 def test_a_process_that_hangs_is_named(plain):
