@@ -350,11 +350,11 @@ START_TEST(test_free_in_handler)
 END_TEST
 
 /*
- * A child plays keyd: answers each SIGN_DIGEST after sending OPENEDs, or
- * answers late, or dies.
+ * A child plays keyd: answers each SIGN_DIGEST after sending OPENEDs, the
+ * first one not before there is a byte in late (unless that is -1), or dies.
  */
 static pid_t
-keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
+keyd_child(const int fds[2], int opened_before, int late, int answers)
 {
 	struct ipc_signed_digest answer;
 	struct ipc_opened opened;
@@ -384,15 +384,15 @@ keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
 			bytes[8 + sizeof(opened)] = (uint8_t)opened.sequence;
 			put(bytes, 8 + sizeof(opened) + 8);
 		}
-		if (delay_ms > 0)
-			(void)poll(NULL, 0, delay_ms);
+		if (late != -1 && read(late, bytes, 1) != 1)
+			_exit(1);
 		memset(&answer, 0, sizeof(answer));
 		answer.length = 1;
 		answer.signature[0] = question.digest[0];
 		(void)frame(bytes, IPC_SIGNED_DIGEST, sizeof(answer), 0, 0);
 		memcpy(bytes + 8, &answer, sizeof(answer));
 		put(bytes, 8 + sizeof(answer));
-		delay_ms = 0;
+		late = -1;
 	}
 	if (stay)
 		(void)recv(fd, bytes, 1, 0);
@@ -400,7 +400,7 @@ keyd_child(const int fds[2], int opened_before, int delay_ms, int answers)
 }
 
 static pid_t
-open_router(int opened_before, int delay_ms, int answers)
+open_router(int opened_before, int late, int answers)
 {
 	pid_t pid;
 	int fds[2];
@@ -411,7 +411,7 @@ open_router(int opened_before, int delay_ms, int answers)
 	t.base = event_base_new();
 	ck_assert_int_eq(ipc_pair(fds), 0);
 	ck_assert_int_eq(fcntl(fds[1], F_SETFL, 0), 0);
-	pid = keyd_child(fds, opened_before, delay_ms, answers);
+	pid = keyd_child(fds, opened_before, late, answers);
 	(void)close(fds[1]);
 	t.raw = dup(0);
 	t.door = ipc_new(t.base, fds[0], PROCESS_ROUTER, PROCESS_KEYD,
@@ -434,13 +434,13 @@ ask(uint8_t what, int timeout_ms)
 
 START_TEST(test_call)
 {
-	pid_t pid = open_router(5, 0, 3);
+	pid_t pid = open_router(5, -1, 3);
 
-	ck_assert_int_eq(ask(11, 5000), 11);
-	ck_assert_int_eq(ask(22, 5000), 22);
+	ck_assert_int_eq(ask(11, LONG_MS), 11);
+	ck_assert_int_eq(ask(22, LONG_MS), 22);
 	ck_assert_uint_eq(t.seen, 0); /* in nobody's handler yet */
 	run_until(&t.seen, 10);
-	ck_assert_int_eq(ask(33, 5000), 33);
+	ck_assert_int_eq(ask(33, LONG_MS), 33);
 	run_until(&t.seen, 15);
 	ck_assert_ptr_null(t.closed);
 	close_all();
@@ -450,9 +450,9 @@ END_TEST
 
 START_TEST(test_call_inside_a_handler)
 {
-	pid_t pid = open_router(4, 0, 13);
+	pid_t pid = open_router(4, -1, 13);
 
-	ck_assert_int_eq(ask(200, 5000), 200);
+	ck_assert_int_eq(ask(200, LONG_MS), 200);
 	/* Each of the first 12 messages asks again and brings 4 more. */
 	t.call_inside = 12;
 	run_until(&t.seen, 52);
@@ -466,34 +466,41 @@ END_TEST
 /* An answer that comes too late is not taken for the next one. */
 START_TEST(test_call_late_answer)
 {
-	pid_t pid = open_router(0, 300, 2);
+	int late[2];
+	pid_t pid;
 
+	ck_assert_int_eq(pipe2(late, O_CLOEXEC), 0);
+	pid = open_router(0, late[0], 2);
 	ck_assert_int_eq(ask(1, 20), -1);
 	ck_assert_int_eq(errno, ETIMEDOUT);
-	ck_assert_int_eq(ask(2, 10000), 2);
+	ck_assert_int_eq(write(late[1], "x", 1), 1);
+	ck_assert_int_eq(ask(2, LONG_MS), 2);
 	run_now();
 	ck_assert_ptr_null(t.closed);
 	close_all();
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 
 	/* Nor for something nobody asked for. */
-	pid = open_router(1, 100, 1);
+	pid = open_router(1, late[0], 1);
 	ck_assert_int_eq(ask(1, 10), -1);
 	run_until(&t.seen, 1);
-	ck_assert_int_eq(ask(2, 10000), -1);
+	ck_assert_int_eq(write(late[1], "x", 1), 1);
+	ck_assert_int_eq(ask(2, LONG_MS), -1);
 	ck_assert_int_eq(errno, EPIPE);
 	run_until_closed();
 	ck_assert_ptr_eq(t.closed, ipc_reason_closed);
 	close_all();
 	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	(void)close(late[0]);
+	(void)close(late[1]);
 }
 END_TEST
 
 START_TEST(test_call_dead_neighbour)
 {
-	pid_t pid = open_router(0, 0, 0);
+	pid_t pid = open_router(0, -1, 0);
 
-	ck_assert_int_eq(ask(1, 10000), -1);
+	ck_assert_int_eq(ask(1, LONG_MS), -1);
 	ck_assert_int_eq(errno, EPIPE);
 	run_until_closed();
 	ck_assert_ptr_eq(t.closed, ipc_reason_closed);
