@@ -542,6 +542,9 @@ rig_base(struct rig *rig)
 	event_add(rig->alarm, &tick);
 	identity_make(&rig->identity, "localhost");
 	rpc_limits_default(&rig->limits);
+	/* Who is slow here is the machine. */
+	rig->limits.handshake_timeout = WAIT_LIMIT;
+	rig->limits.slow_timeout = WAIT_LIMIT;
 }
 
 static inline void
