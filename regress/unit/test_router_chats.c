@@ -448,13 +448,16 @@ END_TEST
 /* An offer that nobody takes up is forgotten. */
 START_TEST(test_offer_expires)
 {
+	int64_t before;
+
 	world_begin();
 	app_connect(&alice, 0);
 	app_connect(&bob, 0);
+	before = clock_monotonic();
 	app_start_chat(&alice, &bob, "c", 0);
 	app_leave(&bob);
 	ck_assert_uint_eq(side_count(), 2);
-	start_tick(clock_monotonic() + 599 * CLOCK_SECOND);
+	start_tick(before + 599 * CLOCK_SECOND);
 	ck_assert_uint_eq(side_count(), 2);
 	start_tick(clock_monotonic() + 601 * CLOCK_SECOND);
 	ck_assert_uint_eq(side_count(), 1);
@@ -505,7 +508,7 @@ START_TEST(test_rate)
 		if (i == 1)
 			ck_assert_uint_eq(
 			    alice.stream->consumed, alice.stream->sent);
-		if (i == 3)
+		if (refused && limited == 1)
 			ck_assert_uint_lt(
 			    alice.stream->consumed, alice.stream->sent);
 	}
