@@ -180,12 +180,19 @@ cost(int same)
 /* Beside each other in one run; a walk would take some hundred times as long. */
 START_TEST(as_fast_with_many)
 {
-	double each, same;
+	double each, same, once;
+	int i;
 
 	world_of_ids();
-	(void)cost(0);
 	each = cost(0);
 	same = cost(1);
+	/* The least of some: what else happens only adds to it. */
+	for (i = 0; i < 5; i++) {
+		once = cost(0);
+		each = once < each ? once : each;
+		once = cost(1);
+		same = once < same ? once : same;
+	}
 	printf("%d chats: of ids of their own %.0f ns each, of one id %.0f\n",
 	    MANY - 1, each * 1e9 / (MANY - 1), same * 1e9 / (MANY - 1));
 	ck_assert(same < each * 20);
