@@ -142,6 +142,8 @@ $(BUILD)/regress/unit/test_%: $(BUILD)/regress/unit/test_%.o \
 # Whose calls for memory fail as it likes.
 $(BUILD)/regress/unit/test_control_memory: \
     LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# Whose nodes have the time that it likes.
+$(BUILD)/regress/unit/test_mesh_budget: LDFLAGS += -Wl,--wrap=clock_monotonic
 
 unit-bin: $(UNIT_BIN)
 
