@@ -31,7 +31,7 @@
 #include "common/util/clock.h"
 #include "regress/house/house.h"
 
-#define PATIENCE_MS  5000
+#define PATIENCE_MS  120000
 #define MEMORY_MAX   (192L * 1024 * 1024)
 #define MEMORY_FLOOD (24L * 1024 * 1024) /* a few marks and batches */
 #define KEPT         32
