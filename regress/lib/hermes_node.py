@@ -278,16 +278,29 @@ class Node:
         return {name: float(value) for name, value in re.findall(
             r"^([a-z0-9_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
 
-    def metric(self, name):
-        """The sum of all series that begin with name."""
-        return sum(value for key, value in self.metrics().items()
+    def metric(self, name, process=None):
+        """The sum of all series that begin with name; those of process, once
+        it has said them: in the 3 seconds that the daemon gives it a busy one
+        does not, and then they are 0."""
+        def said():
+            found = self.metrics()
+            return found[
+                f'hermes_process_up{{process="{process}"}}'] == 1 and found
+        metrics = (until(f"metrics of {process}", said) if process
+                   else self.metrics())
+        return sum(value for key, value in metrics.items()
                    if key == name or key.startswith(name + "{") or
                    ("{" in name and key.startswith(name)))
 
     def healthy(self):
-        """No process died since the start."""
-        return all(p["up"] and p["restarts"] == 0 for p in
-                   self.ctl("status", ok=False)["processes"])
+        """No process died since the start. One that lives and is too busy to
+        answer is asked again."""
+        def looked():
+            processes = self.ctl("status", ok=False)["processes"]
+            return all(p["up"] or p["restarts"] or not p["pid"]
+                       for p in processes) and processes
+        return all(p["up"] and p["restarts"] == 0 for p in until(
+            f"all of {self.name} answer", looked))
 
 
 def state(pid):
