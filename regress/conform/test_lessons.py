@@ -32,6 +32,7 @@ def test_L01_field_7_is_not_kept(mesh, sessions):
     a, b = sessions(mesh[0].app), sessions(mesh[1].app)
     a.connect()
     b.connect()
+    meet(a, b)
     name, secret = next(NAMES), os.urandom(32)
     from hermes_wire import pb
     body = pb.StartChat(chat_id=name, target_app_id=b.identity.id
@@ -166,11 +167,11 @@ def test_L16_forged_route_frames(lied_to, kind):
 def test_L16_frames_naming_another_sender(lied_to):
     mesh, mallory = lied_to
     route = Route(mallory.to[0])
+    before = refusals(mesh[0])
     route.say(setup_tieline=mesh_pb.SetupTieline(
         chat_id="x", source_app_id=Identity().id, target_app_id=Identity().id,
         source_node_id="beta", source_public_key=bytes(32), key_version=1,
         offer=os.urandom(352)))
-    before = refusals(mesh[0])
     until("refused", lambda: refusals(mesh[0]) > before or
           route.status == grpc.StatusCode.PERMISSION_DENIED or
           any(f.WhichOneof("body") == "error" for f in route.heard))
