@@ -75,7 +75,7 @@ def test_correlation_id_is_echoed(node, sessions):
     {"life": 24 * 3600 + 1}, {"life": 0}, {"life": -5}],
     ids=lambda lie: "-".join(f"{k}-{str(v)[:12]}" for k, v in lie.items()))
 def test_unauthenticated(node, sessions, lie):
-    before = node.metric("hermes_auth_failures_total")
+    before = node.metric("hermes_auth_failures_total", "router")
     session = sessions(node.app)
     refused(session, CODE.UNAUTHENTICATED, **lie)
     (field, value), = lie.items()
@@ -84,11 +84,11 @@ def test_unauthenticated(node, sessions, lie):
             "the signature does not" if len(value) in (32, 64) else
             "app_public_key is not 32 bytes, or signature not 64")
     assert session.details.startswith(said), session.details
-    assert node.metric("hermes_auth_failures_total") == before + 1
+    assert node.metric("hermes_auth_failures_total", "router") == before + 1
 
 
 @pytest.mark.parametrize("seconds,good", [
-    (-59, True), (59, True), (-7200, False), (70, False)])
+    (-59, True), (59, True), (-7200, False), (90, False)])
 def test_clock_skew(node, sessions, seconds, good):
     s = sessions(node.app)
     issued = time.time_ns() + seconds * 10**9
@@ -265,7 +265,7 @@ def test_v1_connect(v1_node, sessions):
     s.send(v1_frame(s.identity, "compat", {"b": "2", "a": "1"}))
     s.wait("connect_ack")
     assert s.none("challenge")
-    assert v1_node.metric("hermes_sessions_v1_total") >= 1
+    assert v1_node.metric("hermes_sessions_v1_total", "router") >= 1
 
 
 def test_v2_works_beside_v1(v1_node, sessions):

@@ -9,6 +9,7 @@ from hermes_cli import Cli, hermes
 from hermes_e2e import MARK, Ratchet
 from hermes_node import until
 from hermes_wire import Identity
+from test_libhermes import generated
 
 SECURE = ("--end-to-end", "--timeout", 90)
 
@@ -150,13 +151,15 @@ def test_restart_with_its_state(mesh, names, tmp_path):
     one, other = names("one", "other")
     state = state_folder(tmp_path / "state")
     options = (Cli.id(one), "--check", "--state", state)
+    lines = [generated(i).decode() + "\n" for i in range(1, 601)]
     with recv(mesh[1], other, *options) as sink, \
-            send(mesh[0], one, other, "-c", 600, "-i", 0.005,
-                 "--expect-restart") as source:
+            send(mesh[0], one, other, "--expect-restart") as source:
+        source.type("".join(lines[:300]))
         sink.wait("RECEIVED", 100)
         sink.process.kill()
         sink.process.wait()
         with recv(mesh[1], other, *options) as again:
+            source.say("".join(lines[300:]))
             source.succeed(90)
             first = sink.sequences("RECEIVED")
             until("all of it", lambda: again.sequences("RECEIVED")[-1:] == [600])

@@ -32,7 +32,7 @@ def counters(node, listener):
     """Connections of this listener that were cut, by cause."""
     return {cause: node.metric(
         f'hermes_connection_errors_total{{listener="{listener}",'
-        f'cause="{cause}"}}')
+        f'cause="{cause}"}}', "router" if listener == "app" else "mesh")
         for cause in ("handshake", "protocol", "abuse", "refused")}
 
 
@@ -194,6 +194,7 @@ def test_oversized_grpc_message(mesh):
     """A length prefix of 4 GiB ends the stream, not the connection."""
     node = mesh[0]
     with Session(node.app) as s:
+        s.connect()  # while there is time for it
         call = s.channel.stream_stream("/approuter.v1.AppRouter/Open",
                                        request_serializer=lambda b: b)
         stream = call(iter([bytes(20 << 20)]))
@@ -203,7 +204,6 @@ def test_oversized_grpc_message(mesh):
         assert error.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED,
                                       grpc.StatusCode.INVALID_ARGUMENT,
                                       grpc.StatusCode.CANCELLED)
-        s.connect()
         s.ping()
 
 

@@ -235,7 +235,7 @@ def test_compression_refused(channel):
 
 def test_slow_reader_stalls_only_itself(channel):
     slow = channel.stream_stream(raw("Stream"))(
-        iter([bytes(100000)] * 200), timeout=60)
+        iter([bytes(100000)] * 200), timeout=WAIT)
     echo = channel.unary_unary(raw("Unary"))
     for _ in range(50):
         assert echo(b"x", timeout=WAIT) == b"x"
@@ -476,7 +476,7 @@ def drained(sock):
     except ssl.SSLWantReadError:
         return False
     finally:
-        sock.settimeout(10)
+        sock.settimeout(WAIT)
 
 
 def flood(server, data, rounds=200):
