@@ -21,7 +21,7 @@ import pytest
 
 from hermes_node import join, until
 from keyscan import House, count, custody, in_files, stopped
-from netns import NAMES, Load
+from netns import NAMES, Load, arrived
 
 BUILD = pathlib.Path(os.environ.get("BUILD", "build")).resolve()
 MINUTES = float(os.environ.get("SOAK_MINUTES", "1"))
@@ -251,14 +251,14 @@ class Soak:
             load.say("stop")
 
         def under_way():
-            rows = self.rows()
-            return [row for row in rows.values() if not row["ready"] or
+            return [row for row in self.rows().values() if not row["ready"] or
                     row["sent"] > row["acked"] + row["abandoned"]]
         try:
             until("all acknowledged", lambda: not under_way(), LONG)
-        except AssertionError:
+            until("all arrived", lambda: arrived(self.rows().values()), LONG)
+        except AssertionError as error:
             bad = under_way()
-            raise AssertionError(f"{len(bad)}: {bad[:3]}") from None
+            raise AssertionError(f"{error}; {len(bad)}: {bad[:3]}") from None
 
     def account(self):
         """Each message sent was acknowledged, or its chat was deleted."""

@@ -187,6 +187,19 @@ class Load:
         self.lines.end()
 
 
+def arrived(rows):
+    """Is all that these apps said acknowledged, and counted by their peers?
+    What is acknowledged the peer's kernel has: the peer may have yet to read
+    it. Where a chat was deleted the peer need not have all."""
+    ends = {(row["chat"], row["app"]): row for row in rows}
+
+    def counted(row):
+        peer = ends[row["chat"], row["peer"]]
+        return row["ends"] or row["acked"] == peer["received"] + peer["gaps"]
+    return all(row["sent"] <= row["acked"] + row["abandoned"] and counted(row)
+               for row in rows)
+
+
 class Field:
     """Five nodes, APPS apps on each, and a chat between any two apps and
     some more; every end sends a message each EVERY ms."""
