@@ -22,6 +22,7 @@ KINDS = ("start", "node", "authority", "tls", "ephemeral", "dh", "prk", "link",
 SHARED = ("link", "chain")  # of both ends of a chat
 FORMS = ("plain", "swapped", "inner pad", "inner pad swapped", "outer pad",
          "outer pad swapped", "reversed")
+EPOLL_WAIT = ("232", "281")  # and epoll_pwait(2), of x86-64, in proc(5)
 
 Hit = collections.namedtuple("Hit", "target offset key kind form")
 
@@ -33,14 +34,12 @@ class Journal:
         self.path = path
 
     def records(self):
-        """[(made, kind, bytes)]."""
-        data, at, out = self.path.read_bytes(), 0, []
-        while at + 4 <= len(data):
-            made, kind, length = struct.unpack_from("=BBH", data, at)
-            out.append((made, KINDS[kind], data[at + 4:at + 4 + length]))
-            at += 4 + length
-        assert at == len(data), "the journal ends in the middle of a record"
-        return out
+        """[(made, kind, bytes)]. One that is just being written is seen in
+        part where it goes over the end of a page: it is waited for."""
+        def whole():
+            records = _records(self.path.read_bytes())
+            return records is not None and [records]
+        return until("the journal ends with a whole record", whole)[0]
 
     def held(self):
         """({live key: kind}, {dead key: kind}, {key of SHARED: how many ends
@@ -82,6 +81,16 @@ class Journal:
         died = {key: at for at, (made, _, key) in enumerate(
             self.records(), 1) if not made}
         return max(died[key] for key in keys)
+
+
+def _records(data):
+    """None when the last one is not whole."""
+    at, out = 0, []
+    while at + 4 <= len(data):
+        made, kind, length = struct.unpack_from("=BBH", data, at)
+        out.append((made, KINDS[kind], data[at + 4:at + 4 + length]))
+        at += 4 + length
+    return out if at == len(data) else None
 
 
 class House(Node):
@@ -177,11 +186,14 @@ def stopped(*nodes):
         pids[node.name, "parent"] = node.process.pid
         for name, pid in node.pids().items():
             pids[node.name, name] = pid
+    keyds = [pid for (_, process), pid in pids.items() if process == "keyd"]
     try:
         for pid in pids.values():
             os.kill(pid, signal.SIGSTOP)
         until("all stopped",
               lambda: all(state(pid) == "T" for pid in pids.values()))
+        for pid in keyds:
+            until("keyd at rest", lambda pid=pid: _at_rest(pid))
         yield pids
     finally:
         for pid in pids.values():
@@ -189,6 +201,23 @@ def stopped(*nodes):
                 os.kill(pid, signal.SIGCONT)
             except ProcessLookupError:
                 pass
+
+
+def _at_rest(pid):
+    """Is this stopped process between two turns of its event loop? If not,
+    it goes on until it is, and stops again. In a turn a key that the journal
+    calls dead may be just about to be wiped, and one that lives be there once
+    more."""
+    def waits():
+        call = pathlib.Path(f"/proc/{pid}/syscall").read_text().split()[0]
+        return call in EPOLL_WAIT
+    if waits():
+        return True
+    os.kill(pid, signal.SIGCONT)
+    until("keyd waits", waits)
+    os.kill(pid, signal.SIGSTOP)
+    until("stopped again", lambda: state(pid) == "T")
+    return False
 
 
 def _scan(keys, *arguments):

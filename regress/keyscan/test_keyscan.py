@@ -112,8 +112,10 @@ def operators_key(node):
         out.write('certificate "%s" key "%s"\n' % tuple(paths))
 
 
-def known(node, app):
-    return any(app.startswith(row["app_id"]) for row in node.show("apps"))
+def places(node, app):
+    """Where an app is, as a node knows it."""
+    return [row["node_id"] for row in node.show("apps")
+            if row["app_id"] == app]
 
 
 class Chat:
@@ -127,8 +129,9 @@ class Chat:
         self.a.connect()
         self.b.connect()
         until("apps known", lambda: all(
-            known(node, app.identity.id) for node in houses.nodes
-            for app in (self.a, self.b)))
+            places(node, app.identity.id) == [home.name]
+            for node in houses.nodes
+            for home, app in zip(houses.nodes, (self.a, self.b))))
         self.a.start(name, self.b.identity)
         self.b.start(name, self.a.identity)
         self.a.wait_ready(name)
@@ -177,8 +180,8 @@ class Chat:
         new.connect(arrived=True)
         old.close()
         until("all know where it is", lambda: all(
-            row["node_id"] == node.name for n in self.houses.nodes
-            for row in n.show("apps") if row["app_id"] == new.identity.id))
+            places(n, new.identity.id) == [node.name]
+            for n in self.houses.nodes))
         self.sequence[id(new)] = self.sequence.pop(id(old))
         if old is self.a:
             self.a = new
@@ -590,10 +593,8 @@ def test_sigterm_erases_what_is_due():
 def test_sigkill_forgets_no_erasure():
     """Killed between the end of a chat and its erasure; the next start
     erases, whatever happens or does not happen then."""
-    with Houses(erase="1s") as houses:
+    with Houses(erase="1h") as houses:
         doomed = Doomed(houses, "chat-deleted-before-the-kill")
-        for node in houses.nodes:
-            node.set("erase interval", "1h")
         doomed.chat.a.delete(doomed.chat.name)
         doomed.wait_ended()
         for node in houses.nodes:
