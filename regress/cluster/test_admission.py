@@ -39,6 +39,16 @@ def ticket(node, *arguments):
     return node.ctl("ticket", *arguments)["ticket"]
 
 
+def ticket_of(node, count):
+    """One that names so many nodes. On a busy machine one may be suspected
+    for a moment, and is left out then."""
+    def made():
+        if sum(row["state"] == "alive" for row in node.show("nodes")) == count:
+            text = ticket(node)
+            return len(parse_ticket(text)[1]) == count and text
+    return until(f"a ticket names {count} nodes", made)
+
+
 def refused(node, text):
     """hermesctl join fails; its message."""
     answer = node.ctl("join", text, ok=False)
@@ -111,13 +121,13 @@ def test_ticket_names_members_that_are_alive(nodes):
         node.ctl("join", ticket(alpha))
     for node in (alpha, beta, gamma):
         wait_alive(node, 3)
-    _, endpoints = parse_ticket(ticket(alpha))
+    _, endpoints = parse_ticket(ticket_of(alpha, 3))
     names = [endpoint for _, endpoint in endpoints]
     assert names[0] == alpha.mesh
     assert sorted(names) == sorted((alpha.mesh, beta.mesh, gamma.mesh))
     gamma.sigkill()
     until("gamma failed", lambda: state(alpha, "gamma") == "failed")
-    _, endpoints = parse_ticket(ticket(alpha))
+    _, endpoints = parse_ticket(ticket_of(alpha, 2))
     assert [endpoint for _, endpoint in endpoints] == [alpha.mesh, beta.mesh]
 
 
@@ -139,8 +149,7 @@ def test_join_through_a_member_that_is_not_the_authority(nodes):
     beta.ctl("join", ticket(alpha))
     for node in (alpha, beta):
         wait_alive(node, 2)
-    text = ticket(alpha)
-    assert len(parse_ticket(text)[1]) == 2
+    text = ticket_of(alpha, 2)
     assert alpha.stop() == 0
     move(alpha)
     alpha.start()
@@ -199,6 +208,8 @@ def test_memberships_are_renewed_under_a_chat():
         def renewals():
             for node, times in zip(two.nodes, seen):
                 times.add(membership(node))
+                assert "expired" not in map(
+                    lambda row: row["state"], node.show("nodes"))
             return min(len(times) for times in seen)
         with Talk(two, "renewal", 1500, ("--interval", "0.02")) as talk:
             until("3 renewals", lambda: renewals() >= 4, 120)
@@ -207,7 +218,8 @@ def test_memberships_are_renewed_under_a_chat():
         for node in two.nodes:
             assert node.healthy()
             wait_alive(node, 2)
-            assert not re.search(r"node_state .* state=[^1]", node.log())
+            # A busy machine may make one suspect the other, and no more.
+            assert not re.search(r"node_state .* state=[^12]", node.log())
         assert two[0].log().count("node_renewed node=beta") >= 3
         no_keys_left(two)
 

@@ -88,9 +88,8 @@ def test_new_tls_keys_cut_no_connection():
         gamma.sigkill()
         gamma.start()
         for node in three.nodes:
-            wait_alive(node, 3)
-            assert not any(row["state"] in ("suspect", "failed")
-                           for row in node.show("nodes"))
+            until(f"{node.name} sees all alive, and nobody else", lambda: [
+                row["state"] for row in node.show("nodes")] == ["alive"] * 3)
         with Talk((gamma, alpha), "anew", 50) as talk:
             talk.finish()
 
@@ -125,14 +124,15 @@ def test_metrics_of_the_mesh():
             assert value("appsync_total") > synced
         until("and went", lambda: value("apps") == 0)
         assert value("evicted_peers_total") == 0
-        assert value('nodes{state="alive"}') == 3
+        # On a busy machine one is suspected now and then, for a moment.
+        until("all alive", lambda: value('nodes{state="alive"}') == 3)
         gamma.sigkill()
         until("suspected", lambda: value("suspected_peers") == 1 or
               value("evicted_peers_total") == 1)
         until("evicted", lambda: value("evicted_peers_total") == 1)
         assert value('nodes{state="failed"}') == 1
-        assert value("suspected_peers") == 0
-        members = {row["node_id"]: row["state"] for row in
-                   json.loads(alpha.http("/mesh/members")[1])}
-        assert members == {"alpha": "alive", "beta": "alive",
-                           "gamma": "failed"}
+        until("nobody is suspected", lambda: value("suspected_peers") == 0)
+        until("gamma is out, and nobody else", lambda: {
+            row["node_id"]: row["state"] for row in json.loads(
+                alpha.http("/mesh/members")[1])} == {
+                    "alpha": "alive", "beta": "alive", "gamma": "failed"})
