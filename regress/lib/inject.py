@@ -6,12 +6,13 @@ import ctypes
 import os
 import signal
 
-CALLS = {"read": 0, "mmap": 9, "mprotect": 10, "dup": 32, "dup2": 33,
-         "socket": 41, "connect": 42, "bind": 49, "clone": 56, "execve": 59,
-         "kill": 62, "ptrace": 101, "setuid": 105, "symlink": 88, "chown": 92,
-         "prctl": 157, "mount": 165, "ioctl": 16, "add_key": 248,
-         "openat": 257, "unshare": 272, "process_vm_readv": 310,
-         "bpf": 321, "execveat": 322, "io_uring_setup": 425}
+CALLS = {"read": 0, "close": 3, "mmap": 9, "mprotect": 10, "dup": 32,
+         "dup2": 33, "socket": 41, "connect": 42, "bind": 49, "clone": 56,
+         "execve": 59, "kill": 62, "ptrace": 101, "setuid": 105,
+         "symlink": 88, "chown": 92, "prctl": 157, "mount": 165, "ioctl": 16,
+         "add_key": 248, "openat": 257, "unshare": 272,
+         "process_vm_readv": 310, "bpf": 321, "execveat": 322,
+         "io_uring_setup": 425}
 
 SEIZE, INTERRUPT, GETREGS, SETREGS, SINGLESTEP, DETACH = (
     0x4206, 0x4207, 12, 13, 9, 17)
