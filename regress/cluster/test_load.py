@@ -162,7 +162,8 @@ def test_L29_apps_and_streams_killed_at_random(frail):
     done = {"kill": 0, "drop": 0, "delete": 0}
     try:
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        # On a slow machine there is time for few of them: each at least once.
+        while time.monotonic() < end or not all(done.values()):
             victim = dice.randrange(len(loads))
             what = dice.choice(sorted(done))
             if what == "kill":
@@ -178,7 +179,6 @@ def test_L29_apps_and_streams_killed_at_random(frail):
             until("the calm chat goes on", lambda: sum(
                 r["acked"] for load in calm for r in load.show()) > before)
         print(done)
-        assert all(done.values())
         for load in calm:
             load.say("stop")
         until("all of the calm chat", lambda: all(
