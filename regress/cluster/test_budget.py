@@ -44,7 +44,10 @@ class Gossip:
 
     def say(self, **body):
         """As soon as there is room; False when the stream is over."""
-        message = mesh_pb.GossipMessage(**body)
+        return self.put(mesh_pb.GossipMessage(**body))
+
+    def put(self, message):
+        """The same of a message that is made, or encoded."""
         while not self.over:
             try:
                 self.frames.put(message, timeout=1)
@@ -158,6 +161,19 @@ def test_forged_statements(lied_to, mallory, chat):
     chat()
 
 
+@contextlib.contextmanager
+def preferred(node, process):
+    """A process that gets the CPU before others: more than a quarter of a core
+    cannot be wanted where load leaves less than that."""
+    pid = node.pids()[process]
+    usual = os.getpriority(os.PRIO_PROCESS, pid)
+    os.setpriority(os.PRIO_PROCESS, pid, -20)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, pid, usual)
+
+
 def test_large_syncs(lied_to, mallory, chat):
     """That are no news, as fast as they can be read."""
     node, member = lied_to[0], mallory.member
@@ -167,12 +183,15 @@ def test_large_syncs(lied_to, mallory, chat):
     sync.apps.extend(list(sync.apps) * 3)  # signed no more, and told before
     sync.sequence -= 1
     forge(mallory, 32)  # little of its time is left
+    encoded = mesh_pb.GossipMessage(app_sync=sync).SerializeToString()
     before = held(node, "mesh")
-    while held(node, "mesh") == before:
-        assert stream.say(app_sync=sync)
-        chat()
+    with preferred(node, "mesh"):
+        while held(node, "mesh") == before:
+            for _ in range(8):
+                assert stream.put(encoded)
+            chat()
     for _ in range(8):
-        assert stream.say(app_sync=sync)
+        assert stream.put(encoded)
     for _ in range(8):
         chat()
     assert memory(node, "mesh") < taken + MEMORY

@@ -195,7 +195,8 @@ class Member:
     def gossip(pb, channel, frames):
         return channel.stream_stream(
             "/nodemesh.v1.NodeMesh/Gossip",
-            request_serializer=pb.GossipMessage.SerializeToString,
+            request_serializer=lambda m: m if isinstance(m, bytes)
+            else m.SerializeToString(),
             response_deserializer=pb.GossipMessage.FromString)(frames)
 
     @staticmethod
