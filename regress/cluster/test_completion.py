@@ -108,7 +108,8 @@ def prompt(request, tmp_path):
     with screen:
         screen.wait("a shell", lambda lines: any(lines))
         screen.type(f"cd {tmp_path}; {load}; clear; echo loaded\n")
-        screen.wait("loaded", lambda lines: lines[0] == "loaded")
+        # And at its prompt: what is typed before comes in front of that.
+        screen.wait("loaded", lambda lines: lines[:2] == ["loaded", ">"])
         yield screen
 
 
