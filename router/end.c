@@ -118,6 +118,20 @@ end_failed(struct side *side)
 	side_drop(side);
 }
 
+/* Does the app go on with another chat than was here? Its own did not end with
+ * that, and is still to come. */
+static int
+end_is_of_another(const struct side *side)
+{
+	const struct session *session = side->app->session;
+	const struct ask *ask = side->ask;
+
+	return (!side->ending && session != NULL && ask != NULL &&
+		ask->session == session->number &&
+		(ask->flags & CHAT_CONTINUE) != 0 &&
+		instance_differs(ask->instance, side->instance));
+}
+
 void
 end_ended(const struct ipc_chat_end *end)
 {
@@ -132,13 +146,19 @@ end_ended(const struct ipc_chat_end *end)
 	if (side == NULL)
 		return;
 	if (end->status == STATUS_NONE) {
+		/* What the app deleted meanwhile does not begin. */
 		if (side->left ||
-		    instance_is_same(end->instance, side->instance))
+		    (!side->ending &&
+			instance_is_same(end->instance, side->instance)))
 			start_again(side);
 		return;
 	}
 	if (side->left)
 		return;
+	if (end_is_of_another(side)) {
+		start_again(side);
+		return;
+	}
 	session = side->app->session;
 	if (end->status > STATUS_NONE && end->status < STATUS_COUNT)
 		status = (enum hermes_status)end->status;

@@ -371,7 +371,7 @@ start_is_known(const struct side *side, const struct ask *ask)
 		version = side->offer_version;
 	}
 	return (
-	    known &&
+	    known && !instance_differs(ask->instance, side->instance) &&
 	    (ask->flags & (CHAT_HAS_KEY | CHAT_REKEY | CHAT_CONTINUE)) == 0 &&
 	    ask->hint[0] == '\0' &&
 	    (ask->version == 0 || ask->version == version));

@@ -422,6 +422,82 @@ START_TEST(test_has_another_chat)
 }
 END_TEST
 
+/* She goes on with another chat than is here, and that is said to be over
+ * (_i == 0), or forgotten, before she is heard. It is not hers that ended; and
+ * when she deletes it at once, nothing is begun. */
+START_TEST(test_another_chat_ends)
+{
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__DeleteChat delete = APPROUTER__V1__DELETE_CHAT__INIT;
+	struct ipc_chat_end end = { .status = STATUS_NONE };
+	char chat_id[] = "c";
+	struct side *side;
+	unsigned starts;
+
+	world_begin();
+	memcpy(played.instance, other, INSTANCE_SIZE);
+	chat_begin();
+	side = side_of(&alice, &bob);
+	end.key = side->key;
+	memcpy(end.instance, other, INSTANCE_SIZE);
+	instance_said = mine;
+	played.mute = 1;
+	app_go_on(&alice, &bob, 6, 5);
+	instance_said = NULL;
+	played.mute = 0;
+	memcpy(played.instance, mine, INSTANCE_SIZE);
+	starts = played.starts;
+	if (_i == 0) {
+		play_chat(&end.key, 0)->left[end.key.side] = 1;
+		play_ended(&end.key, STATUS_DELETED_BY_PEER);
+		play();
+		app_expect_at(&alice, 6, 5);
+		return;
+	}
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_DELETE_CHAT;
+	frame.delete_chat = &delete;
+	delete.chat_id = chat_id;
+	app_say(alice.stream, &frame);
+	from(PROCESS_KEYD, IPC_CHAT_ENDED, &end, NULL, 0);
+	play();
+	app_expect_deleted(&alice, "deleted");
+	ck_assert_uint_eq(played.starts, starts);
+	ck_assert_ptr_null(side_of(&alice, &bob));
+}
+END_TEST
+
+/* What accept=auto has said for her is not what she says, when she names
+ * another chat: that is for keyd to judge. */
+START_TEST(test_another_chat_is_not_known)
+{
+	Frame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__StartChat start = APPROUTER__V1__START_CHAT__INIT;
+	char chat_id[] = "c";
+	unsigned starts;
+
+	world_begin();
+	memcpy(played.instance, other, INSTANCE_SIZE);
+	app_connect(&bob, 0);
+	app_connect(&alice, 1);
+	app_start_chat(&bob, &alice, "c", 0);
+	frame_free(EXPECT(&alice, START_CHAT));
+	app_expect_at(&bob, 1, 1);
+	starts = played.starts;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_START_CHAT;
+	frame.start_chat = &start;
+	start.chat_id = chat_id;
+	start.target_app_id = bob.id;
+	start.instance.data = (uint8_t *)(uintptr_t)mine;
+	start.instance.len = INSTANCE_SIZE;
+	played.refuse = CODE_REPLAYED_KEY;
+	app_say(alice.stream, &frame);
+	play();
+	ck_assert_uint_eq(played.starts, starts + 1);
+	ck_assert_mem_eq(played.named, mine, INSTANCE_SIZE);
+	app_expect_error(&alice, "REPLAYED_KEY");
+}
+END_TEST
+
 /* The node accepts for alice what bob offers, and then she says what she has:
  * that, or (_i == 1) another one, which is over. */
 START_TEST(test_what_was_accepted_is_another)
@@ -498,6 +574,8 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, test_absurd_places, 0, 5);
 	tcase_add_test(tcase, test_arrives_for_ever);
 	tcase_add_test(tcase, test_has_another_chat);
+	tcase_add_loop_test(tcase, test_another_chat_ends, 0, 2);
+	tcase_add_test(tcase, test_another_chat_is_not_known);
 	tcase_add_loop_test(tcase, test_what_was_accepted_is_another, 0, 2);
 	tcase_add_test(tcase, test_names_what_it_has);
 }
