@@ -214,15 +214,20 @@ crowd_of_app(const struct chats *chats, const uint8_t local_app[KEY_SIZE],
 	return (waiting != NULL ? waiting : crowd_of(list, count, 1, peer_app));
 }
 
-/* It goes for another, and the peer hears so. */
+/* It goes for another, and the peer hears so, and the router: that has no
+ * bound of its own on what is offered to all apps. */
 static void
 waiting_displace(struct chats *chats, struct waiting *waiting)
 {
 	struct ipc_setup_refused refused = { .key = waiting->key,
 		.code = CODE_LIMIT_REACHED };
+	struct ipc_chat_end end = { .key = waiting->key,
+		.status = STATUS_DELETED_BY_PEER };
 
 	memcpy(refused.node, waiting->node, KEY_SIZE);
 	waiting_remove(chats, waiting);
+	chats->io.send(
+	    chats->io.arg, PROCESS_ROUTER, IPC_CHAT_ENDED, &end, NULL, 0);
 	chats->io.send(
 	    chats->io.arg, PROCESS_MESH, IPC_SETUP_REFUSED, &refused, NULL, 0);
 }

@@ -428,6 +428,7 @@ START_TEST(one_app_does_not_keep_the_others_from_an_app)
 	struct chat_key key = pair_key(&pair, 1);
 	struct ipc_setup first;
 	struct node c;
+	int ends;
 
 	another(&c);
 	if (_i == 1) {
@@ -438,12 +439,16 @@ START_TEST(one_app_does_not_keep_the_others_from_an_app)
 	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
 	offer_of(&c, b->app, "chat 0", &first);
 	ck_assert_ptr_nonnull(waiting_find(b->chats, &first.key));
+	ends = b->ends;
 	pair_start(&pair, 0, 0, 0);
 	pair_step(&pair, 1);
 	ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
 	ck_assert_uint_eq(b->chats->waiting.count, WAITING_APP_MAX);
 	ck_assert_ptr_null(waiting_find(b->chats, &first.key));
-	/* Who offered that hears so. */
+	/* Who offered that hears so, and the router keeps no more than keyd. */
+	ck_assert_uint_eq(b->ends, ends + 1);
+	ck_assert_mem_eq(&b->last_end.key, &first.key, sizeof(first.key));
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
 	ck_assert_uint_eq(a->count, 1);
 	pair_step(&pair, 0);
 	ck_assert_uint_eq(a->last_refused.code, CODE_LIMIT_REACHED);
