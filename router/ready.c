@@ -406,6 +406,20 @@ ready_event(const struct side *side, const struct ipc_chat_ready *ready,
 	chat_event(&event, side);
 }
 
+/* It was said to be over while it was begun: nobody here has it, and the peer
+ * is not left alone with it. */
+static void
+ready_disown(const struct ipc_chat_ready *ready)
+{
+	struct ipc_chat_end end = { .key = ready->key,
+		.status = STATUS_DELETED };
+	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+
+	log_warn("chat_unknown", "state=ready version=%u", ready->version);
+	if (keyd != NULL)
+		ipc_send(keyd, IPC_CHAT_END, &end, NULL, 0);
+}
+
 void
 ready_came(const struct ipc_chat_ready *ready)
 {
@@ -413,8 +427,7 @@ ready_came(const struct ipc_chat_ready *ready)
 	uint32_t old_version;
 
 	if (side == NULL) {
-		log_warn(
-		    "chat_unknown", "state=ready version=%u", ready->version);
+		ready_disown(ready);
 		return;
 	}
 	if (side->ending)

@@ -578,6 +578,37 @@ START_TEST(test_message_after_delete)
 }
 END_TEST
 
+/* What bob offered is over while alice accepts it: what keyd then begins for
+ * her she has been told is over, and bob is not left alone with it. */
+START_TEST(test_over_while_accepted)
+{
+	struct chat_key key;
+	struct sent *sent;
+	size_t sides;
+
+	world_begin();
+	app_connect(&alice, 0);
+	app_connect(&bob, 0);
+	sides = side_count();
+	app_start_chat(&bob, &alice, "c", 0);
+	frame_free(EXPECT(&alice, START_CHAT));
+	app_start_only(&alice, &bob, "c", 0);
+	while ((sent = take_of(PROCESS_MESH)) != NULL) {
+		play_one(sent);
+		sent_free(sent);
+	}
+	ck_assert_int_eq(chat_key_make(&key, "c", alice.key, bob.key), 0);
+	play_ended(&key, STATUS_DELETED_BY_PEER);
+	app_expect_deleted(&alice, "deleted_by_peer");
+	play();
+	frame_free(EXPECT(&bob, START_CHAT));
+	frame_free(EXPECT(&bob, START_CHAT_ACK));
+	app_expect_deleted(&bob, "deleted_by_peer");
+	ck_assert_uint_eq(side_count(), sides);
+	app_expect_nothing(&alice);
+}
+END_TEST
+
 /* keyd cannot seal: said once, then the chat is gone; and an answer to a
  * message of a chat before this one means nothing. */
 START_TEST(test_ratchet_failed)
@@ -653,6 +684,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_room_for_offers);
 	tcase_add_test(tcase, test_delete);
 	tcase_add_test(tcase, test_message_after_delete);
+	tcase_add_test(tcase, test_over_while_accepted);
 	tcase_add_test(tcase, test_ratchet_failed);
 	tcase_add_test(tcase, test_ambiguous);
 }
