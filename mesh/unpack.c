@@ -4,7 +4,7 @@
 #include "mesh/unpack.h"
 
 #define ROOM       (64U * 1024)
-#define ROOM_TIMES 8 /* of the length */
+#define ROOM_TIMES 12 /* of the length */
 
 /* What is freed meanwhile (there is hardly any) stays counted. */
 static void *

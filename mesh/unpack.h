@@ -12,8 +12,9 @@
 
 /*
  * Unpack a message, for the free_unpacked() of its kind. It takes 64 KiB and
- * eight times its length at most (honest ones need a third of that; parts of
- * two bytes would take seventy times their length). NULL when it is not well
+ * twelve times its length at most: most need three times that, apps with as
+ * many pairs of metadata as they may have, each of one byte, ten times; parts
+ * of two bytes would take seventy times their length. NULL when it is not well
  * formed, or would take more.
  */
 void *unpack_bounded(const ProtobufCMessageDescriptor *kind,

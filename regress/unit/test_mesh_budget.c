@@ -10,12 +10,15 @@
 
 #include "mesh/budget.h"
 #include "mesh/presence.h"
+#include "mesh/unpack.h"
 #include "regress/unit/mesh_liar.h"
 #include "regress/unit/suite.h"
 
 /* Set-ups: more than a share of keyd's time, and 4 MiB; a few of them. */
-#define MANY 15000
-#define FEW  100
+#define MANY       15000
+#define FEW        100
+/* FRAME_PAIRS in frames.h, which goes with no wire_frame.h. */
+#define PAIRS_MOST 64
 
 /* --- time ---------------------------------------------------------------- */
 
@@ -504,6 +507,52 @@ START_TEST(test_parts_of_two_bytes)
 }
 END_TEST
 
+/* Nor does what an honest node says of its apps count as more: these have as
+ * many pairs of metadata as they may, each as short as it can be. */
+START_TEST(test_parts_of_apps)
+{
+	struct Nodemesh__V1__AppRegistration__MetadataEntry pairs[PAIRS_MOST];
+	struct Nodemesh__V1__AppRegistration__MetadataEntry *list[PAIRS_MOST];
+	struct Nodemesh__V1__AppRegistration *apps[1000];
+	struct Nodemesh__V1__GossipMessage *message,
+	    whole = NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
+	struct attestation attestation;
+	char names[PAIRS_MOST][2] = { "" }, node[] = "n";
+	struct keys app;
+	uint8_t *bytes;
+	size_t length, i;
+
+	for (i = 0; i < PAIRS_MOST; i++) {
+		names[i][0] = (char)('!' + i);
+		nodemesh__v1__app_registration__metadata_entry__init(&pairs[i]);
+		pairs[i].key = names[i];
+		list[i] = &pairs[i];
+	}
+	keys_make(&app);
+	cast_attest(&app, node, app.public, &attestation);
+	for (i = 0; i < 1000; i++)
+		apps[i] = wire_registration_make(
+		    &attestation, node, "s", 1, 1, 0, list, PAIRS_MOST);
+	sync.node_id = node;
+	sync.apps = apps;
+	sync.n_apps = 1000;
+	whole.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
+	whole.app_sync = &sync;
+	length = nodemesh__v1__gossip_message__get_packed_size(&whole);
+	bytes = malloc(length);
+	ck_assert_ptr_nonnull(bytes);
+	nodemesh__v1__gossip_message__pack(&whole, bytes);
+	message = unpack_bounded(
+	    &nodemesh__v1__gossip_message__descriptor, bytes, length);
+	ck_assert_ptr_nonnull(message);
+	nodemesh__v1__gossip_message__free_unpacked(message, NULL);
+	for (i = 0; i < 1000; i++)
+		nodemesh__v1__app_registration__free_unpacked(apps[i], NULL);
+	free(bytes);
+}
+END_TEST
+
 static Suite *
 budget_suite(void)
 {
@@ -520,6 +569,7 @@ budget_suite(void)
 	tcase_add_test(tcase, test_set_ups_alone);
 	tcase_add_test(tcase, test_ends_wait);
 	tcase_add_test(tcase, test_parts_of_two_bytes);
+	tcase_add_test(tcase, test_parts_of_apps);
 	suite_add_tcase(suite, tcase);
 	return (suite);
 }
