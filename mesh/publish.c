@@ -20,12 +20,15 @@
 #include "mesh/wire.h"
 #include "proto/approuter.pb-c.h"
 
-#define PENDING_MAX   512 /* changes keyd has yet to sign */
+#define PENDING_MAX       512 /* changes keyd has yet to sign */
+/* Of all apps in one message; the least that a trunk takes is 4 MiB. */
+#define SYNC_BYTES        (4U * 1024 * 1024 - 1024)
+#define REGISTRATION_HEAD 5 /* bytes, at most, before each */
 /* That far, in us, the clock may have been ahead: 203 days. */
-#define SEQUENCE_STEP (UINT64_C(1) << 44)
-#define SEQUENCE_MAX  (UINT64_C(1) << 62)
-#define CLAIMS        4 /* believed in CLAIMS_IN */
-#define CLAIMS_IN     (20 * CLOCK_SECOND)
+#define SEQUENCE_STEP     (UINT64_C(1) << 44)
+#define SEQUENCE_MAX      (UINT64_C(1) << 62)
+#define CLAIMS            4 /* believed in CLAIMS_IN */
+#define CLAIMS_IN         (20 * CLOCK_SECOND)
 
 /* An app of this node, as it is told to others. */
 struct own_app {
@@ -136,25 +139,44 @@ sync_make(int full, size_t count)
 	return (sync);
 }
 
+/* Add own apps to a full sync: those that carry metadata, or the others. *room
+ * is what a message has left, in bytes. 0, or -1: they are too many. */
+static int
+sync_add(struct Nodemesh__V1__AppSync *sync, int wordy, size_t *room)
+{
+	struct Nodemesh__V1__AppRegistration *app;
+	struct own_app *own;
+	size_t cursor = 0, size;
+
+	while ((own = table_next(&publish.own, &cursor)) != NULL) {
+		if ((own->connect != NULL) != wordy ||
+		    (app = registration_make(own, 0)) == NULL)
+			continue;
+		size = nodemesh__v1__app_registration__get_packed_size(app) +
+		       REGISTRATION_HEAD;
+		if (sync->n_apps == PRESENCE_APPS_MAX || size > *room) {
+			nodemesh__v1__app_registration__free_unpacked(
+			    app, NULL);
+			return (-1);
+		}
+		*room -= size;
+		sync->apps[sync->n_apps++] = app;
+	}
+	return (0);
+}
+
+/* Those of contract v1 last: whoever sends much metadata is left out first. */
 static struct Nodemesh__V1__AppSync *
 sync_full(void)
 {
 	struct Nodemesh__V1__AppSync *sync;
-	struct own_app *own;
-	size_t cursor = 0;
+	size_t room = SYNC_BYTES;
 
 	if ((sync = sync_make(1, publish.own.count)) == NULL)
 		return (NULL);
-	while ((own = table_next(&publish.own, &cursor)) != NULL) {
-		if (sync->n_apps == PRESENCE_APPS_MAX) {
-			log_warn("presence_too_large", "apps=%zu told=%d",
-			    publish.own.count, PRESENCE_APPS_MAX);
-			break;
-		}
-		sync->apps[sync->n_apps] = registration_make(own, 0);
-		if (sync->apps[sync->n_apps] != NULL)
-			sync->n_apps++;
-	}
+	if (sync_add(sync, 0, &room) == -1 || sync_add(sync, 1, &room) == -1)
+		log_warn("presence_too_large", "apps=%zu told=%zu",
+		    publish.own.count, sync->n_apps);
 	return (sync);
 }
 

@@ -3,6 +3,7 @@
  * likes, that each want a long answer, a signature or a question to others.
  * What it gets for them is bounded; nobody else pays.
  */
+#include "proto/approuter.pb-c.h"
 #include "regress/unit/mesh_liar.h"
 #include "regress/unit/suite.h"
 
@@ -386,6 +387,57 @@ START_TEST(test_members_that_are_gone)
 }
 END_TEST
 
+/* An app of contract v1, whose metadata others need, with as much of it as it
+ * may have. */
+static void
+app_up_wordy(struct node *a)
+{
+	static char value[4000];
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	Approuter__V1__Connect__MetadataEntry
+	    pair = APPROUTER__V1__CONNECT__METADATA_ENTRY__INIT,
+	    *list = &pair;
+	struct ipc_app_up up = { .session_id = "session", .connected_at = 1 };
+	uint8_t tail[8192];
+	struct keys app;
+
+	memset(value, 'x', sizeof(value) - 1);
+	pair.value = value;
+	connect.metadata = &list;
+	connect.n_metadata = 1;
+	keys_make(&app);
+	app_attest(&app, a, &up.attestation);
+	up.attestation.kind = ATTESTATION_V1;
+	ipc_send(a->router, IPC_APP_UP, &up, tail,
+	    approuter__v1__connect__pack(&connect, tail));
+}
+
+/* Apps have no say in whether their node is heard: as many as one machine may
+ * have, with all the metadata there may be, are told in what a node takes. */
+START_TEST(test_apps_with_much_metadata)
+{
+	struct node *a = flood_begin();
+	struct ipc_find find = { .id = 1 };
+	unsigned i, before;
+
+	for (i = 0; i < 1100; i++)
+		app_up_wordy(a);
+	ipc_send(a->router, IPC_FIND, &find, NULL, 0);
+	UNTIL(a->founds > 0);
+	/* All of it is signed, and sent before the next is. */
+	for (i = 0; i < 2; i++) {
+		before = a->statements[STATEMENT_PRESENCE];
+		while (a->statements[STATEMENT_PRESENCE] == before) {
+			liar_digest("", 0);
+			liar_ping("alpha");
+		}
+	}
+	liar_ping("alpha");
+	ck_assert_int_eq(liar.closed, 0);
+	liar_close();
+}
+END_TEST
+
 static Suite *
 floods_suite(void)
 {
@@ -402,6 +454,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_join_by_strangers);
 	tcase_add_test(tcase, test_connections_of_one_member);
 	tcase_add_test(tcase, test_members_that_are_gone);
+	tcase_add_test(tcase, test_apps_with_much_metadata);
 	suite_add_tcase(suite, tcase);
 	return (suite);
 }
