@@ -409,13 +409,36 @@ fixture_connect(int http)
 	return (fd);
 }
 
-/* Turn the loop and read, until end of file or text; bounded. Returns the
- * bytes, to be freed; *eof says why it ended. */
+/* Turn the loop and send it all, or as much as is taken until control closes.
+ */
+static inline void
+fixture_send(int fd, const void *bytes, size_t length)
+{
+	int64_t until = clock_monotonic() + BOUND;
+	ssize_t n;
+
+	while (length > 0) {
+		n = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n == -1 && errno != EAGAIN)
+			break;
+		if (n == -1) {
+			ck_assert_msg(clock_monotonic() < until, "not taken");
+			fixture_turn();
+			continue;
+		}
+		bytes = (const uint8_t *)bytes + n;
+		length -= (size_t)n;
+	}
+}
+
+/* Turn the loop and read, until end of file or the end of a line with text;
+ * bounded. Returns the bytes, to be freed; *eof says why it ended. */
 static inline char *
 fixture_read(int fd, const char *text, int *eof)
 {
 	int64_t until = clock_monotonic() + BOUND;
 	struct buffer got;
+	const char *found;
 	uint8_t *to;
 	ssize_t n;
 
@@ -434,7 +457,10 @@ fixture_read(int fd, const char *text, int *eof)
 			continue;
 		to[n] = '\0';
 		buffer_commit(&got, (size_t)n);
-		if (text != NULL && strstr((char *)buffer_bytes(&got), text))
+		if (text == NULL)
+			continue;
+		found = strstr((char *)buffer_bytes(&got), text);
+		if (found != NULL && strchr(found, '\n') != NULL)
 			break;
 	}
 	*buffer_reserve(&got, 1) = '\0';

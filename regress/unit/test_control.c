@@ -302,7 +302,7 @@ static int
 run_ctl(int (*run)(struct ctl *, int, char **), int argc, char **argv,
     const char *input, char *out, size_t size, uid_t uid)
 {
-	struct ctl ctl = { fixture.unix_address.sun_path, 0, 0, 10, -1,
+	struct ctl ctl = { fixture.unix_address.sun_path, 0, 0, 60, -1,
 		{ -1, -1 }, NULL };
 	char name[] = "/tmp/hermes-out-XXXXXX";
 	int64_t until = clock_monotonic() + BOUND;

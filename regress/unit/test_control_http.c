@@ -16,7 +16,7 @@ answer(const void *bytes, size_t length, int no_more)
 	int fd = fixture_connect(1), eof;
 	char *text;
 
-	ck_assert_int_eq(send(fd, bytes, length, 0), (ssize_t)length);
+	fixture_send(fd, bytes, length);
 	if (no_more)
 		ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
 	text = fixture_read(fd, NULL, &eof);
