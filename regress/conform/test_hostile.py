@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hermes_node import DEFAULTS, Node, until
+from hermes_node import DEFAULTS, Node, until, wait_alive
 from hermes_wire import WAIT, Session, mesh_pb
 from mesh_member import Member
 
@@ -286,7 +286,10 @@ def test_L18_gossip_and_routes_need_membership(mesh):
             pass
     assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
     channel.close()
-    assert all(row["state"] == "alive" for row in mesh[0].show("nodes"))
+    # One that is slow may be under suspicion for it.
+    assert {row["state"] for row in mesh[0].show("nodes")} <= {
+        "alive", "suspect"}
+    wait_alive(mesh[0], 2)
 
 
 # --- admin HTTP -------------------------------------------------------------
