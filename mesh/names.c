@@ -18,8 +18,9 @@
 #include "common/util/log.h"
 #include "mesh/names.h"
 
-#define FILE_MAX (1024 * 1024) /* bytes of either file */
-#define BLANK    " \t\r"
+#define FILE_MAX   (1024 * 1024) /* bytes of either file */
+#define SEARCH_MAX 32            /* domains */
+#define BLANK      " \t\r"
 
 static struct {
 	struct evdns_base *servers;
@@ -29,37 +30,59 @@ static struct {
 
 /* --- resolv.conf ---------------------------------------------------------- */
 
+static char *
+next_word(char **line)
+{
+	char *word;
+
+	while ((word = strsep(line, BLANK)) != NULL && word[0] == '\0')
+		;
+	return (word);
+}
+
+/* The last line counts. libevent takes each domain before those it has. */
+static void
+resolver_search(char *line, size_t most)
+{
+	char *domains[SEARCH_MAX], *word;
+	size_t count = 0;
+
+	while (count < most && (word = next_word(&line)) != NULL)
+		domains[count++] = word;
+	evdns_base_search_clear(names.servers);
+	while (count > 0)
+		evdns_base_search_add(names.servers, domains[--count]);
+}
+
+static void
+resolver_options(char *line)
+{
+	char *word, *value;
+
+	while ((word = next_word(&line)) != NULL) {
+		value = strchr(word, ':');
+		(void)evdns_base_set_option(
+		    names.servers, word, value == NULL ? "" : value + 1);
+	}
+}
+
 /* One line, which is taken apart. */
 static void
 resolver_line(char *line)
 {
-	struct evdns_base *servers = names.servers;
-	char *word = strsep(&line, BLANK), *next, *value;
-	int search = word != NULL && strcmp(word, "search") == 0;
+	char *what = strsep(&line, BLANK), *word;
 
-	if (word == NULL)
+	if (what == NULL)
 		return;
-	if (search || strcmp(word, "domain") == 0)
-		evdns_base_search_clear(servers); /* the last line counts */
-	else if (strcmp(word, "nameserver") != 0 &&
-		 strcmp(word, "options") != 0)
-		return;
-	while ((next = strsep(&line, BLANK)) != NULL) {
-		if (next[0] == '\0')
-			continue;
-		if (word[0] == 'n') {
-			(void)evdns_base_nameserver_ip_add(servers, next);
-			return;
-		}
-		if (word[0] == 'o') {
-			value = strchr(next, ':');
-			(void)evdns_base_set_option(
-			    servers, next, value == NULL ? "" : value + 1);
-		} else
-			evdns_base_search_add(servers, next);
-		if (word[0] == 'd')
-			return;
-	}
+	if (strcmp(what, "search") == 0)
+		resolver_search(line, SEARCH_MAX);
+	else if (strcmp(what, "domain") == 0)
+		resolver_search(line, 1);
+	else if (strcmp(what, "options") == 0)
+		resolver_options(line);
+	else if (strcmp(what, "nameserver") == 0 &&
+		 (word = next_word(&line)) != NULL)
+		(void)evdns_base_nameserver_ip_add(names.servers, word);
 }
 
 /* text is taken apart. Questions that are out go to the new servers. */

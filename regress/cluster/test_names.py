@@ -92,6 +92,20 @@ def test_a_reload_reads_both_files_again():
         assert beta.pids() == pids and beta.healthy()
 
 
+def test_domains_are_searched_in_their_order():
+    """Who is asked for in the first domain is not taken to be the one of that
+    name in the second."""
+    with NameServer(alpha_first_test=["127.0.0.1"],
+                    alpha_second_test=["127.0.0.2"]) as server, \
+            pair("search first.test second.test\n" + server.resolver(),
+                 LOCAL) as (alpha, beta):
+        port = alpha.mesh.rsplit(":", 1)[1]
+        know(beta, line(alpha, address=f'"alpha:{port}"'))
+        asked = until("asked", lambda: [
+            name for name, kind in server.asked if kind == 1])
+        assert asked[0] == "alpha.first.test"
+
+
 def test_a_name_that_is_none_harms_nobody():
     """Neither no answer, nor a scope that libc would look up in ways the
     sandbox forbids."""
