@@ -206,27 +206,33 @@ shun(const struct ipc_revocation *revocation)
 	chats_shun(keyd.chats, revocation->node_key);
 }
 
+/* As locked as before; of errno. */
+static enum store_error
+unlock_failed(void)
+{
+	enum store_error why = store_error_of(errno);
+	int saved = errno;
+
+	chats_free(keyd.chats);
+	keyd.chats = NULL;
+	identity_wipe(&keyd.identity);
+	errno = saved;
+	return (why);
+}
+
 static enum store_error
 unlock_load(void)
 {
-	int saved;
-
 	if (identity_load(&keyd.identity, keyd.store, proc_config()->node_id) ==
 	    -1)
-		return (store_error_of(errno));
+		return (unlock_failed());
 	keyd.chats = chats_new(&chats_io, keyd.store, proc_config(),
 	    keyd.identity.node_key, keyd.identity.incarnation, clock_wall());
-	if (keyd.chats == NULL)
-		return (store_error_of(errno));
 	/* A revocation is stored before the chats end: they may not have. */
-	if (authority_revocations(&keyd.identity, keyd.store, shun) == -1 ||
-	    revoked_walk(keyd.store, shun) == -1) {
-		saved = errno;
-		chats_free(keyd.chats);
-		keyd.chats = NULL;
-		errno = saved;
-		return (store_error_of(errno));
-	}
+	if (keyd.chats == NULL ||
+	    authority_revocations(&keyd.identity, keyd.store, shun) == -1 ||
+	    revoked_walk(keyd.store, shun) == -1)
+		return (unlock_failed());
 	chats_end_shunned(keyd.chats);
 	chats_no_new(keyd.chats, keyd.no_new_chats);
 	return (STORE_OK);
