@@ -156,16 +156,26 @@ encode_hot(const struct chat *chat, uint8_t *out)
 
 /* --- reading ------------------------------------------------------------ */
 
+/* Of a record that opened: 0, or -1 with errno, when we do not know it. */
+static int
+decode_format(struct decoder *d, int known)
+{
+	int format = decode_u8(d);
+
+	if (!d->failed && format == known)
+		return (0);
+	errno = d->failed ? EINVAL : EPROTONOSUPPORT;
+	return (-1);
+}
+
 /* The names in a cold record: 0, or -1 when they are not its own. */
 static int
 decode_names(struct decoder *d, const uint8_t *name, size_t name_length,
     struct chat_key *key, char chat_id[CHAT_ID_SIZE])
 {
-	int format = decode_u8(d);
-
 	decode_bytes(d, key, sizeof(*key));
 	decode_lp_text(d, chat_id, CHAT_ID_SIZE);
-	return (d->failed || format != COLD_FORMAT || key->side > CHAT_HI ||
+	return (d->failed || key->side > CHAT_HI ||
 			name_length != sizeof(*key) ||
 			memcmp(name, key, sizeof(*key)) != 0
 		    ? -1
@@ -219,6 +229,8 @@ load_cold(void *arg, const uint8_t *name, size_t name_length,
 	uint8_t local_app[KEY_SIZE], peer_app[KEY_SIZE];
 	struct chat *chat;
 
+	if (decode_format(&d, COLD_FORMAT) == -1)
+		return (-1);
 	errno = EINVAL;
 	if (decode_names(&d, name, name_length, &key, chat_id) == -1)
 		return (-1);
@@ -285,13 +297,14 @@ load_hot(void *arg, const uint8_t *name, size_t name_length,
 	struct decoder d = { .bytes = data, .length = length };
 	struct chat_key key;
 	struct chat *chat = NULL;
-	int format = decode_u8(&d);
 
+	if (decode_format(&d, HOT_FORMAT) == -1)
+		return (-1);
 	if (name_length == sizeof(key)) {
 		memcpy(&key, name, sizeof(key));
 		chat = chat_find(chats, &key);
 	}
-	if (chat == NULL || format != HOT_FORMAT) {
+	if (chat == NULL) {
 		errno = EINVAL;
 		return (-1);
 	}

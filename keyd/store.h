@@ -32,6 +32,7 @@ enum store_error {
 	STORE_DAMAGED,    /* not what we wrote */
 	STORE_NO_ROOM,    /* the disk is full, a quota used up; nothing lost */
 	STORE_READ_ONLY,  /* the file system is */
+	STORE_VERSION,    /* what another version of this program wrote */
 	STORE_SYSTEM      /* errno */
 };
 
@@ -40,7 +41,8 @@ enum store_error {
 const char *store_error_text(enum store_error error);
 
 /* What the errno of a call below that failed means; 0 is damage, as are EACCES
- * and EINVAL, which a record gives that does not open. */
+ * and EINVAL, which a record gives that does not open. One that does, and is in
+ * a format that is not known, gives EPROTONOSUPPORT. */
 enum store_error store_error_of(int error);
 
 struct store;

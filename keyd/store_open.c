@@ -43,6 +43,8 @@ store_error_of(int error)
 		return (STORE_NO_ROOM);
 	case EROFS:
 		return (STORE_READ_ONLY);
+	case EPROTONOSUPPORT:
+		return (STORE_VERSION);
 	case 0:
 	case EACCES:
 	case EINVAL:
@@ -74,6 +76,9 @@ store_error_text(enum store_error error)
 			"make room beside it, delete nothing in it");
 	case STORE_READ_ONLY:
 		return ("its file system is read-only: mount it for writing");
+	case STORE_VERSION:
+		return ("another version of hermesd wrote it: start that one, "
+			"nothing is damaged");
 	case STORE_SYSTEM:
 		break;
 	}

@@ -3,6 +3,8 @@
  * a chat keeps between them.
  */
 
+#include <errno.h>
+
 #include "common/ipc/codes.h"
 #include "keyd/secret.h"
 #include "regress/unit/chat_rig.h"
@@ -316,6 +318,34 @@ START_TEST(chats_that_cannot_be_read_stay)
 }
 END_TEST
 
+/* 0: its chats, 1: how far they got, is in a format of another version: that is
+ * said, and not that the store is damaged. */
+START_TEST(another_version_wrote_it)
+{
+	enum store_table table = _i == 0 ? STORE_COLD : STORE_HOT;
+	struct chat_key key = pair_key(&pair, 0);
+	uint8_t record[SECRET_MAX];
+	size_t length;
+
+	pair_ready(&pair);
+	ck_assert_int_eq(store_get(a->store, table, &key, sizeof(key), record,
+			     sizeof(record), &length),
+	    1);
+	record[0]++;
+	ck_assert_int_eq(
+	    store_put(a->store, table, &key, sizeof(key), record, length), 0);
+	ck_assert_int_eq(store_commit(a->store, 0), 0);
+	ck_assert_ptr_null(chats_new(
+	    &a->chats->io, a->store, &a->config, a->key, 2, pair.now));
+	ck_assert_int_eq(store_error_of(errno), STORE_VERSION);
+	ck_assert_int_eq(
+	    store_put(a->store, table, &key, sizeof(key), "", 0), 0);
+	ck_assert_ptr_null(chats_new(
+	    &a->chats->io, a->store, &a->config, a->key, 2, pair.now));
+	ck_assert_int_eq(store_error_of(errno), STORE_DAMAGED);
+}
+END_TEST
+
 START_TEST(previous_epoch_closes_after_its_grace)
 {
 	pair_ready(&pair);
@@ -355,6 +385,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, age_count_and_operators_rekey);
 	tcase_add_test(tcase, idle_chats_are_small);
 	tcase_add_test(tcase, chats_that_cannot_be_read_stay);
+	tcase_add_loop_test(tcase, another_version_wrote_it, 0, 2);
 	tcase_add_test(tcase, previous_epoch_closes_after_its_grace);
 	tcase_add_test(tcase, an_offer_nobody_answered_is_sent_again);
 	tcase_add_test(tcase, app_keys_of_the_last_versions_are_refused);
