@@ -20,8 +20,8 @@ struct event_base;
 struct metric_value;
 struct watch;
 
-#define HOUSE_CHATS    131072              /* most chats of a house */
-#define HOUSE_PATIENCE (30 * CLOCK_SECOND) /* until a wait is given up */
+#define HOUSE_CHATS    131072               /* most chats of a house */
+#define HOUSE_PATIENCE (120 * CLOCK_SECOND) /* until a wait is given up */
 #define HOUSE_PAYLOAD  32 /* bytes of a message of house_talk() */
 
 /*
