@@ -17,7 +17,7 @@ from netns import sh
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = BUILD.with_name(BUILD.name + "-package")
-BOOT = 120  # seconds, on a busy machine
+BOOT = 300  # seconds, on a busy machine
 ENVIRONMENT = ("env", "-i", "-C", "/root", "HOME=/root", "TERM=dumb", "LC_ALL=C",
                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
 
@@ -115,8 +115,7 @@ class Machine:
         def first():
             assert self.process.poll() is None, self.log()[-2000:]
             for child in self.children(self.process.pid):
-                if pathlib.Path(f"/proc/{child}/comm").read_text() == \
-                        "systemd\n":
+                if self.comm(child) == "systemd":
                     self.leader = child
             return self.leader
         until(f"{self.name} has a first process", first, BOOT)
@@ -132,6 +131,14 @@ class Machine:
                 f"/proc/{pid}/task/{pid}/children").read_text().split()]
         except OSError:
             return []
+
+    @staticmethod
+    def comm(pid):
+        """Its name; empty when it has ended meanwhile."""
+        try:
+            return pathlib.Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+        except OSError:
+            return ""
 
     def inside(self, *command):
         """What to start so that command runs in there, as root, at home."""
