@@ -10,14 +10,15 @@ import subprocess
 import pytest
 
 from hermes_cli import Cli
-from hermes_node import HERMESCTL, Mesh, Node, state, until
-from screen import Screen
+from hermes_node import HERMESCTL, START, Mesh, Node, state, until
+from screen import TOP, Screen
 
 USAGE = 2
 
 
 def top(node, *arguments, **how):
-    return Screen([HERMESCTL, "-s", node.socket, "top", *arguments], **how)
+    return Screen([HERMESCTL, "-s", node.socket, "top", *arguments], end=TOP,
+                  **how)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,12 @@ def busy(lines):
 
 
 def test_80x24(mesh):
+    def well(lines):
+        """With rates, and nobody suspected."""
+        return busy(lines) and lines[1] == "ready" and \
+            "2 alive, 0 suspect" in lines[2]
     with top(mesh[0]) as screen:
-        lines = screen.wait("rates", busy)
+        lines = screen.wait("rates", well)
         print("\n".join(lines))
         assert len(lines) == 24 and max(map(len, lines)) <= 80
         assert re.match(r"alpha  mesh [0-9a-f]{12} \(authority\)  up since "
@@ -108,11 +113,11 @@ def test_trouble_is_on_top(mesh):
         screen.wait("it is there", lambda lines: lines[2].startswith(
             "nodes     3 alive"))
         gamma.sigkill()
-        lines = screen.wait("first, failed", lambda lines: lines[7].split()
-                            [:2] == ["gamma", "failed"])
+        screen.wait("first, failed", lambda lines: [
+            line.split()[:2] for line in lines[7:10]] == [
+                ["gamma", "failed"], ["alpha", "alive"], ["beta", "alive"]])
         with screen.lock:
             assert screen.screen.buffer[7][0].fg == "red"
-        assert [line.split()[0] for line in lines[8:10]] == ["alpha", "beta"]
         mesh[0].ctl("mesh", "revoke", "gamma")
         screen.wait("gone", lambda lines: "1 failed" not in lines[2])
         screen.type("Q")
@@ -148,7 +153,8 @@ def test_suspend_and_go_on(mesh):
         until("left", lambda: screen.raw.endswith(b"\x1b[?1049l"))
         screen.signal(signal.SIGCONT)
         until("back", lambda: screen.raw.count(b"\x1b[?1049h") == 2)
-        screen.wait("drawn", chat_line)
+        until("drawn", lambda: b"busy-chat" in screen.raw.rpartition(
+            b"\x1b[?1049h")[2])
         screen.type("\x03")
         assert screen.exit() == 0
 
@@ -176,12 +182,28 @@ def test_json_lines(mesh):
     assert len(samples) == 3
     assert samples[0]["interval_seconds"] == 0
     last = samples[-1]
-    assert last["ok"] and last["ready"] and last["interval_seconds"] >= 1
-    assert last["rates"]["messages_sent"] > 0
+    assert last["ok"] and last["interval_seconds"] >= 1
+    assert len(last["chats"][0]["local_app_id"]) == 64
+
+
+def test_json_lines_of_what_moves(mesh):
+    """Until there is a second in which something did, and nobody was
+    suspected."""
+    def moved(sample):
+        return sample["ready"] and sample["rates"]["messages_sent"] > 0 and \
+            sample["chats"][0]["sent_per_second"] > 0 and \
+            [row["node_id"] for row in sample["nodes"]][:2] == [
+                "alpha", "beta"]
+    with subprocess.Popen(
+            [HERMESCTL, "-s", mesh[0].socket, "top", "-j"],
+            stdout=subprocess.PIPE, text=True) as run:
+        samples = [json.loads(run.stdout.readline())]
+        while not moved(samples[-1]) and len(samples) < START:
+            samples.append(json.loads(run.stdout.readline()))
+        run.kill()
+    last = samples[-1]
+    assert moved(last), last
     assert last["rates"]["message_bytes"] > last["rates"]["messages_sent"]
-    assert [row["node_id"] for row in last["nodes"]][:2] == ["alpha", "beta"]
-    chat = last["chats"][0]
-    assert chat["sent_per_second"] > 0 and len(chat["local_app_id"]) == 64
     assert last["summary"]["messages_sent"] > samples[0]["summary"][
         "messages_sent"]
 

@@ -16,7 +16,7 @@ from hermes_node import START
 from hermes_wire import ROOT
 from netns import Wire, need_root, sh
 from notify import Manager
-from screen import Screen
+from screen import TOP, Screen
 
 CONFIG = "/etc/hermes/hermesd.conf"
 STORE = "64M"  # the file system under /var/lib/hermes
@@ -110,7 +110,7 @@ class Machine:
 
     def top(self, line):
         """Look until it is drawn, and quit."""
-        with Screen(self.command("TERM=xterm " + line)) as screen:
+        with Screen(self.command("TERM=xterm " + line), end=TOP) as screen:
             lines = screen.wait("drawn", lambda seen: "q quit" in seen[-1])
             screen.type("q")
             return "\n".join(lines), screen.process.wait(60)

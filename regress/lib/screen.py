@@ -15,10 +15,16 @@ import pyte
 from hermes_node import until
 
 
-class Screen:
-    """A running program; columns and rows as stty(1) would set them."""
+TOP = b"\x1b[J"  # the end of each picture of hermesctl top
 
-    def __init__(self, command, columns=80, rows=24, environment=None):
+
+class Screen:
+    """A running program; columns and rows as stty(1) would set them. end:
+    what each picture ends with, where the program draws such."""
+
+    def __init__(self, command, columns=80, rows=24, environment=None,
+                 end=b""):
+        self.end = end
         self.master, self.slave = pty.openpty()
         self.lock = threading.Lock()
         self.raw = b""
@@ -70,18 +76,23 @@ class Screen:
     def lines(self):
         """What is on the screen, without blanks at the ends."""
         with self.lock:
-            return [line.rstrip() for line in self.screen.display]
+            return self._lines()
+
+    def _lines(self):
+        return [line.rstrip() for line in self.screen.display]
 
     def text(self):
         return "\n".join(self.lines())
 
     def wait(self, what, check):
-        """Until check(lines) is true; the lines."""
+        """Until check(lines) is true, at the end of a picture; the lines."""
         seen = []
 
         def found():
-            seen[:] = self.lines()
-            return check(seen)
+            with self.lock:
+                whole = self.raw.endswith(self.end)
+                seen[:] = self._lines()
+            return whole and check(seen)
         try:
             until(what, found)
         except AssertionError as error:
