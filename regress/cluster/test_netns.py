@@ -14,7 +14,7 @@ import time
 import pytest
 
 from hermes_node import until
-from netns import NAMES, Field
+from netns import NAMES, Field, arrived
 
 ROUNDS = int(os.environ.get("NETNS_ROUNDS", "1"))
 FROZEN = 30     # seconds that a node stands still
@@ -175,14 +175,8 @@ def test_killed_and_started_again(field, number):
 
 def test_every_message_once_and_in_order(field):
     field.say("stop")
-
-    def done():
-        """Acknowledged, and read by the peer too: it is asked for what it
-        has got while more may wait in its socket."""
-        rows = field.show()
-        return all(row["sent"] == row["acked"] <= rows[
-            row["peer"], row["chat"]]["received"] for row in rows.values())
-    until("all acknowledged and read", done, BOUND)
+    until("all acknowledged and read", lambda: arrived(
+        field.show().values()), BOUND)
     rows = field.show()
     assert len(rows) == 2 * len(field.chats)
     total = 0
