@@ -11,7 +11,7 @@ import pytest
 
 import manual
 from hermes_cli import BUILD, Cli
-from hermes_node import HERMESCTL, Mesh, until
+from hermes_node import HERMESCTL, START, Mesh, until
 from hermes_wire import ROOT
 
 CTL = manual.source("hermesctl.8")
@@ -240,10 +240,19 @@ def mesh():
         yield two
 
 
+def shown(node, *what):
+    """What `show` answers; a process that is too busy to do so within 3
+    seconds is asked again."""
+    def looked():
+        answer = node.ctl("show", *what, ok=False)
+        assert answer["ok"] or answer["error"] == "timeout", answer
+        return answer["ok"] and answer
+    return until(f"show {what}", looked)
+
+
 def rows_of(node, what):
     """Rows, when there are some."""
-    return until(f"rows of {what}",
-                 lambda: node.ctl("show", what)[what])
+    return until(f"rows of {what}", lambda: shown(node, what)[what])
 
 
 @pytest.mark.parametrize("what", ["apps", "chats", "nodes", "ratchets",
@@ -253,15 +262,15 @@ def test_keys_of_rows(mesh, what):
     rows = rows_of(mesh[0], what)
     expected = manual.keys(JSON, f"Keys of {what}")
     assert all(set(row) == expected for row in rows)
-    answer = mesh[0].ctl("show", what)
+    answer = shown(mesh[0], what)
     assert set(answer) - {what} <= ANSWER and {"ok", "count"} <= set(answer)
 
 
 def test_keys_of_summary_and_status(mesh):
-    answer = mesh[0].ctl("show")
+    answer = shown(mesh[0])
     assert set(answer) == {"ok", "summary"}
     assert set(answer["summary"]) == manual.keys(JSON, "Keys of summary")
-    answer = mesh[0].ctl("status")
+    answer = mesh[0].ctl("status", ok=False)  # ready or not
     assert set(answer) == manual.keys(JSON, "Keys of status") | {"ok"}
     for process in answer["processes"]:
         assert set(process) == manual.keys(JSON, "Keys of processes")
@@ -375,7 +384,7 @@ def test_json_from_every_command(mesh, tmp_path):
                            stdin="one\n")
         assert isinstance(json.loads(run.stdout)["ok"], bool), (name, run)
         if name in ("drain", "stop"):
-            assert beta.process.wait(60) == 0
+            assert beta.process.wait(START) == 0
             beta.start()
 
 
