@@ -186,22 +186,28 @@ def test_rows_as_json(mesh):
 
 
 def test_summary_status_certificate_metrics(mesh):
+    until("both alive", lambda: mesh[0].ctl("show")["summary"][
+        "nodes_alive"] == 2)
     summary = mesh[0].ctl("show")["summary"]
     assert summary["node_id"] == "alpha" and summary["unlocked"]
     assert summary["in_mesh"] and summary["authority"]
     assert len(summary["mesh_id"]) == len(summary["node_key"]) == 64
-    assert summary["nodes_alive"] == 2 and summary["sessions"] == 2
+    assert summary["sessions"] == 2
     assert not mesh[1].ctl("show")["summary"]["authority"]
     text = lines(mesh[0].ctl_run("show"))
     assert max(map(len, text)) <= 80
     assert any(re.match(r"node +alpha$", line) for line in text)
-    status = mesh[0].ctl("status")
-    assert status["ready"] and status["reasons"] == []
+    def status_of_ready():
+        status = mesh[0].ctl("status", ok=False)
+        return status["ready"] and status
+    status = until("ready", status_of_ready)
+    assert status["reasons"] == []
     assert {p["process"] for p in status["processes"]} == {
         "parent", "router", "keyd", "mesh", "control"}
     for process in status["processes"]:
         os.kill(process["pid"], 0)
-    assert lines(mesh[0].ctl_run("status"))[0] == "ready"
+    until("ready in words", lambda: mesh[0].ctl_run(
+        "status").stdout.splitlines()[0] == "ready")
     pem = mesh[0].ctl_run("show", "certificate").stdout
     assert pem.startswith("-----BEGIN CERTIFICATE-----\n")
     assert pem == mesh[0].ctl("show", "certificate")["certificate"]
@@ -447,9 +453,11 @@ def test_init_in_the_places_of_the_system(manager, start):
 def test_admin_pages(mesh):
     for path in ("/healthz", "/readyz", "/mesh/members", "/mesh/apps",
                  "/crypto/ratchets"):
-        status, body = mesh[0].http(path)
-        assert status == 200, (path, body)
-        json.loads(body)
+        # On a busy machine the only other node may be suspected for a
+        # moment, and then this one is not ready.
+        until(f"{path} says so", lambda path=path: mesh[0].http(
+            path)[0] == 200)
+        json.loads(mesh[0].http(path)[1])
     assert {row["node_id"] for row in json.loads(
         mesh[0].http("/mesh/members")[1])} == {"alpha", "beta"}
     for row in json.loads(mesh[0].http("/crypto/ratchets")[1]):

@@ -230,7 +230,8 @@ def test_a_nearly_full_disk(small):
     and resumed. Below it everything works again, and nothing was started
     again for it."""
     small.disk.fill(90)
-    assert small.reasons() == []
+    # But for a peer that is suspected for a moment, on a busy machine.
+    until("all is well", lambda: small.reasons() == [])
     small.disk.fill(95.1)
     until("/readyz", lambda: small.reasons() == ["disk nearly full"])
     assert small.alpha.http("/readyz")[0] == 503
@@ -326,7 +327,7 @@ def test_a_clock_that_jumped(timed, ahead):
     node is ready at once."""
     timed.clock.set(30)  # half a minute is nothing
     timed.talk()
-    assert timed.reasons() == []
+    until("all is well", lambda: timed.reasons() == [])
     timed.clock.set(0)
     timed.clock.set(ahead)
     until("/readyz", lambda: timed.reasons() == ["clock jumped"])
