@@ -14,13 +14,10 @@ from netns import Load, arrived
 from test_drain import drain
 from test_kill import LONG
 
-# Nobody is to wait for it: it is far longer than anything is waited for here.
-GRACE = "mesh route grace 1h\n"
-
 
 @pytest.fixture(scope="module")
 def mesh():
-    with Mesh(3, extra=GRACE) as three:
+    with Mesh(3) as three:
         yield three
 
 
@@ -133,7 +130,7 @@ class Follower:
 
 
 def goes_on(cli, times=30):
-    """It receives times more, long before a route grace is over."""
+    """It receives times more, and waits for no route grace."""
     cli.wait("RECEIVED", cli.count("RECEIVED") + times, timeout=LONG)
 
 

@@ -48,9 +48,7 @@ KEYS = 60000    # that are looked for, the last ones
 GROWTH, LASTING = 8 << 20, 10
 PER_MINUTE = {"parent": 4 << 10, "control": 16 << 10, "router": 32 << 10,
               "mesh": 128 << 10, "keyd": 128 << 10}
-# A node that starts again may take longer than the default on a busy machine.
 CONFIG = """
-mesh route grace 10m
 rekey {
 \tlimit 1000
 \twindow 1s
