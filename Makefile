@@ -237,7 +237,7 @@ asan: deps
 # A sanitizer needs more system calls and has flags of its own.
 NOT_ASAN :=	$(addprefix regress/cluster/test_,escape.py faults.py hardening.py)
 asan-run: all unit-bin cluster-bin
-	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0 \
+	BUILD=$(BUILD) ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16 \
 	    sh regress/run.sh $(UNIT_BIN) \
 	    $(filter-out $(NOT_ASAN),$(wildcard regress/cluster/test_*.py))
 
