@@ -33,18 +33,21 @@ def fail_handshake(node, listener, source):
             pass
 
 
+OWNER = {"app": "router", "mesh": "mesh"}  # of a listener
+
+
 def rows(node):
-    return {(r["source"], r["listener"]): r for r in
-            node.ctl("show", "penalties")["penalties"]}
+    return {(r["source"], r["listener"]): r for r in node.show("penalties")}
 
 
 def kept_out(node, listener):
-    return node.metric(f'hermes_sources_kept_out{{listener="{listener}"}}')
+    return node.metric(f'hermes_sources_kept_out{{listener="{listener}"}}',
+                       OWNER[listener])
 
 
 def refused(node, listener, kind="penalty"):
     return node.metric(f'hermes_rpc_abuse_total{{listener="{listener}",'
-                       f'kind="{kind}"}}')
+                       f'kind="{kind}"}}', OWNER[listener])
 
 
 @pytest.mark.parametrize("listener", ["app", "mesh"])

@@ -149,11 +149,12 @@ class Rekeys:
 
     def __init__(self, node):
         self.node = node
-        self.before = node.metrics()
+        self.before = node.metrics("keyd")
 
     def __call__(self, result, cause):
         name = f'hermes_rekeys_total{{result="{result}",cause="{cause}"}}'
-        return self.node.metrics().get(name, 0) - self.before.get(name, 0)
+        return self.node.metrics("keyd").get(name, 0) - self.before.get(
+            name, 0)
 
     def of(self, cause, own=True):
         """Exactly one rekey of that cause, begun here or by the peer."""
@@ -357,7 +358,7 @@ def test_by_resume(mesh, talk):
         assert (ack.next_send_sequence, ack.next_receive_sequence) == (4, 4)
     talk.reach(2)
     assert counts[0]("applied", "resume") == 1
-    assert mesh[1].metrics()[
+    assert mesh[1].metrics("keyd")[
         'hermes_rekeys_total{result="applied",cause="resume"}'] == 1
     row = talk.row(1)
     assert row["resumed"] and row["derived"] and row["rekeys"] == 1
@@ -388,7 +389,7 @@ def test_L13_by_recovery(mesh, talk):
     for folder, _, files in os.walk(store):
         for path in [folder] + [os.path.join(folder, f) for f in files]:
             os.chown(path, uid.st_uid, uid.st_gid)
-    recoveries = mesh[0].metric("hermes_ratchet_recoveries_total")
+    recoveries = mesh[0].metric("hermes_ratchet_recoveries_total", "keyd")
     mesh[1].start()
     ack = resume(mesh, talk, 1).wait_ready(talk.chat)
     assert ack.key_version > version
@@ -398,9 +399,9 @@ def test_L13_by_recovery(mesh, talk):
         status = app.wait("chat_status", lambda s: s.status == "reset")
         assert status.key_version == ack.key_version
     assert talk.versions() == [ack.key_version] * 2
-    assert mesh[0].metric("hermes_ratchet_recoveries_total") > recoveries
+    assert mesh[0].metric("hermes_ratchet_recoveries_total", "keyd") > recoveries
     applied = 'hermes_rekeys_total{result="applied",cause="recovery"}'
-    assert any(node.metrics().get(applied, 0) >= 1 for node in mesh.nodes)
+    assert any(node.metrics("keyd").get(applied, 0) >= 1 for node in mesh.nodes)
     talk.flow_both(2)
 
 
@@ -537,10 +538,10 @@ def test_key_lifetime(timed):
     with Talk(timed) as talk, Talk(timed) as kept:
         # A quarter of it is left to whoever is asked.
         configure(timed, "\tafter 0\n\tkey lifetime 56s")
-        expired = [n.metric("hermes_chats_expired_total")
+        expired = [n.metric("hermes_chats_expired_total", "keyd")
                    for n in timed.nodes]
         name = 'hermes_chat_erasures_total{reason="rekey_required"}'
-        erased = [n.metrics().get(name, 0) for n in timed.nodes]
+        erased = [n.metrics("keyd").get(name, 0) for n in timed.nodes]
         timed.forward(42)
         for one in (talk, kept):
             for app in one.apps:
@@ -558,8 +559,9 @@ def test_key_lifetime(timed):
             assert app.deleted(talk.chat) == "rekey_required"
         for i, node in enumerate(timed.nodes):
             until("erased", lambda: talk.row(i) is None)
-            assert node.metric("hermes_chats_expired_total") == expired[i] + 1
-            assert node.metrics().get(name, 0) == erased[i] + 1
+            counts = node.metrics("keyd")
+            assert counts["hermes_chats_expired_total"] == expired[i] + 1
+            assert counts.get(name, 0) == erased[i] + 1
         talk.a.message(talk.chat, 1, b"late")
         talk.a.error("CHAT_NOT_FOUND")
         kept.flow_both()
@@ -632,7 +634,7 @@ def test_grace(mesh, talk):
 # --- nothing is lost --------------------------------------------------------
 
 def router_errors(node):
-    return {name: value for name, value in node.metrics().items()
+    return {name: value for name, value in node.metrics("router").items()
             if name.startswith("hermes_router_errors_total")}
 
 
@@ -656,7 +658,7 @@ def test_L08_rekeys_under_full_load(mesh):
     """Several chats, both ways, windows full, a rekey every 50 ms from
     changing sides: nothing refused, lost, doubled or out of order."""
     count, chats = 20000, 3
-    failures = [node.metric("hermes_ratchet_failures_total")
+    failures = [node.metric("hermes_ratchet_failures_total", "keyd")
                 for node in mesh.nodes]
     controls = [Control(node) for node in mesh.nodes]
     pairs, names = [], [f"load-{i}" for i in range(chats)]
@@ -703,7 +705,7 @@ def test_L08_rekeys_under_full_load(mesh):
         assert all(tops[name] >= least for name in names), (rounds, tops)
         for i, node in enumerate(mesh.nodes):
             assert node.metric(
-                "hermes_ratchet_failures_total") == failures[i]
+                "hermes_ratchet_failures_total", "keyd") == failures[i]
             assert router_errors(node) == errors[i]
     finally:
         for pair in pairs:
@@ -729,12 +731,12 @@ def test_http_and_hermesctl_say_the_same(mesh, talk):
     assert not row["expired"] and not row["resumed"]
     assert 0 <= time.time() - when(row["last_ratchet_at"]) < 60
     assert when(row["next_rekey_by"]) - when(row["last_ratchet_at"]) == 3600
-    erased = mesh[0].metric('hermes_chat_erasures_total{reason="deleted"}')
+    name = 'hermes_chat_erasures_total{reason="deleted"}'
+    erased = mesh[0].metric(name, "keyd")
     talk.a.delete(talk.chat)
     assert talk.a.deleted(talk.chat) == "deleted"
     assert talk.row() is None
-    assert mesh[0].metric(
-        'hermes_chat_erasures_total{reason="deleted"}') == erased + 1
+    assert mesh[0].metric(name, "keyd") == erased + 1
 
 
 @pytest.mark.parametrize("line", [

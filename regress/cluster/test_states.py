@@ -108,6 +108,7 @@ METRICS = {
                   "since": 'hermes_process_start_time_seconds'
                            '{process="keyd"}'},
 }
+ALL = ("router", "keyd", "mesh", "control")
 CHAT_STATES = "none offered ready rekeying suspended gone".split()
 NODE_STATES = "alive suspect failed left revoked expired".split()
 RATCHET = {"derived": "derived", "resumed": "resumed", "expired": "expired",
@@ -211,8 +212,8 @@ def test_ratchets(mesh):
                 for name in RATCHET.values()}
     counts = agree(mesh[0], "ratchets", rows_say, metrics_say)
     assert counts["derived"] == 2 and counts["offered"] >= 1
-    assert mesh[0].metrics()['hermes_rekeys_total{result="applied",'
-                             'cause="operator"}'] >= 1
+    assert mesh[0].metrics("keyd")[
+        'hermes_rekeys_total{result="applied",cause="operator"}'] >= 1
 
 
 def test_tielines_tickets_sessions_apps(mesh):
@@ -230,8 +231,10 @@ def test_tielines_tickets_sessions_apps(mesh):
 
 
 def test_processes_and_summary(mesh):
-    processes = mesh[0].ctl("status")["processes"]
-    metrics = mesh[0].metrics()
+    metrics = mesh[0].metrics(*ALL)
+    processes = until("all answer", lambda: (
+        rows := mesh[0].ctl("status", ok=False)["processes"]) and all(
+            row["up"] for row in rows) and rows)
     for row in processes:
         label = f'{{process="{row["process"]}"}}'
         assert metrics[f"hermes_process_up{label}"] == row["up"]
@@ -239,7 +242,9 @@ def test_processes_and_summary(mesh):
             datetime.datetime.fromisoformat(
                 row["since"].replace("Z", "+00:00")).timestamp()
     for node in mesh.nodes:
-        summary, metrics = node.ctl("show")["summary"], node.metrics()
+        summary = until("all answer", lambda: node.ctl(
+            "show", ok=False).get("summary"))
+        metrics = node.metrics(*ALL)
         for key, name in (("unlocked", "hermes_unlocked"),
                           ("in_mesh", "hermes_mesh_member"),
                           ("authority", "hermes_mesh_authority"),

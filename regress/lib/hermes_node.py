@@ -277,24 +277,22 @@ class Node:
         except OSError as error:
             return 0, str(error)
 
-    def metrics(self):
-        """{series: value} of /metrics."""
-        status, text = self.http("/metrics")
-        assert status == 200, (status, text)
-        return {name: float(value) for name, value in re.findall(
-            r"^([a-z0-9_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
-
-    def metric(self, name, process=None):
-        """The sum of all series that begin with name; those of process, once
-        it has said them: in the 3 seconds that the daemon gives it a busy one
-        does not, and then they are 0."""
+    def metrics(self, *processes):
+        """{series: value} of /metrics, once these processes have said theirs:
+        in the 3 seconds that the daemon gives it a busy one does not, and
+        then they are 0."""
         def said():
-            found = self.metrics()
-            return found[
-                f'hermes_process_up{{process="{process}"}}'] == 1 and found
-        metrics = (until(f"metrics of {process}", said) if process
-                   else self.metrics())
-        return sum(value for key, value in metrics.items()
+            status, text = self.http("/metrics")
+            assert status == 200, (status, text)
+            found = {name: float(value) for name, value in re.findall(
+                r"^([a-z0-9_]+(?:\{[^}]*\})?) (\S+)$", text, re.M)}
+            return all(found[f'hermes_process_up{{process="{one}"}}'] == 1
+                       for one in processes) and found
+        return until(f"metrics of {processes}", said)
+
+    def metric(self, name, *processes):
+        """The sum of all series that begin with name, as metrics()."""
+        return sum(value for key, value in self.metrics(*processes).items()
                    if key == name or key.startswith(name + "{") or
                    ("{" in name and key.startswith(name)))
 
