@@ -84,7 +84,8 @@ def test_L43_rolling_restart_of_five_nodes_under_load():
     """Each node in turn drained and started again, a chat between every two
     apps on different nodes, both ends sending all the while: every message
     of every chat is acknowledged, and was received once and in order."""
-    with Mesh(5, extra=GRACE.format("2m")) as five, contextlib.ExitStack() as stack:
+    with Mesh(5, extra=GRACE.format("2m")) as five, \
+            contextlib.ExitStack() as stack:
         homes = {f"roll-{i}": i for i in range(5)}
         loads = []
         for i, node in enumerate(five.nodes):
