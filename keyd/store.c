@@ -166,7 +166,10 @@ store_abort(struct store *store)
 enum store_error
 store_broken(const struct store *store)
 {
-	return (store->broken ? store_error_of(store->why) : STORE_OK);
+	if (!store->broken)
+		return (STORE_OK);
+	errno = store->why;
+	return (store_error_of(store->why));
 }
 
 /* --- reading ------------------------------------------------------------ */

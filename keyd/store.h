@@ -110,7 +110,8 @@ store_finish(struct store *store, int result, int sync)
  * begun then (ENOSPC), for a write that fails half way breaks the store. */
 int store_full(struct store *store);
 
-/* STORE_OK; or why the database gave up: only a new process can help. */
+/* STORE_OK; or why the database gave up, with errno for its text: only a new
+ * process can help. */
 enum store_error store_broken(const struct store *store);
 
 /* Read a record of at most size bytes to data. 1, 0 when there is none, -1

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/util/log.h"
+#include "keyd/store_internal.h"
 #include "regress/unit/store_fixture.h"
 
 #define COMMITS    12
@@ -64,10 +65,11 @@ pwrite(int fd, const void *bytes, size_t length, off_t at)
 static void
 blamed_on_room(struct store *store)
 {
+	int error = errno;
 	enum store_error broken = store_broken(store);
 
-	ck_assert_int_eq(errno, disk.error);
-	ck_assert_int_eq(store_error_of(errno), STORE_NO_ROOM);
+	ck_assert_int_eq(error, disk.error);
+	ck_assert_int_eq(store_error_of(error), STORE_NO_ROOM);
 	ck_assert(broken == STORE_OK || broken == STORE_NO_ROOM);
 }
 
@@ -237,6 +239,12 @@ END_TEST
 
 START_TEST(what_else_a_start_may_meet)
 {
+	struct store broken = { .broken = 1, .why = EIO };
+
+	/* Whatever has happened since it broke. */
+	errno = EPERM;
+	ck_assert_ptr_nonnull(
+	    strstr(store_error_text(store_broken(&broken)), strerror(EIO)));
 	errno = EMFILE;
 	ck_assert_ptr_nonnull(
 	    strstr(store_error_text(store_error_of(EMFILE)), strerror(EMFILE)));
