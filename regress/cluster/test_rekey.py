@@ -401,7 +401,8 @@ def test_L13_by_recovery(mesh, talk):
     assert talk.versions() == [ack.key_version] * 2
     assert mesh[0].metric("hermes_ratchet_recoveries_total", "keyd") > recoveries
     applied = 'hermes_rekeys_total{result="applied",cause="recovery"}'
-    assert any(node.metrics("keyd").get(applied, 0) >= 1 for node in mesh.nodes)
+    assert any(node.metrics("keyd").get(applied, 0) >= 1
+               for node in mesh.nodes)
     talk.flow_both(2)
 
 
