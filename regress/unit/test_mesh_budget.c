@@ -358,28 +358,38 @@ mallorys_make(struct ipc_setup *setup, struct node *a, const struct keys *x)
 	setup->flags |= CHAT_RESUME;
 }
 
+/* Mallory and beta, which is returned, have each a set-up for an app of a,
+ * whose keyd stands still. */
+static struct node *
+rivals_make(struct node *a, struct ipc_setup *mallorys, struct ipc_setup *betas)
+{
+	static struct keys x, y;
+	struct node *b;
+
+	keys_make(&x);
+	keys_make(&y);
+	b = neighbour(a, &x);
+	app_up(b, &y);
+	app_watch(a, &y);
+	UNTIL(a->presence.status == PRESENCE_FOUND);
+	mallorys_make(mallorys, a, &x);
+	setup_make(betas, "beta's", &y, b, &x, a);
+	keyd_refuses(a, mallorys);
+	ipc_pause(a->keyd, 1);
+	return (b);
+}
+
 /* Set-ups that go on to keyd, which is behind with them: mallory, whose share
  * is used up, waits, beta does not, and all of them come in the end. */
 START_TEST(test_set_ups_wait)
 {
 	struct ipc_setup mallorys, betas;
-	struct node *a = begin(), *b;
-	struct keys x, y, z;
-	unsigned before;
+	struct node *a = begin(), *b = rivals_make(a, &mallorys, &betas);
+	struct keys z;
+	unsigned before = a->setups;
 
-	keys_make(&x);
-	keys_make(&y);
 	keys_make(&z);
-	b = neighbour(a, &x);
-	app_up(b, &y);
-	app_watch(a, &y);
-	UNTIL(a->presence.status == PRESENCE_FOUND);
-	mallorys_make(&mallorys, a, &x);
-	setup_make(&betas, "beta's", &y, b, &x, a);
 	a->wanted = betas.chat_id;
-	before = a->setups;
-	keyd_refuses(a, &mallorys);
-	ipc_pause(a->keyd, 1);
 	liar_resumes(&mallorys, MANY);
 	UNTIL(row_of(a, &liar.node)->held > 0);
 	ipc_send(b->keyd, IPC_SETUP_OUT, &betas, NULL, 0);
@@ -436,21 +446,9 @@ liar_ends(unsigned count)
 START_TEST(test_ends_wait)
 {
 	struct ipc_setup mallorys, betas;
-	struct node *a = begin(), *b;
-	struct keys x, y;
-	unsigned before;
+	struct node *a = begin(), *b = rivals_make(a, &mallorys, &betas);
+	unsigned before = a->setups;
 
-	keys_make(&x);
-	keys_make(&y);
-	b = neighbour(a, &x);
-	app_up(b, &y);
-	app_watch(a, &y);
-	UNTIL(a->presence.status == PRESENCE_FOUND);
-	mallorys_make(&mallorys, a, &x);
-	setup_make(&betas, "beta's", &y, b, &x, a);
-	before = a->setups;
-	keyd_refuses(a, &mallorys);
-	ipc_pause(a->keyd, 1);
 	liar_ends(MANY);
 	UNTIL(row_of(a, &liar.node)->held > 0);
 	ipc_pause(a->keyd, 0);

@@ -102,30 +102,38 @@ START_TEST(L18_hearsay_does_not_evict)
 }
 END_TEST
 
-/* An AppSync of node_id with one registration, signed by mallory. */
+/* Mallory says an AppSync of node_id with one registration, which names at,
+ * signed with keys. */
 static void
-liar_sync(const char *node_id, const struct attestation *attestation,
-    uint64_t sequence)
+liar_passes_on(const char *node_id, const struct keys *keys, uint64_t sequence,
+    const struct attestation *attestation, const char *at)
 {
 	struct Nodemesh__V1__GossipMessage message =
 	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
 	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
 	struct Nodemesh__V1__AppRegistration *app;
 	uint8_t signature[SIGNATURE_SIZE];
-	char name[NODE_ID_SIZE];
 
-	(void)strlcpy(name, node_id, sizeof(name));
-	app = wire_registration_make(attestation, name, "s", 1, 1, 0, NULL, 0);
-	sync.node_id = name;
+	app = wire_registration_make(attestation, at, "s", 1, 1, 0, NULL, 0);
+	sync.node_id = (char *)(uintptr_t)node_id;
 	sync.sequence = sequence;
 	sync.full = 1;
 	sync.apps = &app;
 	sync.n_apps = 1;
-	cast_sync(&sync, name, &liar.node.keys, signature);
+	cast_sync(&sync, node_id, keys, signature);
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
 	message.app_sync = &sync;
 	liar_gossip(&message);
 	nodemesh__v1__app_registration__free_unpacked(app, NULL);
+}
+
+/* The same of mallory's own making. */
+static void
+liar_sync(const char *node_id, const struct attestation *attestation,
+    uint64_t sequence)
+{
+	liar_passes_on(
+	    node_id, &liar.node.keys, sequence, attestation, node_id);
 }
 
 START_TEST(L19_nobody_claims_apps_of_others)
@@ -180,30 +188,6 @@ START_TEST(L19_nobody_claims_apps_of_others)
 }
 END_TEST
 
-/* Trent's sync of one app, as mallory passes it on: the app names at. */
-static void
-liar_passes_on(const struct node *trent, const struct attestation *attestation,
-    const char *at)
-{
-	struct Nodemesh__V1__GossipMessage message =
-	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
-	struct Nodemesh__V1__AppSync sync = NODEMESH__V1__APP_SYNC__INIT;
-	struct Nodemesh__V1__AppRegistration *app;
-	uint8_t signature[SIGNATURE_SIZE];
-
-	app = wire_registration_make(attestation, at, "s", 1, 1, 0, NULL, 0);
-	sync.node_id = (char *)(uintptr_t)trent->name;
-	sync.sequence = 7;
-	sync.full = 1;
-	sync.apps = &app;
-	sync.n_apps = 1;
-	cast_sync(&sync, trent->name, &trent->keys, signature);
-	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_APP_SYNC;
-	message.app_sync = &sync;
-	liar_gossip(&message);
-	nodemesh__v1__app_registration__free_unpacked(app, NULL);
-}
-
 /* What trent signed stays good, whatever was changed beside it on the way: its
  * app is not left out of a sync that counts as heard. */
 START_TEST(L19_nobody_takes_apps_out)
@@ -225,8 +209,8 @@ START_TEST(L19_nobody_takes_apps_out)
 	nodemesh__v1__node_descriptor__free_unpacked(other, NULL);
 	UNTIL(node_state_of(a, trent) != 0);
 	app_attest(&app, trent, &attestation);
-	liar_passes_on(trent, &attestation, "mallory");
-	liar_passes_on(trent, &attestation, trent->name);
+	liar_passes_on(trent->name, &trent->keys, 7, &attestation, "mallory");
+	liar_passes_on(trent->name, &trent->keys, 7, &attestation, trent->name);
 	memcpy(find.app, app.public, KEY_SIZE);
 	UNTIL((ipc_send(a->router, IPC_FIND, &find, NULL, 0), turn(),
 	    a->found.status == PRESENCE_FOUND));
