@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from hermes_node import Mesh
+from hermes_node import Mesh, state, until
 
 BENCH = pathlib.Path(__file__).resolve().parents[1] / "bench"
 PROGRAM = pathlib.Path(os.environ.get("BUILD", "build")).resolve() / \
@@ -59,6 +59,7 @@ def test_L50_no_figure_when_nobody_receives():
         receiver, = pathlib.Path(
             f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
         os.kill(int(receiver), signal.SIGKILL)
+        until("the receiver is dead", lambda: state(int(receiver)) in "XZ")
         assert bench.ask(100) == ""
         assert bench.end() == (1, "hermes_bench: receiver: ended early\n")
 
