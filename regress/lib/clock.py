@@ -4,7 +4,7 @@ regress/cluster/clock.c."""
 import struct
 
 from hermes_cli import BUILD
-from hermes_node import Mesh, Node, join
+from hermes_node import Mesh
 from preload import preload
 
 CLOCK = str(BUILD / "regress/cluster/clock.so")
@@ -30,20 +30,12 @@ class Timed(Mesh):
     come before its end has a part of a minute for it."""
 
     def __init__(self, count=2, extra=""):
-        self.nodes, self.clocks, self.ahead = [], [], 0
-        try:
-            for name in self.NAMES[:count]:
-                node = Node(name, extra=extra)
-                self.nodes.append(node)
-                self.clocks.append(Clock(node.folder))
-                node.prefix = self.clocks[-1].prefix
-                node.spawn()
-            for node in self.nodes:
-                node.wait_ready()
-            join(*self.nodes)
-        except BaseException:
-            self.destroy()
-            raise
+        self.clocks, self.ahead = [], 0
+        super().__init__(count, extra)
+
+    def prepare(self, node):
+        self.clocks.append(Clock(node.folder))
+        node.prefix = self.clocks[-1].prefix
 
     def forward(self, seconds):
         self.ahead += seconds

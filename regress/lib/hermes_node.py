@@ -342,6 +342,7 @@ class Mesh:
         try:
             for name in self.NAMES[:count]:
                 self.nodes.append(Node(name, extra=extra))
+                self.prepare(self.nodes[-1])
                 self.nodes[-1].spawn()
             for node in self.nodes:
                 node.wait_ready()
@@ -351,6 +352,9 @@ class Mesh:
                 print(f"--- {node.name}\n{node.log()[-4000:]}")
             self.destroy()
             raise
+
+    def prepare(self, node):
+        """What a node needs before it starts."""
 
     def __enter__(self):
         return self
