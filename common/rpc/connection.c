@@ -141,6 +141,17 @@ connection_reads(const struct rpc_connection *connection)
 	}
 }
 
+/*
+ * Read on after the loop has looked at the others. An event that makes itself
+ * active keeps the loop for as long as the peer keeps up with it.
+ */
+static void
+connection_read_later(struct rpc_connection *connection)
+{
+	connection->unread = 1;
+	rpc_connection_wake(connection);
+}
+
 void
 rpc_connection_update(struct rpc_connection *connection)
 {
@@ -156,7 +167,7 @@ rpc_connection_update(struct rpc_connection *connection)
 		connection->reading = reads;
 		connection_want(&connection->read_event, (int)reads);
 		if (reads && buffer_length(&connection->transport.in) > 0)
-			event_active(&connection->read_event, EV_READ, 1);
+			connection_read_later(connection);
 	}
 	if (writes != connection->writing) {
 		connection->writing = writes;
@@ -187,19 +198,28 @@ rpc_connection_leave(struct rpc_connection *connection)
 	}
 }
 
-void
-rpc_connection_wake(struct rpc_connection *connection)
+/* After the loop has looked at the others. */
+static void
+connection_wake_later(struct rpc_connection *connection)
 {
 	static const struct timeval now = { 0, 0 };
 
+	connection->awake = 1;
+	if (event_add(&connection->wake_event, &now) == -1)
+		event_active(&connection->wake_event, EV_TIMEOUT, 1);
+}
+
+void
+rpc_connection_wake(struct rpc_connection *connection)
+{
 	if (connection->awake || connection->state == RPC_DEAD)
 		return;
+	if (connection->waking) {
+		connection_wake_later(connection);
+		return;
+	}
 	connection->awake = 1;
-	/* From inside itself only after the loop has looked at the others. */
-	if (connection->waking)
-		(void)event_add(&connection->wake_event, &now);
-	else
-		event_active(&connection->wake_event, EV_WRITE, 1);
+	event_active(&connection->wake_event, EV_WRITE, 1);
 }
 
 /* Every call on it ends. */
@@ -397,7 +417,7 @@ connection_read(struct rpc_connection *connection)
 			break;
 		cost = (size_t)n + READ_RECORD;
 		if (cost >= budget) {
-			event_active(&connection->read_event, EV_READ, 1);
+			connection_read_later(connection);
 			break;
 		}
 		budget -= cost;
@@ -480,7 +500,6 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 	struct rpc_stream *stream;
 
 	(void)fd;
-	(void)what;
 	connection->awake = 0;
 	connection->waking = 1;
 	rpc_connection_enter(connection);
@@ -503,6 +522,13 @@ connection_woken(evutil_socket_t fd, short what, void *arg)
 		rpc_connection_cut(connection, "connection lost");
 	rpc_connection_update(connection);
 	connection->waking = 0;
+	if (connection->unread && connection->state != RPC_DEAD) {
+		if (what & EV_TIMEOUT) {
+			connection->unread = 0;
+			event_active(&connection->read_event, EV_READ, 1);
+		} else if (!connection->awake)
+			connection_wake_later(connection);
+	}
 	rpc_connection_leave(connection);
 }
 

@@ -100,6 +100,7 @@ struct rpc_connection {
 	unsigned awake : 1;     /* wake event is active */
 	unsigned waking : 1;    /* inside it */
 	unsigned reading : 1;   /* read event is added */
+	unsigned unread : 1;    /* read on in the loop's next turn */
 	unsigned writing : 1;   /* write event is added */
 	unsigned ping_sent : 1;
 	unsigned heard : 1;     /* read something since last tick */

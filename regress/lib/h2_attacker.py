@@ -152,13 +152,14 @@ class Attacker:
             self._take(data)
             self.ended = not data
 
-    def flood(self, data, rounds=400, paced=False):
-        """Send data(i) again and again until cut; paced: let the node answer
-        before it goes on."""
+    def flood(self, data, rounds=400, answered=0):
+        """Send data(i) again and again until cut; answered: let the node
+        answer each of so many before it goes on."""
         for i in range(rounds):
-            if not self.send(data(i) + paced * frame(PING, 0, 0, bytes(8))):
+            ask = frame(PING, 0, 0, bytes(8)) if i < answered else b""
+            if not self.send(data(i) + ask):
                 return
-            if paced:
+            if ask:
                 self.read(lambda f: f[0] == PING and
                           sum(g[0] == PING for g in self.frames) > i)
             if self.drain():

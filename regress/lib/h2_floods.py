@@ -72,6 +72,12 @@ def first(opens, data):
     return lambda i: (opens if i == 0 else b"") + data
 
 
+def late_data(i):
+    """On a call that has been answered, if one waits for that."""
+    return (frame(DATA, 0, 1, bytes(16 * KIB)) * 4 if i else
+            opening(1, "/no.Such/Method"))
+
+
 def control(kind, stream=0, payload=b"", flags=0, count=200):
     return first(b"", frame(kind, flags, stream, payload) * count)
 
@@ -102,9 +108,7 @@ FLOODS = {
     "unknown-frames": ("other", control(UNKNOWN)),
     "goaway": ("other", first(
         opening(1, REFLECTION), frame(GOAWAY, 0, 0, bytes(8)) * 200)),
-    "late-data": ("bytes", first(
-        opening(1, "/no.Such/Method"),
-        frame(DATA, 0, 1, bytes(16 * KIB)) * 4)),
+    "late-data": ("bytes", late_data),
     "hpack-bytes": ("headers", bomb(BLOCK)),
     "hpack-fields": ("headers", bomb(MANY)),
     "large-headers": ("headers", bomb(request() + literal("x", "") * 100)),

@@ -13,8 +13,12 @@
 #include "regress/unit/rpc_fixture.h"
 #include "regress/unit/suite.h"
 
-#define UPDATES 40000 /* some 27 bytes each */
-#define ROOM    (8 * 1024 * 1024)
+#define UPDATES   40000 /* some 27 bytes each */
+#define ROOM      (8 * 1024 * 1024)
+#define FLOOD     (4 * 1024 * 1024)
+
+/* The most that is taken from a socket at a time, bytes. */
+#define BUFFERFUL (64 * 1024)
 
 /* TLS by hand: what it has to say is sent when a test says so. */
 struct raw {
@@ -23,6 +27,7 @@ struct raw {
 	SSL *ssl;
 	BIO *in;
 	BIO *out;
+	uint64_t most; /* bytes that the server read in a turn of the loop */
 };
 
 static struct rpc_counters
@@ -32,6 +37,17 @@ counters_of(const struct rig *rig)
 
 	rpc_server_counters(rig->server, &counters);
 	return (counters);
+}
+
+static void
+raw_turn(struct rig *rig, struct raw *raw)
+{
+	uint64_t before = counters_of(rig).bytes_read, read;
+
+	event_base_loop(rig->base, EVLOOP_ONCE);
+	read = counters_of(rig).bytes_read - before;
+	if (read > raw->most)
+		raw->most = read;
 }
 
 static void
@@ -46,7 +62,7 @@ raw_write(struct rig *rig, struct raw *raw)
 		if (n == -1 && errno != EAGAIN)
 			break; /* it has been cut */
 		if (n == -1)
-			event_base_loop(rig->base, EVLOOP_ONCE);
+			raw_turn(rig, raw);
 		else {
 			bytes += n;
 			left -= n;
@@ -71,6 +87,7 @@ raw_connect(struct rig *rig, struct raw *raw)
 	static const unsigned char h2[] = { 2, 'h', '2' };
 	int room = ROOM, rv;
 
+	raw->most = 0;
 	raw->fd = socket(AF_INET, SOCK_STREAM, 0);
 	(void)setsockopt(raw->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	ck_assert_int_eq(connect(raw->fd, (struct sockaddr *)&rig->address,
@@ -181,6 +198,48 @@ START_TEST(test_keys_changed_between_data)
 }
 END_TEST
 
+/*
+ * However much of one's has come, others have their turn between: nobody
+ * reads more than a bufferful in one turn of the loop.
+ */
+START_TEST(test_a_flood_leaves_turns_to_others)
+{
+	/* DATA on a stream that is none any more. */
+	static const char frame[9] = "\0\x3f\xf0\0\0\0\0\0\1";
+	static const char open_close[] = "\0\0\1\1\4\0\0\0\1\x83"
+					 "\0\0\4\3\0\0\0\0\1\0\0\0\x8";
+	static char body[0x3ff0];
+	struct rig rig;
+	struct raw raw;
+	uint64_t before;
+	size_t length;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig.limits.unproven_message = 1024;
+	rig_serve(&rig);
+	raw_connect(&rig, &raw);
+	raw_preface(&raw);
+	ck_assert_int_eq(
+	    SSL_write(raw.ssl, open_close, sizeof(open_close) - 1), 23);
+	raw_write(&rig, &raw);
+	rig_settle(&rig);
+	before = counters_of(&rig).bytes_read;
+	for (length = 0; length < FLOOD; length += sizeof(body)) {
+		ck_assert_int_gt(SSL_write(raw.ssl, frame, sizeof(frame)), 0);
+		ck_assert_int_gt(SSL_write(raw.ssl, body, sizeof(body)), 0);
+	}
+	raw.most = 0;
+	raw_write(&rig, &raw);
+	while (counters_of(&rig).bytes_read - before < FLOOD)
+		raw_turn(&rig, &raw);
+	ck_assert_uint_le(raw.most, 2 * BUFFERFUL);
+	raw_close(&raw);
+	WAIT(&rig, rig.server_closed == 1);
+	rig_down(&rig);
+}
+END_TEST
+
 /* A message that is announced takes no room before some of it has come. */
 START_TEST(test_room_for_what_is_announced)
 {
@@ -228,6 +287,7 @@ records_suite(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_keys_changed_without_end, 0, 2);
 	tcase_add_test(tc, test_keys_changed_between_data);
+	tcase_add_test(tc, test_a_flood_leaves_turns_to_others);
 	tcase_add_test(tc, test_room_for_what_is_announced);
 	suite_add_tcase(suite, tc);
 	return (suite);
