@@ -140,16 +140,15 @@ def stolen(calm, rounds):
 
 
 def measure(mesh, honest, machine, name, load, turns, many):
-    calm, control = [], []
-    under = {"app": [], "mesh": []}
+    calm = []
+    control, under = ({"app": [], "mesh": []} for _ in range(2))
     before = {where: counted(mesh[0], where) for where in under}
     quiet = contextlib.nullcontext()
     rounds = [(calm, lambda: quiet)]
-    if load != "none":
-        rounds.append((control, lambda: attacked(name, machine, "app", many)))
-    rounds += [(under[where],
-                lambda where=where: attacked(name, mesh[0], where, many))
-               for where in under]
+    for to, target in (control, machine), (under, mesh[0]):
+        rounds += [(to[where], lambda target=target, where=where:
+                    attacked(name, target, where, many))
+                   for where in to if to is under or load != "none"]
     for turn in range(turns):
         # What went before is not always the same.
         for into, attacker in rounds[turn % len(rounds):] + \
@@ -157,9 +156,9 @@ def measure(mesh, honest, machine, name, load, turns, many):
             with attacker():
                 into.append(honest.round(load))
     a = b = None
-    if load != "none":
-        a, b = middle(calm, "rate"), middle(control, "rate")
     for where, rounds in under.items():
+        if load != "none":
+            a, b = (middle(of, "rate") for of in (calm, control[where]))
         c = middle(rounds, "rate")
         cut, away = (x - y for x, y in zip(counted(mesh[0], where),
                                            before[where]))

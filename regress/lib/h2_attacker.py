@@ -57,6 +57,7 @@ def stranger():
     return Member("stranger").x509()
 
 
+@functools.lru_cache
 def context(listener, alpn="h2"):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
