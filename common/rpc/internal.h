@@ -138,8 +138,6 @@ struct rpc_connection {
 	char *authority;      /* client */
 	uint8_t *certificate; /* peer's leaf, DER */
 	size_t certificate_length;
-	uint8_t spki[32];
-	int has_spki;
 	struct sockaddr_storage address;
 	char name[RPC_NAME_SIZE];
 	uint8_t source[17]; /* family and address, server */

@@ -69,34 +69,18 @@ rpc_peer_set_address(struct rpc_connection *connection,
 	    host, port);
 }
 
-/* Keep the leaf in DER and the hash of its key. */
-static int
-peer_keep_certificate(struct rpc_connection *connection, X509 *leaf)
-{
-	uint8_t *key = NULL;
-	int length;
-
-	length = i2d_X509(leaf, &connection->certificate);
-	if (length <= 0)
-		return (-1);
-	connection->certificate_length = (size_t)length;
-	length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &key);
-	if (length <= 0)
-		return (-1);
-	SHA256(key, (size_t)length, connection->spki);
-	connection->has_spki = 1;
-	OPENSSL_free(key);
-	return (0);
-}
-
+/*
+ * Keep the leaf, in DER. TLS has parsed it, and whoever wants to know what it
+ * says does so again: it costs too much to do it for everybody.
+ */
 static int
 peer_take_certificate(struct rpc_connection *connection)
 {
+	char *name = NULL, *header = NULL;
 	const uint8_t *pem;
 	size_t length;
+	long size = 0;
 	BIO *bio;
-	X509 *leaf;
-	int rv = -1;
 
 	pem = tls_peer_cert_chain_pem(connection->transport.tls, &length);
 	if (pem == NULL || length == 0)
@@ -104,13 +88,13 @@ peer_take_certificate(struct rpc_connection *connection)
 	if (length > INT32_MAX ||
 	    (bio = BIO_new_mem_buf(pem, (int)length)) == NULL)
 		return (-1);
-	leaf = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-	if (leaf != NULL)
-		rv = peer_keep_certificate(connection, leaf);
-	X509_free(leaf);
+	if (PEM_read_bio(bio, &name, &header, &connection->certificate, &size))
+		connection->certificate_length = (size_t)size;
+	OPENSSL_free(name);
+	OPENSSL_free(header);
 	BIO_free(bio);
 	ERR_clear_error();
-	return (rv);
+	return (connection->certificate != NULL ? 0 : -1);
 }
 
 const char *
@@ -124,7 +108,7 @@ rpc_peer_check(struct rpc_connection *connection)
 	if (peer_take_certificate(connection) == -1)
 		return ("unreadable certificate");
 	if (connection->tls->verify == RPC_VERIFY_PEER_LATER &&
-	    !connection->has_spki)
+	    connection->certificate == NULL)
 		return ("no certificate");
 	return (NULL);
 }
@@ -141,8 +125,20 @@ int
 rpc_connection_peer_spki(
     const struct rpc_connection *connection, uint8_t hash[32])
 {
-	if (!connection->has_spki)
+	const uint8_t *der = connection->certificate;
+	uint8_t *key = NULL;
+	X509 *leaf;
+	int length = -1;
+
+	if (der == NULL)
 		return (-1);
-	memcpy(hash, connection->spki, sizeof(connection->spki));
-	return (0);
+	leaf = d2i_X509(NULL, &der, (long)connection->certificate_length);
+	if (leaf != NULL)
+		length = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &key);
+	if (length > 0)
+		SHA256(key, (size_t)length, hash);
+	OPENSSL_free(key);
+	X509_free(leaf);
+	ERR_clear_error();
+	return (length > 0 ? 0 : -1);
 }

@@ -388,7 +388,8 @@ void *rpc_connection_arg(const struct rpc_connection *connection);
 const uint8_t *rpc_connection_certificate(
     const struct rpc_connection *connection, size_t *length);
 
-/* SHA-256 of the peer's SubjectPublicKeyInfo. 0, or -1 without one. */
+/* SHA-256 of the peer's SubjectPublicKeyInfo, taken from the certificate each
+ * time. 0, or -1 without one. */
 int rpc_connection_peer_spki(
     const struct rpc_connection *connection, uint8_t hash[32]);
 
