@@ -133,7 +133,7 @@ const struct knob config_knobs[] = {
 	COUNT("limits per source %", limits.per_source, 1, 1000000, 1024, 0),
 	COUNT("limits handshakes %", limits.handshakes, 1, 1000000, 250, 1),
 	COUNT("limits handshakes per source %", limits.handshakes_source, 1,
-	    1000000, 50, 1),
+	    1000000, 30, 1),
 	COUNT("limits verifications %", limits.verifications, 1, 1000000, 5000,
 	    1),
 	COUNT("limits verifications per source %", limits.verifications_source,
