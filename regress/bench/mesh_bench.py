@@ -20,8 +20,8 @@ QUIET = 40  # seconds before: exchanges of a start are over
 
 def cpu(node):
     """CPU seconds of each process of a node, by name."""
-    out = {"parent": nats.cpu_seconds(node.process.pid)}
-    out.update({name: nats.cpu_seconds(pid)
+    out = {"parent": hermes_node.cpu_seconds(node.process.pid)}
+    out.update({name: hermes_node.cpu_seconds(pid)
                 for name, pid in node.pids().items() if name != "parent"})
     return out
 

@@ -2,12 +2,13 @@
 what `make bench` measures Hermes against, in the same run."""
 
 import json
-import os
 import socket
 import subprocess
 import tempfile
 
 from contextlib import contextmanager
+
+import hermes_node
 
 CONF = """
 listen: 127.0.0.1:{client}
@@ -91,11 +92,5 @@ def run(program, chats, messages, size=256, window=256, rounds=3,
              str(window), str(rounds), how],
             check=True, capture_output=True, text=True).stdout
         result = json.loads(out)
-        result["cpu"] = [cpu_seconds(pid) for pid in pids]
+        result["cpu"] = [hermes_node.cpu_seconds(pid) for pid in pids]
         return result
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -316,6 +316,13 @@ def state(pid):
         return ""
 
 
+def cpu_seconds(pid):
+    """That a process has used so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def join(founder, *others):
     """Make a mesh of running nodes and wait until each sees all alive."""
     founder.ctl("mesh", "create")
