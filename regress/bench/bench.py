@@ -36,11 +36,12 @@ PARTS = {}  # work: what its figure is the sum of
 HOW = {"turns": " in turn", "bursts": " in bursts",
        "pairs": " of as many pairs of apps"}
 STREAM = 1000 * 1000000  # bytes a round of libtls alone
+BUSY = "busy poll 1ms"   # of hermesd.conf(5), where it says so
 TRIPS = 2000             # a round, as hermes_bench and nats_bench do
 
 
-def run_hermes(chats, messages, size, how="bursts"):
-    with hermes_node.Mesh(2, extra=UNLIMITED) as mesh:
+def run_hermes(chats, messages, size, how="bursts", more=""):
+    with hermes_node.Mesh(2, extra=UNLIMITED + more) as mesh:
         before = [mesh_bench.cpu(node) for node in mesh.nodes]
         out = subprocess.run(
             [PROGRAMS / "hermes_bench", mesh[0].app, mesh[1].app, str(chats),
@@ -82,10 +83,12 @@ def messages(rows, shares, chats, count, how="bursts"):
         statistics.median(ours["rates"]), "1/s", against,
         statistics.median(theirs["rates"]), 2 if chats > 1 else 1)
     if chats == 1:
-        row(rows, "message and ack, p50", ours["p50_ms"], "ms",
-            against + ", request-reply", theirs["p50_ms"], 0.25, False)
-        row(rows, "message and ack, p99", ours["p99_ms"], "ms",
-            against + ", request-reply", theirs["p99_ms"], 0.5, False)
+        awake = run_hermes(chats, count, 256, how, BUSY + "\n")
+        for what, of in ("", ours), (", " + BUSY, awake):
+            for which, aim in ("p50", 0.25), ("p99", 0.5):
+                row(rows, f"message and ack{what}, {which}",
+                    of[f"{which}_ms"], "ms", against + ", request-reply",
+                    theirs[f"{which}_ms"], aim, False)
         bare = crowd.alone(PROGRAMS / "trip_bench", TRIPS)
         for which in ("p50", "p99"):
             row(rows, f"ten wake-ups in a chain, nothing else, {which}",
