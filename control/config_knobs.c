@@ -103,6 +103,7 @@ const struct knob config_knobs[] = {
 	    "log to %", log_to, CONFIG_LOG_AUTO, "auto stderr syslog journal"),
 	COUNT("log limit %", log_limit, 1, 100000, 100, 1),
 	CHOICE("sandbox %", sandbox_log, 0, "enforce log"),
+	TIME("busy poll %", busy_poll, MS, SECOND, 0, 1),
 
 	TEXT("keystore path %", KNOB_PATH, keystore.path,
 	    "/var/lib/hermes/keyd"),

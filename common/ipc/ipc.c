@@ -289,6 +289,12 @@ ipc_queued(const struct ipc *ipc)
 	return (ipc->out_dead ? 0 : buffer_length(&ipc->out));
 }
 
+uint64_t
+ipc_traffic(const struct ipc *ipc)
+{
+	return (ipc->written + ipc->taken);
+}
+
 int
 ipc_congested(const struct ipc *ipc)
 {

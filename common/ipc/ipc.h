@@ -117,6 +117,9 @@ void ipc_pause(struct ipc *ipc, int pause);
 size_t ipc_queued(const struct ipc *ipc);
 int ipc_congested(const struct ipc *ipc);
 
+/* Bytes written and read so far. */
+uint64_t ipc_traffic(const struct ipc *ipc);
+
 /*
  * Send a message and wait, at most timeout_ms, for the first one of type
  * reply, which is copied to reply_payload (the table's size) and not given to

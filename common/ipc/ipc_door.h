@@ -59,6 +59,7 @@ struct ipc {
 	struct buffer out;
 	size_t released;  /* of out: may be written */
 	uint64_t written; /* bytes of the stream */
+	uint64_t taken;   /* and of the other one */
 	struct ipc_fds fds_out;
 
 	/* Replies of each type that nobody waits for any more. */

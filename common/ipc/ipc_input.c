@@ -185,6 +185,7 @@ ipc_input_read(struct ipc *ipc)
 		return (-1);
 	}
 	buffer_commit(&ipc->in, (size_t)n);
+	ipc->taken += (uint64_t)n;
 	return (ipc_input_check(ipc) == -1 ? -1 : 1);
 }
 

@@ -118,6 +118,7 @@ struct config {
 	int64_t route_grace;         /* ns */
 	int64_t drain_grace;         /* ns */
 	int64_t membership_lifetime; /* ns */
+	int64_t busy_poll;           /* ns; 0: not at all */
 	uint32_t app_compat_v1;
 	uint32_t admin_apps; /* /mesh/apps is served */
 	uint32_t admin_full_ids;

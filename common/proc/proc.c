@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,9 @@ static struct {
 	struct neighbour neighbours[5];
 	struct config config;
 	int configured;
-	int gone; /* GO was given */
+	int gone;           /* GO was given */
+	uint64_t traffic;   /* at the doors that messages go through */
+	int64_t poll_until; /* monotonic ns; see proc_turn() */
 	int done;
 	int foreground;
 	int verbose;
@@ -238,6 +241,48 @@ proc_open(enum process peer, int fd)
 	neighbour->up = 1;
 }
 
+/* --- turns of the event loop --------------------------------------------- */
+
+/* Bytes at the doors that messages go through. */
+static uint64_t
+proc_traffic(void)
+{
+	uint64_t traffic = 0;
+	size_t i;
+
+	for (i = 0; i < 5; i++)
+		if (proc.neighbours[i].up &&
+		    (processes[i] &
+			(PROCESS_ROUTER | PROCESS_KEYD | PROCESS_MESH)) != 0)
+			traffic += ipc_traffic(proc.neighbours[i].door.ipc);
+	return (traffic);
+}
+
+/*
+ * Wait and handle what comes; with "busy poll" do not sleep for so long after
+ * each message, so that a core is awake when the next one comes. All others
+ * who want the core go first.
+ */
+static int
+proc_turn(void)
+{
+	int64_t now = clock_monotonic();
+	uint64_t traffic;
+	int polls;
+
+	if (proc.config.busy_poll == 0 || proc.self == PROCESS_CONTROL)
+		return (event_base_dispatch(proc.base));
+	if ((traffic = proc_traffic()) != proc.traffic) {
+		proc.traffic = traffic;
+		proc.poll_until = now + proc.config.busy_poll;
+	}
+	polls = now < proc.poll_until;
+	if (polls)
+		(void)sched_yield();
+	return (
+	    event_base_loop(proc.base, polls ? EVLOOP_NONBLOCK : EVLOOP_ONCE));
+}
+
 /* --- what the parent says ------------------------------------------------ */
 
 static void
@@ -277,6 +322,8 @@ proc_on_config(void *arg, const struct ipc_message *message)
 	}
 	sandbox_paths(&proc.config);
 	proc.configured = 1;
+	/* Turns may be other ones now. */
+	(void)event_base_loopbreak(proc.base);
 	proc_apply_log(&proc.config, proc.foreground);
 	if (proc.hooks->configured != NULL)
 		proc.hooks->configured(&proc.config, reload);
@@ -452,7 +499,7 @@ proc_run(enum process self, const struct proc_hooks *hooks)
 		fatal("event_base", "error=memory");
 	proc_open(PROCESS_PARENT, PROC_PARENT_FD);
 	while (!proc.done)
-		if (event_base_dispatch(proc.base) == -1)
+		if (proc_turn() == -1)
 			fatal("event_base", "error=\"%s\"", strerror(errno));
 	proc_drain();
 	if (hooks->wipe != NULL)

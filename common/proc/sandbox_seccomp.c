@@ -110,6 +110,7 @@ static const struct row rows[] = {
 	ANY(ppoll, ALL),
 	ANY(lseek, ALL),
 	ANY(shutdown, ALL),
+	ANY(sched_yield, ALL),
 
 	/* Time, where it is not read without a call; randomness; locks of
 	 * libc; waiting for what was interrupted. */
@@ -208,9 +209,8 @@ static const struct row rows[] = {
 	ANY(statfs, K | P),
 	ANY(fstatfs, K | P),
 	ANY(getcwd, K | P),
-	/* Berkeley DB counts processors and waits for its locks. */
+	/* Berkeley DB counts processors. */
 	ANY(sched_getaffinity, K | P),
-	ANY(sched_yield, K | P),
 	ANY(select, K | P),
 	ANY(pselect6, K | P),
 	ANY(nanosleep, K | P),
@@ -312,7 +312,6 @@ static const struct row rows[] = {
 	ANY(pipe2, ALL),
 	ANY(dup, ALL),
 	ANY(prctl, ALL),
-	ANY(sched_yield, ALL),
 	ANY(sched_getaffinity, ALL),
 	ANY(ioctl, ALL),
 	ANY(getrlimit, ALL),
