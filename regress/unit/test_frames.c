@@ -3,6 +3,7 @@
  * other reads, broken bytes are refused, private keys are wiped.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -307,6 +308,275 @@ START_TEST(test_unknown)
 }
 END_TEST
 
+/* What protobuf-c packed, each field with a value of its own. */
+START_TEST(test_read_every_field)
+{
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__Connect connect = APPROUTER__V1__CONNECT__INIT;
+	Approuter__V1__StartChat chat = APPROUTER__V1__START_CHAT__INIT;
+	struct frame got;
+	static struct frame_connect c;
+	static struct frame_start_chat s;
+	char words[8][8] = { "one", "two", "three", "four", "five", "six",
+		"seven", "eight" };
+
+#define BYTES(i)                                                               \
+	((ProtobufCBinaryData){ strlen(words[i]), (uint8_t *)words[i] })
+	connect.signature = BYTES(0);
+	connect.nonce = BYTES(1);
+	connect.arrived = 1;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_CONNECT;
+	frame.connect = &connect;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), 0);
+	ck_assert(span_is(c.signature, "one") && span_is(c.nonce, "two"));
+	ck_assert_int_eq(c.arrived, 1);
+	ck_assert_int_eq(c.issued_at, 0);
+	ck_assert_int_eq(c.expires_at, 0);
+	chat.chat_id = words[0];
+	chat.local_ephemeral_public_key = BYTES(1);
+	chat.signature = BYTES(2);
+	chat.target_app_id = words[3];
+	chat.target_node_hint = words[4];
+	chat.hkdf_salt = BYTES(5);
+	chat.hkdf_info = BYTES(6);
+	chat.source_app_id = words[7];
+	chat.instance = BYTES(0);
+	chat.key_version = UINT32_MAX;
+	chat.next_send_sequence = 14;
+	chat.next_receive_sequence = UINT64_MAX;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_START_CHAT;
+	frame.start_chat = &chat;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_start_chat(&s, got.body), 0);
+	ck_assert(span_is(s.chat_id, "one") && span_is(s.key, "two") &&
+		  span_is(s.signature, "three") && span_is(s.target, "four") &&
+		  span_is(s.hint, "five") && span_is(s.salt, "six") &&
+		  span_is(s.info, "seven") && span_is(s.source, "eight") &&
+		  span_is(s.instance, "one"));
+	ck_assert_uint_eq(s.version, UINT32_MAX);
+	ck_assert_uint_eq(s.next_send, 14);
+	ck_assert_uint_eq(s.next_receive, UINT64_MAX);
+	ck_assert(!s.rekey && !s.resume);
+	chat.rekey = 1;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_start_chat(&s, got.body), 0);
+	ck_assert(s.rekey && !s.resume);
+	chat.rekey = 0;
+	chat.resume = 1;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_start_chat(&s, got.body), 0);
+	ck_assert(!s.rekey && s.resume);
+#undef BYTES
+}
+END_TEST
+
+START_TEST(test_read_small)
+{
+	Approuter__V1__AppFrame frame = APPROUTER__V1__APP_FRAME__INIT;
+	Approuter__V1__DeleteChat delete_chat =
+	    APPROUTER__V1__DELETE_CHAT__INIT;
+	Approuter__V1__FindApp find = APPROUTER__V1__FIND_APP__INIT;
+	Approuter__V1__Heartbeat beat = APPROUTER__V1__HEARTBEAT__INIT;
+	char words[3][8] = { "one", "two", "three" };
+	struct frame_delete_chat d;
+	struct frame_find_app f;
+	struct frame got;
+	int64_t timestamp;
+
+	delete_chat.chat_id = words[0];
+	delete_chat.reason = words[1];
+	delete_chat.peer_app_id = words[2];
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_DELETE_CHAT;
+	frame.delete_chat = &delete_chat;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(got.field, FRAME_DELETE_CHAT);
+	ck_assert_int_eq(frame_read_delete_chat(&d, got.body), 0);
+	ck_assert(span_is(d.chat_id, "one") && span_is(d.reason, "two") &&
+		  span_is(d.peer, "three"));
+	words[2][0] = '\xff';
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_delete_chat(&d, got.body), -1);
+	find.target_app_id = words[0];
+	find.target_node_hint = words[1];
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_FIND_APP;
+	frame.find_app = &find;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(got.field, FRAME_FIND_APP);
+	ck_assert_int_eq(frame_read_find_app(&f, got.body), 0);
+	ck_assert(span_is(f.target, "one") && span_is(f.hint, "two"));
+	beat.timestamp_nanos = -7;
+	frame.body_case = APPROUTER__V1__APP_FRAME__BODY_HEARTBEAT;
+	frame.heartbeat = &beat;
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(got.field, FRAME_HEARTBEAT);
+	ck_assert_int_eq(frame_read_heartbeat(&timestamp, got.body), 0);
+	ck_assert_int_eq(timestamp, -7);
+}
+END_TEST
+
+/* The ends of what is UTF-8, alone and after eight of ASCII. */
+START_TEST(test_utf8)
+{
+	static const struct {
+		const char *text;
+		int good;
+	} texts[] = {
+		{ "\x7f", 1 },
+		{ "\x80", 0 },
+		{ "\xbf", 0 },
+		{ "\xc1\xbf", 0 },
+		{ "\xc2\x80", 1 },
+		{ "\xc2\x7f", 0 },
+		{ "\xc2\xc0", 0 },
+		{ "\xc2", 0 },
+		{ "\xdf\xbf", 1 },
+		{ "\xe0\x9f\xbf", 0 },
+		{ "\xe0\xa0\x80", 1 },
+		{ "\xe1\x80", 0 },
+		{ "\xe1\x80\x7f", 0 },
+		{ "\xe1\x80\x80", 1 },
+		{ "\xed\x9f\xbf", 1 },
+		{ "\xed\xa0\x80", 0 },
+		{ "\xef\xbf\xbf", 1 },
+		{ "\xf0\x8f\xbf\xbf", 0 },
+		{ "\xf0\x90\x80\x80", 1 },
+		{ "\xf1\x80\x80", 0 },
+		{ "\xf1\x80\x80\xc0", 0 },
+		{ "\xf4\x8f\xbf\xbf", 1 },
+		{ "\xf4\x90\x80\x80", 0 },
+		{ "\xf5\x80\x80\x80", 0 },
+		{ "\xff", 0 },
+	};
+	uint8_t bytes[16] = { 0x0a };
+	struct frame frame;
+	size_t i, before, n;
+
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (before = 0; before <= 8; before += 8) {
+			n = strlen(texts[i].text);
+			bytes[1] = (uint8_t)(before + n);
+			memset(bytes + 2, 'a', before);
+			memcpy(bytes + 2 + before, texts[i].text, n);
+			ck_assert_msg(
+			    (frame_parse(&frame, bytes, 2 + before + n) == 0) ==
+				texts[i].good,
+			    "text %zu after %zu", i, before);
+		}
+}
+END_TEST
+
+/* Numbers and fields at their bounds. */
+START_TEST(test_bounds)
+{
+	/* A heartbeat (field 11), then field 19 in eight and four bytes. */
+	const uint8_t fixed64[] = { 0x5a, 0, 0x99, 1, 1, 2, 3, 4, 5, 6, 7, 8 };
+	const uint8_t fixed32[] = { 0x9d, 1, 1, 2, 3, 4, 0x5a, 0 };
+	/* A varint of ten bytes, and of eleven. */
+	const uint8_t ten[] = { 8, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0 };
+	const uint8_t eleven[] = { 8, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+		0x80, 0x80, 0x80, 0 };
+	/* Field 2^29 and no field; the field before it in full. */
+	const uint8_t high[] = { 0x82, 0x80, 0x80, 0x80, 0x10, 0 };
+	const uint8_t highest[] = { 0xfa, 0xff, 0xff, 0xff, 0x0f, 0 };
+	const uint8_t none[] = { 0x02, 0 };
+	/* A body as a number; two bodies. */
+	const uint8_t number[] = { 0x58, 1 };
+	const uint8_t two[] = { 0x5a, 0, 0x62, 0 };
+	uint8_t id[3 + FRAME_CORRELATION_MAX + 1] = { 0x0a, 0x80, 0x01 };
+	struct frame frame;
+	int64_t timestamp;
+	size_t i;
+
+	ck_assert_int_eq(frame_parse(&frame, fixed64, sizeof(fixed64)), 0);
+	ck_assert_int_eq(frame.field, FRAME_HEARTBEAT);
+	for (i = 3; i < sizeof(fixed64); i++)
+		ck_assert_int_eq(frame_parse(&frame, fixed64, i), -1);
+	ck_assert_int_eq(frame_parse(&frame, fixed32, sizeof(fixed32)), 0);
+	ck_assert_int_eq(frame.field, FRAME_HEARTBEAT);
+	for (i = 1; i < 6; i++)
+		ck_assert_int_eq(frame_parse(&frame, fixed32, i), -1);
+	ck_assert_int_eq(
+	    frame_read_heartbeat(&timestamp, span_of(ten, sizeof(ten))), 0);
+	ck_assert_int_eq(timestamp, 1);
+	ck_assert_int_eq(
+	    frame_read_heartbeat(&timestamp, span_of(eleven, sizeof(eleven))),
+	    -1);
+	ck_assert_int_eq(frame_parse(&frame, high, sizeof(high)), -1);
+	ck_assert_int_eq(frame_parse(&frame, highest, sizeof(highest)), 0);
+	ck_assert_int_eq(frame.field, FRAME_UNKNOWN);
+	ck_assert_int_eq(frame_parse(&frame, none, sizeof(none)), -1);
+	ck_assert_int_eq(frame_parse(&frame, number, sizeof(number)), 0);
+	ck_assert_int_eq(frame.field, FRAME_UNKNOWN);
+	ck_assert_int_eq(frame_parse(&frame, two, sizeof(two)), 0);
+	ck_assert_int_eq(frame.field, FRAME_FIND_APP);
+	memset(id + 3, 'a', sizeof(id) - 3);
+	ck_assert_int_eq(frame_parse(&frame, id, sizeof(id) - 1), 0);
+	ck_assert_uint_eq(frame.correlation.length, FRAME_CORRELATION_MAX);
+	id[1]++;
+	ck_assert_int_eq(frame_parse(&frame, id, sizeof(id)), -1);
+}
+END_TEST
+
+/* A map has FRAME_PAIRS entries at most, each key once, also "". */
+START_TEST(test_pairs)
+{
+	static struct frame_connect connect;
+	struct metadata_pair pairs[FRAME_PAIRS + 1];
+	char keys[FRAME_PAIRS + 1][8];
+	size_t i;
+
+	for (i = 0; i <= FRAME_PAIRS; i++) {
+		(void)snprintf(keys[i], sizeof(keys[i]), "k%zu", i);
+		pairs[i].key = keys[i];
+		pairs[i].key_length = i == 0 ? 0 : strlen(keys[i]);
+		pairs[i].value = "v";
+		pairs[i].value_length = i % 2;
+	}
+	for (i = FRAME_PAIRS; i <= FRAME_PAIRS + 1; i++) {
+		frame_begin(&body, FRAME_CONNECT);
+		frame_put_metadata(&body, pairs, i);
+		ck_assert_int_eq(frame_read_connect(&connect,
+				     span_of(body.bytes, body.length)),
+		    i == FRAME_PAIRS ? 0 : -1);
+	}
+	ck_assert_uint_eq(connect.pair_count, FRAME_PAIRS);
+	ck_assert(frame_has_pair(connect.pairs, FRAME_PAIRS, "", ""));
+	ck_assert(frame_has_pair(connect.pairs, FRAME_PAIRS, "k63", "v"));
+	ck_assert(!frame_has_pair(connect.pairs, FRAME_PAIRS, "k62", "v"));
+	ck_assert(!frame_has_pair(connect.pairs, FRAME_PAIRS, "k63", "w"));
+	ck_assert(!frame_has_pair(connect.pairs, FRAME_PAIRS, "k64", ""));
+	pairs[1].key_length = 0;
+	frame_begin(&body, FRAME_CONNECT);
+	frame_put_metadata(&body, pairs, 2);
+	ck_assert_int_eq(
+	    frame_read_connect(&connect, span_of(body.bytes, body.length)), -1);
+}
+END_TEST
+
+/* A body as large as there is room for, and one byte more. */
+START_TEST(test_room)
+{
+	static uint8_t big[FRAME_BODY_SIZE];
+
+	frame_begin(&body, FRAME_ERROR);
+	frame_put_bytes(&body, 1, big, sizeof(big) - 4);
+	ck_assert(!body.failed);
+	ck_assert_uint_eq(body.length, sizeof(big));
+	frame_put_number(&body, 2, 0);
+	ck_assert(!body.failed);
+	frame_put_number(&body, 2, 1);
+	ck_assert(body.failed);
+	/* What comes after the room was too small is lost, too. */
+	frame_begin(&body, FRAME_ERROR);
+	frame_put_bytes(&body, 1, big, sizeof(big));
+	frame_put_number(&body, 2, 1);
+	ck_assert(body.failed);
+	ck_assert_uint_eq(body.length, 0);
+}
+END_TEST
+
 static void
 read_all(const uint8_t *bytes, size_t length)
 {
@@ -376,6 +646,12 @@ main(void)
 	tcase_add_test(tcase, test_write_hot);
 	tcase_add_test(tcase, test_write_bodies);
 	tcase_add_test(tcase, test_unknown);
+	tcase_add_test(tcase, test_read_every_field);
+	tcase_add_test(tcase, test_read_small);
+	tcase_add_test(tcase, test_utf8);
+	tcase_add_test(tcase, test_bounds);
+	tcase_add_test(tcase, test_pairs);
+	tcase_add_test(tcase, test_room);
 	tcase_add_test(tcase, test_hostile);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
