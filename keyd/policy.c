@@ -7,8 +7,6 @@
 
 #include "keyd/policy.h"
 
-#define THROTTLE_MAX 1024
-
 int64_t
 throttle_wait(const struct throttle *throttle, int64_t window, int64_t now)
 {
@@ -29,16 +27,12 @@ throttle_attempt(
 {
 	int64_t wait;
 
-	if (limit > THROTTLE_MAX)
-		limit = THROTTLE_MAX;
-	if (limit == 0)
-		return (window > 0 ? window : 1);
 	if (throttle->limit != limit) {
 		/* The first attempt, or another limit after a reload. */
 		throttle_free(throttle);
 		throttle->times = calloc(limit, sizeof(*throttle->times));
 		if (throttle->times == NULL)
-			return (window > 0 ? window : 1);
+			return (window);
 		throttle->limit = limit;
 	}
 	if ((wait = throttle_wait(throttle, window, now)) != 0)
@@ -72,11 +66,9 @@ throttle_free(struct throttle *throttle)
 int64_t
 bucket_take(struct bucket *bucket, uint32_t size, int64_t window, int64_t now)
 {
-	int64_t each = size > 0 ? window / size : window;
+	int64_t each = window / size;
 	int64_t back;
 
-	if (each <= 0)
-		return (0);
 	if (now < bucket->since || now - bucket->since >= window) {
 		bucket->tokens_used = 0;
 		bucket->since = now;

@@ -15,8 +15,8 @@
 
 /* --- throttles ---------------------------------------------------------- */
 
-/* At most so many attempts in a sliding window. Zero to begin with; the
- * times are allocated at the first attempt. */
+/* At most so many attempts, one at least, in a sliding window. Zero to begin
+ * with; the times are allocated at the first attempt. */
 struct throttle {
 	int64_t *times; /* owned; the last limit attempts */
 	uint32_t limit; /* entries of times */
@@ -38,7 +38,8 @@ int64_t throttle_wait(
 int throttle_idle(const struct throttle *throttle, int64_t window, int64_t now);
 void throttle_free(struct throttle *throttle);
 
-/* A bucket that holds size tokens and fills up in window ns. */
+/* A bucket that holds size tokens, one at least, and fills up in window ns,
+ * at least as many. */
 struct bucket {
 	uint32_t tokens_used;
 	int64_t since;

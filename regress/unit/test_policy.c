@@ -21,6 +21,7 @@
 #define KEY    0x8
 #define ZERO   0x10 /* commits to link 0 */
 #define LINKED 0x20
+#define RESUME 0x40
 
 static const struct judged {
 	struct policy_chat chat; /* version, pending, pending_reset */
@@ -61,6 +62,9 @@ static const struct judged {
 	{ { 5, 0, 0 }, 6, ZERO, POLICY_FRESH },
 	{ { 5, 6, 0 }, 7, ZERO, POLICY_FRESH },
 	{ { 5, 0, 0 }, 8, ZERO, POLICY_BEHIND },
+	{ { 5, 0, 0 }, 6, ZERO | RESUME, POLICY_UNLINKED },
+	{ { 5, 0, 0 }, 6, ZERO | ANSWER, POLICY_BEHIND },
+	{ { 5, 6, 0 }, 6, ZERO | ANSWER, POLICY_UNLINKED },
 	/* Resets: the higher version wins. */
 	{ { 5, 0, 0 }, 7, RESET, POLICY_RESET },
 	{ { 5, 7, 1 }, 7, RESET, POLICY_RESET },
@@ -69,12 +73,17 @@ static const struct judged {
 	{ { 5, 7, 1 }, 7, RESET | ANSWER, POLICY_RESET },
 	{ { 5, 8, 1 }, 7, RESET, POLICY_WAIT },
 	{ { 5, 8, 1 }, 6, LINKED, POLICY_WAIT },
+	{ { 5, 8, 1 }, 8, LINKED, POLICY_BEHIND },
+	{ { 5, 0, 0 }, 7, RESET | KEY, POLICY_REPLAY },
+	{ { 5, 7, 1 }, 7, RESET | KEY, POLICY_REPLAY },
 	/* Too far, with a reset or without (L10). */
 	{ { 5, 0, 0 }, 7, LINKED, POLICY_BEHIND },
 	{ { 5, 0, 0 }, UINT32_MAX, LINKED, POLICY_JUMP },
 	{ { 5, 0, 0 }, UINT32_MAX, RESET, POLICY_JUMP },
 	{ { 5, 0, 0 }, 5 + POLICY_RESET_STEP, RESET, POLICY_RESET },
 	{ { 5, 0, 0 }, 6 + POLICY_RESET_STEP, RESET, POLICY_JUMP },
+	{ { 5, 9, 1 }, 9 + POLICY_RESET_STEP, RESET, POLICY_RESET },
+	{ { 5, 9, 1 }, 10 + POLICY_RESET_STEP, RESET, POLICY_JUMP },
 	{ { UINT32_MAX, 0, 0 }, UINT32_MAX, SAME, POLICY_REPEAT },
 	{ { UINT32_MAX - 1, 0, 0 }, UINT32_MAX, LINKED, POLICY_NEXT },
 };
@@ -90,6 +99,7 @@ START_TEST(an_offer_means_one_thing)
 	offer.same_key = (c->bits & (SAME | KEY)) != 0;
 	offer.unlinked = (c->bits & ZERO) != 0;
 	offer.linked = (c->bits & LINKED) != 0;
+	offer.resume = (c->bits & RESUME) != 0;
 	ck_assert_int_eq(policy_judge(&c->chat, &offer), c->verdict);
 }
 END_TEST
@@ -127,6 +137,8 @@ START_TEST(a_new_chat_begins_above_the_floor)
 	ck_assert_int_eq(policy_start(7, 7, 0, &version), CODE_REPLAYED_KEY);
 	ck_assert_uint_eq(version, 8);
 	ck_assert_int_eq(policy_start(0, 7, 0, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 8);
+	ck_assert_int_eq(policy_start(0, 7, 7, &version), CODE_NONE);
 	ck_assert_uint_eq(version, 8);
 	/* The peer offers a version: that one, or the plain next. */
 	ck_assert_int_eq(policy_start(0, 7, 9, &version), CODE_NONE);
@@ -192,6 +204,15 @@ START_TEST(a_resume_takes_what_is_there)
 	ck_assert_int_eq(policy_resume(4, 1, &chat, &version), CODE_NONE);
 	ck_assert_int_eq(
 	    policy_resume(7, 1, &chat, &version), CODE_INVALID_FRAME);
+	/* One that has only been offered. */
+	chat = (struct policy_chat){ 0, 3, 0 };
+	ck_assert_int_eq(policy_resume(0, 0, &chat, &version), CODE_NONE);
+	ck_assert_uint_eq(version, 3);
+	ck_assert_int_eq(policy_resume(3, 0, &chat, &version), CODE_NONE);
+	ck_assert_int_eq(
+	    policy_resume(2, 0, &chat, &version), CODE_REPLAYED_KEY);
+	ck_assert_int_eq(
+	    policy_resume(4, 0, &chat, &version), CODE_INVALID_FRAME);
 }
 END_TEST
 
@@ -212,6 +233,9 @@ START_TEST(a_first_offer_stays_near_the_floor)
 	    CODE_INVALID_FRAME);
 	ck_assert_int_eq(
 	    policy_first(UINT32_MAX, 3, &expected), CODE_INVALID_FRAME);
+	ck_assert_int_eq(
+	    policy_first(UINT32_MAX, UINT32_MAX, &expected), CODE_REPLAYED_KEY);
+	ck_assert_uint_eq(expected, 0);
 }
 END_TEST
 
@@ -239,10 +263,12 @@ START_TEST(the_window_slides)
 	    throttle_attempt(&t, 3, 30 * SECOND, now + 40 * SECOND), 0);
 	/* A clock that was set back. */
 	ck_assert_int_eq(throttle_attempt(&t, 3, 30 * SECOND, 0), 0);
-	/* Another limit after a reload; none at all. */
-	ck_assert_int_eq(throttle_attempt(&t, 5, 30 * SECOND, now), 0);
-	ck_assert_int_gt(throttle_attempt(&t, 0, 30 * SECOND, now), 0);
+	/* Another limit after a reload. */
+	ck_assert_int_eq(throttle_attempt(&t, 1, 30 * SECOND, now), 0);
+	ck_assert_int_eq(
+	    throttle_attempt(&t, 1, 30 * SECOND, now), 30 * SECOND);
 	throttle_free(&t);
+	ck_assert_int_eq(throttle_wait(&t, 30 * SECOND, now), 0);
 }
 END_TEST
 
@@ -267,6 +293,33 @@ START_TEST(the_bucket_fills_up)
 }
 END_TEST
 
+/* Nothing of them is needed any more: they may be forgotten. */
+START_TEST(what_is_idle)
+{
+	const int64_t window = 30 * SECOND, now = 100 * SECOND;
+	struct throttle t = { 0 };
+	struct bucket b = { 0 };
+	int i;
+
+	ck_assert(throttle_idle(&t, window, now));
+	ck_assert(bucket_idle(&b, window, now));
+	for (i = 0; i < 3; i++) { /* the last of them is what counts */
+		ck_assert_int_eq(
+		    throttle_attempt(&t, 3, window, now + i * window / 2), 0);
+		ck_assert_int_eq(bucket_take(&b, 3, window, now), 0);
+	}
+	ck_assert(!throttle_idle(&t, window, now + window));
+	ck_assert(!throttle_idle(&t, window, now + 2 * window - 1));
+	ck_assert(throttle_idle(&t, window, now + 2 * window));
+	ck_assert(throttle_idle(&t, window, now - 1)); /* set back */
+	ck_assert(!bucket_idle(&b, window, now));
+	ck_assert(!bucket_idle(&b, window, now + window - 1));
+	ck_assert(bucket_idle(&b, window, now + window));
+	ck_assert(bucket_idle(&b, window, now - 1));
+	throttle_free(&t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -283,6 +336,7 @@ main(void)
 	tcase_add_test(tcase, a_first_offer_stays_near_the_floor);
 	tcase_add_test(tcase, the_window_slides);
 	tcase_add_test(tcase, the_bucket_fills_up);
+	tcase_add_test(tcase, what_is_idle);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
 }
