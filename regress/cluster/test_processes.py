@@ -47,6 +47,13 @@ def children(parent):
     return found
 
 
+def house(node):
+    """All of them: who looks at each looks at some."""
+    found = children(node.process.pid)
+    assert sorted(found) == sorted(CHILDREN)
+    return found
+
+
 def status(pid):
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.M))
@@ -101,8 +108,7 @@ def refused(node):
 # --- privileges ------------------------------------------------------------
 
 def test_each_child_has_a_user_and_no_privileges(node):
-    pids = children(node.process.pid)
-    assert sorted(pids) == sorted(CHILDREN)
+    pids = house(node)
     uids = set()
     for process, pid in pids.items():
         facts = status(pid)
@@ -124,7 +130,7 @@ def test_each_child_has_a_user_and_no_privileges(node):
 
 
 def test_no_core_and_no_tracing(node):
-    for pid in children(node.process.pid).values():
+    for pid in house(node).values():
         limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
         assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.M)
         # Not dumpable: the kernel gives its /proc files to root.
@@ -136,7 +142,7 @@ def test_nothing_unexpected_is_open(node):
     parent, no configuration, no passphrase."""
     kinds = {"socket:", "anon_inode:", "pipe:", "/dev/null",
              "/dev/urandom", "/dev/random", str(node.log_path)}
-    for process, pid in children(node.process.pid).items():
+    for process, pid in house(node).items():
         fds = {number: re.sub(r"\[.*", "", what)  # no numbers of sockets
                for number, what in descriptors(pid).items()}
         assert fds[0] == fds[1] == "/dev/null"
@@ -159,7 +165,7 @@ def test_keyd_has_no_network_socket(node):
 
 def test_environment_is_not_inherited():
     with Node("house", environment={"SECRET_WORD": "xyzzy"}) as node:
-        for pid in children(node.process.pid).values():
+        for pid in house(node).values():
             environ = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
             assert b"xyzzy" not in environ
 
@@ -452,7 +458,7 @@ def test_ordinary_user(cold):
             stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         cold.wait_ready()
     assert cold.log().count("privileges_unchanged") == 1
-    for pid in children(cold.process.pid).values():
+    for pid in house(cold).values():
         facts = status(pid)
         assert int(facts["CapEff"], 16) == int(facts["CapPrm"], 16) == 0
         assert facts["NoNewPrivs"] == "1"
