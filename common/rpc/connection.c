@@ -132,10 +132,8 @@ connection_reads(const struct rpc_connection *connection)
 		return (1);
 	case RPC_PREFACE:
 	case RPC_OPEN:
-		return (!connection->paused &&
-			(!connection->doomed || connection->lingering) &&
-			(connection->server == NULL ||
-			    !connection->server->paused));
+		return (!connection->paused && !connection->stalled &&
+			(!connection->doomed || connection->lingering));
 	default:
 		return (0);
 	}
@@ -150,6 +148,37 @@ connection_read_later(struct rpc_connection *connection)
 {
 	connection->unread = 1;
 	rpc_connection_wake(connection);
+}
+
+/* The server reads nothing now, or others have waited for it before. */
+static int
+connection_waits(const struct rpc_connection *connection)
+{
+	const struct rpc_server *server = connection->server;
+
+	return (server != NULL &&
+		(server->paused ||
+		    (!server->resuming && !TAILQ_EMPTY(&server->stalled))));
+}
+
+/* What it has to say waits behind what others had first. */
+static void
+connection_stall(struct rpc_connection *connection)
+{
+	if (connection->stalled || !connection_reads(connection))
+		return;
+	connection->stalled = 1;
+	TAILQ_INSERT_TAIL(
+	    &connection->server->stalled, connection, entry_stalled);
+}
+
+static void
+connection_unstall(struct rpc_connection *connection)
+{
+	if (!connection->stalled)
+		return;
+	connection->stalled = 0;
+	TAILQ_REMOVE(&connection->server->stalled, connection, entry_stalled);
 }
 
 void
@@ -252,6 +281,7 @@ rpc_connection_cut(struct rpc_connection *connection, const char *why)
 	}
 	rpc_unproven_remove(connection);
 	connection->state = RPC_DEAD;
+	connection_unstall(connection);
 	(void)event_del(&connection->watch);
 	(void)event_del(&connection->read_event);
 	(void)event_del(&connection->write_event);
@@ -399,6 +429,10 @@ connection_read(struct rpc_connection *connection)
 	size_t cost;
 	ssize_t n;
 
+	if (connection_waits(connection)) {
+		connection_stall(connection);
+		return;
+	}
 	while (connection_reads(connection)) {
 		if ((n = rpc_transport_read(transport, &plain)) == 0)
 			break;
@@ -416,6 +450,10 @@ connection_read(struct rpc_connection *connection)
 		    rpc_transport_read_all(transport))
 			break;
 		cost = (size_t)n + READ_RECORD;
+		if (connection_waits(connection)) {
+			connection_stall(connection);
+			break;
+		}
 		if (cost >= budget) {
 			connection_read_later(connection);
 			break;
@@ -450,6 +488,13 @@ connection_readable(evutil_socket_t fd, short what, void *arg)
 		rpc_connection_cut(connection, "out of memory");
 	rpc_connection_update(connection);
 	rpc_connection_leave(connection);
+}
+
+void
+rpc_connection_resume(struct rpc_connection *connection)
+{
+	connection_unstall(connection);
+	connection_readable(connection->transport.fd, 0, connection);
 }
 
 static void

@@ -71,6 +71,7 @@ TAILQ_HEAD(rpc_stream_list, rpc_stream);
 struct rpc_connection {
 	TAILQ_ENTRY(rpc_connection) entry; /* server's */
 	TAILQ_ENTRY(rpc_connection) entry_unproven;
+	TAILQ_ENTRY(rpc_connection) entry_stalled;
 	struct event_base *base;
 	struct rpc_server *server; /* NULL: client */
 	struct rpc_tls *tls;       /* a reference */
@@ -100,6 +101,7 @@ struct rpc_connection {
 	unsigned awake : 1;     /* wake event is active */
 	unsigned waking : 1;    /* inside it */
 	unsigned reading : 1;   /* read event is added */
+	unsigned stalled : 1;   /* on the server's list of them */
 	unsigned unread : 1;    /* read on in the loop's next turn */
 	unsigned writing : 1;   /* write event is added */
 	unsigned ping_sent : 1;
@@ -228,6 +230,8 @@ struct rpc_server {
 	struct rpc_listener_list listeners;
 	struct rpc_connection_list connections;
 	struct rpc_connection_list unproven; /* oldest first */
+	struct rpc_connection_list stalled;  /* would read if not paused */
+	struct event resume;
 	struct table sources;
 	struct rpc_penalties *penalties;
 	struct rpc_counters counters;
@@ -238,6 +242,7 @@ struct rpc_server {
 	size_t held; /* by all connections */
 	unsigned refs;
 	unsigned paused : 1;
+	unsigned resuming : 1;
 	unsigned draining : 1;
 	unsigned freed : 1;
 };

@@ -71,6 +71,8 @@ void rpc_connection_cut(struct rpc_connection *connection, const char *why);
 
 /* Wait on the socket for what the state asks for. */
 void rpc_connection_update(struct rpc_connection *connection);
+/* Its server reads on: it is the first that waits. */
+void rpc_connection_resume(struct rpc_connection *connection);
 /* Free one that was never started. */
 void rpc_connection_free(struct rpc_connection *connection);
 /* The peer's SETTINGS have come. */

@@ -25,6 +25,7 @@
 
 static void server_accept(evutil_socket_t, short, void *);
 static void server_retry(evutil_socket_t, short, void *);
+static void server_resumed(evutil_socket_t, short, void *);
 
 struct rpc_server *
 rpc_server_new(struct event_base *base, struct rpc_tls *tls,
@@ -47,6 +48,8 @@ rpc_server_new(struct event_base *base, struct rpc_tls *tls,
 	TAILQ_INIT(&server->listeners);
 	TAILQ_INIT(&server->connections);
 	TAILQ_INIT(&server->unproven);
+	TAILQ_INIT(&server->stalled);
+	(void)evtimer_assign(&server->resume, base, server_resumed, server);
 	TAILQ_INIT(&server->health);
 	table_init(&server->sources, sizeof(((struct rpc_source *)0)->key));
 	rpc_server_set_health(server, "", 1);
@@ -265,14 +268,34 @@ rpc_server_set_penalties(
 	server->penalties = penalties;
 }
 
+/* Who has waited longest reads first; who has no turn yet waits on. */
+static void
+server_resumed(evutil_socket_t fd, short what, void *arg)
+{
+	struct rpc_server *server = arg;
+	struct rpc_connection *connection;
+
+	(void)fd;
+	(void)what;
+	server->refs++;
+	server->resuming = 1;
+	while (!server->paused &&
+	       (connection = TAILQ_FIRST(&server->stalled)) != NULL)
+		rpc_connection_resume(connection);
+	server->resuming = 0;
+	rpc_server_unref(server);
+}
+
 void
 rpc_server_pause(struct rpc_server *server, int pause)
 {
-	struct rpc_connection *connection;
+	static const struct timeval now = { 0, 0 };
 
 	server->paused = pause != 0;
-	TAILQ_FOREACH(connection, &server->connections, entry)
-	rpc_connection_update(connection);
+	/* After the loop has looked at the others, as it may pause at once. */
+	if (!server->paused && !TAILQ_EMPTY(&server->stalled) &&
+	    evtimer_add(&server->resume, &now) == -1)
+		event_active(&server->resume, EV_TIMEOUT, 1);
 }
 
 void
@@ -312,6 +335,7 @@ rpc_server_free(struct rpc_server *server)
 		return;
 	server->freed = 1;
 	server->draining = 1;
+	(void)event_del(&server->resume);
 	rpc_server_unlisten(server);
 	while ((connection = TAILQ_FIRST(&server->connections)) != NULL) {
 		rpc_connection_enter(connection);

@@ -1,0 +1,130 @@
+/* Tests of common/rpc: everybody has a turn, after the server has paused too. */
+
+#include <event2/event_struct.h>
+
+#include "regress/unit/rpc_fixture.h"
+#include "regress/unit/suite.h"
+
+#define SPEAKERS 4
+#define SERVED   4000 /* messages, of all */
+
+/* --- after a pause ------------------------------------------------------- */
+
+static struct {
+	struct rig rig;
+	struct event resume;
+	uint64_t served[SPEAKERS];
+	int count; /* of calls at the server */
+} turns;
+
+static enum rpc_status
+turns_opened(struct rpc_stream *stream, void *arg)
+{
+	(void)arg;
+	ck_assert_int_lt(turns.count, SPEAKERS);
+	rpc_stream_set_arg(stream, &turns.served[turns.count++]);
+	return (RPC_OK);
+}
+
+/* What there is to be done with it takes all that others could have. */
+static void
+turns_message(
+    struct rpc_stream *stream, const uint8_t *message, size_t length, void *arg)
+{
+	static const struct timeval soon = { 0, 0 };
+	uint64_t *served = arg;
+
+	(void)message;
+	(*served)++;
+	rpc_stream_consume(stream, length);
+	rpc_server_pause(turns.rig.server, 1);
+	event_add(&turns.resume, &soon);
+}
+
+static void
+turns_closed(struct rpc_stream *stream, enum rpc_status status,
+    const char *text, void *arg)
+{
+	(void)stream;
+	(void)status;
+	(void)text;
+	(void)arg;
+}
+
+static const struct rpc_method turns_methods[] = { { "/test.Turns/Speak", 0,
+    turns_opened, { turns_message, NULL, NULL, turns_closed } } };
+
+static void
+turns_resume(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	rpc_server_pause(turns.rig.server, 0);
+}
+
+static uint64_t
+turns_served(void)
+{
+	uint64_t sum = 0;
+	int i;
+
+	for (i = 0; i < SPEAKERS; i++)
+		sum += turns.served[i];
+	return (sum);
+}
+
+/* Who was first is not first each time. */
+START_TEST(test_all_are_served_after_a_pause)
+{
+	struct rpc_connection *connections[SPEAKERS];
+	struct call calls[SPEAKERS];
+	struct rig *rig = &turns.rig;
+	int i;
+
+	rig_base(rig);
+	rig_tls(rig);
+	evtimer_assign(&turns.resume, rig->base, turns_resume, NULL);
+	rig->server = rpc_server_new(rig->base, rig->server_tls, &rig->limits,
+	    turns_methods, 1, NULL, NULL);
+	ck_assert_int_eq(rpc_server_listen(rig->server, rig_socket(rig)), 0);
+	for (i = 0; i < SPEAKERS; i++) {
+		rig_connect(rig);
+		connections[i] = rig->connection;
+		WAIT(rig, rig->connected == i + 1);
+		call_start(rig, &calls[i], "/test.Turns/Speak", 0);
+		WAIT(rig, turns.count == i + 1);
+	}
+	for (i = 0; i < SPEAKERS; i++) {
+		calls[i].to_send = UINT64_MAX;
+		calls[i].size = 1000;
+		call_pump(&calls[i]);
+	}
+	WAIT(rig, turns_served() >= SERVED);
+	for (i = 0; i < SPEAKERS; i++)
+		ck_assert_uint_ge(turns.served[i], SERVED / SPEAKERS / 4);
+	event_del(&turns.resume);
+	for (i = 0; i < SPEAKERS; i++)
+		rpc_connection_close(connections[i]);
+	WAIT(rig, rig->closed == SPEAKERS);
+	rig_down(rig);
+}
+END_TEST
+
+static Suite *
+turns_suite(void)
+{
+	Suite *suite = suite_create("rpc_turns");
+	TCase *tc = tcase_create("turns");
+
+	tcase_set_timeout(tc, 240);
+	tcase_add_test(tc, test_all_are_served_after_a_pause);
+	suite_add_tcase(suite, tc);
+	return (suite);
+}
+
+int
+main(void)
+{
+	return (suite_run(turns_suite()));
+}
