@@ -26,6 +26,7 @@
 #define READ_BUDGET                (512 * 1024)
 #define READ_BUDGET_UNPROVEN       (16 * 1024)
 #define READ_RECORD                256 /* a record costs that much more */
+#define READ_MESSAGE               256 /* so does a message */
 /* NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which older headers do not have. */
 #define ERR_TOO_MANY_CONTINUATIONS (-905)
 
@@ -368,6 +369,7 @@ connection_input(
 	ssize_t n;
 
 	connection->heard = 1;
+	connection->delivered = 0;
 	connection->answered = connection->sent;
 	if (rpc_penalty_bytes(connection, length) == -1)
 		return (-1);
@@ -449,7 +451,8 @@ connection_read(struct rpc_connection *connection)
 		if (connection_input(connection, plain, (size_t)n) == -1 ||
 		    rpc_transport_read_all(transport))
 			break;
-		cost = (size_t)n + READ_RECORD;
+		cost = (size_t)n + READ_RECORD +
+		       connection->delivered * (size_t)READ_MESSAGE;
 		if (connection_waits(connection)) {
 			connection_stall(connection);
 			break;

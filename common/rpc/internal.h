@@ -112,6 +112,7 @@ struct rpc_connection {
 	unsigned watched : 1;   /* the watch runs */
 	unsigned probed : 1;    /* the kernel asks whether the peer is there */
 	unsigned silences;      /* in a row, without a PING */
+	unsigned delivered;     /* messages of the last record */
 
 	struct event read_event;
 	struct event write_event;

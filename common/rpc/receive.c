@@ -95,6 +95,7 @@ receive_message(
 		return;
 	}
 	stream->messages++;
+	stream->connection->delivered++;
 	stream->ahead += stream->early;
 	stream->early = 0;
 	rpc_stream_credit(stream, RPC_FRAME_HEADER);

@@ -13,12 +13,16 @@
 #include "regress/unit/rpc_fixture.h"
 #include "regress/unit/suite.h"
 
-#define UPDATES   40000 /* some 27 bytes each */
-#define ROOM      (8 * 1024 * 1024)
-#define FLOOD     (4 * 1024 * 1024)
+#define UPDATES       40000 /* some 27 bytes each */
+#define PIECES        400
+#define HEADER        5 /* of a record */
+#define ROOM          (8 * 1024 * 1024)
+#define FLOOD         (4 * 1024 * 1024)
 
 /* The most that is taken from a socket at a time, bytes. */
-#define BUFFERFUL (64 * 1024)
+#define BUFFERFUL     (64 * 1024)
+/* And the most messages in one turn. */
+#define TURN_MESSAGES 8192
 
 /* TLS by hand: what it has to say is sent when a test says so. */
 struct raw {
@@ -240,6 +244,51 @@ START_TEST(test_a_flood_leaves_turns_to_others)
 }
 END_TEST
 
+/* However small one's messages are: not more are taken in one turn. */
+START_TEST(test_small_messages_leave_turns_to_others)
+{
+	static const char open[] = "\0\0\x3e\1\4\0\0\0\1\x83\x87"
+				   "\1\x9localhost\4\xf/test.Echo/Sink"
+				   "\xf\x10\x10"
+				   "application/grpc"
+				   "\0\2te\x8trailers";
+	static const char agreed[9] = "\0\0\0\4\1\0\0\0\0"; /* SETTINGS */
+	/* DATA: 3276 empty messages. */
+	static const char frame[9] = "\0\x3f\xfc\0\0\0\0\0\1";
+	static char body[0x3ffc];
+	struct rig rig;
+	struct raw raw;
+	uint64_t before, most = 0;
+	size_t length;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig.limits.stream_window = rig.limits.connection_window = 2 * FLOOD;
+	rig_serve(&rig);
+	raw_connect(&rig, &raw);
+	raw_preface(&raw);
+	ck_assert_int_gt(SSL_write(raw.ssl, open, sizeof(open) - 1), 0);
+	raw_write(&rig, &raw);
+	WAIT(&rig, rig.opened == 1);
+	ck_assert_int_gt(SSL_write(raw.ssl, agreed, sizeof(agreed)), 0);
+	for (length = 0; length < FLOOD; length += sizeof(body)) {
+		ck_assert_int_gt(SSL_write(raw.ssl, frame, sizeof(frame)), 0);
+		ck_assert_int_gt(SSL_write(raw.ssl, body, sizeof(body)), 0);
+	}
+	raw_write(&rig, &raw);
+	while (rig.sunk < length / 5) {
+		before = rig.sunk;
+		raw_turn(&rig, &raw);
+		if (rig.sunk - before > most)
+			most = rig.sunk - before;
+	}
+	ck_assert_uint_le(most, TURN_MESSAGES);
+	raw_close(&raw);
+	WAIT(&rig, rig.server_closed == 1);
+	rig_down(&rig);
+}
+END_TEST
+
 /* A message that is announced takes no room before some of it has come. */
 START_TEST(test_room_for_what_is_announced)
 {
@@ -288,6 +337,7 @@ records_suite(void)
 	tcase_add_loop_test(tc, test_keys_changed_without_end, 0, 2);
 	tcase_add_test(tc, test_keys_changed_between_data);
 	tcase_add_test(tc, test_a_flood_leaves_turns_to_others);
+	tcase_add_test(tc, test_small_messages_leave_turns_to_others);
 	tcase_add_test(tc, test_room_for_what_is_announced);
 	suite_add_tcase(suite, tc);
 	return (suite);
