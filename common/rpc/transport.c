@@ -65,11 +65,13 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 {
 	struct rpc_transport *transport = arg;
 	size_t have = buffer_length(&transport->in);
+	/* The header may come in pieces: it is asked for whole once. */
+	unsigned begun = length == RECORD_HEADER;
 	ssize_t n;
 
 	(void)tls;
 	transport->taken = 1;
-	if (length == RECORD_HEADER && transport->records > SILENT_MAX) {
+	if (begun && transport->records > SILENT_MAX) {
 		transport->flooded = 1;
 		return (-1);
 	}
@@ -78,7 +80,7 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 			length = have;
 		memcpy(to, buffer_bytes(&transport->in), length);
 		buffer_consume(&transport->in, length);
-		transport->records += length == RECORD_HEADER;
+		transport->records += begun;
 		return ((ssize_t)length);
 	}
 	if (transport->fresh_length == 0 &&
@@ -89,7 +91,7 @@ transport_read_cb(struct tls *tls, void *to, size_t length, void *arg)
 	memcpy(to, transport->fresh, length);
 	transport->fresh += length;
 	transport->fresh_length -= length;
-	transport->records += length == RECORD_HEADER;
+	transport->records += begun;
 	return ((ssize_t)length);
 }
 

@@ -165,6 +165,40 @@ START_TEST(test_keys_changed_without_end)
 }
 END_TEST
 
+/* It is, too, when each comes with the first bytes of the next only. */
+START_TEST(test_keys_changed_in_pieces)
+{
+	const uint8_t *bytes;
+	struct rig rig;
+	struct raw raw;
+	size_t length, end = 0, sent = 0, piece;
+	uint64_t before;
+	char *all;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	raw_connect(&rig, &raw);
+	before = counters_of(&rig).bytes_read;
+	raw_update(&raw, PIECES);
+	length = (size_t)BIO_get_mem_data(raw.out, &all);
+	bytes = (const uint8_t *)all;
+	while (end + HEADER < length && rig.server_closed == 0) {
+		end += HEADER + (size_t)(bytes[end + 3] << 8 | bytes[end + 4]);
+		piece = (end + 3 < length ? end + 3 : length) - sent;
+		ck_assert_int_eq(
+		    send(raw.fd, bytes + sent, piece, MSG_NOSIGNAL), piece);
+		sent += piece;
+		WAIT(&rig, rig.server_closed == 1 ||
+			       counters_of(&rig).bytes_read - before == sent);
+	}
+	ck_assert_int_eq(rig.server_closed, 1);
+	ck_assert_uint_eq(counters_of(&rig).abuses[RPC_ABUSE_OTHER], 1);
+	raw_close(&raw);
+	rig_down(&rig);
+}
+END_TEST
+
 /* With data between, one by one: they are counted as what they are. */
 START_TEST(test_keys_changed_between_data)
 {
@@ -335,6 +369,7 @@ records_suite(void)
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_keys_changed_without_end, 0, 2);
+	tcase_add_test(tc, test_keys_changed_in_pieces);
 	tcase_add_test(tc, test_keys_changed_between_data);
 	tcase_add_test(tc, test_a_flood_leaves_turns_to_others);
 	tcase_add_test(tc, test_small_messages_leave_turns_to_others);
