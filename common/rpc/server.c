@@ -161,8 +161,9 @@ server_rest(struct rpc_listener *listener, int64_t wait)
 
 	tv.tv_sec = (time_t)(wait / CLOCK_SECOND);
 	tv.tv_usec = (suseconds_t)(wait % CLOCK_SECOND / 1000);
-	(void)event_del(&listener->event);
-	(void)evtimer_add(&listener->retry, &tv);
+	/* Without memory for it there is no rest: better that than no more. */
+	if (evtimer_add(&listener->retry, &tv) == 0)
+		(void)event_del(&listener->event);
 }
 
 static void
@@ -210,7 +211,8 @@ server_retry(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	(void)event_add(&listener->event, NULL);
+	if (event_add(&listener->event, NULL) == -1)
+		server_rest(listener, ACCEPT_RETRY);
 }
 
 int

@@ -1,4 +1,7 @@
-/* Tests of common/rpc: everybody has a turn, after the server has paused too. */
+/*
+ * Tests of common/rpc: everybody has a turn, after the server has paused and
+ * when it had no memory for a moment, too.
+ */
 
 #include <event2/event_struct.h>
 
@@ -111,6 +114,71 @@ START_TEST(test_all_are_served_after_a_pause)
 }
 END_TEST
 
+/* --- without memory ------------------------------------------------------ */
+
+static int starving;
+
+static void *
+starving_realloc(void *bytes, size_t size)
+{
+	return (starving ? NULL : realloc(bytes, size));
+}
+
+/* Timers until there is no memory for one more. */
+static size_t
+starve(struct rig *rig, struct event *timers, size_t most)
+{
+	static const struct timeval late = { 3600, 0 };
+	size_t i;
+
+	starving = 1;
+	for (i = 0; i < most; i++) {
+		evtimer_assign(&timers[i], rig->base, rig_alarm, NULL);
+		if (evtimer_add(&timers[i], &late) == -1)
+			return (i);
+	}
+	ck_abort_msg("there was memory");
+}
+
+static uint64_t
+refused(const struct rig *rig)
+{
+	struct rpc_counters counters;
+
+	rpc_server_counters(rig->server, &counters);
+	return (counters.refused);
+}
+
+/* A server that would rest for a moment, and cannot wait, goes on. */
+START_TEST(test_no_memory_for_a_rest)
+{
+	static struct event timers[4096];
+	struct rig rig;
+	size_t count;
+	int fd;
+
+	event_set_mem_functions(malloc, starving_realloc, free);
+	rig_base(&rig);
+	rig.limits.max_connections = 1;
+	rig_up(&rig);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	count = starve(&rig, timers, sizeof(timers) / sizeof(*timers));
+	ck_assert_int_eq(
+	    connect(fd, (struct sockaddr *)&rig.address, sizeof(rig.address)),
+	    0);
+	WAIT(&rig, refused(&rig) > 0);
+	starving = 0;
+	while (count > 0)
+		event_del(&timers[--count]);
+	close(fd);
+	rpc_connection_close(rig.connection);
+	WAIT(&rig, rig.closed && rig.server_closed == 1);
+	rig_connect(&rig);
+	WAIT(&rig, rig.connected == 2);
+	rig_down(&rig);
+}
+END_TEST
+
 static Suite *
 turns_suite(void)
 {
@@ -119,6 +187,7 @@ turns_suite(void)
 
 	tcase_set_timeout(tc, 240);
 	tcase_add_test(tc, test_all_are_served_after_a_pause);
+	tcase_add_test(tc, test_no_memory_for_a_rest);
 	suite_add_tcase(suite, tc);
 	return (suite);
 }
