@@ -60,6 +60,7 @@ app_make(const uint8_t key[KEY_SIZE])
 	memcpy(app->key, key, KEY_SIZE);
 	TAILQ_INIT(&app->sides);
 	TAILQ_INIT(&app->blocked);
+	TAILQ_INIT(&app->unwritten);
 	table_init(&app->by_id, sizeof(uint64_t));
 	if (table_put(&book.apps, app->key, app) == -1) {
 		free(app);
@@ -117,7 +118,7 @@ app_disconnected(struct app *app, struct session *session)
 	for (side = TAILQ_FIRST(&app->sides); side != NULL; side = next) {
 		next = TAILQ_NEXT(side, app_entry);
 		core_attach(&side->core, 0);
-		flow_unblock(side);
+		flow_leave(side);
 		side->mark_sequence = 0;
 		side_account(side);
 		side->told_away = 0;

@@ -12,6 +12,7 @@
 #include "router/session.h"
 
 TAILQ_HEAD(side_list, side);
+TAILQ_HEAD(app_list, app);
 
 /* A node that peers are on, to find their chats when its tieline breaks. */
 struct link {
@@ -42,12 +43,15 @@ struct app {
 	int replaced;            /* its next session is here */
 	int busy;
 	struct side_list sides;
-	struct side_list blocked; /* wait for the stream */
-	struct table by_id;       /* id_hash: first of a ring of sides */
-	uint32_t taken;           /* sides that it took up */
-	uint32_t offers;          /* sides that it did not */
-	size_t kept;              /* memory of its messages */
-	int64_t frames_due;       /* rate limits, see rate.h */
+	struct side_list blocked;        /* wait for the stream */
+	struct side_list unwritten;      /* the lowest mark_offset first */
+	struct app_list *unwritten_list; /* written.c's, if any */
+	TAILQ_ENTRY(app) unwritten_entry;
+	struct table by_id; /* id_hash: first of a ring of sides */
+	uint32_t taken;     /* sides that it took up */
+	uint32_t offers;    /* sides that it did not */
+	size_t kept;        /* memory of its messages */
+	int64_t frames_due; /* rate limits, see rate.h */
 	int64_t starts_due;
 };
 
@@ -104,7 +108,7 @@ struct side {
 	uint64_t mark_sequence;          /* delivered, once the stream sent */
 	uint64_t mark_offset;            /* this many bytes */
 	uint8_t dirty;
-	uint8_t unwritten; /* flow_recheck() looks at it */
+	uint8_t unwritten; /* on the app's list of them */
 	uint8_t lagging;   /* keyd is told by and by */
 	uint8_t blocked;
 	uint8_t waiting; /* start_tick() looks at it */
@@ -261,10 +265,17 @@ void flow_credit(const struct ipc_credit *credit);
 void flow_pump(struct side *side);
 void flow_mark(struct side *side);
 void flow_forget(struct side *side);
-void flow_unblock(struct side *side); /* it waits for no stream */
+void flow_leave(struct side *side); /* it waits for no stream */
 void flow_flush(void);
 void flow_init(void);
 void flow_writable(struct app *app); /* its stream takes more again */
+
+/* --- written.c: what the kernel has not got ------------------------------ */
+
+void written_init(void);
+/* Count what has left this process; look again later while there is more. */
+void written_check(struct side *side);
+void written_forget(struct side *side); /* it waits for that no more */
 
 /* --- end.c --------------------------------------------------------------- */
 

@@ -18,17 +18,14 @@
 /* Memory of messages kept for one app, in all its chats: what it sent beyond
  * this is BACKPRESSURE; what others send it is dropped and will come again. So
  * it is beyond its part of what there is for all, see app_may_keep(). */
-#define APP_OUT_BYTES  (64 * 1024 * 1024)
-#define APP_IN_BYTES   (128 * 1024 * 1024)
-#define MISSING_WAIT   CLOCK_SECOND
-#define UNWRITTEN_USEC 20000 /* between looks at streams that are stuck */
-#define LAG_USEC       20000 /* until keyd hears of acknowledgements */
+#define APP_OUT_BYTES (64 * 1024 * 1024)
+#define APP_IN_BYTES  (128 * 1024 * 1024)
+#define MISSING_WAIT  CLOCK_SECOND
+#define LAG_USEC      20000 /* until keyd hears of acknowledgements */
 
 static struct side_list dirty = TAILQ_HEAD_INITIALIZER(dirty);
-static struct side_list unwritten = TAILQ_HEAD_INITIALIZER(unwritten);
 static struct side_list lagging = TAILQ_HEAD_INITIALIZER(lagging);
-static struct event recheck, catch_up;
-static int rechecking;
+static struct event catch_up;
 
 void
 flow_mark(struct side *side)
@@ -48,7 +45,7 @@ flow_block(struct side *side)
 	TAILQ_INSERT_TAIL(&side->app->blocked, side, blocked_entry);
 }
 
-void
+static void
 flow_unblock(struct side *side)
 {
 	if (!side->blocked)
@@ -58,18 +55,22 @@ flow_unblock(struct side *side)
 }
 
 void
+flow_leave(struct side *side)
+{
+	flow_unblock(side);
+	written_forget(side);
+}
+
+void
 flow_forget(struct side *side)
 {
 	if (side->dirty)
 		TAILQ_REMOVE(&dirty, side, dirty_entry);
 	side->dirty = 0;
-	if (side->unwritten)
-		TAILQ_REMOVE(&unwritten, side, unwritten_entry);
-	side->unwritten = 0;
 	if (side->lagging)
 		TAILQ_REMOVE(&lagging, side, lagging_entry);
 	side->lagging = 0;
-	flow_unblock(side);
+	flow_leave(side);
 }
 
 static int
@@ -198,73 +199,6 @@ flow_deliver(struct side *side)
 
 /* --- to mesh, and keyd's record ------------------------------------------ */
 
-/* Look again at what is not out of this process yet. */
-static void
-flow_recheck(evutil_socket_t fd, short what, void *arg)
-{
-	struct side *side;
-
-	(void)fd;
-	(void)what;
-	(void)arg;
-	while ((side = TAILQ_FIRST(&unwritten)) != NULL) {
-		TAILQ_REMOVE(&unwritten, side, unwritten_entry);
-		side->unwritten = 0;
-		flow_mark(side);
-	}
-	rechecking = 1;
-	flow_flush();
-	rechecking = 0;
-}
-
-/*
- * Behind the stream's output, which is due in this turn as well, or, if that
- * has not helped, a little later.
- */
-static void
-flow_recheck_later(struct side *side)
-{
-	struct timeval delay = { 0, UNWRITTEN_USEC };
-
-	if (!side->unwritten) {
-		side->unwritten = 1;
-		TAILQ_INSERT_TAIL(&unwritten, side, unwritten_entry);
-	}
-	if (!rechecking)
-		event_active(&recheck, EV_TIMEOUT, 0);
-	else if (!evtimer_pending(&recheck, NULL))
-		(void)evtimer_add(&recheck, &delay);
-}
-
-/*
- * What was delivered counts only when the kernel has it: this process may be
- * killed, and the app is still to get it. A mark is a sequence and how much
- * the stream must have sent by then.
- */
-static void
-flow_check_written(struct side *side)
-{
-	struct session *session = side->app->session;
-	struct chat_core *core = &side->core;
-	uint64_t unsent, sent;
-
-	if (session == NULL || core->written >= core->delivered)
-		return;
-	unsent = rpc_stream_unsent(session->stream);
-	sent = unsent < session->written ? session->written - unsent : 0;
-	if (unsent == 0)
-		core_written(core, core->delivered);
-	else if (sent >= side->mark_offset)
-		core_written(core, side->mark_sequence);
-	if (core->written >= core->delivered)
-		return;
-	if (core->written >= side->mark_sequence) {
-		side->mark_sequence = core->delivered;
-		side->mark_offset = session->written;
-	}
-	flow_recheck_later(side);
-}
-
 static void
 flow_tell_keyd(struct side *side)
 {
@@ -311,7 +245,7 @@ flow_catch_up(evutil_socket_t fd, short what, void *arg)
 void
 flow_init(void)
 {
-	(void)evtimer_assign(&recheck, proc_base(), flow_recheck, NULL);
+	written_init();
 	(void)evtimer_assign(&catch_up, proc_base(), flow_catch_up, NULL);
 }
 
@@ -321,7 +255,7 @@ flow_report(struct side *side)
 	struct ipc *mesh = proc_ipc(PROCESS_MESH);
 	struct ipc_relay_ack ack;
 
-	flow_check_written(side);
+	written_check(side);
 	if (mesh != NULL && core_take_relay(&side->core, &ack.sequence)) {
 		ack.key = side->key;
 		ipc_send(mesh, IPC_RELAY_ACK, &ack, NULL, 0);

@@ -172,9 +172,12 @@ rpc_stream_queued(const struct rpc_stream *stream)
 	return (stream->queued);
 }
 
+static unsigned int unsent_looks; /* how often it was asked for */
+
 size_t
 rpc_stream_unsent(const struct rpc_stream *stream)
 {
+	unsent_looks++;
 	return (stream->queued);
 }
 

@@ -8,6 +8,8 @@
 
 #include "regress/unit/router_fixture.h"
 
+#define STUCK 100 /* chats of an app that does not read */
+
 /* --- absence ------------------------------------------------------------- */
 
 START_TEST(test_peer_away)
@@ -382,6 +384,58 @@ START_TEST(test_rekey)
 }
 END_TEST
 
+static unsigned int
+acks_heard(struct app_player *app)
+{
+	unsigned int count = 0;
+	Frame *frame;
+
+	while ((frame = app_hear(app->stream)) != NULL) {
+		count += frame->body_case ==
+			 APPROUTER__V1__APP_FRAME__BODY_CHAT_MESSAGE_ACK;
+		frame_free(frame);
+	}
+	return (count);
+}
+
+/* An app that reads nothing, of however many chats, costs others' messages
+ * nothing; nor is it forgotten. */
+START_TEST(test_stuck)
+{
+	unsigned int i, count = 0;
+	char id[16];
+
+	world_begin();
+	world.config.limits.chats_per_app = STUCK + 1;
+	app_connect(&alice, 0);
+	app_connect(&bob, 1);
+	app_connect(&carol, 1);
+	app_start_chat(&alice, &carol, "c", 0);
+	bob.stream->queued = 1 << 20;
+	for (i = 0; i < STUCK; i++) {
+		(void)snprintf(id, sizeof(id), "b%u", i);
+		app_start_chat(&alice, &bob, id, 0);
+		app_send(&alice, id, 1);
+	}
+	event_base_loop(world.base, EVLOOP_NONBLOCK);
+	ck_assert_uint_eq(acks_heard(&alice), 0);
+	unsent_looks = 0;
+	carol.stream->queued = 1;
+	app_send(&alice, "c", 1);
+	carol.stream->queued = 0;
+	event_base_loop(world.base, EVLOOP_NONBLOCK);
+	play();
+	ck_assert_uint_eq(acks_heard(&alice), 1);
+	ck_assert_uint_lt(unsent_looks, STUCK / 2);
+	bob.stream->queued = 0;
+	while (count < STUCK) {
+		event_base_loop(world.base, EVLOOP_ONCE);
+		play();
+		count += acks_heard(&alice);
+	}
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -394,6 +448,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_idle_sides_are_small);
 	tcase_add_loop_test(tcase, test_revoked, 0, 2);
 	tcase_add_test(tcase, test_rekey);
+	tcase_add_test(tcase, test_stuck);
 }
 
 int
