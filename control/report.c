@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/ipc/codes.h"
+#include "common/sign/ids.h"
 #include "common/util/hex.h"
 #include "common/util/table.h"
 #include "control/control.h"
@@ -157,8 +159,12 @@ report_chat(const void *data, int full)
 	};
 	const struct ipc_row_chat *row = data;
 
-	return (json_pack("{s:o s:o s:o s:o s:o s:s s:I s:I s:I s:I s:I}",
+	return (json_pack("{s:o s:o s:o s:o s:o s:o s:s s:I s:I s:I s:I s:I}",
 	    "chat_id", report_text(row->chat_id, sizeof(row->chat_id), full),
+	    "instance",
+	    instance_is_known(row->instance)
+		? report_id(row->instance, INSTANCE_SIZE, full)
+		: json_null(),
 	    "handle", report_id(row->key.handle, KEY_SIZE, full),
 	    "local_app_id", report_id(row->local_app, KEY_SIZE, full),
 	    "remote_app_id", report_id(row->peer_app, KEY_SIZE, full),
@@ -204,14 +210,6 @@ report_ratchet(const void *data, const char *node_id, int full)
 static json_t *
 report_node(const void *data, int full)
 {
-	static const char *const states[] = {
-		[NODE_ALIVE] = "alive",
-		[NODE_SUSPECT] = "suspect",
-		[NODE_FAILED] = "failed",
-		[NODE_LEFT] = "left",
-		[NODE_REVOKED] = "revoked",
-		[NODE_EXPIRED] = "expired",
-	};
 	const struct ipc_row_node *row = data;
 
 	return (json_pack(
@@ -219,11 +217,9 @@ report_node(const void *data, int full)
 	    report_text(row->node_id, sizeof(row->node_id), 1), "node_key",
 	    report_id(row->node_key, KEY_SIZE, full), "endpoint",
 	    report_text(row->endpoint, sizeof(row->endpoint), 1), "state",
-	    row->state >= NODE_ALIVE && row->state <= NODE_EXPIRED
-		? states[row->state]
-		: "?",
-	    "self", row->self != 0, "incarnation", (json_int_t)row->incarnation,
-	    "rtt_seconds", report_seconds(row->rtt), "last_seen_seconds",
+	    node_state_word(row->state), "self", row->self != 0, "incarnation",
+	    (json_int_t)row->incarnation, "rtt_seconds",
+	    report_seconds(row->rtt), "last_seen_seconds",
 	    row->self || row->last_seen < 0
 		? json_null()
 		: json_real((double)row->last_seen / (double)CLOCK_SECOND),

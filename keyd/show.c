@@ -38,6 +38,8 @@ show_flags(const struct chats *chats, const struct chat *chat,
 	row->previous_epoch_open = chat->ratchet.previous_version != 0;
 	row->confirmed = chat->confirmed != 0;
 	row->offered = chat_offered(chat);
+	row->sha512 = row->derived && chat->ratchet.sha512;
+	row->aes = row->derived && chat->ratchet.aes;
 }
 
 static void
@@ -59,8 +61,6 @@ show_row(const struct chats *chats, const struct chat *chat, uint64_t id)
 	show_flags(chats, chat, &row);
 	if (row.derived && rekey->after_time > 0)
 		row.next_rekey_by = chat->last_ratchet_at + rekey->after_time;
-	row.sha512 = chat->ratchet.sha512;
-	row.aes = chat->ratchet.aes;
 	wait = show_throttled(chats, chat);
 	row.throttled_until = wait > 0 ? chats->now + wait : 0;
 	chats->io.send(
@@ -97,6 +97,8 @@ chats_metrics(struct chats *chats)
 		metric_add(METRIC_RATCHETS_PREVIOUS, row.previous_epoch_open);
 		metric_add(METRIC_RATCHETS_CONFIRMED, row.confirmed);
 		metric_add(METRIC_RATCHETS_OFFERED, row.offered != 0);
+		metric_add(METRIC_RATCHETS_SHA512, row.sha512);
+		metric_add(METRIC_RATCHETS_AES, row.aes);
 		metric_add(
 		    METRIC_RATCHETS_THROTTLED, show_throttled(chats, chat) > 0);
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <event2/event.h>
+#include "common/ipc/codes.h"
 #include "common/proc/event.h"
 #include "common/util/clock.h"
 #include "common/util/hex.h"
@@ -354,8 +355,8 @@ peer_set_state(struct peer *peer, enum node_state state)
 
 	if (peer->state == state || peer->state == NODE_REVOKED)
 		return;
-	log_info("node_state", "node=%s key=%s state=%d", peer->node_id,
-	    hex_short(id, peer->node_key, KEY_SIZE), (int)state);
+	log_info("node_state", "node=%s key=%s state=%s", peer->node_id,
+	    hex_short(id, peer->node_key, KEY_SIZE), node_state_word(state));
 	peer_event(peer, peer->state, state);
 	peer->state = state;
 	if (state == NODE_ALIVE || state == NODE_SUSPECT) {

@@ -65,6 +65,7 @@ show_chats(struct ipc *control, uint64_t id)
 		row.id = id;
 		row.key = side->key;
 		(void)strlcpy(row.chat_id, side->chat_id, sizeof(row.chat_id));
+		memcpy(row.instance, side->instance, INSTANCE_SIZE);
 		memcpy(row.local_app, side->app->key, KEY_SIZE);
 		memcpy(row.peer_app, side->peer->key, KEY_SIZE);
 		if (side->peer->presence.status != PRESENCE_UNKNOWN)

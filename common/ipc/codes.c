@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/ipc/codes.h"
+#include "common/ipc/messages.h"
 
 static const struct {
 	const char *word;
@@ -48,6 +49,22 @@ const char *
 status_word(enum hermes_status status)
 {
 	return (statuses[status < STATUS_COUNT ? status : STATUS_NONE]);
+}
+
+const char *
+node_state_word(unsigned int state)
+{
+	static const char *const words[] = {
+		[NODE_ALIVE] = "alive",
+		[NODE_SUSPECT] = "suspect",
+		[NODE_FAILED] = "failed",
+		[NODE_LEFT] = "left",
+		[NODE_REVOKED] = "revoked",
+		[NODE_EXPIRED] = "expired",
+	};
+
+	return (
+	    state >= NODE_ALIVE && state <= NODE_EXPIRED ? words[state] : "?");
 }
 
 enum hermes_code

@@ -30,6 +30,9 @@ const char *code_text(enum hermes_code code);
 int code_ends_chat(enum hermes_code code);
 const char *status_word(enum hermes_status status);
 
+/* The word of an enum node_state (messages.h), for operators; "?" for none. */
+const char *node_state_word(unsigned int state);
+
 /* The code or status of a word of length bytes; 0 when it is none. */
 enum hermes_code code_find(const char *word, size_t length);
 enum hermes_status status_find(const char *word, size_t length);

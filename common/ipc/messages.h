@@ -560,6 +560,7 @@ struct ipc_row_chat {
 	uint64_t id;
 	struct chat_key key;
 	char chat_id[CHAT_ID_SIZE + 7];
+	uint8_t instance[INSTANCE_SIZE]; /* 0: no epoch yet */
 	uint8_t local_app[KEY_SIZE];
 	uint8_t peer_app[KEY_SIZE];
 	char peer_node_id[NODE_ID_SIZE]; /* "" not known */

@@ -14,12 +14,13 @@ from hermes_node import Mesh, Node, until
 JSON = manual.part(manual.source("hermesctl.8"), "JSON")
 
 # What names a row and never may become a label, or is of one row alone.
-NAMES = {"app_id", "node_id", "node_key", "chat_id", "handle", "endpoint",
+NAMES = {"app_id", "node_id", "node_key", "chat_id", "handle", "instance",
+         "endpoint",
          "local_app_id", "remote_app_id", "remote_node_id", "session_id",
          "address", "ticket_id", "mesh_id", "process", "self", "local",
          "key_version", "incarnation", "connected_at", "created_at",
          "expires_at", "last_seen_seconds", "last_ratchet_at",
-         "next_rekey_by", "uses", "hkdf", "aead", "pid", "source",
+         "next_rekey_by", "uses", "pid", "source",
          "listener"}
 # The other keys, and where their metric is.
 METRICS = {
@@ -86,6 +87,8 @@ METRICS = {
                      'hermes_ratchets{is="previous_epoch_open"}',
                  "confirmed": 'hermes_ratchets{is="confirmed"}',
                  "offered_version": 'hermes_ratchets{is="offered"}',
+                 "hkdf": 'hermes_ratchets{is="sha512"}',
+                 "aead": 'hermes_ratchets{is="aes_256_gcm"}',
                  "throttled_until": 'hermes_ratchets{is="throttled"}',
                  "rekeys": 'hermes_rekeys_total{result="applied",'
                            'cause="operator"}'},
@@ -180,6 +183,18 @@ def test_chats(mesh):
           lambda m: m["hermes_messages_parked"])
 
 
+def test_instances(mesh):
+    """Which chat of its name it is, at both ends; none before keys."""
+    def instances(node):
+        return {row["chat_id"]: row["instance"]
+                for row in node.show("chats")}
+    there = instances(mesh[0])
+    assert len(there["ready"]) == 32 and there["offered"] is None
+    assert there["ready"] != there["away"]
+    other = instances(mesh[1])
+    assert all(there[chat] == other[chat] for chat in ("ready", "away"))
+
+
 def test_nodes(mesh):
     agree(mesh[0], "nodes", lambda rows: collections.Counter(
         row["state"] for row in rows), lambda m: collections.Counter(
@@ -205,11 +220,14 @@ def test_a_membership_that_expired():
 def test_ratchets(mesh):
     def rows_say(rows):
         return {name: sum(row[key] not in (False, 0, None) for row in rows)
-                for key, name in RATCHET.items()}
+                for key, name in RATCHET.items()} | {
+                    "sha512": sum(r["hkdf"] == "sha512" for r in rows),
+                    "aes_256_gcm": sum(r["aead"] == "aes-256-gcm"
+                                       for r in rows)}
 
     def metrics_say(m):
         return {name: int(m[f'hermes_ratchets{{is="{name}"}}'])
-                for name in RATCHET.values()}
+                for name in (*RATCHET.values(), "sha512", "aes_256_gcm")}
     counts = agree(mesh[0], "ratchets", rows_say, metrics_say)
     assert counts["derived"] == 2 and counts["offered"] >= 1
     assert mesh[0].metrics("keyd")[
