@@ -126,7 +126,11 @@ control_listener(enum listener_kind kind, uint32_t index, int fd)
 	else
 		close(fd);
 	if (error == -1)
-		log_error("listener_unusable", "kind=%d index=%u", kind, index);
+		log_error("listener_unusable", "kind=%s index=%u",
+		    kind == LISTEN_CONTROL ? "control"
+		    : kind == LISTEN_ADMIN ? "admin"
+					   : "another's",
+		    index);
 }
 
 static void

@@ -52,7 +52,9 @@ parent_users(struct parent *parent)
 			return (-1);
 		}
 		if (pw->pw_uid == 0) {
-			log_error("user_is_root", "user=%s", child->user);
+			log_error("user_is_root",
+			    "user=%s error=\"give it a uid of its own, not 0\"",
+			    child->user);
 			return (-1);
 		}
 		child->uid = pw->pw_uid;
@@ -248,14 +250,16 @@ child_start(struct parent *parent, struct child *child)
 	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
 	if (child->pid == -1) {
 		child->pid = 0;
-		log_error("fork", "error=\"%s\"", strerror(errno));
+		log_error("fork", "process=%s error=\"%s\"",
+		    process_name(child->process), strerror(errno));
 		parent_end(parent, 1);
 	}
 	(void)close(fds[1]);
 	child->ipc = ipc_new(parent->base, fds[0], PROCESS_PARENT,
 	    child->process, &callbacks, child);
 	if (child->ipc == NULL) {
-		log_error("start", "error=\"%s\"", strerror(errno));
+		log_error("start", "process=%s error=\"%s\"",
+		    process_name(child->process), strerror(errno));
 		parent_end(parent, 1);
 	}
 	child->ready = child->shut = child->late = 0;

@@ -247,8 +247,8 @@ parent_reload_file(struct parent *parent, char *line, size_t size)
 	(void)strlcpy(line, "reloaded", size);
 	return (0);
 refused:
-	log_error("reload_refused", "reason=\"the old configuration goes "
-				    "on\"");
+	log_error("reload_refused",
+	    "file=%s reason=\"the old configuration goes on\"", parent->path);
 	(void)strlcpy(line, error.first, size);
 	return (-1);
 }

@@ -55,7 +55,7 @@ static const char wrong_key[] =
 static const char damaged[] = "the backup is damaged";
 static const char cut_short[] = "the backup is cut short";
 static const char no_memory[] = "no memory";
-static const char store_failed[] = "the store failed";
+static const char store_failed[] = STORE_FAILED_TEXT;
 
 static int
 backup_begin(struct backup *backup, int fd, struct store *store)

@@ -16,7 +16,15 @@ setup_refuse(struct arriving *a, enum hermes_code code, uint32_t expected,
     int64_t retry_after)
 {
 	struct ipc_setup_refused refused = { .key = a->setup->key };
+	char handle[HEX_SHORT_SIZE], node[HEX_SHORT_SIZE];
+	char instance[HEX_SHORT_SIZE];
 
+	log_info("setup_refused",
+	    "handle=%s from=%s code=%s version=%u instance=%s",
+	    hex_short(handle, a->setup->key.handle, KEY_SIZE),
+	    hex_short(node, a->setup->node, KEY_SIZE), code_word(code),
+	    a->setup->offer.version,
+	    hex_short(instance, a->instance, INSTANCE_SIZE));
 	memcpy(refused.node, a->setup->node, KEY_SIZE);
 	refused.code = code;
 	refused.expected = expected;

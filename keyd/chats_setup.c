@@ -208,8 +208,10 @@ static void
 setup_fresh(struct arriving *a, struct chat *chat)
 {
 	uint32_t floor = a->setup->offer.version - 1;
+	char handle[HEX_SHORT_SIZE];
 
-	log_debug("begun_anew", "version=%u offered=%u", chat->version,
+	log_debug("begun_anew", "handle=%s version=%u offered=%u",
+	    hex_short(handle, chat->key.handle, KEY_SIZE), chat->version,
 	    a->setup->offer.version);
 	if (chat->change->pending.version != 0 &&
 	    chat->change->pending.version > floor)
@@ -413,7 +415,6 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 	int lo = setup->key.side == CHAT_LO;
 	struct chat *chat;
 	enum hermes_code code;
-	char handle[HEX_SHORT_SIZE];
 	int moved;
 
 	a.local_app = lo ? setup->offer.app_lo : setup->offer.app_hi;
@@ -423,9 +424,6 @@ chats_setup_in(struct chats *chats, const struct ipc_setup *setup,
 			 : setup->instance;
 	code = setup_check(&a);
 	if (code != CODE_NONE) {
-		log_info("setup_refused", "handle=%s code=%s",
-		    hex_short(handle, setup->key.handle, KEY_SIZE),
-		    code_word(code));
 		setup_refuse(&a, code, 0, 0);
 		return;
 	}

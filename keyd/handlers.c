@@ -81,7 +81,8 @@ handle_show(void *arg, const struct ipc_message *message)
 	if (keyd.chats != NULL && show->what == SHOW_TICKETS) {
 		authority_expire(keyd.store, clock_wall());
 		if (authority_tickets(keyd.store, show->id, tell_ticket) == -1)
-			log_warn("tickets_unread", "error=%s", strerror(errno));
+			log_warn(
+			    "tickets_unread", "error=\"%s\"", strerror(errno));
 	}
 	if (keyd.chats != NULL && show->what == SHOW_RATCHETS) {
 		chats_set_now(keyd.chats, clock_wall());
@@ -125,7 +126,7 @@ handle_metrics_get(void *arg, const struct ipc_message *message)
 	metric_set(METRIC_MESH_TICKET_USES, 0);
 	if (keyd.chats != NULL && keyd.identity.authority &&
 	    authority_tickets(keyd.store, 0, count_ticket) == -1)
-		log_warn("tickets_unread", "error=%s", strerror(errno));
+		log_warn("tickets_unread", "error=\"%s\"", strerror(errno));
 	ratchet_show_metrics(door(arg), request->id);
 	keyd_pause();
 }
@@ -149,8 +150,9 @@ handle_mesh_create(void *arg, const struct ipc_message *message)
 		error = KEYD_LOCKED;
 	else if (identity_found(&keyd.identity, keyd.store, clock_wall(),
 		     proc_config()->membership_lifetime) == -1)
-		error = errno == EEXIST ? "this node is in a mesh already"
-					: "the store failed";
+		error = errno == EEXIST ? "this node is in a mesh already: "
+					  "hermesctl show"
+					: STORE_FAILED_TEXT;
 	else if (unlock_certificates() == -1)
 		error = "the certificate could not be made";
 	else
@@ -212,7 +214,7 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 		error = "no address to be joined at (advertise mesh), or a "
 			"lifetime or number of uses that makes no sense";
 	else
-		error = "the store failed";
+		error = STORE_FAILED_TEXT;
 	keyd_answer(door(arg), make->id, 0, 0, error);
 }
 
@@ -225,7 +227,9 @@ handle_ticket_revoke(void *arg, const struct ipc_message *message)
 	if (keyd.chats == NULL)
 		error = KEYD_LOCKED;
 	else if (authority_revoke_ticket(keyd.store, revoke->ticket) == -1)
-		error = errno == ENOENT ? "no such ticket" : "the store failed";
+		error = errno == ENOENT
+			    ? "no such ticket: hermesctl ticket list"
+			    : STORE_FAILED_TEXT;
 	keyd_answer(door(arg), revoke->id, error == NULL, 0,
 	    error == NULL ? "ticket revoked" : error);
 }
@@ -247,9 +251,10 @@ handle_revoke(void *arg, const struct ipc_message *message)
 		error = errno == EPERM
 			    ? no_authority(
 				  "only the node that created the mesh revokes")
-			: errno == ENOENT ? "no node of that name was admitted"
-			: errno == EINVAL ? "a node cannot revoke itself"
-					  : "the store failed";
+			: errno == ENOENT ? "no node of that name was "
+					    "admitted: hermesctl show nodes"
+			: errno == EINVAL ? "the authority cannot revoke itself"
+					  : STORE_FAILED_TEXT;
 	else {
 		chats_set_now(keyd.chats, clock_wall());
 		chats_revoke(keyd.chats, revocation.node_key);
@@ -291,7 +296,7 @@ handle_rekey_tls(void *arg, const struct ipc_message *message)
 	if (keyd.chats == NULL)
 		error = KEYD_LOCKED;
 	else if (identity_rekey_tls(&keyd.identity, keyd.store) == -1)
-		error = "the store failed";
+		error = STORE_FAILED_TEXT;
 	else {
 		/* A key without its certificate cannot go on. */
 		if (unlock_certificates() == -1)
@@ -424,7 +429,7 @@ handle_voucher(void *arg, const struct ipc_message *message)
 	if (keyd.chats != NULL && !keyd.identity.in_mesh &&
 	    allow_voucher(&keyd.identity, proc_config(), message->payload,
 		message->tail, message->tail_length, clock_wall()) == -1)
-		log_warn("voucher_refused", "error=%s", strerror(errno));
+		log_warn("voucher_refused", "error=\"%s\"", strerror(errno));
 }
 
 static void
@@ -438,7 +443,7 @@ handle_membership(void *arg, const struct ipc_message *message)
 		return;
 	if (identity_join(&keyd.identity, keyd.store, &membership->certificate,
 		membership->authority_key, clock_wall()) == -1) {
-		log_warn("membership_refused", "error=%s", strerror(errno));
+		log_warn("membership_refused", "error=\"%s\"", strerror(errno));
 		return;
 	}
 	if (unlock_certificates() == -1)
@@ -461,7 +466,7 @@ handle_peer_save(void *arg, const struct ipc_message *message)
 		 proc_config()->limits.members, clock_wall()) == -1 ||
 		authority_learn(
 		    &keyd.identity, keyd.store, &peer->certificate) == -1))
-		log_warn("peer_not_saved", "error=%s", strerror(errno));
+		log_warn("peer_not_saved", "error=\"%s\"", strerror(errno));
 }
 
 static void
@@ -470,7 +475,7 @@ handle_peer_forget(void *arg, const struct ipc_message *message)
 	(void)arg;
 	if (keyd.chats != NULL &&
 	    peers_forget(keyd.store, message->payload) == -1)
-		log_warn("peer_not_forgotten", "error=%s", strerror(errno));
+		log_warn("peer_not_forgotten", "error=\"%s\"", strerror(errno));
 }
 
 static void
@@ -487,7 +492,8 @@ handle_revoked(void *arg, const struct ipc_message *message)
 			  &keyd.identity, keyd.store, revocation)
 		    : revoked_save(&keyd.identity, keyd.store, revocation);
 	if (fresh == -1)
-		log_warn("revocation_not_saved", "error=%s", strerror(errno));
+		log_warn(
+		    "revocation_not_saved", "error=\"%s\"", strerror(errno));
 	if (fresh != 1)
 		return;
 	chats_set_now(keyd.chats, clock_wall());

@@ -29,7 +29,7 @@
 #include "keyd/store.h"
 
 #define ERASE_STEP       256 /* records re-sealed before others get a turn */
-#define ERASE_FAILED     "the store failed; what was erased may still open"
+#define ERASE_FAILED     STORE_FAILED_TEXT "; what was erased may still open"
 #define FAILING_MAX      (60 * CLOCK_SECOND)
 #define CHECKPOINT_TICKS 10
 #define EXPIRE_TICKS     600

@@ -148,7 +148,7 @@ restore_run(void *arg, const char *bytes, size_t length)
 
 	/* All that is known is in the store now, and nothing is half done. */
 	if (chats_commit(keyd.chats) == -1)
-		return ("the store failed");
+		return (STORE_FAILED_TEXT);
 	if (!file->force && backup_store_is_new(keyd.store) != 1)
 		return ("this node has a mesh or chats already; --force "
 			"replaces all it has");
@@ -185,7 +185,7 @@ change_run(void *arg, const char *bytes, size_t length)
 	changed = store_change_passphrase(keyd.store, bytes, length,
 	    config->argon2_ops, config->argon2_memory);
 	if (changed == -1)
-		return ("the store failed; the passphrase is the old one");
+		return (STORE_FAILED_TEXT "; the passphrase is the old one");
 	/* The old one and an old copy of the folder open nothing newer. */
 	if (changed == 1 || keyd_erase_now() == -1)
 		return ("the passphrase is the new one, but what the old one "

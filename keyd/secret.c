@@ -54,7 +54,7 @@ pages_lock(void *pages, size_t length)
 {
 	if (mlock(pages, length) == 0 || pools.warned)
 		return;
-	log_warn("memory_not_locked", "error=%s hint=%s", strerror(errno),
+	log_warn("memory_not_locked", "error=\"%s\" hint=%s", strerror(errno),
 	    "RLIMIT_MEMLOCK");
 	pools.warned = 1;
 }

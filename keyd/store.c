@@ -285,7 +285,8 @@ store_rotate_begin(struct store *store)
 	if (store->rotating)
 		return (0);
 	if (seal_rotate_begin(store->seal) == -1) {
-		log_error("store_rotation_failed", "error=%s", strerror(errno));
+		log_error(
+		    "store_rotation_failed", "error=\"%s\"", strerror(errno));
 		return (-1);
 	}
 	memset(store->position, 0, sizeof(store->position));

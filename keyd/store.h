@@ -36,6 +36,10 @@ enum store_error {
 	STORE_SYSTEM      /* errno */
 };
 
+/* To operators whose request was not carried out. */
+#define STORE_FAILED_TEXT                                                      \
+	"the store failed: hermesctl status and the log say why"
+
 /* For the operator; of STORE_SYSTEM it says what errno is. Valid until the
  * next call. */
 const char *store_error_text(enum store_error error);

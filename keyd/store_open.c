@@ -247,7 +247,7 @@ store_mark(struct store *store)
 	    O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd == -1 || close(fd) == -1 || fsync(store->folder) == -1)
-		log_warn("store_not_marked", "error=%s", strerror(errno));
+		log_warn("store_not_marked", "error=\"%s\"", strerror(errno));
 	else
 		store->marked = 1;
 }

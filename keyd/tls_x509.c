@@ -269,7 +269,7 @@ x509_make(const struct identity *identity, const uint8_t key[P256_SIZE],
 	EC_KEY_free(ec);
 	EVP_PKEY_free(pkey);
 	if (!ok) {
-		log_error("certificate_failed", "error=%s",
+		log_error("certificate_failed", "error=\"%s\"",
 		    ERR_reason_error_string(ERR_peek_last_error()));
 		ERR_clear_error();
 		X509_free(x509);

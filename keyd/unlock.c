@@ -406,7 +406,7 @@ unlock_tell_more(enum process peer)
 		 &keyd.identity, keyd.store, tell_revocation) == -1 ||
 		revoked_walk(keyd.store, tell_revocation) == -1 ||
 		peers_walk(keyd.store, tell_peer, proc_ipc(peer)) == -1))
-		log_warn("peers_unread", "error=%s", strerror(errno));
+		log_warn("peers_unread", "error=\"%s\"", strerror(errno));
 }
 
 void

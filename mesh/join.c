@@ -263,10 +263,12 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 			    sizeof(why));
 			break;
 		}
-		join_end(0, "the ticket is unknown, used up or expired");
+		join_end(0, "the ticket is unknown, used up or expired: have "
+			    "another made");
 		return;
 	case RPC_ALREADY_EXISTS:
-		join_end(0, "another node of the mesh has this node's name");
+		join_end(0, "another node of the mesh has this node's name: "
+			    "hermesd.conf wants another one");
 		return;
 	default:
 		(void)snprintf(why, sizeof(why), "refused (%d) %s", (int)status,
@@ -434,7 +436,7 @@ join_on_join(void *arg, const struct ipc_message *message)
 		no = "the store is locked: hermesctl unlock";
 	else if (mesh.identity.in_mesh && !may_renew(&order->ticket))
 		no = "this node is in a mesh already; for another one it "
-		     "needs a new key store";
+		     "needs a new key store: hermesctl(8), Leaving a mesh";
 	else if (ticket_verify(&order->ticket, clock_wall()) == -1)
 		no = "the ticket is broken or expired";
 	if (no != NULL) {

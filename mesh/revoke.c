@@ -77,7 +77,8 @@ revoke(const struct ipc_revocation *revocation)
 	send_revocation(NULL, revocation);
 	if (mesh_is_self(revocation->node_key))
 		log_error("revoked",
-		    "node=%s reason=\"this node is no member any more\"",
+		    "node=%s reason=\"this node is no member any more\" "
+		    "hint=\"hermesctl(8), Leaving a mesh\"",
 		    mesh.identity.node_id);
 }
 

@@ -92,7 +92,7 @@ sign_tls_digest(void *arg, const uint8_t *digest, size_t length,
 	memcpy(question.digest, digest, length);
 	if (ipc_call(keyd, IPC_SIGN_DIGEST, &question, IPC_SIGNED_DIGEST,
 		&answer, SIGN_TIMEOUT_MS) == -1) {
-		log_warn("tls_sign_failed", "error=%s", strerror(errno));
+		log_warn("tls_sign_failed", "error=\"%s\"", strerror(errno));
 		return (-1);
 	}
 	if (answer.length == 0 || answer.length > sizeof(answer.signature))

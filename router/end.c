@@ -9,6 +9,7 @@
 #include "common/proc/event.h"
 #include "common/proc/proc.h"
 #include "common/util/clock.h"
+#include "common/util/hex.h"
 #include "common/util/log.h"
 #include "common/util/metrics.h"
 #include "router/chats.h"
@@ -106,6 +107,7 @@ end_failed(struct side *side)
 	struct session *session = side->app->session;
 	struct ipc_event event = { .kind = EVENT_CHAT_ENDED,
 		.detail = STATUS_RATCHET_DESYNC };
+	char handle[HEX_SHORT_SIZE];
 
 	if (session != NULL && side->taken) {
 		session_error(
@@ -113,7 +115,8 @@ end_failed(struct side *side)
 		end_tell(session, side, STATUS_RATCHET_DESYNC, SPAN_NONE);
 	}
 	chat_event(&event, side);
-	log_warn("ratchet_failed", "peer=%.12s", side->peer->hex);
+	log_warn("ratchet_failed", "handle=%s peer=%.12s",
+	    hex_short(handle, side->key.handle, KEY_SIZE), side->peer->hex);
 	core_gone(&side->core);
 	side_drop(side);
 }
@@ -140,6 +143,7 @@ end_ended(const struct ipc_chat_end *end)
 	struct ipc_event event = { .kind = EVENT_CHAT_ENDED };
 	struct span correlation = SPAN_NONE;
 	struct session *session;
+	char handle[HEX_SHORT_SIZE];
 
 	/* What was left is gone when keyd says just that: another end was on
 	 * its way before. And then its successor may be here already. */
@@ -182,7 +186,8 @@ end_ended(const struct ipc_chat_end *end)
 		end_tell(session, side, status, correlation);
 	event.detail = (uint32_t)status;
 	chat_event(&event, side);
-	log_info("chat_ended", "status=%s peer=%.12s", status_word(status),
+	log_info("chat_ended", "handle=%s status=%s peer=%.12s",
+	    hex_short(handle, side->key.handle, KEY_SIZE), status_word(status),
 	    side->peer->hex);
 	side_drop(side);
 }

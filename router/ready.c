@@ -414,8 +414,10 @@ ready_disown(const struct ipc_chat_ready *ready)
 	struct ipc_chat_end end = { .key = ready->key,
 		.status = STATUS_DELETED };
 	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
+	char handle[HEX_SHORT_SIZE];
 
-	log_warn("chat_unknown", "state=ready version=%u", ready->version);
+	log_warn("chat_unknown", "handle=%s state=ready version=%u",
+	    hex_short(handle, ready->key.handle, KEY_SIZE), ready->version);
 	if (keyd != NULL)
 		ipc_send(keyd, IPC_CHAT_END, &end, NULL, 0);
 }
@@ -517,6 +519,7 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 	struct side *side = side_find(&code->key);
 	enum hermes_code word = (enum hermes_code)code->code;
 	struct ipc_chat_end ended = { .status = STATUS_DELETED };
+	char handle[HEX_SHORT_SIZE];
 
 	if (side == NULL || code->code == CODE_NONE || code->code >= CODE_COUNT)
 		return;
@@ -539,14 +542,11 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 		end_ended(&ended);
 		return;
 	}
-	if (side_established(side) && code_is_soft(word)) {
-		core_suspend(&side->core);
-		resume_over(side);
-		if (side->resume_at == 0)
-			start_schedule(side, clock_monotonic() + ROUTE_RETRY);
-		return;
-	}
-	if (!from_keyd && ready_may_recover(side, word)) {
+	(void)hex_short(handle, side->key.handle, KEY_SIZE);
+	if ((side_established(side) && code_is_soft(word)) ||
+	    (!from_keyd && ready_may_recover(side, word))) {
+		log_debug("chat_waits", "handle=%s code=%s peer=%.12s", handle,
+		    code_word(word), side->peer->hex);
 		core_suspend(&side->core);
 		resume_over(side);
 		if (side->resume_at == 0)
@@ -563,6 +563,6 @@ ready_error(const struct ipc_chat_code *code, int from_keyd)
 	if (side->ask != NULL && side->ask->sent)
 		ready_refuse_ask(side, code, from_keyd);
 	else
-		log_debug("chat_refused", "code=%s peer=%.12s", code_word(word),
-		    side->peer->hex);
+		log_debug("chat_refused", "handle=%s code=%s peer=%.12s",
+		    handle, code_word(word), side->peer->hex);
 }

@@ -172,7 +172,8 @@ service_use(const uint8_t *pem, size_t length)
 	tls = rpc_tls_server(&options, error, sizeof(error));
 	if (tls == NULL) {
 		/* What is in use stays in use. */
-		log_error("certificate_unusable", "reason=\"%s\"", error);
+		log_error("certificate_unusable", "file=\"%s\" reason=\"%s\"",
+		    service.operators ? proc_config()->certificate : "", error);
 		return;
 	}
 	metric_set(METRIC_CERTIFICATE_EXPIRY_APP,
@@ -215,7 +216,8 @@ service_certificate_file(int fd)
 		length += (size_t)n;
 	(void)close(fd);
 	if (length == 0 || length == sizeof(pem)) {
-		log_error("certificate_unusable", "reason=\"%s\"",
+		log_error("certificate_unusable", "file=\"%s\" reason=\"%s\"",
+		    proc_config()->certificate,
 		    length == 0 ? "empty" : "too large");
 		return;
 	}

@@ -36,6 +36,20 @@ def test_manual_lists_every_event():
     assert len(manual) == len(set(manual))
 
 
+def test_what_may_have_blanks_is_quoted():
+    """An errno as text, which a field without quotes would be cut at."""
+    lines = 0
+    for folder in ("common", "control", "keyd", "mesh", "router"):
+        for path in (TOP / folder).rglob("*.c"):
+            text = path.read_text()
+            for found in re.finditer(CALL.pattern + r"[^;]*;", text):
+                if "strerror(" in found[0] or "_error_string(" in found[0]:
+                    lines += 1
+                    assert not re.search(r"(error|reason|why)=%s", found[0]), (
+                        path, found[0])
+    assert lines > 30
+
+
 # --- form -------------------------------------------------------------------
 
 def test_json():

@@ -5,6 +5,7 @@
  */
 
 #include "common/ipc/codes.h"
+#include "common/util/hex.h"
 #include "regress/unit/chat_rig.h"
 
 /* A node that b's app is at or will be, as it is while b is another. */
@@ -161,6 +162,27 @@ a_offers(void)
 	pair_run(&pair);
 }
 
+/* The same; what b's keyd logs meanwhile. */
+static void
+a_offers_and_b_logs(char *out, size_t size)
+{
+	int was = dup(STDERR_FILENO);
+	FILE *file = tmpfile();
+	size_t length;
+
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_ne(dup2(fileno(file), STDERR_FILENO), -1);
+	log_set_level(LOG_LEVEL_INFO);
+	a_offers();
+	log_set_level(LOG_LEVEL_ERROR);
+	ck_assert_int_ne(dup2(was, STDERR_FILENO), -1);
+	close(was);
+	rewind(file);
+	length = fread(out, 1, size - 1, file);
+	out[length] = '\0';
+	fclose(file);
+}
+
 /* As the router does when keyd has forgotten what its app left. */
 static void
 b_asks_again(void)
@@ -191,11 +213,18 @@ assert_second_goes_on(void)
  * says which it has, that is the chat. 0: a offers first; 1: b's app comes. */
 START_TEST(what_was_left_is_not_what_the_peer_has)
 {
+	char log[4096], said[128], id[HEX_SHORT_SIZE];
+
 	two_chats();
 	b_comes_back();
 	stand_at(b, 3, 2);
 	if (_i == 0) {
-		a_offers();
+		a_offers_and_b_logs(log, sizeof(log));
+		snprintf(said, sizeof(said), "code=CHAT_NOT_READY version=2 "
+					     "instance=%s",
+		    hex_short(id, second, INSTANCE_SIZE));
+		ck_assert_ptr_nonnull(strstr(log, "event=setup_refused"));
+		ck_assert_msg(strstr(log, said) != NULL, "%s: %s", said, log);
 		ck_assert_int_ge(a->refusals, 1);
 		ck_assert_uint_eq(a->last_refused.code, CODE_CHAT_NOT_READY);
 		assert_instance(0, second);
