@@ -89,12 +89,17 @@ resolver_line(char *line)
 static void
 resolver_read(char *text)
 {
+	/* What libevent begins with: no option of the last file stays. */
+	char standard[] = "ndots:1 timeout:5 attempts:3 max-timeouts:3 "
+			  "max-inflight:64 randomize-case:1 "
+			  "initial-probe-timeout:10 "
+			  "getaddrinfo-allow-skew:3";
 	struct evdns_base *servers = names.servers;
 	char *line;
 
 	(void)evdns_base_clear_nameservers_and_suspend(servers);
 	evdns_base_search_clear(servers);
-	evdns_base_search_ndots_set(servers, 1);
+	resolver_options(standard);
 	if (names.domain[0] != '\0')
 		evdns_base_search_add(servers, names.domain);
 	while ((line = strsep(&text, "\n")) != NULL) {
@@ -210,8 +215,10 @@ names_on_file(void *arg, const struct ipc_message *message)
 	(void)arg;
 	(void)close(message->fd);
 	if (text == NULL || names.servers == NULL) {
-		log_warn("names_unread", "file=%s",
-		    request->value == NAMES_HOSTS ? "hosts" : "resolv.conf");
+		log_warn("names_unread",
+		    "file=%s reason=\"no file, or larger than 1 MiB\"",
+		    request->value == NAMES_HOSTS ? "/etc/hosts"
+						  : "/etc/resolv.conf");
 		free(text);
 		return;
 	}

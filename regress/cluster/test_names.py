@@ -94,6 +94,24 @@ def test_a_reload_reads_both_files_again():
         assert beta.pids() == pids and beta.healthy()
 
 
+def test_a_reload_takes_options_back():
+    """An option that is no longer in the file is what it was without one: a
+    question that nobody answers is asked again."""
+    with NameServer(alpha_test=None) as server, \
+            pair(server.resolver() + "options attempts:1 timeout:1\n",
+                 LOCAL) as (alpha, beta):
+        ticket = alpha.ctl("mesh", "create") and alpha.ctl("ticket")["ticket"]
+
+        def asked():
+            before = server.asked.count(("alpha.test", 1))
+            assert beta.ctl_run("join", ticket).returncode != 0
+            server.heard()
+            return server.asked.count(("alpha.test", 1)) - before
+        assert asked() == 1
+        rewrite(beta, server.resolver() + "options timeout:1\n", LOCAL)
+        assert asked() > 1
+
+
 def test_domains_are_searched_in_their_order():
     """Who is asked for in the first domain is not taken to be the one of that
     name in the second."""

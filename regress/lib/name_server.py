@@ -10,11 +10,11 @@ FAMILIES = {1: socket.AF_INET, 28: socket.AF_INET6}
 
 
 class NameServer:
-    """names: {name: [addresses]}, IPv4 and IPv6, to be changed at any time.
-    asked: (name, type) of every question. Answers live for no time."""
+    """names: {name: [addresses]}, IPv4 and IPv6, to be changed at any time;
+    to who asks for one with None nothing is said. asked: (name, type) of every question. Answers live for no time."""
 
     def __init__(self, **names):
-        self.names = {name.replace("_", "."): list(addresses)
+        self.names = {name.replace("_", "."): addresses
                       for name, addresses in names.items()}
         self.asked = []
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -34,7 +34,9 @@ class NameServer:
                 query, client = self.socket.recvfrom(512)
             except OSError:
                 return
-            self.socket.sendto(query and self._answer(query), client)
+            answer = query and self._answer(query)
+            if answer is not None:
+                self.socket.sendto(answer, client)
 
     def _answer(self, query):
         at, labels = 12, []
@@ -44,6 +46,8 @@ class NameServer:
         name = ".".join(labels).lower()
         kind, = struct.unpack_from("!H", query, at + 1)
         self.asked.append((name, kind))
+        if self.names.get(name, ()) is None:
+            return None
         records = b""
         found = [a for a in self.names.get(name, ()) if
                  kind == (28 if ":" in a else 1)]
