@@ -86,8 +86,8 @@ config_check_endpoint(struct config_parser *parser, const char *what,
     const char *pattern, const char *text)
 {
 	if (!config_endpoint_valid(text))
-		config_error_at(
-		    parser, pattern, "%s: \"%s\" is not host:port", what, text);
+		config_error_at(parser, pattern,
+		    "%s: \"%s\" is not " CONFIG_ENDPOINT_FORM, what, text);
 }
 
 /* no admin and listen admin: the weightier one stands, two of the same

@@ -318,7 +318,10 @@ config_lex_word(struct config_parser *parser, struct config_source *source,
 	if (strcmp(word, "include") == 0)
 		return (INCLUDE);
 	value->text = config_copy(word);
-	return (config_lex_equals(source) ? MACRO : WORD);
+	if (!config_lex_equals(source))
+		return (WORD);
+	(void)strlcat(parser->token, " =", sizeof(parser->token));
+	return (MACRO);
 }
 
 /* The end of a file: a newline, then what is after its include line. */
@@ -351,7 +354,7 @@ again:
 			;
 	parser->token_line = source->line;
 	(void)snprintf(parser->token, sizeof(parser->token), "%c",
-	    c == EOF || c < ' ' ? '?' : c);
+	    c < ' ' || c > '~' ? '?' : c);
 	switch (c) {
 	case EOF:
 		(void)strlcpy(

@@ -89,8 +89,10 @@ config_listen(struct config_parser *parser, enum listener_kind kind,
 	error = getaddrinfo(
 	    strcmp(name, "*") == 0 ? NULL : name, port, &hints, &list);
 	if (error != 0) {
-		config_error(parser, line, "listen %s on %s: %s", kinds[kind],
-		    name, gai_strerror(error));
+		config_error(parser, line,
+		    "listen %s on %s: %s; expected an address without "
+		    "brackets, a name, or *",
+		    kinds[kind], name, gai_strerror(error));
 		return (-1);
 	}
 	for (info = list; info != NULL && result == 0; info = info->ai_next)

@@ -237,6 +237,8 @@ int config_print_peer(const struct knob *knob, const struct config *config,
 /* --- config.c ------------------------------------------------------------ */
 
 /* 1 when text is "host:port" or "[v6]:port", or empty. */
+#define CONFIG_ENDPOINT_FORM                                                   \
+	"host:port or [address]:port, with a port of 1 to 65535"
 int config_endpoint_valid(const char *text);
 
 /* --- parse.y ------------------------------------------------------------- */

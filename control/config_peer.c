@@ -30,8 +30,9 @@ peer_read(struct config_parser *parser, const struct config_word *const *values,
 	if (address[0] == '\0' || !config_endpoint_valid(address) ||
 	    strlcpy(peer->endpoint, address, sizeof(peer->endpoint)) >=
 		sizeof(peer->endpoint)) {
-		config_error(parser, line, "peer %s: \"%s\" is not host:port",
-		    name, address);
+		config_error(parser, line,
+		    "peer %s: \"%s\" is not " CONFIG_ENDPOINT_FORM, name,
+		    address);
 		return (-1);
 	}
 	if (hex_decode(peer->node_key, KEY_SIZE, values[2]->text) == -1 ||

@@ -80,6 +80,10 @@ config_unknown(
 	size_t i, same, length;
 
 	word = &parser->words.word[at];
+	/* Its brace may stand in the next line, too late. */
+	if (*block == '\0' && most == 1 && at + 1 == parser->words.count &&
+	    config_is_block(word->text, strlen(word->text)))
+		(void)snprintf(known, sizeof(known), "%s {", word->text);
 	for (i = 0; i < config_knob_count; i++) {
 		pattern = config_pattern(&config_knobs[i], block);
 		if (pattern == NULL)
@@ -91,6 +95,11 @@ config_unknown(
 		if (most == 0)
 			usage[strcspn(usage, " ")] = '\0';
 		length = strlen(known);
+		if (length + strlen(usage) + sizeof(" or  ...") >
+		    sizeof(known)) {
+			(void)strlcat(known, " ...", sizeof(known));
+			break;
+		}
 		/* The knobs of one first word stand together. */
 		if (length > 0 && most == 0 && strlen(usage) <= length &&
 		    strcmp(known + length - strlen(usage), usage) == 0)

@@ -104,7 +104,9 @@ parent_set_up(struct parent *parent)
 	if (!parent->verbose)
 		log_set_level((enum log_level)parent->file.config.log_level);
 	if (parent->file.config.sandbox_log && !parent->foreground) {
-		parent_report(&error, "sandbox log: only with -d");
+		parent_report(&error,
+		    "sandbox log: only with -d; say enforce, or start hermesd "
+		    "with -d");
 		return (-1);
 	}
 	if (parent_log_check(parent, &parent->file, &error) == -1 ||

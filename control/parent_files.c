@@ -94,8 +94,9 @@ parent_keystore(struct parent *parent, struct parent_error *error)
 	    (parent->root && fchown(fd, keyd->uid, keyd->gid) == -1)) {
 		saved = errno;
 		(void)close(fd);
-		return (parent_file_error(error, place, "keystore path %s: %s",
-		    path, strerror(saved)));
+		return (parent_file_error(error, place,
+		    "keystore path %s: %s; chown it to %s, with mode 700", path,
+		    strerror(saved), parent->root ? keyd->user : "yourself"));
 	}
 	(void)close(fd);
 	return (0);

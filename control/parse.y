@@ -105,6 +105,8 @@ config_yyerror(struct config_parser *parser, const char *message)
 		    parser->block_line);
 		return;
 	}
-	config_error(parser, parser->token_line, "syntax error near \"%s\"",
-	    parser->token);
+	config_error(parser, parser->token_line, "syntax error near \"%s\"; "
+	    "expected %s", parser->token, parser->block[0] != '\0' ?
+	    "statements, each ended by a newline, comma or semicolon, and }" :
+	    "a statement, NAME { statements }, NAME = VALUE or include FILE");
 }
