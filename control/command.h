@@ -29,6 +29,9 @@ struct command;
 #define ERROR_AMBIGUOUS   "ambiguous"   /* several match */
 #define ERROR_NOT_FOUND   "not_found"   /* none matches */
 
+/* What keyd says, too. */
+#define COMMAND_LOCKED    "the store is locked: hermesctl unlock"
+
 /*
  * Carry out one line. fds, owned from here, came with it or are -1. A command
  * that runs is announced with client_begin() and ends, now or later, with

@@ -61,7 +61,9 @@ command_mesh_revoke(struct command *command)
 	struct ipc_revoke revoke;
 
 	if (node == NULL || !node_id_valid(node, strlen(node))) {
-		command_fail(command, ERROR_USAGE, "not a node id");
+		command_fail(command, ERROR_USAGE,
+		    "not a node's name: 1 to %d of a-z, 0-9 and -",
+		    NODE_ID_SIZE - 1);
 		return;
 	}
 	memset(&revoke, 0, sizeof(revoke));
@@ -179,12 +181,14 @@ command_join(struct command *command)
 	struct ipc_ticket join;
 
 	if (join_ticket(command, &join) == -1) {
-		command_fail(command, ERROR_USAGE, "not a ticket");
+		command_fail(command, ERROR_USAGE,
+		    "not a ticket: one begins with hermes1, as hermesctl "
+		    "ticket prints it");
 		return;
 	}
 	if (ticket_verify(&join.ticket, clock_wall()) == -1) {
 		command_fail(command, ERROR_FAILED, "%s",
-		    errno == ETIME ? "the ticket has expired"
+		    errno == ETIME ? "the ticket has expired: have another made"
 				   : "the ticket is damaged or forged");
 		return;
 	}

@@ -202,7 +202,11 @@ rekey_select(struct command *command, const struct ipc_row_ratchet *rows,
 				chats++;
 			}
 	if (chats == 0 && (chat != NULL || app != NULL))
-		command_fail(command, ERROR_NOT_FOUND, "no chat matches");
+		command_fail(command,
+		    control.identity.unlocked ? ERROR_NOT_FOUND : ERROR_FAILED,
+		    "%s",
+		    control.identity.unlocked ? "no chat matches"
+					      : COMMAND_LOCKED);
 	return (chats);
 }
 

@@ -58,7 +58,8 @@ command_show_certificate(struct command *command)
 		    control.config.certificate);
 	else if (control.certificate == NULL)
 		command_fail(command, ERROR_FAILED,
-		    "no certificate yet: keyd is locked");
+		    "no certificate yet: the node is locked (hermesctl "
+		    "unlock) or starts");
 	else
 		command_ok(command,
 		    json_pack("{s:s}", "certificate", control.certificate),
@@ -107,6 +108,12 @@ command_show(struct command *command)
 	if (command->what == 0) {
 		command_fail(
 		    command, ERROR_USAGE, "nothing of that name to show");
+		return;
+	}
+	/* That nobody can look is not that there is none. */
+	if ((command->what == SHOW_RATCHETS || command->what == SHOW_TICKETS) &&
+	    !control.identity.unlocked) {
+		command_fail(command, ERROR_FAILED, COMMAND_LOCKED);
 		return;
 	}
 	if (command_ask(command, ASK_SHORT, command_show_rows) == NULL)

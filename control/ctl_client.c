@@ -1,6 +1,7 @@
 /* hermesctl(8): the conversation with the daemon over its unix socket. */
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include <errno.h>
@@ -56,36 +57,69 @@ ctl_disconnect(struct ctl *ctl)
 static int
 ctl_open(struct ctl *ctl)
 {
+	const struct timeval wait = { ctl->timeout, 0 };
 	struct sockaddr_un address;
 
 	memset(&address, 0, sizeof(address));
 	address.sun_family = AF_UNIX;
 	if (strlcpy(address.sun_path, ctl->socket, sizeof(address.sun_path)) >=
 	    sizeof(address.sun_path)) {
-		ctl_warn("%s: too long for a socket", ctl->socket);
+		ctl_warn("%s: too long for a socket: at most %zu characters",
+		    ctl->socket, sizeof(address.sun_path) - 1);
 		return (CTL_USAGE);
 	}
 	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ctl->fd == -1 || connect(ctl->fd, (struct sockaddr *)&address,
-				 sizeof(address)) == -1)
+	/* A daemon that hangs lets in as many as its queue holds. */
+	if (ctl->fd == -1 ||
+	    setsockopt(ctl->fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) ==
+		-1 ||
+	    connect(ctl->fd, (struct sockaddr *)&address, sizeof(address)) ==
+		-1)
 		return (-1);
 	return (CTL_OK);
 }
 
 static int
+ctl_timed_out(const struct ctl *ctl)
+{
+	ctl_warn("no answer in %d seconds: the daemon is busy, or a process of "
+		 "it hangs, which its log then names; -t waits longer",
+	    ctl->timeout);
+	return (CTL_TIMED_OUT);
+}
+
+static int
+ctl_closed(const struct ctl *ctl)
+{
+	ctl_warn("%s: the daemon closed the connection: it stops, or is "
+		 "started again; its log says why",
+	    ctl->socket);
+	return (CTL_UNREACHABLE);
+}
+
+static int
 ctl_connect(struct ctl *ctl)
 {
-	int denied, status;
+	const char *hint = "is hermesd running? Start it, or name the socket "
+			   "of its configuration with -s";
+	int status;
 
 	if (ctl->fd != -1)
 		return (CTL_OK);
 	if ((status = ctl_open(ctl)) != -1)
 		return (status);
-	denied = errno == EACCES || errno == EPERM;
-	ctl_warn("%s: %s%s", ctl->socket, strerror(errno),
-	    denied ? "" : " (is hermesd running?)");
+	status = CTL_UNREACHABLE;
+	if (errno == EACCES || errno == EPERM) {
+		status = CTL_DENIED;
+		hint = "root, the user hermesd runs as and the group "
+		       "_hermes_control may use it";
+	}
+	if (errno == EAGAIN)
+		status = ctl_timed_out(ctl);
+	else
+		ctl_warn("%s: %s: %s", ctl->socket, strerror(errno), hint);
 	ctl_disconnect(ctl);
-	return (denied ? CTL_DENIED : CTL_UNREACHABLE);
+	return (status);
 }
 
 /* Wait for the socket to be ready for events before until. */
@@ -103,10 +137,8 @@ ctl_poll(struct ctl *ctl, short events, int64_t until)
 			      : poll(&poll_fd, 1, (int)(left / CLOCK_MS) + 1);
 	if (n == -1 && errno == EINTR)
 		return (CTL_OK);
-	if (n == 0) {
-		ctl_warn("no answer in %d seconds", ctl->timeout);
-		return (CTL_TIMED_OUT);
-	}
+	if (n == 0)
+		return (ctl_timed_out(ctl));
 	return (n == -1 ? CTL_UNREACHABLE : CTL_OK);
 }
 
@@ -152,10 +184,8 @@ ctl_send(
 		n = sendmsg(ctl->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			continue;
-		if (n == -1) {
-			ctl_warn("%s: %s", ctl->socket, strerror(errno));
-			return (CTL_UNREACHABLE);
-		}
+		if (n == -1)
+			return (ctl_closed(ctl));
 		fd = -1;
 		text += n;
 		length -= (size_t)n;
@@ -186,9 +216,7 @@ ctl_receive(struct ctl *ctl, struct buffer *in, size_t *seen, int64_t until,
 		if (n == -1 && (errno == EAGAIN || errno == EINTR))
 			continue;
 		if (n <= 0) {
-			ctl_warn("%s: the daemon closed the connection",
-			    ctl->socket);
-			*status = CTL_UNREACHABLE;
+			*status = ctl_closed(ctl);
 			return (NULL);
 		}
 		buffer_commit(in, (size_t)n);
@@ -198,7 +226,9 @@ ctl_receive(struct ctl *ctl, struct buffer *in, size_t *seen, int64_t until,
 	buffer_consume(in, (size_t)n + 1);
 	*seen = 0;
 	if (value == NULL) {
-		ctl_warn("%s: not a hermesd", ctl->socket);
+		ctl_warn("%s: what answers there is no hermesd; -s names the "
+			 "socket of its configuration",
+		    ctl->socket);
 		*status = CTL_UNREACHABLE;
 	}
 	return (value);
@@ -314,8 +344,9 @@ ctl_wait_closed(struct ctl *ctl)
 		 * the parent lets go of, with all else that it holds. */
 		ctl_disconnect(ctl);
 		if (ctl_open(ctl) != CTL_OK) {
+			status = errno == EAGAIN ? ctl_timed_out(ctl) : CTL_OK;
 			ctl_disconnect(ctl);
-			return (CTL_OK);
+			return (status);
 		}
 	}
 }

@@ -222,6 +222,7 @@ ctl_show_summary(struct ctl *ctl, int argc, char *argv[])
 		{ "mesh_id", "mesh", CTL_TEXT },
 		{ "certificate_not_after", "member until", CTL_TIME },
 		{ "ready", "ready", CTL_YES_NO },
+		{ "reasons", "reasons", CTL_TEXT },
 		{ "new_chats_refused", "chats refused", CTL_YES_NO },
 		{ "authority", "authority", CTL_YES_NO },
 		{ "unlocked", "unlocked", CTL_YES_NO },

@@ -26,6 +26,8 @@ RATCHET = {"chat_id", "key_version", "send_count", "recv_count",
 # As init leaves it, but for a passphrase that opens at once.
 PLAIN = "\nkeystore {\n\targon2 ops 1\n\targon2 memory 1M\n}\n"
 USAGE, UNREACHABLE, TIMED_OUT = 2, 3, 4
+NOWHERE = ("is hermesd running? Start it, or name the socket of its "
+           "configuration with -s")
 
 
 class Talk:
@@ -335,6 +337,15 @@ def test_unlock():
             node.http("/readyz")[1])["reasons"] == ["keyd locked"])
         run = node.ctl_run("status")
         assert run.returncode == 1 and "keyd locked" in run.stdout
+        assert re.search(r"^reasons +keyd locked$",
+                         node.ctl_run("show").stdout, re.M)
+        for words in ("show certificate", "show ratchets", "show tickets",
+                      "ticket", "mesh create", "rekey some",
+                      "rekey all", "rekey tls", "erase --now"):
+            run = node.ctl_run(*words.split())
+            assert run.returncode == 1, run
+            assert "locked" in run.stderr
+            assert "hermesctl unlock" in run.stderr
         assert node.ctl_run("unlock", stdin="wrong\n").returncode == 1
         assert node.ctl_run("unlock", stdin="").returncode == USAGE
         assert node.ctl_run("unlock", stdin=secret).returncode == 0
@@ -367,6 +378,53 @@ def test_stop_and_not_reachable():
             assert run.returncode == UNREACHABLE
             assert "running" in run.stderr
             assert node.ctl_run("-j", *words.split()).stdout == ""
+
+
+def ctl_at(path, *words):
+    run = subprocess.run([HERMESCTL, "-s", str(path), *words],
+                         capture_output=True, text=True, timeout=120)
+    assert run.stdout == ""
+    return run.returncode, run.stderr
+
+
+def test_a_socket_where_no_daemon_is(tmp_path):
+    """Each says what is wrong, and what to do."""
+    path = tmp_path / "sock"
+    assert ctl_at(path, "show") == (
+        UNREACHABLE, f"hermesctl: {path}: No such file or directory: "
+        f"{NOWHERE}\n")
+    path.write_text("a file")
+    assert ctl_at(path, "show") == (
+        UNREACHABLE, f"hermesctl: {path}: Connection refused: {NOWHERE}\n")
+    assert ctl_at("/x" * 60, "show") == (
+        USAGE, f"hermesctl: {'/x' * 60}: too long for a socket: at most 107 "
+        "characters\n")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        for answer, said in ((b"220 mail\n", "no hermesd; -s names"),
+                             (b"", "closed the connection: it stops")):
+            run = subprocess.Popen([HERMESCTL, "-s", path, "show"],
+                                   stderr=subprocess.PIPE, text=True)
+            one, _ = other.accept()
+            with one, one.makefile("rb") as asked:
+                assert asked.readline()
+                one.sendall(answer)
+            assert said in run.stderr.read()
+            assert run.wait(60) == UNREACHABLE
+
+
+def test_a_daemon_that_hangs_is_not_waited_for(tmp_path):
+    """Neither when it lets in who asks, nor when its queue is full."""
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(path))
+        hung.listen(0)
+        for _ in range(3):
+            status, said = ctl_at(path, "-t", "1", "status")
+            assert status == TIMED_OUT
+            assert said.startswith("hermesctl: no answer in 1 seconds: ")
 
 
 def test_stop_waits_for_the_last_process(tmp_path):

@@ -133,7 +133,8 @@ for name in sys.argv[2:]:
 def test_others_do_not_come_in(users, node, words):
     run_ = run(users[1], node, words)
     assert run_.returncode == DENIED and run_.stdout == ""
-    assert "Permission denied" in run_.stderr
+    assert "Permission denied: root, the user hermesd runs as and the " \
+        "group _hermes_control may use it" in run_.stderr
 
 
 def test_root_and_the_daemons_user(users, node):
