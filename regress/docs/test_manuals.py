@@ -185,6 +185,53 @@ def test_knobs():
     assert documented == there
 
 
+# --- examples ---------------------------------------------------------------
+# Those of hermesctl(8) are commands of the runbook, but one.
+
+def literal(page, number=0):
+    """A block of EXAMPLES as it is printed."""
+    blocks = re.findall(r"^\.Bd -literal[^\n]*\n(.*?)^\.Ed$",
+                        manual.part(manual.source(page), "EXAMPLES"),
+                        re.M | re.S)
+    return blocks[number].replace("\\e", "\\").replace("\\(dq", '"')
+
+
+def test_example_of_hermesd_conf(tmp_path):
+    conf = tmp_path / "hermesd.conf"
+    conf.write_text(literal("hermesd.conf.5"))
+    again = re.search(r"^\.Dl # hermesd (.*)$",
+                      manual.source("hermesd.conf.5"), re.M)[1].split()
+    for options, name in (([], "paris"), (again, "lyon")):
+        run = subprocess.run(
+            [str(BUILD / "hermesd"), "-n", "-v", "-f", str(conf), *options],
+            capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert f'node "{name}"' in run.stdout
+
+
+def test_example_of_libhermes(tmp_path):
+    """It compiles, within what an app has around it."""
+    functions, main = literal("libhermes.3").split(
+        "hermes_options_default", 1)
+    source = tmp_path / "example.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <event2/event.h>\n"
+        f'#include <hermes.h>\n{functions}'
+        "int main(int argc, char *argv[])\n{\n"
+        "struct hermes_callbacks callbacks = { .connected = on_connected,"
+        " .message = on_message };\n"
+        "struct event_base *base = event_base_new();\n"
+        "struct hermes_options options;\nstruct hermes *app;\n"
+        "char error[256];\nunsigned char seed[32] = { 0 };\n"
+        "void *peer = argv[argc - 1];\n"
+        f"hermes_options_default{main}"
+        "return (app == NULL);\n}\n")
+    run = subprocess.run(
+        ["cc", "-fsyntax-only", "-Wall", "-Werror", "-I",
+         str(ROOT / "client"), str(source)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 # --- hermes-proto(5) --------------------------------------------------------
 
 PROTO = (ROOT / "proto/approuter.proto").read_text()
