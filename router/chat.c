@@ -452,7 +452,7 @@ agree_out(struct chat_core *chat, uint64_t peer_delivered)
 		chat->acked = peer_delivered;
 	chat->sent = chat->acked;
 	chat->flight_bytes = 0;
-	for (i = chat->out.first; i <= chat->sent && i < chat->out.next; i++)
+	for (i = chat->out.first; i <= chat->sent; i++)
 		chat->flight_bytes += ring_get(&chat->out, i)->length;
 	if (!chat->attached)
 		release(chat, chat->acked);

@@ -253,7 +253,9 @@ START_TEST(test_hold_bound)
 	core_attach(&chat, 0);
 	for (i = 1; i <= WINDOW * CHAT_PARKED_WINDOWS; i++)
 		ck_assert_int_eq(hear(&chat, i, 1), CHAT_HELD);
+	ck_assert_int_eq(chat.missing, 0);
 	ck_assert_int_eq(hear(&chat, i, 1), CHAT_DROPPED);
+	ck_assert_int_eq(chat.missing, 1);
 	ck_assert_int_eq(hear(&chat, i + 1, 1), CHAT_DROPPED);
 	ck_assert_ptr_null(core_next_delivery(&chat, &sequence));
 	core_attach(&chat, 1);
@@ -431,6 +433,113 @@ START_TEST(test_app_away)
 	core_attach(&chat, 1);
 	ck_assert_uint_eq(tell_all(&chat), 2);
 	ck_assert_ptr_nonnull(core_next_delivery(&chat, &sequence));
+	core_free(&chat);
+}
+END_TEST
+
+/* Messages go on while the key changes; only then is it changing. */
+START_TEST(test_rekeying)
+{
+	struct chat_core chat;
+
+	begin(&chat);
+	core_rekeying(&chat, 1);
+	ck_assert_int_eq(chat.state, CHAT_STATE_REKEYING);
+	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
+	ck_assert_uint_eq(seal_all(&chat), 1);
+	core_rekeying(&chat, 0);
+	ck_assert_int_eq(chat.state, CHAT_STATE_READY);
+	core_rekeying(&chat, 1);
+	core_suspend(&chat);
+	ck_assert_int_eq(chat.state, CHAT_STATE_SUSPENDED);
+	core_rekeying(&chat, 1);
+	ck_assert_int_eq(chat.state, CHAT_STATE_SUSPENDED);
+	core_rekeying(&chat, 0);
+	ck_assert_int_eq(chat.state, CHAT_STATE_SUSPENDED);
+	core_free(&chat);
+}
+END_TEST
+
+/* What was on the app's stream when that ended comes again from the peer. */
+START_TEST(test_stream_lost)
+{
+	struct chat_core chat;
+	uint64_t i, sequence;
+
+	begin(&chat);
+	for (i = 1; i <= 2; i++) {
+		ck_assert_int_eq(hear(&chat, i, 1), CHAT_DELIVER);
+		core_put(&chat);
+	}
+	core_written(&chat, 1);
+	ck_assert_int_eq(hear(&chat, 3, 0), CHAT_HELD);
+	ck_assert_int_eq(chat.missing, 0);
+	core_attach(&chat, 0);
+	ck_assert_int_eq(chat.missing, 1);
+	core_attach(&chat, 1);
+	ck_assert_ptr_null(core_next_delivery(&chat, &sequence));
+	ck_assert_int_eq(hear(&chat, 3, 1), CHAT_DROPPED);
+	ck_assert_int_eq(hear(&chat, 1, 1), CHAT_HELD);
+	ck_assert_int_eq(hear(&chat, 2, 1), CHAT_DELIVER);
+	core_free(&chat);
+}
+END_TEST
+
+/* The peer knows of more that the app was given than we: what is held beyond
+ * that stays. */
+START_TEST(test_held_over_a_resume)
+{
+	struct chat_core chat;
+	uint64_t i, sequence;
+
+	begin(&chat);
+	for (i = 1; i <= 4; i++)
+		ck_assert_int_eq(hear(&chat, i, 0), CHAT_HELD);
+	make_ready(&chat, 1, 0, 2);
+	ck_assert_uint_eq(chat.delivered, 2);
+	ck_assert_ptr_nonnull(core_next_delivery(&chat, &sequence));
+	ck_assert_uint_eq(sequence, 3);
+	ck_assert_int_eq(hear(&chat, 5, 1), CHAT_HELD);
+	core_free(&chat);
+}
+END_TEST
+
+/* A reset takes no acknowledgement from the app. */
+START_TEST(test_reset)
+{
+	struct ipc_chat_ready ready = {
+		.version = 3, .resumed = 1, .reset = 1, .peer_delivered = 2
+	};
+	struct chat_core chat;
+
+	begin(&chat);
+	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
+	ck_assert_int_eq(say(&chat, 2), CHAT_ACCEPTED);
+	ck_assert_uint_eq(seal_all(&chat), 2);
+	core_ready(&chat, &ready);
+	ck_assert_int_eq(core_more_acks(&chat), 1);
+	ck_assert_uint_eq(tell_all(&chat), 2);
+	ck_assert_int_eq(core_more_acks(&chat), 0);
+	core_free(&chat);
+}
+END_TEST
+
+/* The app has sent more, elsewhere: go on after it. */
+START_TEST(test_skip)
+{
+	struct chat_core chat;
+
+	begin(&chat);
+	ck_assert_int_eq(say(&chat, 1), CHAT_ACCEPTED);
+	ck_assert_int_eq(core_lags(&chat, 2), 0);
+	ck_assert_int_eq(core_lags(&chat, 3), 1);
+	core_skip(&chat, 11);
+	ck_assert_int_eq(core_lags(&chat, 11), 0);
+	ck_assert_int_eq(say(&chat, 10), CHAT_ACKED);
+	ck_assert_int_eq(say(&chat, 12), CHAT_GAP);
+	ck_assert_int_eq(say(&chat, 11), CHAT_ACCEPTED);
+	ck_assert_uint_eq(seal_all(&chat), 11);
+	ck_assert_uint_eq(tell_all(&chat), 0);
 	core_free(&chat);
 }
 END_TEST
@@ -714,6 +823,11 @@ main(void)
 	tcase_add_test(tcase, test_moved);
 	tcase_add_test(tcase, test_placed);
 	tcase_add_test(tcase, test_app_away);
+	tcase_add_test(tcase, test_rekeying);
+	tcase_add_test(tcase, test_stream_lost);
+	tcase_add_test(tcase, test_held_over_a_resume);
+	tcase_add_test(tcase, test_reset);
+	tcase_add_test(tcase, test_skip);
 	tcase_add_loop_test(tcase, test_two_parties, 0, 200);
 	suite_add_tcase(suite, tcase);
 	return (suite_run(suite));
