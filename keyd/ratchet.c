@@ -327,16 +327,15 @@ ratchet_open(struct ratchet *ratchet, uint32_t version, uint64_t counter,
 uint64_t
 ratchet_skips(const struct ratchet *ratchet, uint32_t version, uint64_t counter)
 {
-	uint64_t at = ratchet->receive_counter;
+	uint64_t at;
 
-	if (version != ratchet->version)
+	if (version == ratchet->version)
+		at = ratchet->receive_counter;
+	else if (version == ratchet->previous_version)
 		at = ratchet->previous_counter;
-	if (version == 0 ||
-	    (version != ratchet->version &&
-		version != ratchet->previous_version) ||
-	    counter <= at || counter - at > RATCHET_JUMP)
+	else
 		return (0);
-	return (counter - at);
+	return (version != 0 && counter > at ? counter - at : 0);
 }
 
 void

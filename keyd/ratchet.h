@@ -102,8 +102,8 @@ enum ratchet_result ratchet_open(struct ratchet *ratchet, uint32_t version,
     uint64_t counter, uint64_t sequence, const uint8_t *in, size_t length,
     uint8_t *out);
 
-/* How many keys ratchet_open() would step over to try a message of this
- * version and counter. */
+/* How far counter is beyond the next of that version; 0 when it is not, or the
+ * version has no keys here. */
 uint64_t ratchet_skips(
     const struct ratchet *ratchet, uint32_t version, uint64_t counter);
 

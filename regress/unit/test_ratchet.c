@@ -403,6 +403,58 @@ START_TEST(l08_previous_epoch_opens_until_the_first_of_the_new)
 }
 END_TEST
 
+/* Two ends whose links differ agree on a reset, and on nothing before it. */
+START_TEST(a_reset_closes_what_was_before)
+{
+	struct pair pair;
+	uint8_t old[32], out[32];
+
+	pair_setup(&pair, 0);
+	(void)ratchet_seal(&pair.lo, 1, word, 5, old);
+	randombytes_buf(pair.lo.secrets->link, KEY_SIZE);
+	pair_epoch(&pair, 2, OFFER_RESET);
+	ck_assert_uint_eq(pair.hi.previous_version, 0);
+	ck_assert(sodium_is_zero(pair.hi.secrets->previous, KEY_SIZE));
+	ck_assert_int_eq(
+	    ratchet_open(&pair.hi, 1, 0, 1, old, 21, out), RATCHET_OLD);
+	pair_teardown(&pair);
+}
+END_TEST
+
+START_TEST(how_far_a_message_is)
+{
+	struct pair pair;
+	uint8_t sealed[32], out[32];
+
+	pair_setup(&pair, 0);
+	(void)ratchet_seal(&pair.lo, 1, word, 5, sealed);
+	ck_assert_int_eq(
+	    ratchet_open(&pair.hi, 1, 0, 1, sealed, 21, out), RATCHET_OK);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 1, 0), 0);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 1, 1), 0);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 1, 3), 2);
+	pair_epoch(&pair, 2, 0);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 1, 3), 2);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 2, 0), 0);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 2, 1), 1);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 3, 1), 0);
+	ratchet_close_previous(&pair.hi);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 1, 3), 0);
+	ck_assert_uint_eq(ratchet_skips(&pair.hi, 0, 3), 0);
+	pair_teardown(&pair);
+}
+END_TEST
+
+START_TEST(an_offer_says_what_the_machine_can)
+{
+	uint32_t aes =
+	    crypto_aead_aes256gcm_is_available() ? (uint32_t)OFFER_AES : 0;
+
+	ck_assert_uint_eq(ratchet_offer_flags(0), aes);
+	ck_assert_uint_eq(ratchet_offer_flags(1), aes | OFFER_SHA512);
+}
+END_TEST
+
 /* After a step nothing in memory derives the key of a message sealed. */
 START_TEST(l04_steps_wipe_what_they_used)
 {
@@ -498,6 +550,9 @@ main(void)
 	tcase_add_test(tcase, l11_jump_is_bounded_not_the_session);
 	tcase_add_test(
 	    tcase, l08_previous_epoch_opens_until_the_first_of_the_new);
+	tcase_add_test(tcase, a_reset_closes_what_was_before);
+	tcase_add_test(tcase, how_far_a_message_is);
+	tcase_add_test(tcase, an_offer_says_what_the_machine_can);
 	tcase_add_test(tcase, l04_steps_wipe_what_they_used);
 	tcase_add_test(tcase, weak_public_keys_are_refused);
 	tcase_add_test(tcase, secrets_are_wiped_when_freed);
