@@ -3,6 +3,7 @@
  * hearsay may and may not do.
  */
 
+#include "mesh/swim_internal.h"
 #include "regress/unit/swim_fixture.h"
 
 /* --- forms --------------------------------------------------------------- */
@@ -17,6 +18,12 @@ START_TEST(statements)
 	ck_assert_uint_eq(a->incarnation, 5);
 	swim_statement_free(a);
 	swim_statement_free(NULL);
+	a = swim_statement_make(key_of(1), "a", 1, "word", 4);
+	ck_assert_ptr_nonnull(a);
+	ck_assert_uint_eq(a->length, 4);
+	ck_assert_mem_eq(a->bytes, "word", 4);
+	ck_assert_str_eq(a->node_id, "a");
+	swim_statement_free(a);
 	ck_assert_ptr_null(statement(1, 0, 10));
 	ck_assert_int_eq(errno, EINVAL);
 	ck_assert_ptr_null(statement(1, SWIM_INCARNATION_MAX + 1, 10));
@@ -28,17 +35,51 @@ START_TEST(statements)
 }
 END_TEST
 
-START_TEST(configs)
+/* Is a configuration taken that differs from the standard in one thing? */
+#define TAKEN(member, value)                                                   \
+	(swim_config_default(&config), config.member = (value), config_taken())
+
+static int
+config_taken(void)
 {
 	struct swim_statement *own = statement(0, 1, 1);
 
-	config.probe_timeout = config.probe_interval;
-	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness, 0));
-	ck_assert_int_eq(errno, EINVAL);
-	swim_config_default(&config);
-	config.indirect = 9;
-	ck_assert_ptr_null(swim_new(&config, own, next_random, &randomness, 0));
+	errno = 0;
+	swim = swim_new(&config, own, next_random, &randomness, 0);
 	swim_statement_free(own);
+	if (swim == NULL) {
+		ck_assert_int_eq(errno, EINVAL);
+		return (0);
+	}
+	swim_free(swim);
+	swim = NULL;
+	return (1);
+}
+
+START_TEST(configs)
+{
+	ck_assert(TAKEN(probe_timeout, 1));
+	ck_assert(!TAKEN(probe_timeout, 0));
+	ck_assert(!TAKEN(probe_timeout, config.probe_interval));
+	ck_assert(!TAKEN(gossip_interval, 0));
+	ck_assert(!TAKEN(sync_interval, 0));
+	ck_assert(!TAKEN(reconnect_interval, 0));
+	ck_assert(!TAKEN(forget_after, 0));
+	ck_assert(!TAKEN(refute_interval, 0));
+	ck_assert(!TAKEN(suspicion_unit, 0));
+	ck_assert(!TAKEN(suspicion_factor, 0));
+	ck_assert(!TAKEN(suspicion_stretch, 0));
+	ck_assert(TAKEN(confirmations, SWIM_CONFIRMATIONS_MAX));
+	ck_assert(!TAKEN(confirmations, SWIM_CONFIRMATIONS_MAX + 1));
+	ck_assert(TAKEN(indirect, SWIM_INDIRECT_MAX));
+	ck_assert(!TAKEN(indirect, SWIM_INDIRECT_MAX + 1));
+	ck_assert(TAKEN(gossip_fanout, 16));
+	ck_assert(!TAKEN(gossip_fanout, 17));
+	ck_assert(!TAKEN(gossip_fanout, 0));
+	ck_assert(TAKEN(retransmit, 1));
+	ck_assert(!TAKEN(retransmit, 0));
+	ck_assert(!TAKEN(members, 0));
+	ck_assert(!TAKEN(queue, 0));
 }
 END_TEST
 
@@ -62,6 +103,12 @@ START_TEST(probe_acked)
 	ck_assert_int_eq(swim_find(swim, key_of(1))->last_seen, now);
 	run_until(now + 800 * MS, 0);
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
+	/* Its time is smoothed. */
+	run_until(now + 2 * SECOND, SWIM_PING);
+	sequence = sent_of(SWIM_PING)->message.sequence;
+	now += 110 * MS;
+	receive(1, SWIM_ACK, sequence, 1);
+	ck_assert_int_eq(swim_find(swim, key_of(1))->rtt, 40 * MS);
 	swim_count(swim, &counts);
 	ck_assert_uint_eq(counts.probes_failed, 0);
 	ck_assert_uint_eq(counts.health, 0);
@@ -104,6 +151,7 @@ START_TEST(probe_health)
 {
 	struct swim_counts counts;
 	int64_t at;
+	int i;
 
 	start(10);
 	run_until(now + 2 * SECOND, SWIM_PING);
@@ -113,9 +161,30 @@ START_TEST(probe_health)
 	at = now;
 	run_until(now + 10 * SECOND, SWIM_PING_REQ);
 	ck_assert_int_eq(now - at, 4 * 500 * MS);
-	run_answered(now + 30 * SECOND);
+	for (i = 0; i < 4; i++)
+		run_until(now + 20 * SECOND, SWIM_PING);
+	swim_count(swim, &counts);
+	ck_assert_uint_eq(counts.health, config.health_max);
+	run_answered(now + 120 * SECOND);
 	swim_count(swim, &counts);
 	ck_assert_uint_eq(counts.health, 0);
+}
+END_TEST
+
+/* A probe that fails of one that others suspect is one more accuser. */
+START_TEST(probe_confirms)
+{
+	int target;
+
+	start(10);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	target = index_of(sent_of(SWIM_PING)->node);
+	ck_assert_int_eq(update(SWIM_SUSPECT, target, 1, 1 + target % 10), 1);
+	ck_assert_uint_eq(
+	    swim_find(swim, key_of(target))->suspicion->confirmed, 0);
+	run_until(now + 2 * SECOND, SWIM_PING);
+	ck_assert_uint_eq(
+	    swim_find(swim, key_of(target))->suspicion->confirmed, 1);
 }
 END_TEST
 
@@ -372,6 +441,11 @@ START_TEST(L31_incarnations)
 	run_answered(now + 60 * SECOND);
 	ck_assert_int_eq(state_of(1), NODE_ALIVE);
 	ck_assert_uint_eq(refute, 0);
+	/* Nor is it worth to be looked at, of whomever. */
+	ck_assert(swim_wants(swim, SWIM_ALIVE, key_of(50), 1));
+	ck_assert(!swim_wants(swim, SWIM_ALIVE, key_of(50), 0));
+	ck_assert(!swim_wants(
+	    swim, SWIM_ALIVE, key_of(50), SWIM_INCARNATION_MAX + 1));
 	/* A step too large is not taken; the largest one is. */
 	ck_assert_int_eq(update(SWIM_ALIVE, 1, SWIM_STEP_MAX + 2, 0), 0);
 	ck_assert_int_eq(update(SWIM_ALIVE, 1, SWIM_STEP_MAX + 1, 0), 1);
@@ -484,7 +558,11 @@ START_TEST(refutation)
 	drain();
 	ck_assert_uint_eq(refute, 3);
 	/* The signature never came: asked for again, when accused again. */
-	now += 2 * SECOND;
+	now += SECOND;
+	(void)update(SWIM_FAIL, 0, 2, 3);
+	drain();
+	ck_assert_uint_eq(refute, 0);
+	now += SECOND;
 	(void)update(SWIM_FAIL, 0, 2, 3);
 	drain();
 	ck_assert_uint_eq(refute, 3);
@@ -572,6 +650,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, probe_acked);
 	tcase_add_test(tcase, probe_fails);
 	tcase_add_test(tcase, probe_health);
+	tcase_add_test(tcase, probe_confirms);
 	tcase_add_test(tcase, probe_indirect_ack);
 	tcase_add_test(tcase, probe_foreign_ack);
 	tcase_add_test(tcase, probe_round);

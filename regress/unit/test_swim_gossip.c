@@ -126,6 +126,57 @@ START_TEST(stranger)
 }
 END_TEST
 
+/* How many exchanges of all states this node begins in that time. Pings are
+ * answered, and, if so asked for, those. */
+static int
+syncs_in(int64_t time, int answered)
+{
+	struct swim_message reply = { .type = SWIM_PUSH_PULL, .reply = 1 };
+	struct swim_action pings[8];
+	size_t i, count;
+	int syncs = 0;
+	int64_t end;
+
+	for (end = now + time; now < end;) {
+		now += 100 * MS;
+		swim_tick(swim, now);
+		drain();
+		for (i = count = 0; i < sent_count; i++) {
+			if (sent[i].message.type == SWIM_PING && count < 8)
+				pings[count++] = sent[i];
+			if (sent[i].message.type != SWIM_PUSH_PULL)
+				continue;
+			ck_assert_int_eq(sent[i].message.reply, 0);
+			syncs++;
+			if (answered)
+				swim_receive(swim, sent[i].node, &reply, now);
+		}
+		for (i = 0; i < count; i++)
+			receive(index_of(pings[i].node), SWIM_ACK,
+			    pings[i].message.sequence, index_of(pings[i].node));
+	}
+	return (syncs);
+}
+
+/* Often until they are answered, then each half a minute, but for chance. */
+START_TEST(syncs)
+{
+	int count;
+
+	start(5);
+	count = syncs_in(60 * SECOND, 0);
+	ck_assert_int_ge(count, 20);
+	ck_assert_int_le(count, 60);
+	(void)syncs_in(120 * SECOND, 1);
+	count = syncs_in(900 * SECOND, 1);
+	ck_assert_int_ge(count, 20);
+	ck_assert_int_le(count, 60);
+	/* Who has left is told no more. */
+	ck_assert_int_eq(update(SWIM_LEAVE, 0, 1, 0), 1);
+	ck_assert_int_eq(syncs_in(300 * SECOND, 1), 0);
+}
+END_TEST
+
 START_TEST(along_connections)
 {
 	int i, along = 0, all = 0;
@@ -160,6 +211,31 @@ START_TEST(along_connections)
 END_TEST
 
 /* Gossip stops when nothing is to be said, unless it is wanted. */
+/* What comes up while actions are taken away is one more, not instead. */
+START_TEST(actions_in_turn)
+{
+	struct swim_message ping = { .type = SWIM_PING, .sequence = 1 };
+	struct swim_action action;
+	int i;
+
+	start(3);
+	memcpy(ping.target, key_of(0), KEY_SIZE);
+	swim_receive(swim, key_of(1), &ping, now);
+	swim_receive(swim, key_of(2), &ping, now);
+	for (i = 1; i <= 3; i++) {
+		ck_assert_int_eq(swim_next(swim, &action), 1);
+		ck_assert_int_eq(action.message.type, SWIM_ACK);
+		ck_assert_int_eq(index_of(action.node), i);
+		if (i == 1)
+			swim_receive(swim, key_of(3), &ping, now);
+	}
+	ck_assert_int_eq(swim_next(swim, &action), 0);
+	/* Of oneself there is no connection. */
+	swim_connected(swim, key_of(0), 1);
+	ck_assert_uint_eq(swim_self(swim)->connection, 0);
+}
+END_TEST
+
 START_TEST(gossip_wanted)
 {
 	start(5);
@@ -211,6 +287,8 @@ START_TEST(alone)
 
 	start(0);
 	ck_assert_ptr_null(swim_random(swim));
+	/* Nobody to tell anything: nothing is due. */
+	ck_assert_int_gt(swim_deadline(swim), now);
 	run_until(now + 60 * SECOND, 0);
 	ck_assert_uint_eq(sent_count, 0);
 	ck_assert_uint_eq(swim_live(swim), 1);
@@ -242,6 +320,10 @@ START_TEST(L27_members)
 	swim_count(swim, &counts);
 	ck_assert_uint_eq(counts.states[NODE_ALIVE], 10);
 	ck_assert_uint_eq(counts.states[NODE_LEFT], 0);
+	ck_assert_int_eq(update(SWIM_ALIVE, 12, 1, 0), -1);
+	swim_set_members(swim, 11);
+	ck_assert_int_eq(update(SWIM_ALIVE, 12, 1, 0), 1);
+	ck_assert_int_eq(update(SWIM_ALIVE, 13, 1, 0), -1);
 }
 END_TEST
 
@@ -249,6 +331,7 @@ START_TEST(forgotten)
 {
 	config.forget_after = 100 * SECOND;
 	start(3);
+	run_answered(now + 60 * SECOND); /* it is the leaving that counts */
 	ck_assert_int_eq(update(SWIM_LEAVE, 1, 1, 0), 1);
 	drain();
 	run_answered(now + 90 * SECOND);
@@ -265,20 +348,26 @@ END_TEST
 START_TEST(reconnects)
 {
 	size_t i;
-	int asked = 0, rounds;
+	int asked = 0, rounds, state;
 
-	start(3);
+	start(5);
 	(void)update(SWIM_FAIL, 1, 1, 2);
+	(void)update(SWIM_LEAVE, 4, 1, 4);
+	swim_revoke(swim, key_of(5), now);
 	run_answered(now + 5 * SECOND);
 	ck_assert_int_eq(state_of(1), NODE_FAILED);
 	for (rounds = 0; rounds < 300; rounds++) {
 		now += 200 * MS;
 		swim_tick(swim, now);
 		drain();
-		for (i = 0; i < sent_count; i++)
-			asked +=
-			    sent[i].message.type == SWIM_PUSH_PULL &&
-			    state_of(index_of(sent[i].node)) == NODE_FAILED;
+		for (i = 0; i < sent_count; i++) {
+			if (sent[i].message.type != SWIM_PUSH_PULL)
+				continue;
+			state = state_of(index_of(sent[i].node));
+			ck_assert_int_ne(state, NODE_LEFT);
+			ck_assert_int_ne(state, NODE_REVOKED);
+			asked += state == NODE_FAILED;
+		}
 	}
 	ck_assert_int_ge(asked, 3);
 	ck_assert_int_le(asked, 12);
@@ -382,7 +471,9 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, sync_in_parts);
 	tcase_add_test(tcase, sync_answers);
 	tcase_add_test(tcase, stranger);
+	tcase_add_test(tcase, syncs);
 	tcase_add_test(tcase, along_connections);
+	tcase_add_test(tcase, actions_in_turn);
 	tcase_add_test(tcase, gossip_wanted);
 	tcase_add_test(tcase, leaving);
 	tcase_add_test(tcase, alone);
