@@ -170,6 +170,11 @@ START_TEST(test_start_chat)
 	    frame->body_case, APPROUTER__V1__APP_FRAME__BODY_START_CHAT);
 	ck_assert_str_eq(frame->start_chat->chat_id, "integration-chat");
 	ck_assert_str_eq(frame->start_chat->source_app_id, "aa");
+	ck_assert_str_eq(frame->start_chat->target_app_id, "bb");
+	ck_assert_uint_eq(
+	    frame->start_chat->local_ephemeral_public_key.len, 32);
+	ck_assert_mem_eq(frame->start_chat->hkdf_salt.data, "salt", 4);
+	ck_assert_str_eq(frame->start_chat->metadata[0]->key, "k");
 	ck_assert_str_eq(frame->start_chat->target_node_hint, "node-b");
 	ck_assert_uint_eq(frame->start_chat->key_version, 3);
 	ck_assert(frame->start_chat->rekey && frame->start_chat->resume);
@@ -320,6 +325,9 @@ START_TEST(test_read_every_field)
 	char words[8][8] = { "one", "two", "three", "four", "five", "six",
 		"seven", "eight" };
 
+	/* What is not said is nothing, whatever was there. */
+	memset(&c, 0x5a, sizeof(c));
+	memset(&s, 0x5a, sizeof(s));
 #define BYTES(i)                                                               \
 	((ProtobufCBinaryData){ strlen(words[i]), (uint8_t *)words[i] })
 	connect.signature = BYTES(0);
@@ -415,7 +423,7 @@ START_TEST(test_read_small)
 }
 END_TEST
 
-/* The ends of what is UTF-8, alone and after eight of ASCII. */
+/* The ends of what is UTF-8, alone and among ASCII, eight at a time. */
 START_TEST(test_utf8)
 {
 	static const struct {
@@ -448,19 +456,21 @@ START_TEST(test_utf8)
 		{ "\xf5\x80\x80\x80", 0 },
 		{ "\xff", 0 },
 	};
-	uint8_t bytes[16] = { 0x0a };
+	uint8_t bytes[32] = { 0x0a };
 	struct frame frame;
-	size_t i, before, n;
+	size_t i, k, n;
 
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		for (before = 0; before <= 8; before += 8) {
+		for (k = 0; k < 4; k++) {
+			size_t before = k & 1 ? 8 : 0, after = k & 2 ? 9 : 0;
+
 			n = strlen(texts[i].text);
-			bytes[1] = (uint8_t)(before + n);
-			memset(bytes + 2, 'a', before);
+			bytes[1] = (uint8_t)(before + n + after);
+			memset(bytes + 2, 'a', sizeof(bytes) - 2);
 			memcpy(bytes + 2 + before, texts[i].text, n);
 			ck_assert_msg(
-			    (frame_parse(&frame, bytes, 2 + before + n) == 0) ==
-				texts[i].good,
+			    (frame_parse(&frame, bytes, 2 + (size_t)bytes[1]) ==
+				0) == texts[i].good,
 			    "text %zu after %zu", i, before);
 		}
 }
@@ -484,7 +494,10 @@ START_TEST(test_bounds)
 	/* A body as a number; two bodies. */
 	const uint8_t number[] = { 0x58, 1 };
 	const uint8_t two[] = { 0x5a, 0, 0x62, 0 };
+	/* A number, then bytes where other numbers are looked for. */
+	const uint8_t other[] = { 0x40, 1, 0x32, 0, 0x3a, 0, 0x0a, 0 };
 	uint8_t id[3 + FRAME_CORRELATION_MAX + 1] = { 0x0a, 0x80, 0x01 };
+	static struct frame_connect connect;
 	struct frame frame;
 	int64_t timestamp;
 	size_t i;
@@ -503,6 +516,14 @@ START_TEST(test_bounds)
 	ck_assert_int_eq(
 	    frame_read_heartbeat(&timestamp, span_of(eleven, sizeof(eleven))),
 	    -1);
+	ck_assert_int_eq(
+	    frame_read_connect(&connect, span_of(other, sizeof(other))), 0);
+	ck_assert_int_eq(connect.arrived, 1);
+	ck_assert_int_eq(connect.issued_at, 0);
+	ck_assert_int_eq(connect.expires_at, 0);
+	ck_assert_int_eq(
+	    frame_read_heartbeat(&timestamp, span_of(other, sizeof(other))), 0);
+	ck_assert_int_eq(timestamp, 0);
 	ck_assert_int_eq(frame_parse(&frame, high, sizeof(high)), -1);
 	ck_assert_int_eq(frame_parse(&frame, highest, sizeof(highest)), 0);
 	ck_assert_int_eq(frame.field, FRAME_UNKNOWN);

@@ -323,6 +323,10 @@ START_TEST(bytes_of_strangers)
 	ck_assert_int_eq(
 	    rpc_penalties_bytes(penalties, source(1), 65536, now), 0);
 	ck_assert_int_eq(rpc_penalties_bytes(penalties, source(1), 1, now), -1);
+	/* Nobody is counted where none are remembered. */
+	options.sources = 0;
+	configure();
+	ck_assert_int_eq(rpc_penalties_bytes(penalties, source(1), 1, now), 0);
 }
 END_TEST
 
@@ -350,10 +354,12 @@ turned_away(struct rpc_server *server, const char *text, unsigned *exempt)
 {
 	struct sockaddr_storage address = address_of(text);
 	uint8_t from[RPC_SOURCE_SIZE];
-	int64_t wait;
+	int64_t wait = -1;
+	int away = rpc_penalty_turns_away(
+	    server, (struct sockaddr *)&address, from, exempt, &wait);
 
-	return (rpc_penalty_turns_away(
-	    server, (struct sockaddr *)&address, from, exempt, &wait));
+	ck_assert_int_eq(wait, 0);
+	return (away);
 }
 
 START_TEST(who_is_turned_away)
@@ -409,6 +415,79 @@ START_TEST(who_is_turned_away)
 			break;
 	ck_assert_int_lt(i, 1000);
 	ck_assert_uint_eq(server->counters.abuses[RPC_ABUSE_HANDSHAKES], 1);
+	free(server);
+}
+END_TEST
+
+/* What one connection costs its source, unless it is exempt, or known. */
+START_TEST(what_a_connection_costs)
+{
+	struct rpc_connection *connection = calloc(1, sizeof(*connection));
+	struct rpc_server *server = calloc(1, sizeof(*server));
+	struct rpc_penalty_row row;
+	int64_t now = clock_monotonic();
+	size_t cursor;
+	int i;
+
+	ck_assert(connection != NULL && server != NULL);
+	connection->counters = &server->counters;
+	connection->state = RPC_DEAD; /* so that no session is needed */
+	memcpy(connection->source, source(1), RPC_SOURCE_SIZE);
+	options.verifications_source = 1;
+	options.threshold = options.longest = 3600 * S;
+	options.cost[RPC_OFFENCE_AUTHENTICATION] = 1800 * S;
+	configure();
+#define MANY(call, limit)                                                      \
+	for (i = 0; i < (limit) && (call); i++)                                \
+		;
+	/* A client's; a server's without penalties; one that is exempt. */
+	for (int kind = 0; kind < 3; kind++) {
+		connection->server = kind == 0 ? NULL : server;
+		server->penalties = kind == 2 ? penalties : NULL;
+		connection->exempt = kind == 2;
+		MANY(rpc_connection_may_verify(connection), 1000);
+		ck_assert_int_eq(i, 1000);
+		MANY(rpc_connection_may_sign(connection), 1000);
+		ck_assert_int_eq(i, 1000);
+		for (i = 0; i < 3; i++)
+			rpc_connection_blame(connection);
+	}
+	ck_assert_uint_eq(server->counters.abuses[RPC_ABUSE_VERIFICATION], 0);
+	cursor = 0;
+	ck_assert_int_eq(rpc_penalties_next(penalties, now, &cursor, &row), 0);
+	connection->exempt = 0;
+	MANY(rpc_connection_may_verify(connection), 1000);
+	ck_assert_int_lt(i, 1000);
+	ck_assert_uint_eq(server->counters.abuses[RPC_ABUSE_VERIFICATION], 1);
+	MANY(rpc_connection_may_sign(connection), 1000);
+	ck_assert_int_lt(i, 1000);
+	ck_assert_uint_eq(server->counters.abuses[RPC_ABUSE_VERIFICATION], 2);
+	ck_assert_int_ne(connection->calls_due, 0);
+	/* Bytes: not of one that is known. */
+	MANY(rpc_penalty_bytes(connection, 65536) == 0, 10000);
+	ck_assert_int_eq(i, 10000);
+	connection->unproven = 1;
+	MANY(rpc_penalty_bytes(connection, 65536) == 0, 10000);
+	ck_assert_int_lt(i, 10000);
+	connection->exempt = 1;
+	MANY(rpc_penalty_bytes(connection, 65536) == 0, 10000);
+	ck_assert_int_eq(i, 10000);
+	connection->exempt = 0;
+	/* Who is to blame has paid once it is kept out. */
+	rpc_connection_blame(connection);
+	ck_assert_int_eq(connection->blameless, 0);
+	ck_assert_int_eq(row_of(1, now, &row), 1);
+	ck_assert_uint_eq(row.offences, 1);
+	connection->unproven = 0;
+	rpc_connection_blame(connection);
+	rpc_connection_blame(connection);
+	ck_assert(rpc_penalties_out(penalties, source(1), now));
+	ck_assert_int_eq(connection->blameless, 0);
+	connection->unproven = 1;
+	rpc_connection_blame(connection);
+	ck_assert_int_eq(connection->blameless, 1);
+#undef MANY
+	free(connection);
 	free(server);
 }
 END_TEST
@@ -489,6 +568,7 @@ main(void)
 	tcase_add_test(tcase, signatures);
 	tcase_add_test(tcase, bytes_of_strangers);
 	tcase_add_test(tcase, who_is_turned_away);
+	tcase_add_test(tcase, what_a_connection_costs);
 	tcase_add_test(tcase, names_of_sources);
 	tcase_add_test(tcase, prefixes);
 	suite_add_tcase(suite, tcase);
