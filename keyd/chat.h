@@ -158,6 +158,7 @@ struct chats {
 	struct table waiting_apps;  /* local app: struct waiting_share */
 	struct table waiting_nodes; /* node: struct waiting_share */
 	struct table shunned;       /* keys of revoked nodes; owned */
+	int out;                    /* this one is: so are all others, for it */
 	LIST_HEAD(awake, change) awake;
 	size_t tick_at; /* where in the table the next tick goes on */
 	int64_t counted_at;

@@ -79,9 +79,9 @@ size_t chats_rekey(struct chats *chats, const struct chat_key *key);
 void chats_show(struct chats *chats, uint64_t id); /* ROW_RATCHETs */
 void chats_metrics(struct chats *chats); /* count what these rows say */
 /*
- * A node, unless it is this one, is out of the mesh: from now on nothing is
- * set up with it (shun); end all chats with such nodes and refuse what they
- * offered (`revoked`); or both. Out of memory is fatal.
+ * A node is out of the mesh: from now on nothing is set up with it, or, if it
+ * is this one, with any other (shun); end all chats with such nodes and refuse
+ * what they offered (`revoked`); or both. Out of memory is fatal.
  */
 void chats_shun(struct chats *chats, const uint8_t node_key[KEY_SIZE]);
 void chats_end_shunned(struct chats *chats);

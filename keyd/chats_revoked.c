@@ -13,7 +13,9 @@
 int
 chat_is_shunned(const struct chats *chats, const uint8_t node_key[KEY_SIZE])
 {
-	return (table_get(&chats->shunned, node_key) != NULL);
+	return (
+	    table_get(&chats->shunned, node_key) != NULL ||
+	    (chats->out && memcmp(node_key, chats->node_key, KEY_SIZE) != 0));
 }
 
 void
@@ -21,8 +23,9 @@ chats_shun(struct chats *chats, const uint8_t node_key[KEY_SIZE])
 {
 	uint8_t *key;
 
-	if (memcmp(node_key, chats->node_key, KEY_SIZE) == 0 ||
-	    chat_is_shunned(chats, node_key))
+	if (memcmp(node_key, chats->node_key, KEY_SIZE) == 0)
+		chats->out = 1;
+	if (chats->out || chat_is_shunned(chats, node_key))
 		return;
 	if ((key = malloc(KEY_SIZE)) == NULL)
 		fatal("memory", "what=revoked");

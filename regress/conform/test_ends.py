@@ -130,7 +130,8 @@ def test_revoked_node(frail):
     a, b, _, _ = pair(frail[0].app, frail[1].app, "revoke")
     flows(a, b, "revoke", 1)
     frail[0].ctl("mesh", "revoke", "beta")
-    assert a.deleted("revoke") == "revoked"
+    for s in (a, b):
+        assert s.deleted("revoke") == "revoked"
     until("beta is revoked", lambda: any(
         r["node_id"] == "beta" and r["state"] == "revoked"
         for r in frail[0].show("nodes")))

@@ -59,20 +59,39 @@ START_TEST(what_it_offered_is_not_taken_up)
 }
 END_TEST
 
-/* Another node's chats are not its; nor is it a way to cut off one's own. */
+/* Another node's chats are not its. */
 START_TEST(others_go_on)
 {
 	static const uint8_t other[KEY_SIZE] = { 7 };
 
 	pair_ready(&pair);
 	chats_revoke(b->chats, other);
-	chats_revoke(b->chats, b->key);
 	ck_assert_int_eq(chat_is_shunned(b->chats, other), 1);
-	ck_assert_int_eq(chat_is_shunned(b->chats, b->key), 0);
 	assert_works(1);
 	pair_resume(&pair, 0);
 	pair_run(&pair);
 	assert_works(1);
+}
+END_TEST
+
+/* It is this node: for its apps that ends their chats as for the others', but
+ * for those among themselves. */
+START_TEST(who_is_out_hears_the_same)
+{
+	struct chat_key key = { .handle = { 1 }, .side = CHAT_LO };
+	struct chat *chat;
+
+	pair_ready(&pair);
+	chat = chat_new(b->chats, &key, "within", b->app, a->app);
+	ck_assert_ptr_nonnull(chat);
+	memcpy(chat->peer_node, b->key, KEY_SIZE);
+	chats_revoke(b->chats, b->key);
+	ck_assert_int_eq(chat_is_shunned(b->chats, a->key), 1);
+	ck_assert_int_eq(chat_is_shunned(b->chats, b->key), 0);
+	ck_assert_int_eq(b->ends, 1);
+	ck_assert_uint_eq(b->last_end.status, STATUS_REVOKED);
+	ck_assert_ptr_null(pair_chat(&pair, 1));
+	ck_assert_ptr_eq(chat_find(b->chats, &key), chat);
 }
 END_TEST
 
@@ -131,6 +150,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, chats_with_it_end_and_none_begins);
 	tcase_add_test(tcase, what_it_offered_is_not_taken_up);
 	tcase_add_test(tcase, others_go_on);
+	tcase_add_test(tcase, who_is_out_hears_the_same);
 	tcase_add_test(tcase, a_kill_between_changes_nothing);
 	tcase_add_test(tcase, many_chats_end_at_once);
 }
