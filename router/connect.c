@@ -94,8 +94,10 @@ connect_verify(
 	int v1, rv;
 
 	*why = "metadata too large";
-	if (connect->metadata_bytes > config->limits.metadata_size)
+	if (connect->metadata_bytes > config->limits.metadata_size) {
+		metric_add(METRIC_SESSION_LIMITS_METADATA, 1);
 		return (RPC_RESOURCE_EXHAUSTED);
+	}
 	*why = "that is another node's id";
 	if (!span_equals(connect->node_id, router.identity.node_id))
 		return (RPC_PERMISSION_DENIED);
@@ -275,6 +277,7 @@ session_connect(
 	app = app_find(session->attestation.app_key);
 	if ((app == NULL || app->session == NULL) &&
 	    session_count() >= proc_config()->limits.sessions) {
+		metric_add(METRIC_SESSION_LIMITS_SESSIONS, 1);
 		session_finish(
 		    session, RPC_RESOURCE_EXHAUSTED, "too many sessions");
 		return;

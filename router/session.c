@@ -220,6 +220,7 @@ session_timer(evutil_socket_t fd, short what, void *arg)
 		session_wait(session, limit - (now - session->opened_at));
 		return;
 	}
+	metric_add(METRIC_SESSION_LIMITS_CONNECT, 1);
 	session_finish(session, RPC_DEADLINE_EXCEEDED, "no Connect in time");
 }
 
@@ -533,6 +534,7 @@ void
 session_tick(int64_t now)
 {
 	struct session *session, *next;
+		metric_add(METRIC_SESSION_LIMITS_IDLE, 1);
 	int64_t wall = clock_wall();
 	size_t count = sessions.by_number.count, looks;
 

@@ -151,9 +151,17 @@ def test_second_connect_is_invalid(node, sessions):
     s.ping()  # the session lives on
 
 
+def limited(node, limit):
+    """Streams that this limit refused or ended."""
+    return node.metric(f'hermes_session_limits_total{{limit="{limit}"}}',
+                       "router")
+
+
 def test_metadata_too_large(node, sessions):
+    before = limited(node, "metadata_size")
     refused(sessions(node.app), CODE.RESOURCE_EXHAUSTED,
             metadata={"k": "v" * 5000})
+    assert limited(node, "metadata_size") == before + 1
 
 
 def test_second_stream_replaces_the_first(node, sessions):
@@ -315,6 +323,7 @@ def test_connect_in_time(sessions):
         s = sessions(one.app)
         s.check_challenge()
         assert s.wait_closed() == CODE.DEADLINE_EXCEEDED
+        assert limited(one, "connect_timeout") == 1
 
 
 def test_too_many_sessions(sessions):
@@ -323,8 +332,10 @@ def test_too_many_sessions(sessions):
         a.connect()
         b.connect()
         refused(sessions(one.app), CODE.RESOURCE_EXHAUSTED)
+        assert limited(one, "sessions") == 1
         # Replaces, adds nothing.
         sessions(one.app, a.identity).connect()
+        assert limited(one, "sessions") == 1
 
 
 def test_idle_session_ends(sessions):
@@ -332,7 +343,8 @@ def test_idle_session_ends(sessions):
         s = sessions(one.app)
         s.connect()
         assert s.wait("go_away").reason == "idle"
-        s.wait_closed()
+        assert s.wait_closed() == CODE.OK
+        assert limited(one, "session_idle") == 1
 
 
 def test_locked_node_takes_nobody_until_unlocked():
