@@ -400,6 +400,28 @@ START_TEST(test_shutdown_is_spread)
 }
 END_TEST
 
+/* An attestation is over when it is so by every clock that may be. */
+START_TEST(test_attestation_over)
+{
+	struct session *session;
+	Frame *frame;
+
+	world_begin();
+	app_connect(&alice, 0);
+	ck_assert_ptr_nonnull(session = session_next(NULL));
+	session->attestation.expires_at = clock_wall() - 50 * CLOCK_SECOND;
+	session_tick(clock_monotonic());
+	ck_assert_int_eq(alice.stream->finished, 0);
+	session->attestation.expires_at -= 11 * CLOCK_SECOND;
+	session_tick(clock_monotonic());
+	frame = EXPECT(&alice, GO_AWAY);
+	ck_assert_str_eq(frame->go_away->reason, "expired");
+	frame_free(frame);
+	ck_assert_int_eq(alice.stream->finished, 1);
+	ck_assert_int_eq(alice.stream->status, RPC_UNAUTHENTICATED);
+}
+END_TEST
+
 /* Of many idle apps those that were looked at longest ago are, and all are. */
 START_TEST(test_idle_crowd)
 {
@@ -543,6 +565,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_frames);
 	tcase_add_test(tcase, test_shutdown);
 	tcase_add_test(tcase, test_shutdown_is_spread);
+	tcase_add_test(tcase, test_attestation_over);
 	tcase_add_test(tcase, test_idle_crowd);
 	tcase_add_test(tcase, test_L36_moved);
 	tcase_add_loop_test(tcase, test_storm, 0, 30);
