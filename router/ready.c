@@ -196,7 +196,8 @@ offer_keep(struct side *side, const uint8_t *tail, size_t length)
 	struct offer_tail *offer;
 	static char own[APP_ID_LENGTH + 1];
 
-	if (frame_read_start_chat(&start, span_of(tail, length)) == -1)
+	if (frame_read_start_chat(&start, span_of(tail, length)) == -1 ||
+	    start.metadata_bytes == FRAME_TOO_MUCH)
 		return (-1);
 	hex_encode(own, side->app->key, KEY_SIZE);
 	start.chat_id = span_of(side->chat_id, strlen(side->chat_id));

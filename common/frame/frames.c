@@ -167,8 +167,10 @@ take_pair(
 		    (reader.field == 2 && take_text(&value, reader.span) == -1))
 			return (-1);
 	}
-	if (*count == FRAME_PAIRS)
-		return (-1);
+	if (*count == FRAME_PAIRS) {
+		*total = FRAME_TOO_MUCH;
+		return (0);
+	}
 	for (i = 0; i < *count; i++)
 		if (pairs[i].key_length == key.length &&
 		    (key.length == 0 ||

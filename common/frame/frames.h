@@ -39,6 +39,8 @@ enum frame_field {
 
 #define FRAME_CORRELATION_MAX 128 /* bytes of correlation_id */
 #define FRAME_PAIRS           64  /* entries of a metadata map */
+/* metadata_bytes of a map with more entries. */
+#define FRAME_TOO_MUCH        (SIZE_MAX / 2)
 
 /* An AppFrame taken apart once: its body is still to be read. */
 struct frame {
@@ -100,8 +102,9 @@ struct frame_find_app {
 
 /*
  * Read. 0, or -1 when the bytes are no such message: broken, text that is
- * not UTF-8, a correlation_id or map over the sizes above. Unknown fields are
- * passed over. frame_read_start_chat() overwrites field 7, a private key
+ * not UTF-8, a correlation_id over the size above, a map with a key twice. Of
+ * a map with too many entries metadata_bytes says so, and only the first are
+ * read. Unknown fields are passed over. frame_read_start_chat() overwrites field 7, a private key
  * that a v1 app may send, with zeros and never reads it.
  */
 int frame_parse(struct frame *frame, const uint8_t *bytes, size_t length);

@@ -139,6 +139,30 @@ START_TEST(test_read_connect)
 }
 END_TEST
 
+/* Of a map with too many entries the size says so. */
+START_TEST(test_too_many_pairs)
+{
+	static struct frame_connect connect;
+	uint8_t bytes[(FRAME_PAIRS + 2) * 6], *at = bytes;
+	size_t i;
+
+	for (i = 0; i < FRAME_PAIRS + 2; i++, at += 6) {
+		memcpy(at, "\x22\x04\x0a\x02k", 5);
+		at[5] = (uint8_t)('!' + i);
+	}
+	ck_assert_int_eq(
+	    frame_read_connect(&connect, span_of(bytes, FRAME_PAIRS * 6)), 0);
+	ck_assert_uint_eq(connect.metadata_bytes, 2 * FRAME_PAIRS);
+	for (i = 1; i <= 2; i++) {
+		ck_assert_int_eq(frame_read_connect(&connect,
+				     span_of(bytes, (FRAME_PAIRS + i) * 6)),
+		    0);
+		ck_assert_uint_eq(connect.pair_count, FRAME_PAIRS);
+		ck_assert_uint_eq(connect.metadata_bytes, FRAME_TOO_MUCH);
+	}
+}
+END_TEST
+
 START_TEST(test_start_chat)
 {
 	static struct frame_start_chat start, again;
@@ -663,6 +687,7 @@ main(void)
 
 	tcase_add_test(tcase, test_read_chat_message);
 	tcase_add_test(tcase, test_read_connect);
+	tcase_add_test(tcase, test_too_many_pairs);
 	tcase_add_test(tcase, test_start_chat);
 	tcase_add_test(tcase, test_write_hot);
 	tcase_add_test(tcase, test_write_bodies);
