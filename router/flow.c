@@ -395,7 +395,9 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 		flow_mark(side);
 	}
 	about.at = now;
-	if (!flow_may_keep(session->app,
+	/* Only the next one is to be kept; any other is only answered. */
+	if (message->sequence == side->core.accepted + 1 &&
+	    !flow_may_keep(session->app,
 		kept_memory_of(message->payload.length, correlation.length),
 		APP_OUT_BYTES, METRIC_KEPT_FULL_OUT))
 		verdict = CHAT_TOO_FAR;

@@ -478,6 +478,25 @@ START_TEST(test_congested_door)
 }
 END_TEST
 
+/* Where no more is kept, what needs no room is answered as ever. */
+START_TEST(test_full)
+{
+	world_begin();
+	chat_begin();
+	app_send(&alice, "c", 1);
+	app_expect_message(&bob, 1);
+	app_expect_ack(&alice, 1, "m1");
+	world.config.limits.kept_messages = 0;
+	app_send(&alice, "c", 2);
+	app_expect_error(&alice, "BACKPRESSURE");
+	app_send(&alice, "c", 1);
+	app_expect_ack(&alice, 1, "m1");
+	app_send(&alice, "c", 3);
+	app_expect_error(&alice, "OUT_OF_SEQUENCE");
+	app_expect_nothing(&bob);
+}
+END_TEST
+
 START_TEST(test_rate)
 {
 	uint64_t sequence = 1;
@@ -680,6 +699,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, test_congested_door);
 	tcase_add_test(tcase, test_half_close);
 	tcase_add_test(tcase, test_offer_expires);
+	tcase_add_test(tcase, test_full);
 	tcase_add_test(tcase, test_rate);
 	tcase_add_test(tcase, test_room_for_offers);
 	tcase_add_test(tcase, test_delete);
