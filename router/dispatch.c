@@ -16,7 +16,7 @@ dispatch_heartbeat(struct session *session, const struct frame *frame)
 	int64_t timestamp;
 
 	if (frame_read_heartbeat(&timestamp, frame->body) == -1) {
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "Heartbeat cannot be decoded");
 		return;
 	}
@@ -32,7 +32,7 @@ dispatch_start_chat(
 	static struct frame_start_chat start;
 
 	if (frame_read_start_chat(&start, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "StartChat cannot be decoded");
 	else
 		start_from_app(session, &start, frame->correlation, now);
@@ -45,7 +45,7 @@ dispatch_chat_message(
 	struct frame_chat_message message;
 
 	if (frame_read_chat_message(&message, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "ChatMessage cannot be decoded");
 	else
 		flow_from_app(session, &message, frame->correlation, now);
@@ -58,7 +58,7 @@ dispatch_delete_chat(
 	struct frame_delete_chat delete_chat;
 
 	if (frame_read_delete_chat(&delete_chat, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "DeleteChat cannot be decoded");
 	else
 		end_from_app(session, &delete_chat, frame->correlation, now);
@@ -71,7 +71,7 @@ dispatch_find_app(
 	struct frame_find_app find;
 
 	if (frame_read_find_app(&find, frame->body) == -1)
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "FindApp cannot be decoded");
 	else
 		find_from_app(session, &find, frame->correlation, now);
@@ -101,11 +101,11 @@ dispatch_frame(struct session *session, const struct frame *frame, int64_t now)
 		/* Some v1 apps acknowledge what they get: nobody asked. */
 		return;
 	case FRAME_UNKNOWN:
-		session_error_id(session, frame->correlation, CODE_UNSUPPORTED,
-		    SPAN_NONE, 0);
+		session_error_name(
+		    session, frame->correlation, CODE_UNSUPPORTED, NULL, 0);
 		return;
 	default:
-		session_bad_frame(session, frame->correlation, SPAN_NONE,
+		session_bad_frame(session, frame->correlation, NULL,
 		    "no body, or one that an app does not send now");
 		return;
 	}

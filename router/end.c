@@ -76,6 +76,8 @@ end_from_app(struct session *session,
 {
 	struct side *side;
 	struct deletion *deletion;
+	const struct chat_name name = { delete_chat->chat_id,
+		delete_chat->peer };
 	enum hermes_code code;
 
 	code = side_lookup(
@@ -83,8 +85,7 @@ end_from_app(struct session *session,
 	if (code == CODE_NONE && (side->deletion != NULL || side->left))
 		code = CODE_CHAT_NOT_FOUND;
 	if (code != CODE_NONE) {
-		session_error_id(
-		    session, correlation, code, delete_chat->chat_id, 0);
+		session_error_name(session, correlation, code, &name, 0);
 		return;
 	}
 	if (!side->known) {

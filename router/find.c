@@ -86,13 +86,12 @@ find_from_app(struct session *session, const struct frame_find_app *find,
 	memset(&question, 0, sizeof(question));
 	if (app_id_read(question.app, find->target) == -1) {
 		session_bad_frame(
-		    session, correlation, SPAN_NONE, SESSION_BAD_TARGET);
+		    session, correlation, NULL, SESSION_BAD_TARGET);
 		return;
 	}
 	if (find->hint.length > 0 &&
 	    !node_id_valid((const char *)find->hint.bytes, find->hint.length)) {
-		session_bad_frame(
-		    session, correlation, SPAN_NONE, SESSION_BAD_HINT);
+		session_bad_frame(session, correlation, NULL, SESSION_BAD_HINT);
 		return;
 	}
 	app = app_find(question.app);
@@ -102,13 +101,13 @@ find_from_app(struct session *session, const struct frame_find_app *find,
 		return;
 	}
 	if (session->finds >= FINDS_MAX) {
-		session_error_id(session, correlation, CODE_RATE_LIMITED,
-		    SPAN_NONE, CLOCK_SECOND);
+		session_error_name(session, correlation, CODE_RATE_LIMITED,
+		    NULL, CLOCK_SECOND);
 		return;
 	}
 	if (proc_ipc(PROCESS_MESH) == NULL) {
-		session_error_id(session, correlation, CODE_ROUTE_UNAVAILABLE,
-		    SPAN_NONE, CLOCK_SECOND);
+		session_error_name(session, correlation, CODE_ROUTE_UNAVAILABLE,
+		    NULL, CLOCK_SECOND);
 		return;
 	}
 	question.id = ++finds.id;
@@ -154,9 +153,9 @@ find_mesh_down(void)
 	size_t cursor = 0;
 
 	while ((find = table_next(&finds.waiting, &cursor)) != NULL) {
-		session_error_id(find->session,
+		session_error_name(find->session,
 		    correlation_span(&find->correlation),
-		    CODE_ROUTE_UNAVAILABLE, SPAN_NONE, CLOCK_SECOND);
+		    CODE_ROUTE_UNAVAILABLE, NULL, CLOCK_SECOND);
 		find_free(find);
 	}
 }

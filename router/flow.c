@@ -377,6 +377,7 @@ void
 flow_from_app(struct session *session, const struct frame_chat_message *message,
     struct span correlation, int64_t now)
 {
+	const struct chat_name name = { message->chat_id, message->peer };
 	struct chat_kept about = { 0 };
 	struct side *side;
 	enum hermes_code code;
@@ -385,8 +386,7 @@ flow_from_app(struct session *session, const struct frame_chat_message *message,
 	session->messages_in++;
 	code = flow_lookup(session, message, &side);
 	if (code != CODE_NONE) {
-		session_error_id(
-		    session, correlation, code, message->chat_id, 0);
+		session_error_name(session, correlation, code, &name, 0);
 		return;
 	}
 	/* An app that speaks in a chat has taken it up (again). */

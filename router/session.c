@@ -224,19 +224,29 @@ session_timer(evutil_socket_t fd, short what, void *arg)
 	session_finish(session, RPC_DEADLINE_EXCEEDED, "no Connect in time");
 }
 
-/* Far over its rate: not done, whatever it was. */
+/* Far over its rate: not done, whatever it was. The private key that it may
+ * bear is wiped all the same. */
 static void
 session_limited(
     struct session *session, const struct frame *frame, int64_t early)
 {
+	static struct frame_start_chat start;
 	struct frame_chat_message message;
-	struct span chat_id = SPAN_NONE;
+	struct frame_delete_chat delete_chat;
+	struct chat_name name = { SPAN_NONE, SPAN_NONE };
 
 	if (frame->field == FRAME_CHAT_MESSAGE &&
 	    frame_read_chat_message(&message, frame->body) == 0)
-		chat_id = message.chat_id;
-	session_error_id(
-	    session, frame->correlation, CODE_RATE_LIMITED, chat_id, early);
+		name = (struct chat_name){ message.chat_id, message.peer };
+	else if (frame->field == FRAME_START_CHAT &&
+		 frame_read_start_chat(&start, frame->body) == 0)
+		name = (struct chat_name){ start.chat_id, start.target };
+	else if (frame->field == FRAME_DELETE_CHAT &&
+		 frame_read_delete_chat(&delete_chat, frame->body) == 0)
+		name =
+		    (struct chat_name){ delete_chat.chat_id, delete_chat.peer };
+	session_error_name(
+	    session, frame->correlation, CODE_RATE_LIMITED, &name, early);
 }
 
 void
@@ -267,7 +277,7 @@ session_message(
 	early = rate_take(&session->app->frames_due, now,
 	    limits->messages_per_second, CLOCK_SECOND, FAR_AHEAD);
 	if (frame_parse(&frame, bytes, length) == -1)
-		session_bad_frame(session, SPAN_NONE, SPAN_NONE,
+		session_bad_frame(session, SPAN_NONE, NULL,
 		    "not an AppFrame, or its correlation_id is too long");
 	else if (early > FAR_AHEAD)
 		session_limited(session, &frame, early);
@@ -334,27 +344,24 @@ session_send(struct session *session, const struct frame_body *body,
 
 static void
 error_send(struct session *session, struct span correlation,
-    enum hermes_code code, const char *text, struct span chat_id,
-    const char *peer, uint64_t expected, int64_t retry_after)
+    enum hermes_code code, const char *text, const struct chat_name *name,
+    uint64_t expected, int64_t retry_after)
 {
 	struct frame_body *body = &session_body;
 
 	frame_begin(body, FRAME_ERROR);
 	frame_put_text(body, 1, code_word(code));
 	frame_put_text(body, 2, text);
-	frame_put_bytes(body, 3, chat_id.bytes, chat_id.length);
+	/* What is too long for an id is not said back. */
+	if (name != NULL && name->chat_id.length < CHAT_ID_SIZE)
+		frame_put_bytes(
+		    body, 3, name->chat_id.bytes, name->chat_id.length);
 	frame_put_number(body, 4, expected);
 	frame_put_number(body, 5, (uint64_t)retry_after);
-	frame_put_text(body, 20, peer);
+	if (name != NULL && name->peer.length == APP_ID_LENGTH)
+		frame_put_bytes(body, 20, name->peer.bytes, name->peer.length);
 	session_send(session, body, correlation);
 	router_count_error(code);
-}
-
-/* What is too long for a chat_id is not said back. */
-static struct span
-chat_id_short(struct span chat_id)
-{
-	return (chat_id.length >= CHAT_ID_SIZE ? SPAN_NONE : chat_id);
 }
 
 void
@@ -363,29 +370,30 @@ session_error(struct session *session, struct span correlation,
     int64_t retry_after)
 {
 	const char *text = code_text(code);
+	const struct chat_name name = { span_of(side->chat_id,
+					    strlen(side->chat_id)),
+		span_of(side->peer->hex, APP_ID_LENGTH) };
 
 	if (code == CODE_INVALID_FRAME && expected != 0)
 		text = "key_version is above the next one, which is named in "
 		       "expected_sequence";
-	error_send(session, correlation, code, text,
-	    span_of(side->chat_id, strlen(side->chat_id)), side->peer->hex,
-	    expected, retry_after);
+	error_send(
+	    session, correlation, code, text, &name, expected, retry_after);
 }
 
 void
-session_error_id(struct session *session, struct span correlation,
-    enum hermes_code code, struct span chat_id, int64_t retry_after)
+session_error_name(struct session *session, struct span correlation,
+    enum hermes_code code, const struct chat_name *name, int64_t retry_after)
 {
-	error_send(session, correlation, code, code_text(code),
-	    chat_id_short(chat_id), "", 0, retry_after);
+	error_send(
+	    session, correlation, code, code_text(code), name, 0, retry_after);
 }
 
 void
 session_bad_frame(struct session *session, struct span correlation,
-    struct span chat_id, const char *what)
+    const struct chat_name *name, const char *what)
 {
-	error_send(session, correlation, CODE_INVALID_FRAME, what,
-	    chat_id_short(chat_id), "", 0, 0);
+	error_send(session, correlation, CODE_INVALID_FRAME, what, name, 0, 0);
 	if (++session->bad_frames > BAD_FRAMES_MAX)
 		session_finish(
 		    session, RPC_INVALID_ARGUMENT, "too many invalid frames");
@@ -526,6 +534,7 @@ session_age(struct session *session, int64_t now, int64_t wall)
 		session_finish(session, RPC_UNAUTHENTICATED,
 		    "the attestation has expired");
 	} else if (idle > 0 && now - session->active_at > idle) {
+		metric_add(METRIC_SESSION_LIMITS_IDLE, 1);
 		session_go_away(session, "idle", 0);
 		session_finish(session, RPC_OK, NULL);
 	}
@@ -535,7 +544,6 @@ void
 session_tick(int64_t now)
 {
 	struct session *session, *next;
-		metric_add(METRIC_SESSION_LIMITS_IDLE, 1);
 	int64_t wall = clock_wall();
 	size_t count = sessions.by_number.count, looks;
 

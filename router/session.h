@@ -88,9 +88,15 @@ void session_send(struct session *session, const struct frame_body *body,
 void session_error(struct session *session, struct span correlation,
     enum hermes_code code, const struct side *side, uint64_t expected,
     int64_t retry_after);
-/* The same for a chat_id that is no chat. */
-void session_error_id(struct session *session, struct span correlation,
-    enum hermes_code code, struct span chat_id, int64_t retry_after);
+/* A chat as a frame names it; either may be empty, or nonsense. */
+struct chat_name {
+	struct span chat_id;
+	struct span peer;
+};
+
+/* The same about what a frame names, chat or not (NULL: no chat). */
+void session_error_name(struct session *session, struct span correlation,
+    enum hermes_code code, const struct chat_name *name, int64_t retry_after);
 
 #define SESSION_BAD_TARGET                                                     \
 	"target_app_id is not the id of an app: 64 lower-case hexadecimal "    \
@@ -98,9 +104,10 @@ void session_error_id(struct session *session, struct span correlation,
 #define SESSION_BAD_HINT "target_node_hint is not a node id"
 
 /* A frame that breaks the contract: INVALID_FRAME, and the end of the
- * stream when there were too many. what is wrong, for who wrote the app. */
+ * stream when there were too many. what is wrong, for who wrote the app; the
+ * chat that it names, or NULL. */
 void session_bad_frame(struct session *session, struct span correlation,
-    struct span chat_id, const char *what);
+    const struct chat_name *name, const char *what);
 
 /* 1 when a message for the app may be written now. When not, and it is
  * open, session_writable_again() will be called. */

@@ -468,6 +468,7 @@ start_from_app(struct session *session, struct frame_start_chat *start,
     struct span correlation, int64_t now)
 {
 	const struct config_limits *limits = &proc_config()->limits;
+	const struct chat_name name = { start->chat_id, start->target };
 	const char *wrong = NULL;
 	enum hermes_code code;
 	uint8_t target[KEY_SIZE];
@@ -483,10 +484,10 @@ start_from_app(struct session *session, struct frame_start_chat *start,
 		code = start_accept(
 		    session, start, target, chat_id, correlation, now);
 	if (code == CODE_INVALID_FRAME)
-		session_bad_frame(session, correlation, start->chat_id,
+		session_bad_frame(session, correlation, &name,
 		    wrong != NULL ? wrong : "fields are too large");
 	else if (code != CODE_NONE)
-		session_error_id(session, correlation, code, start->chat_id,
+		session_error_name(session, correlation, code, &name,
 		    code == CODE_CHAT_NOT_READY ? CLOCK_SECOND
 		    : code == CODE_LIMIT_REACHED && router.no_new_chats
 			? CHATS_RETRY
