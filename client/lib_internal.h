@@ -244,8 +244,8 @@ void chat_on_message(struct hermes *hermes, const char *chat_id,
     const char *peer, uint64_t sequence, const void *payload, size_t length);
 void chat_on_ack(struct hermes *hermes, const char *chat_id, const char *peer,
     uint64_t through);
-void chat_on_delete_ack(
-    struct hermes *hermes, const Approuter__V1__DeleteChatAck *frame);
+void chat_on_delete_ack(struct hermes *hermes, const char *correlation,
+    const Approuter__V1__DeleteChatAck *frame);
 void chat_on_status(
     struct hermes *hermes, const Approuter__V1__ChatStatus *frame);
 void chat_on_error(struct hermes *hermes, const char *correlation,

@@ -344,16 +344,32 @@ chat_on_ack(struct hermes *hermes, const char *chat_id, const char *peer,
 
 /* --- the end, and news --------------------------------------------------- */
 
+/*
+ * Has another chat of the name ended, which the node had when it did not know
+ * yet which is ours? Our StartChat says so, and is still to be answered. But
+ * where something came in it, the app has that chat now.
+ */
+static int
+delete_is_of_another(const struct hermes_chat *chat, const char *correlation,
+    const Approuter__V1__DeleteChatAck *frame)
+{
+	return (correlation[0] == '\0' && chat->early.count == 0 &&
+		frame->instance.len == INSTANCE_SIZE &&
+		instance_differs(frame->instance.data, chat->instance));
+}
+
 void
-chat_on_delete_ack(
-    struct hermes *hermes, const Approuter__V1__DeleteChatAck *frame)
+chat_on_delete_ack(struct hermes *hermes, const char *correlation,
+    const Approuter__V1__DeleteChatAck *frame)
 {
 	struct hermes_chat *chat;
 
 	chat = chat_find(hermes, frame->chat_id, frame->peer_app_id);
-	if (chat != NULL && chat->over != OVER_NOT)
+	if (chat == NULL)
+		return;
+	if (chat->over != OVER_NOT)
 		over_ended(chat);
-	else if (chat != NULL)
+	else if (!delete_is_of_another(chat, correlation, frame))
 		chat_gone(chat, frame->status);
 }
 
@@ -570,16 +586,12 @@ chat_on_error(struct hermes *hermes, const char *correlation,
 	    (chat->over == OVER_BEGINS ||
 		(chat->over == OVER_ENDS && code == CODE_CHAT_NOT_FOUND)))
 		over_refused(chat, code, frame->retry_after_nanos);
-	else if (code_ends_chat(code)) {
+	else if (code_ends_chat(code) ||
+		 (correlation[0] != 's' && correlation[0] != '\0'))
+		/* Of an end, DeleteChatAck follows. */
 		error_report(hermes, chat, frame);
-		chat_gone(chat, code == CODE_RATCHET_DESYNC ? "ratchet_desync"
-				: code == CODE_REKEY_REQUIRED
-				    ? "rekey_required"
-				    : "ratchet_failed");
-	} else if (correlation[0] == 's')
+	else if (correlation[0] == 's')
 		error_of_start(chat, code, frame);
-	else if (correlation[0] == '\0')
-		error_of_message(chat, code, frame);
 	else
-		error_report(hermes, chat, frame);
+		error_of_message(chat, code, frame);
 }

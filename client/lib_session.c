@@ -244,7 +244,8 @@ session_up_frame(struct hermes *hermes, Approuter__V1__AppFrame *frame)
 		chat_on_start_ack(hermes, frame->start_chat_ack);
 		break;
 	case APPROUTER__V1__APP_FRAME__BODY_DELETE_CHAT_ACK:
-		chat_on_delete_ack(hermes, frame->delete_chat_ack);
+		chat_on_delete_ack(
+		    hermes, frame->correlation_id, frame->delete_chat_ack);
 		break;
 	case APPROUTER__V1__APP_FRAME__BODY_CHAT_STATUS:
 		chat_on_status(hermes, frame->chat_status);

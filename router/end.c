@@ -23,6 +23,8 @@ end_tell(struct session *session, const struct side *side,
 	frame_begin(body, FRAME_DELETE_CHAT_ACK);
 	frame_put_text(body, 1, side->chat_id);
 	frame_put_text(body, 2, status_word(status));
+	if (instance_is_known(side->instance))
+		frame_put_bytes(body, 3, side->instance, INSTANCE_SIZE);
 	frame_put_text(body, 20, side->peer->hex);
 	session_send(session, body, correlation);
 }
@@ -74,10 +76,10 @@ end_from_app(struct session *session,
     const struct frame_delete_chat *delete_chat, struct span correlation,
     int64_t now)
 {
-	struct side *side;
-	struct deletion *deletion;
 	const struct chat_name name = { delete_chat->chat_id,
 		delete_chat->peer };
+	struct side *side;
+	struct deletion *deletion;
 	enum hermes_code code;
 
 	code = side_lookup(

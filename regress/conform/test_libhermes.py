@@ -518,6 +518,39 @@ def test_a_chat_that_is_over_is_not_taken_up_again(node, answer):
         assert cli.count("DELETED") == 1
 
 
+@pytest.mark.parametrize("named, gone", [(b"o" * 16, 0), (b"n" * 16, 1),
+                                         (b"", 1)])
+def test_the_end_of_another_chat_of_the_name_is_not_its_own(node, named,
+                                                            gone):
+    """A node that still had an older one ends that, before it hears which the
+    app goes on with."""
+    def first(stream):
+        stream.greet()
+        stream.ready(instance=b"n" * 16)
+        stream.message(1, generated(1))
+
+    def second(stream):
+        start = asked(stream)
+        assert start.instance == b"n" * 16
+        stream.send(delete_chat_ack=pb.DeleteChatAck(
+            chat_id=stream.chat, peer_app_id=stream.peer, status="expired",
+            instance=named))
+        stream.send(stream.correlation, start_chat_ack=pb.StartChatAck(
+            chat_id=stream.chat, peer_app_id=stream.peer, key_version=1,
+            resumed=True, next_send_sequence=1, next_receive_sequence=2,
+            instance=b"n" * 16))
+        stream.message(2, generated(2))
+        stream.drain()
+    with recv(node(first, second), "--check", "--expect-restart", "--count",
+              2) as cli:
+        if gone:
+            cli.wait("DELETED")
+        else:
+            cli.succeed()
+            assert cli.sequences("RECEIVED") == [1, 2]
+        assert cli.count("DELETED") == gone
+
+
 def test_a_chat_that_is_over_and_deleted_does_not_begin(node):
     """The app deletes it while its end is under way at the node: that was all
     of it."""
