@@ -55,7 +55,9 @@ def test_rekey_required_is_told_to_both():
         flows(a, b, "old", 1)
         now_with(node, "rekey key lifetime 3s\n")
         for s in (a, b):
-            assert s.error("REKEY_REQUIRED").chat_id == "old"
+            error = s.error("REKEY_REQUIRED")
+            assert error.chat_id == "old"
+            assert error.message.endswith("the chat ends")
             assert s.deleted("old") == "rekey_required"
         assert node.show("ratchets") == []
         a.close()
@@ -263,7 +265,9 @@ def test_recoveries_are_throttled_and_then_fail_closed(tmp_path):
                 b, "start_chat_ack", "delete_chat_ack"))
         assert over and sequence > 5
         for s in (a, b):
-            assert s.error("RATCHET_DESYNC").chat_id == name
+            error = s.error("RATCHET_DESYNC")
+            assert error.chat_id == name
+            assert error.message.endswith("the chat ends")
             assert s.deleted(name) == "ratchet_desync"
         for node in mesh.nodes:
             until(f"{node.name} erased", lambda: not node.show("ratchets"))
