@@ -92,6 +92,7 @@ def test_newest_signature_wins_whatever_order_it_comes_in(mesh):
     for node in mesh.nodes:
         until("beta has it", lambda: where(node, identity) == ["beta"])
     assert first.wait("go_away").reason == "moved"
+    assert first.wait_closed().name == "ABORTED"
     second.ping()
     assert second.none("go_away")
     first.close()

@@ -171,7 +171,7 @@ def test_second_stream_replaces_the_first(node, sessions):
     second = sessions(node.app, identity)
     second.connect()
     assert first.wait("go_away").reason == "replaced"
-    first.wait_closed()
+    assert first.wait_closed() == CODE.ABORTED
     second.ping()
     assert sum(row["app_id"] == identity.id
                for row in node.show("sessions")) == 1

@@ -109,13 +109,15 @@ def test_operator_rekeys_one_chat_and_one_app(mesh):
 GRACE = "mesh {\n\troute grace 2s\n}\n"
 
 
-def test_route_unavailable_when_the_peer_s_node_is_dead():
+@pytest.mark.parametrize("end", [Node.sigkill, Node.stop],
+                         ids=["dead", "left"])
+def test_route_unavailable_when_the_peer_s_node_is(end):
     """Not at once, only after the grace; the chat is gone, both its sides
     erased, and the node back later says so too."""
     with Mesh(2, GRACE) as mesh:
         a, b, _, _ = pair(mesh[0].app, mesh[1].app, "dead")
         flows(a, b, "dead", 1)
-        mesh[1].sigkill()
+        end(mesh[1])
         status(a, "peer_away", "dead")
         assert a.deleted("dead") == "route_unavailable"
         assert mesh[0].show("ratchets") == []

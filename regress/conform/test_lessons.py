@@ -5,15 +5,19 @@ and test_connect.py."""
 import os
 import pathlib
 import queue
+import hashlib
 import re
+import struct
 
 import grpc
+import nacl.signing
 import pytest
 
 from hermes_node import Mesh, until
-from hermes_wire import Identity, Session, meet, mesh_pb, pair
+from hermes_wire import (Identity, Session, connect_bytes, meet, mesh_pb,
+                         pair)
 from mallory import Mallory, Route, attestation, handle
-from mesh_member import Member, now_nanos
+from mesh_member import Member, descriptor_bytes, now_nanos
 
 CHUNK = 1 << 24  # bytes of memory looked at together
 NAMES = iter(f"lesson-{i}" for i in range(1, 10**6))
@@ -178,6 +182,37 @@ def test_L16_frames_naming_another_sender(lied_to):
     route.close()
 
 
+def test_L18_nobody_gossips_in_another_s_name(lied_to):
+    _, mallory = lied_to
+    frames = queue.SimpleQueue()
+    call = Member.gossip(mesh_pb, mallory.to[0], iter(frames.get, None))
+    frames.put(mesh_pb.GossipMessage(heartbeat=mesh_pb.Heartbeat(
+        node_id="beta", timestamp_nanos=2**62)))
+    with pytest.raises(grpc.RpcError) as error:
+        for _ in call:
+            pass
+    assert error.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    frames.put(None)
+
+
+def test_what_a_node_does_not_know_of_another(lied_to):
+    """Fields are passed over, a body is answered under its correlation_id."""
+    _, mallory = lied_to
+    route = Route(mallory.to[0])
+    known = mesh_pb.RouteFrame(relay_ack=mesh_pb.RelayAck(chat_id="x"))
+    for unknown in (known.SerializeToString() + b"\xfa\x06\3abc",
+                    b"\x0a\1c\x4a\1x"):
+        route.frames.put(mesh_pb.RouteFrame.FromString(unknown))
+
+    def errors():
+        return [f for f in list(route.heard)
+                if f.WhichOneof("body") == "error"]
+    answer, = until("an answer", errors)
+    assert (answer.correlation_id, answer.error.code) == ("c", "UNSUPPORTED")
+    assert route.status is None
+    route.close()
+
+
 def test_L17_a_name_belongs_to_its_key(lied_to):
     """A ticket does not buy a name that is taken, nor one's own twice."""
     mesh, mallory = lied_to
@@ -214,6 +249,39 @@ def test_ticket_is_used_up_forged_and_expired(lied_to):
     short = mesh[0].ctl("ticket", "--ttl", "1s")["ticket"]
     until("ticket expired", lambda: attempt(
         Member(f"late-{now_nanos()}"), short) != grpc.StatusCode.OK)
+
+
+def test_who_joins_is_told_who_is_there(lied_to):
+    """Everything of JoinResponse, and all of it proven by who it is of."""
+    mesh, _ = lied_to
+    app = Session(mesh[0].app)
+    app.connect()
+    host, port = mesh[0].mesh.rsplit(":", 1)
+
+    member = Member("newcomer")
+    channel = member.channel(host, int(port))
+    answer = member.join(
+        mesh_pb, channel, mesh[0].ctl("ticket", "--ttl", "1h")["ticket"])
+    channel.close()
+    nodes = {row["node_id"]: row["node_key"] for row in mesh[0].show("nodes")}
+    assert answer.self.node_id == "alpha"
+    assert hashlib.sha256(answer.authority_key).hexdigest() == \
+        app.challenge.mesh_id
+    assert answer.certificate
+    assert {"beta"} <= {n.node_id for n in answer.membership}
+    for one in (answer.self, *answer.membership):
+        assert one.identity_key.hex() == nodes[one.node_id]
+        nacl.signing.VerifyKey(one.identity_key).verify(
+            descriptor_bytes(one), one.signature)
+    mine, = [a for a in answer.apps if a.app_id == app.identity.id]
+    assert (mine.node_id, mine.session_id, mine.departed) == (
+        "alpha", app.ack.assigned_session_id, False)
+    assert 0 < mine.connected_at_nanos <= now_nanos()
+    issued, expires = struct.unpack(">qq", mine.attestation[161:177])
+    app.identity.key.verify_key.verify(connect_bytes(
+        app.challenge.node_public_key, app.challenge.nonce, "alpha", issued,
+        expires, {}), mine.attestation[-64:])
+    app.close()
 
 
 @pytest.mark.parametrize("lie", ["none", "signature", "node", "stolen"])

@@ -128,12 +128,18 @@ class Closed(Exception):
 
 class Session:
     """One AppRouter.Open stream. Frames that came wait until a test takes
-    them; nothing is answered by itself but what a test asks for."""
+    them; nothing is answered by itself but what a test asks for. beside:
+    another session, whose connection it shares; timeout: the call's deadline,
+    in seconds."""
 
-    def __init__(self, address, identity=None, certificate=None):
+    def __init__(self, address, identity=None, certificate=None, beside=None,
+                 timeout=None):
+        self.address = address
         self.identity = identity or Identity()
-        self.certificate = certificate or server_certificate(address)
-        self.channel = grpc.secure_channel(
+        self.beside = beside
+        self.certificate = (beside.certificate if beside else certificate or
+                            server_certificate(address))
+        self.channel = beside.channel if beside else grpc.secure_channel(
             address, grpc.ssl_channel_credentials(self.certificate.encode()),
             options=OPTIONS)
         self.outgoing = queue.SimpleQueue()
@@ -148,7 +154,7 @@ class Session:
             OPEN, request_serializer=lambda m: m if isinstance(m, bytes)
             else m.SerializeToString(),
             response_deserializer=pb.AppFrame.FromString)
-        self.call = call(iter(self.outgoing.get, None))
+        self.call = call(iter(self.outgoing.get, None), timeout=timeout)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -196,7 +202,8 @@ class Session:
         self.paused.set()
         self.call.cancel()
         self.reader.join(WAIT)
-        self.channel.close()
+        if self.beside is None:
+            self.channel.close()
 
     # --- waiting --------------------------------------------------------
 

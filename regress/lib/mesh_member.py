@@ -27,13 +27,31 @@ def lp(data):
 
 
 def u64(value):
-    return struct.pack(">Q", value)
+    return struct.pack(">Q", value % 2**64)
 
 
 def metadata_hash(metadata):
     out = b"".join(lp(k.encode()) + lp(v.encode())
                    for k, v in sorted(metadata.items()))
     return hashlib.sha256(out).digest()
+
+
+def statement_bytes(kind, number, digest, node_id, node_key):
+    """What a node signs of itself; common/sign/statement.h."""
+    return (f"hermes-{kind}-v1".encode() + lp(node_id.encode()) +
+            lp(node_key) + u64(number) + digest)
+
+
+def descriptor_bytes(node):
+    """What the signature of a NodeDescriptor is over."""
+    digest = hashlib.sha256(
+        lp(node.endpoint.encode()) + lp(node.wallet.encode()) +
+        lp(node.tls_spki_sha256) + lp(node.certificate) +
+        lp(metadata_hash(dict(node.metadata))) +
+        struct.pack(">I", len(node.capabilities)) +
+        b"".join(lp(c.encode()) for c in node.capabilities)).digest()
+    return statement_bytes("descriptor", node.incarnation, digest,
+                           node.node_id, node.identity_key)
 
 
 def ticket_bytes(text):
@@ -79,10 +97,9 @@ class Member:
 
     def sign(self, kind, number, digest, node_id=None, node_key=None):
         """A statement of common/sign/statement.h."""
-        return self.identity.sign(
-            f"hermes-{kind}-v1".encode() +
-            lp((node_id or self.node_id).encode()) +
-            lp(node_key or self.node_key) + u64(number) + digest).signature
+        return self.identity.sign(statement_bytes(
+            kind, number, digest, node_id or self.node_id,
+            node_key or self.node_key)).signature
 
     def descriptor(self, pb, **lies):
         """An own, signed NodeDescriptor; lies override fields before the
@@ -93,14 +110,7 @@ class Member:
             tls_spki_sha256=self.spki, certificate=self.certificate)
         for name, value in lies.items():
             setattr(node, name, value)
-        digest = hashlib.sha256(
-            lp(node.endpoint.encode()) + lp(node.wallet.encode()) +
-            lp(node.tls_spki_sha256) + lp(node.certificate) +
-            lp(metadata_hash(dict(node.metadata))) +
-            struct.pack(">I", len(node.capabilities)) +
-            b"".join(lp(c.encode()) for c in node.capabilities)).digest()
-        node.signature = self.sign("descriptor", node.incarnation, digest,
-                                   node.node_id, node.identity_key)
+        node.signature = self.identity.sign(descriptor_bytes(node)).signature
         return node
 
     def app_sync(self, pb, apps, full=False, node_id=None):
