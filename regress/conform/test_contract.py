@@ -20,7 +20,8 @@ from hermes_node import DEFAULTS, Node, free_ports, until
 from hermes_wire import (WAIT, Closed, Identity, Session, meet, pair, pb,
                          protos, server_certificate)
 from mesh_member import Member
-from test_chat import NAMES, apps, chat, flows  # noqa: F401
+from test_chat import (NAMES, apps, chat, flows,  # noqa: F401
+                       standing_still)
 
 CODE = grpc.StatusCode
 
@@ -317,6 +318,7 @@ def test_times_out_of_range(node, sessions):
         s.send(s.connect_frame(issued=issued, expires_at=expires))
         assert s.wait_closed() == CODE.UNAUTHENTICATED
         assert s.details.startswith("issued_at or expires_at"), s.details
+    sessions(node.app).connect(life=24 * 3600)
 
 
 def test_versions_out_of_range(chat):
@@ -493,6 +495,43 @@ def test_deleted_before_the_peer_took_it(apps):
     a.wait_ready(name)
     b.wait_ready(name)
     flows(a, b, name)
+
+
+def test_while_a_chat_is_deleted(chat, homes):
+    """For the app that asked it is gone at once; its name is free when it is
+    gone for keyd."""
+    a, b, name = chat
+    with standing_still({home.pids()["keyd"] for home in homes}):
+        a.delete(name, correlation="d")
+        a.message(name, 1, b"x")
+        assert a.error("CHAT_NOT_FOUND").chat_id == name
+        a.delete(name)
+        assert a.error("CHAT_NOT_FOUND").chat_id == name
+        a.start(name, b.identity)
+        error = a.error("CHAT_NOT_READY")
+        assert error.retry_after_nanos > 0
+        assert (error.chat_id, error.peer_app_id) == (name, b.identity.id)
+        assert a.none("delete_chat_ack")
+    assert a.deleted(name) == "deleted" and a.last_correlation == "d"
+    assert b.deleted(name) == "deleted_by_peer"
+
+
+def test_deleted_by_both_at_once(chat, homes):
+    """Each is answered, once."""
+    a, b, name = chat
+    with standing_still({home.pids()["keyd"] for home in homes}):
+        for s in (a, b):
+            s.delete(name, correlation="d")
+            s.ping()
+    for s in (a, b):
+        assert s.deleted(name) in ("deleted", "deleted_by_peer")
+        assert s.last_correlation == "d"
+    again = next(NAMES)
+    a.start(again, b.identity)
+    b.start(again, a.identity)
+    for s in (a, b):
+        s.wait_ready(again)
+        assert s.none("delete_chat_ack") and s.none("error")
 
 
 def test_an_app_speaks_on_without_resuming(places, sessions):
