@@ -106,7 +106,10 @@ dispatch_frame(struct session *session, const struct frame *frame, int64_t now)
 		return;
 	default:
 		session_bad_frame(session, frame->correlation, NULL,
-		    "no body, or one that an app does not send now");
+		    frame->field == FRAME_NONE ? "an AppFrame without a body"
+		    : frame->field == FRAME_CONNECT
+			? "a second Connect on one stream"
+			: "a frame that only nodes send");
 		return;
 	}
 }

@@ -491,7 +491,7 @@ def test_garbage_without_end_ends_the_stream(node, sessions):
 def test_frames_that_only_nodes_send(apps, body):
     a, _, _ = apps
     a.send(body)
-    a.error("INVALID_FRAME")
+    assert a.error("INVALID_FRAME").message == "a frame that only nodes send"
     a.ping()
 
 
