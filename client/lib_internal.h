@@ -158,6 +158,7 @@ struct hermes {
 	struct hermes_chat *recent; /* last one looked up */
 	struct over *over;          /* LIB_OVER of them, or NULL */
 	size_t over_next;
+	struct hermes_chat *turn;   /* the first that waits to write */
 	uint64_t serial; /* of correlation ids */
 	uint8_t *arena;  /* for unpacking */
 	size_t arena_size;

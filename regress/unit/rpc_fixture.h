@@ -13,26 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef RIG_WITHOUT_CHECK /* a benchmark: no test runs */
-#include <err.h>
-#define ck_assert(x)                                                           \
-	do {                                                                   \
-		if (!(x))                                                      \
-			errx(1, #x);                                           \
-	} while (0)
-#define ck_assert_msg(x, ...)                                                  \
-	do {                                                                   \
-		if (!(x))                                                      \
-			errx(1, __VA_ARGS__);                                  \
-	} while (0)
-#define ck_assert_int_eq(a, b)   ck_assert((a) == (b))
-#define ck_assert_int_gt(a, b)   ck_assert((a) > (b))
-#define ck_assert_uint_ge(a, b)  ck_assert((a) >= (b))
-#define ck_assert_ptr_eq(a, b)   ck_assert((a) == (b))
-#define ck_assert_ptr_nonnull(a) ck_assert((a) != NULL)
-#else
 #include <check.h>
-#endif
 #include <event2/event.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
