@@ -77,6 +77,8 @@ chat_free(struct hermes_chat *chat)
 	(void)table_remove(&hermes->chats, &chat->key);
 	if (hermes->recent == chat)
 		hermes->recent = NULL;
+	if (hermes->turn == chat)
+		hermes->turn = chat->next;
 	*chat->back = chat->next;
 	if (chat->next != NULL)
 		chat->next->back = chat->back;
@@ -320,6 +322,7 @@ chat_all_down(struct hermes *hermes)
 {
 	struct hermes_chat *chat;
 
+	hermes->turn = NULL;
 	for (chat = hermes->first; chat != NULL; chat = chat->next) {
 		(void)evtimer_del(chat->retry); /* not pending is fine */
 		chat_rewind(chat, chat->kept.first - 1);
@@ -373,9 +376,9 @@ chat_write(struct hermes_chat *chat, uint64_t sequence, struct kept *kept)
 	return (0);
 }
 
-/* Write what the window, and the connection, allow. */
-void
-chat_pump(struct hermes_chat *chat)
+/* Write what the window, and the connection, allow. 1: that has no room. */
+static int
+chat_fill(struct hermes_chat *chat)
 {
 	struct hermes *hermes = chat->hermes;
 	struct kept *kept;
@@ -384,7 +387,7 @@ chat_pump(struct hermes_chat *chat)
 	if (chat->phase != PHASE_READY || chat->hold ||
 	    hermes->state != LINK_UP || hermes->link->stream == NULL ||
 	    (chat->secure != NULL && !secure_can_send(chat)))
-		return;
+		return (0);
 	while ((kept = kept_get(&chat->kept, chat->written + 1)) != NULL) {
 		if (chat->written + 1 - chat->kept.first >= hermes->window)
 			break;
@@ -392,7 +395,7 @@ chat_pump(struct hermes_chat *chat)
 		    chat->flight_bytes + kept->length > LIB_FLIGHT_BYTES)
 			break;
 		if (rpc_stream_congested(hermes->link->stream))
-			break;
+			return (1);
 		if (chat_write(chat, chat->written + 1, kept) == -1)
 			break;
 		chat->written++;
@@ -406,15 +409,37 @@ chat_pump(struct hermes_chat *chat)
 		if (kept->sent_at == 0)
 			kept->sent_at = now;
 	}
+	return (0);
 }
 
+/* Behind those that wait for the connection. */
+void
+chat_pump(struct hermes_chat *chat)
+{
+	if (chat->hermes->turn == NULL && chat_fill(chat))
+		chat->hermes->turn = chat;
+}
+
+/* The connection has room: each in its turn, until it has none. */
 void
 chat_all_pump(struct hermes *hermes)
 {
-	struct hermes_chat *chat;
+	struct hermes_chat *chat, *begun;
+	uint64_t before;
+	int full;
 
-	for (chat = hermes->first; chat != NULL; chat = chat->next)
-		chat_pump(chat);
+	chat = begun = hermes->turn != NULL ? hermes->turn : hermes->first;
+	if (chat == NULL)
+		return;
+	hermes->turn = NULL;
+	do {
+		before = chat->written;
+		full = chat_fill(chat);
+		if (!full || chat->written > before)
+			chat = chat->next != NULL ? chat->next : hermes->first;
+	} while (!full && chat != begun);
+	if (full)
+		hermes->turn = chat;
 }
 
 int

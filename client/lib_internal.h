@@ -156,9 +156,9 @@ struct hermes {
 	struct table chats; /* of struct chat_key */
 	struct hermes_chat *first;
 	struct hermes_chat *recent; /* last one looked up */
+	struct hermes_chat *turn;   /* the first that waits to write */
 	struct over *over;          /* LIB_OVER of them, or NULL */
 	size_t over_next;
-	struct hermes_chat *turn;   /* the first that waits to write */
 	uint64_t serial; /* of correlation ids */
 	uint8_t *arena;  /* for unpacking */
 	size_t arena_size;

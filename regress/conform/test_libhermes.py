@@ -183,6 +183,27 @@ def test_every_chat_has_its_turn(node):
     assert min(heard.values()) > 100, heard
 
 
+def test_every_chat_has_its_turn(node):
+    """However much an app has to say in some of its chats."""
+    def script(stream):
+        stream.greet()
+        for _ in range(8):
+            stream.ready()
+        heard = dict.fromkeys(range(8), 0)
+        for _ in range(4000):
+            message = stream.receive("chat_message")
+            heard[int(message.chat_id.split("-")[1])] += 1
+            stream.send(chat_message_ack=pb.ChatMessageAck(
+                chat_id=message.chat_id, sequence=message.sequence,
+                peer_app_id=message.peer_app_id))
+        return heard
+    fake = node(script)
+    with Cli("bench", fake.address, "app", PEER, "--chat", "c", "--chats", 8,
+             "--count", 4000, "--size", 4096, "--timeout", WAIT):
+        heard = fake.result()
+    assert min(heard.values()) > 100, heard
+
+
 def test_out_of_sequence_goes_back_once(node):
     def script(stream):
         stream.greet(window=8)
