@@ -14,6 +14,7 @@
 #include "common/util/hex.h"
 
 #define RETRY_MIN (100 * CLOCK_MS)
+#define RETRY_MAX (2 * CLOCK_SECOND)
 
 static void chat_retry(evutil_socket_t, short, void *);
 
@@ -237,16 +238,20 @@ chat_start(struct hermes_chat *chat)
 void
 chat_retry_after(struct hermes_chat *chat, int64_t delay)
 {
-	struct timeval tv;
+	struct timeval tv = link_timeval(delay);
 
-	if (delay <= 0) {
-		delay = link_jitter(chat->retry_delay);
-		chat->retry_delay *= 2;
-		if (chat->retry_delay > 2 * CLOCK_SECOND)
-			chat->retry_delay = 2 * CLOCK_SECOND;
-	}
-	tv = link_timeval(delay);
 	(void)evtimer_add(chat->retry, &tv); /* memory was set aside */
+}
+
+void
+chat_start_after(struct hermes_chat *chat, int64_t delay)
+{
+	int64_t own = link_jitter(chat->retry_delay);
+
+	chat->retry_delay *= 2;
+	if (chat->retry_delay > RETRY_MAX)
+		chat->retry_delay = RETRY_MAX;
+	chat_retry_after(chat, delay > own ? delay : own);
 }
 
 static void
@@ -495,9 +500,11 @@ hermes_chat_delete(struct hermes_chat *chat, const char *reason)
 		errno = ENOTCONN;
 		return (-1);
 	}
-	if (chat->over != OVER_NOT) { /* it was asked for already */
+	if (chat->over != OVER_NOT) {
 		chat->over = OVER_ENDS;
-		return (0);
+		if (chat->phase != PHASE_IDLE) /* it was asked for already */
+			return (0);
+		(void)evtimer_del(chat->retry); /* not pending is fine */
 	}
 	(void)snprintf(correlation, sizeof(correlation), "d%llu",
 	    (unsigned long long)++chat->hermes->serial);

@@ -220,6 +220,9 @@ void chat_gone(struct hermes_chat *chat, const char *status);
 /* Give the app what came before the chat was ready. */
 void chat_give_early(struct hermes_chat *chat);
 void chat_retry_after(struct hermes_chat *chat, int64_t delay);
+/* StartChat again after delay, but the longer the more often: the node has
+ * told all of many chats the same. */
+void chat_start_after(struct hermes_chat *chat, int64_t delay);
 void chat_rewind(struct hermes_chat *chat, uint64_t written);
 
 /* lib_over.c: chats that have ended for the app. */

@@ -45,6 +45,8 @@ over_is(const struct hermes_chat *chat, const uint8_t instance[INSTANCE_SIZE])
 void
 over_end(struct hermes_chat *chat)
 {
+	if (chat->over != OVER_NOT)
+		return; /* it was asked for */
 	kept_free(&chat->early);
 	chat->early_bytes = 0;
 	/* When it cannot be said, the link breaks, and all is asked anew. */
@@ -59,8 +61,12 @@ over_ended(struct hermes_chat *chat)
 		chat_gone(chat, status_word(STATUS_DELETED));
 		return;
 	}
-	chat->fresh = 1;
 	chat->phase = PHASE_IDLE;
+	if (chat->fresh) { /* it was not, though asked for as one */
+		chat_start_after(chat, 0);
+		return;
+	}
+	chat->fresh = 1;
 	chat_start(chat);
 }
 
@@ -73,5 +79,5 @@ over_refused(
 		return;
 	}
 	chat->phase = PHASE_IDLE; /* asked for, it is there again, or gone */
-	chat_retry_after(chat, retry_after);
+	chat_start_after(chat, retry_after);
 }

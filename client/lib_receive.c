@@ -4,7 +4,7 @@
  * is dealt with here or goes to the app.
  */
 #include <sodium.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/lib_internal.h"
@@ -473,7 +473,7 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 	case CODE_RATE_LIMITED:
 	case CODE_REKEY_THROTTLED:
 		if (clock_monotonic() < chat->start_deadline) {
-			chat_retry_after(chat, frame->retry_after_nanos);
+			chat_start_after(chat, frame->retry_after_nanos);
 			return;
 		}
 		break;
@@ -534,18 +534,16 @@ error_chat(struct hermes *hermes, const char *correlation,
     const Approuter__V1__Error *frame)
 {
 	struct hermes_chat *chat;
-	char own[32];
+	unsigned long long serial;
 
 	if (frame->chat_id[0] == '\0')
 		return (NULL);
 	if (frame->peer_app_id[0] != '\0' || correlation[0] != 's')
 		return (chat_find(hermes, frame->chat_id, frame->peer_app_id));
-	for (chat = hermes->first; chat != NULL; chat = chat->next) {
-		(void)snprintf(own, sizeof(own), "s%llu",
-		    (unsigned long long)chat->start_serial);
-		if (strcmp(own, correlation) == 0)
+	serial = strtoull(correlation + 1, NULL, 10);
+	for (chat = hermes->first; chat != NULL; chat = chat->next)
+		if (chat->start_serial == serial)
 			return (chat);
-	}
 	return (NULL);
 }
 

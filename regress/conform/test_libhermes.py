@@ -183,27 +183,6 @@ def test_every_chat_has_its_turn(node):
     assert min(heard.values()) > 100, heard
 
 
-def test_every_chat_has_its_turn(node):
-    """However much an app has to say in some of its chats."""
-    def script(stream):
-        stream.greet()
-        for _ in range(8):
-            stream.ready()
-        heard = dict.fromkeys(range(8), 0)
-        for _ in range(4000):
-            message = stream.receive("chat_message")
-            heard[int(message.chat_id.split("-")[1])] += 1
-            stream.send(chat_message_ack=pb.ChatMessageAck(
-                chat_id=message.chat_id, sequence=message.sequence,
-                peer_app_id=message.peer_app_id))
-        return heard
-    fake = node(script)
-    with Cli("bench", fake.address, "app", PEER, "--chat", "c", "--chats", 8,
-             "--count", 4000, "--size", 4096, "--timeout", WAIT):
-        heard = fake.result()
-    assert min(heard.values()) > 100, heard
-
-
 def test_out_of_sequence_goes_back_once(node):
     def script(stream):
         stream.greet(window=8)
@@ -599,24 +578,19 @@ def test_a_chat_that_is_over_and_deleted_does_not_begin(node):
     under_way, deleted = threading.Event(), threading.Event()
     third = Identity("third").id
 
-    def offer(stream, chat, peer):
-        stream.send(start_chat=pb.StartChat(
-            chat_id=chat, source_app_id=peer,
-            target_app_id=stream.connect.app_public_key.hex()))
-
     def script(stream):
         stream.greet()
-        offer(stream, "chat", PEER)
+        stream.offer("chat", PEER)
         stream.ready(instance=b"o" * 16)
         stream.message(1)
         stream.gone("deleted_by_peer")
-        offer(stream, "chat", PEER)
+        stream.offer("chat", PEER)
         stream.ready(instance=b"o" * 16, resumed=True)
         stream.receive("delete_chat")
         under_way.set()
         assert deleted.wait(WAIT)
         # What the app answers to this, it says after what it was told before.
-        offer(stream, "other", third)
+        stream.offer("other", third)
         kind = ""
         while kind != "start_chat":
             frame = next(stream.frames)
@@ -624,8 +598,7 @@ def test_a_chat_that_is_over_and_deleted_does_not_begin(node):
             if kind == "delete_chat":
                 stream.error("CHAT_NOT_FOUND", frame.correlation_id)
         stream.gone("deleted")
-        stream.send(delete_chat_ack=pb.DeleteChatAck(
-            chat_id="other", peer_app_id=third, status="deleted_by_peer"))
+        stream.gone("deleted_by_peer", "other", third)
         return [f.start_chat.chat_id for f in stream.read()
                 if f.WhichOneof("body") == "start_chat"]
     fake = node(script)
@@ -645,6 +618,69 @@ def test_a_chat_that_is_over_and_deleted_does_not_begin(node):
         cli.succeed()
         assert cli.count("DELETED") == 3
     assert fake.result() == []
+
+
+def test_a_chat_that_is_over_and_deleted_while_it_waits_ends(node):
+    """The node would not end it yet: that is asked for again when the app
+    deletes it, and not only when the wait is over."""
+    waits = threading.Event()
+    third = Identity("third").id
+
+    def script(stream):
+        stream.greet()
+        stream.offer("chat", PEER)
+        stream.ready(instance=b"o" * 16)
+        stream.gone("deleted_by_peer")
+        stream.offer("chat", PEER)
+        stream.ready(instance=b"o" * 16, resumed=True)
+        stream.receive("delete_chat")
+        stream.error("RATE_LIMITED", stream.correlation,
+                     retry_after_nanos=10**13)
+        stream.offer("other", third)
+        stream.receive("start_chat")
+        waits.set()
+        for _ in range(2):
+            delete = stream.receive("delete_chat")
+            stream.gone("deleted", delete.chat_id, delete.peer_app_id)
+        stream.drain()
+    fake = node(script)
+    with Cli("recv", fake.address, "app", "--timeout", WAIT, "--delete",
+             "--expect-restart") as cli:
+        assert waits.wait(WAIT)
+        cli.process.send_signal(signal.SIGINT)
+        cli.succeed()
+        assert cli.count("DELETED") == 3
+    fake.result()
+
+
+@pytest.mark.parametrize("answer", ["old", "RATE_LIMITED"])
+def test_a_node_that_repeats_itself_is_asked_ever_later(node, answer):
+    """It gives the chat that is over again each time, or refuses each time
+    and says that it need not be waited for."""
+    def script(stream):
+        stream.greet()
+        stream.ready(instance=b"o" * 16)
+        stream.message(1)
+        stream.gone("deleted_by_peer")
+        stream.message(2)
+        asked = 0
+        try:
+            while True:
+                if answer == "old":
+                    stream.ready(instance=b"o" * 16, resumed=True)
+                    stream.receive("delete_chat")
+                    stream.gone("deleted")
+                else:
+                    stream.receive("start_chat")
+                    stream.error(answer, stream.correlation,
+                                 retry_after_nanos=1)
+                asked += 1
+        except ConnectionError:
+            return asked
+    fake = node(script)
+    with recv(fake, "--expect-restart", "--timeout", "3") as cli:
+        assert cli.exit()[0] == 5
+    assert fake.result() < 30
 
 
 def test_gap_is_told(node):

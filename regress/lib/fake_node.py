@@ -90,9 +90,15 @@ class Stream:
             code=code, message="as told", chat_id=self.chat,
             peer_app_id=self.peer, **fields))
 
-    def gone(self, status):
+    def gone(self, status, chat=None, peer=None):
         self.send(delete_chat_ack=pb.DeleteChatAck(
-            chat_id=self.chat, peer_app_id=self.peer, status=status))
+            chat_id=chat or self.chat, peer_app_id=peer or self.peer,
+            status=status))
+
+    def offer(self, chat, peer):
+        self.send(start_chat=pb.StartChat(
+            chat_id=chat, source_app_id=peer,
+            target_app_id=self.connect.app_public_key.hex()))
 
     def drain(self):
         """Read until the app leaves."""
