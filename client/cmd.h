@@ -34,6 +34,7 @@ struct app_chat {
 	uint64_t acked;
 	uint64_t received;
 	uint64_t altered; /* not what was generated */
+	int own;          /* asked for by this command */
 	int ready_before;
 	int done;
 };

@@ -101,7 +101,8 @@ struct hermes_callbacks {
 	/*
 	 * A peer wants a chat. With accept_auto it is taken already, else
 	 * hermes_chat_accept() takes it. peer_key: the peer's own X25519 key
-	 * for a layer of the apps' own, its signature verified, or NULL.
+	 * for a layer of the apps' own, its signature verified, or NULL. Of
+	 * more than 64 that are not taken the oldest is gone, `expired`.
 	 */
 	void (*offered)(struct hermes *, struct hermes_chat *,
 	    const uint8_t *peer_key, void *arg);

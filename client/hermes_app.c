@@ -103,6 +103,7 @@ struct app_chat *
 app_start_chat(struct app *app, const char *chat_id, const char *peer)
 {
 	struct hermes_chat *chat;
+	struct app_chat *entry;
 
 	chat = hermes_chat_start(app->hermes, chat_id, peer, NULL);
 	if (chat == NULL) {
@@ -114,7 +115,9 @@ app_start_chat(struct app *app, const char *chat_id, const char *peer)
 		app_finish(app, EXIT_LOCAL);
 		return (NULL);
 	}
-	return (app_chat_of(app, chat));
+	entry = app_chat_of(app, chat);
+	entry->own = 1;
+	return (entry);
 }
 
 static void
@@ -415,8 +418,10 @@ app_on_error(struct hermes *hermes, struct hermes_chat *chat,
 	print_error("%s %s: %s", chat == NULL ? "node" : hermes_chat_id(chat),
 	    code, print_text(text, error->message));
 	print_marker(app, "ERROR %s", code);
-	/* A refused rekey hurts nothing; a chat that cannot start does. */
-	if (chat == NULL || !hermes_chat_is_ready(chat) ||
+	/* A refused rekey hurts nothing, nor does what a stranger began; a
+	 * chat of ours that cannot start does. */
+	if (chat == NULL ||
+	    (!hermes_chat_is_ready(chat) && app_chat_of(app, chat)->own) ||
 	    strcmp(error->code, "MESSAGE_TOO_LARGE") == 0)
 		app_finish(app, EXIT_ERROR);
 }
@@ -439,7 +444,8 @@ app_on_gone(struct hermes_chat *chat, const char *status, void *arg)
 		app_maybe_stop(app);
 		return;
 	}
-	expected = app->hooks->gone != NULL && app->hooks->gone(app, entry);
+	expected = app->hooks->gone != NULL ? app->hooks->gone(app, entry)
+					    : !entry->own;
 	if (!expected)
 		app_finish(app, EXIT_GONE);
 }

@@ -291,6 +291,7 @@ hermes_chat_start(struct hermes *hermes, const char *chat_id, const char *peer,
 	if ((chat = chat_find(hermes, chat_id, peer)) == NULL &&
 	    (chat = chat_new(hermes, chat_id, peer)) == NULL)
 		return (NULL);
+	chat->asked = 1;
 	if (chat->phase == PHASE_OFFERED || chat->phase == PHASE_IDLE) {
 		chat_set_key(chat, public_key);
 		chat->phase = PHASE_IDLE;

@@ -31,6 +31,7 @@
 #define LIB_SILENCE           3   /* heartbeats until the node is gone */
 #define LIB_NODES             16  /* others that are remembered */
 #define LIB_OVER              256 /* chats that ended that are remembered */
+#define LIB_OFFERS            64  /* of peers, that are not taken up */
 
 /* --- a link: one attempt to be connected --------------------------------- */
 
@@ -78,6 +79,7 @@ struct hermes_chat {
 	char peer[HERMES_APP_ID_SIZE];
 	uint8_t peer_key[KEY_SIZE]; /* Ed25519 */
 	enum chat_phase phase;
+	int asked; /* for by the app */
 	int ever_ready;
 	int fresh;             /* ask for it as a new one */
 	enum over_then over;   /* what the node has of it is: over_end() */

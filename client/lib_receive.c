@@ -91,6 +91,22 @@ start_peer_key(
 	return (frame->local_ephemeral_public_key.data);
 }
 
+/* Strangers' offers that the app does not take up: it has the last ones. */
+static void
+offers_bound(struct hermes *hermes)
+{
+	struct hermes_chat *chat, *oldest = NULL;
+	size_t count = 0;
+
+	for (chat = hermes->first; chat != NULL; chat = chat->next)
+		if (chat->phase == PHASE_OFFERED) {
+			oldest = chat;
+			count++;
+		}
+	if (count > LIB_OFFERS)
+		chat_gone(oldest, status_word(STATUS_EXPIRED));
+}
+
 void
 chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 {
@@ -102,9 +118,10 @@ chat_on_start(struct hermes *hermes, const Approuter__V1__StartChat *frame)
 		chat = chat_new(hermes, frame->chat_id, frame->source_app_id);
 		if (chat == NULL)
 			return; /* no valid ids: not a chat to be had */
-		chat->phase =
-		    hermes->options.accept_auto ? PHASE_IDLE : PHASE_OFFERED;
+		offers_bound(hermes);
 	}
+	if (hermes->options.accept_auto && chat->phase == PHASE_OFFERED)
+		chat->phase = PHASE_IDLE;
 	peer_key = start_peer_key(chat, frame);
 	if (chat->secure != NULL)
 		secure_on_key(chat, peer_key, frame->hkdf_salt.data,
@@ -481,6 +498,8 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 		break;
 	}
 	chat->start_deadline = 0;
+	if (!chat->asked && !chat->ever_ready)
+		chat->phase = PHASE_OFFERED; /* accept_auto comes to nothing */
 	error_report(hermes, chat, frame);
 }
 

@@ -683,6 +683,26 @@ def test_a_node_that_repeats_itself_is_asked_ever_later(node, answer):
     assert fake.result() < 30
 
 
+def test_strangers_offers_are_no_end_of_a_chat_with_others(node):
+    """Who offers a chat and takes it back ends no other one; who offers
+    without end is not remembered without end."""
+    strangers = [Identity(f"stranger {i}").id for i in range(80)]
+
+    def script(stream):
+        stream.greet()
+        stream.ready()
+        for stranger in strangers:
+            stream.offer("offer", stranger)
+        stream.gone("deleted_by_peer", "offer", strangers[-1])
+        take(stream, 1, 1)
+        stream.ack(1)
+        stream.drain()
+    with send(node(script), "--count", 1) as cli:
+        cli.succeed()
+        ends = [l for l in cli.lines if l.startswith("DELETED ")]
+    assert ends == 16 * ["DELETED expired"] + ["DELETED deleted_by_peer"]
+
+
 def test_gap_is_told(node):
     def script(stream):
         stream.greet()
