@@ -340,6 +340,7 @@ handle_sign_digest(void *arg, const struct ipc_message *message)
 	if (key != NULL)
 		tls_sign_digest(key, digest, &answer);
 	ipc_send(from->ipc, IPC_SIGNED_DIGEST, &answer, NULL, 0);
+	keyd_costly(from->peer);
 }
 
 static void
@@ -352,6 +353,7 @@ handle_challenge(void *arg, const struct ipc_message *message)
 	identity_challenge(
 	    &keyd.identity, message->payload, keyd.app_spki, &answer);
 	ipc_send(door(arg), IPC_CHALLENGE_SIGNED, &answer, NULL, 0);
+	keyd_costly(PROCESS_ROUTER);
 }
 
 static void
@@ -364,6 +366,7 @@ handle_statement(void *arg, const struct ipc_message *message)
 		identity_state(&keyd.identity, keyd.store, statement,
 		    clock_wall(), &answer);
 	ipc_send(door(arg), IPC_STATEMENT_SIGNED, &answer, NULL, 0);
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -377,6 +380,7 @@ handle_redeem(void *arg, const struct ipc_message *message)
 		authority_redeem(&keyd.identity, keyd.store, redeem,
 		    clock_wall(), proc_config()->membership_lifetime, &answer);
 	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -390,6 +394,7 @@ handle_admit(void *arg, const struct ipc_message *message)
 		authority_admit(&keyd.identity, keyd.store, admit,
 		    proc_config(), clock_wall(), &answer);
 	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -403,6 +408,7 @@ handle_renew(void *arg, const struct ipc_message *message)
 		authority_renew(&keyd.identity, keyd.store, renew, clock_wall(),
 		    proc_config()->membership_lifetime, &answer);
 	ipc_send(door(arg), IPC_REDEEMED, &answer, NULL, 0);
+	keyd_costly(PROCESS_MESH);
 }
 
 /* Before mesh hears of the ticket. Who is in a mesh stays there anyway. */
@@ -430,6 +436,7 @@ handle_voucher(void *arg, const struct ipc_message *message)
 	    allow_voucher(&keyd.identity, proc_config(), message->payload,
 		message->tail, message->tail_length, clock_wall()) == -1)
 		log_warn("voucher_refused", "error=\"%s\"", strerror(errno));
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -439,6 +446,7 @@ handle_membership(void *arg, const struct ipc_message *message)
 	uint32_t renewed = keyd.identity.in_mesh;
 
 	(void)arg;
+	keyd_costly(PROCESS_MESH);
 	if (keyd.chats == NULL)
 		return;
 	if (identity_join(&keyd.identity, keyd.store, &membership->certificate,
@@ -467,6 +475,7 @@ handle_peer_save(void *arg, const struct ipc_message *message)
 		authority_learn(
 		    &keyd.identity, keyd.store, &peer->certificate) == -1))
 		log_warn("peer_not_saved", "error=\"%s\"", strerror(errno));
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -476,6 +485,7 @@ handle_peer_forget(void *arg, const struct ipc_message *message)
 	if (keyd.chats != NULL &&
 	    peers_forget(keyd.store, message->payload) == -1)
 		log_warn("peer_not_forgotten", "error=\"%s\"", strerror(errno));
+	keyd_costly(PROCESS_MESH);
 }
 
 static void
@@ -485,6 +495,7 @@ handle_revoked(void *arg, const struct ipc_message *message)
 	int fresh;
 
 	(void)arg;
+	keyd_costly(PROCESS_MESH);
 	if (keyd.chats == NULL)
 		return;
 	fresh = keyd.identity.authority
@@ -510,10 +521,11 @@ handle_revoked(void *arg, const struct ipc_message *message)
 #define SET_UPS_MAX 64
 
 static void
-chat_set_up_done(void)
+chat_set_up_done(enum process peer)
 {
 	if (++keyd.set_ups == SET_UPS_MAX)
 		keyd_commit();
+	keyd_costly(peer);
 }
 
 static void
@@ -521,7 +533,7 @@ chat_start(const struct ipc_message *message)
 {
 	chats_start(
 	    keyd.chats, message->payload, message->tail, message->tail_length);
-	chat_set_up_done();
+	chat_set_up_done(PROCESS_ROUTER);
 }
 
 static void
@@ -529,7 +541,7 @@ chat_setup_in(const struct ipc_message *message)
 {
 	chats_setup_in(
 	    keyd.chats, message->payload, message->tail, message->tail_length);
-	chat_set_up_done();
+	chat_set_up_done(PROCESS_MESH);
 }
 
 /* One time for a batch. */

@@ -31,6 +31,7 @@
 #define ERASE_STEP       256 /* records re-sealed before others get a turn */
 #define ERASE_FAILED     STORE_FAILED_TEXT "; what was erased may still open"
 #define FAILING_MAX      (60 * CLOCK_SECOND)
+#define TURN_MAX         (10 * CLOCK_MS) /* of one door */
 #define CHECKPOINT_TICKS 10
 #define EXPIRE_TICKS     600
 
@@ -53,7 +54,8 @@ congested(enum process peer)
 /*
  * Read from nobody while commits fail; from nobody who does not take his
  * answers; from the router (mesh) not while the mesh (router) does not take
- * what its messages become; nor from control, which has all chats rekeyed.
+ * what its messages become; nor from control, which has all chats rekeyed;
+ * from nobody whose turn is over.
  */
 void
 keyd_pause(void)
@@ -65,7 +67,8 @@ keyd_pause(void)
 	for (i = 0; i < NEIGHBOURS; i++)
 		if (proc_ipc(neighbours[i]) != NULL)
 			ipc_pause(proc_ipc(neighbours[i]),
-			    failing || chats || congested(neighbours[i]));
+			    failing || chats || congested(neighbours[i]) ||
+				(keyd.waiting & (unsigned)neighbours[i]) != 0);
 }
 
 /* Control must know why keyd says nothing. Answers that wait for the commit
@@ -134,10 +137,37 @@ keyd_commit(void)
 	keyd_pause();
 }
 
+void
+keyd_costly(enum process peer)
+{
+	static const struct timeval next_turn = { 0, 0 };
+	int64_t now = clock_monotonic();
+
+	if (keyd.turn_at == 0)
+		keyd.turn_at = now;
+	if (now - keyd.turn_at < TURN_MAX || keyd.turn == NULL)
+		return;
+	if (event_add(keyd.turn, &next_turn) == -1)
+		fatal("memory", "what=timer");
+	keyd.waiting |= (unsigned)peer;
+	keyd_pause();
+}
+
+static void
+on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	keyd.waiting = 0;
+	keyd_pause();
+}
+
 static void
 on_batch(enum process peer)
 {
 	(void)peer;
+	keyd.turn_at = 0;
 	keyd_commit();
 	secret_wipe_stack();
 }
@@ -453,7 +483,8 @@ on_go(void)
 
 	keyd.tick = event_new(proc_base(), -1, EV_PERSIST, on_tick, NULL);
 	keyd.erase = evtimer_new(proc_base(), on_erase, NULL);
-	if (keyd.tick == NULL || keyd.erase == NULL ||
+	keyd.turn = evtimer_new(proc_base(), on_turn, NULL);
+	if (keyd.tick == NULL || keyd.erase == NULL || keyd.turn == NULL ||
 	    event_add(keyd.tick, &second) == -1)
 		fatal("memory", "what=timer");
 	if (keyd.chats == NULL)

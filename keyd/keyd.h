@@ -44,12 +44,15 @@ struct keyd {
 	char folder[CONFIG_PATH_SIZE];        /* the store, to operators */
 	struct event *tick;                   /* once a second */
 	struct event *erase;                  /* next step of a rotation */
+	struct event *turn;                   /* others had theirs */
 	int64_t erase_at;                     /* monotonic; 0: nothing erased */
 	uint64_t rotations;                   /* begun */
 	struct keyd_asked asked[ERASE_ASKED]; /* who waits for one */
 	struct keyd_guesses guesses;
 	int64_t failing_since; /* monotonic; 0: commits work */
 	int timed;             /* chats know the time of this batch */
+	int64_t turn_at;       /* monotonic; 0: nothing costly in this batch */
+	unsigned waiting;      /* doors (enum process) not read this turn */
 	unsigned ticks;
 	unsigned set_ups; /* of chats, since the last commit */
 	int no_new_chats; /* as control said */
@@ -78,6 +81,10 @@ void keyd_event(enum event_kind kind);
  * with the others. After a message that said much: at the end of a batch it
  * is done anyway. */
 void keyd_pause(void);
+
+/* A message of peer took as long as a signature, or a write to disk. When
+ * many did, the rest of what is at that door waits for the other doors. */
+void keyd_costly(enum process peer);
 
 /* Something that should not stay on disk was erased. */
 void keyd_erased(void);

@@ -1,6 +1,6 @@
 # A house around a real keyd: death, loss of power, rollback, cost.
 HOUSE :=	$(BUILD)/regress/house
-HOUSE_PROGRAMS := $(addprefix $(HOUSE)/,sweep power churn rollback proof bench)
+HOUSE_PROGRAMS := $(addprefix $(HOUSE)/,sweep power churn rollback proof turns bench)
 HOUSE_COMMON :=	$(addprefix $(HOUSE)/,house.o house_run.o life.o watch.o image.o)
 
 $(HOUSE_PROGRAMS): $(HOUSE)/%: $(HOUSE)/%.o $(HOUSE_COMMON) \

@@ -1,6 +1,6 @@
 #!/bin/sh
 # keyd's durability, each part a program of its own: deaths at every call and
-# at random instants, loss of power, churn, rollback, what a message costs.
+# at random instants, loss of power, churn, rollback, liars, turns, costs.
 # The last line is "N passed, N failed". Seeds are printed; HOUSE_SEED sets
 # them.
 set -u
@@ -44,6 +44,7 @@ run power 12 ${HOUSE_SEED:-$(date +%s)} 1 9000
 run churn 200 ${HOUSE_SEED:-}
 run rollback
 run proof
+run turns
 run bench check
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
