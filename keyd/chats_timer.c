@@ -12,12 +12,34 @@
 /* An offer that nobody answered is sent again after so long. */
 #define OFFER_AGAIN (10 * INT64_C(1000000000))
 
+static void
+clamp(int64_t *at, int64_t most)
+{
+	if (*at > most)
+		*at = most;
+}
+
+/* Of a clock that was ahead and was set right: what it dated would not grow
+ * old before it is that late again. */
+static void
+tick_clock(const struct chats *chats, struct chat *chat)
+{
+	clamp(&chat->last_ratchet_at, chats->now);
+	clamp(&chat->last_active, chats->now);
+	if (chat->change == NULL)
+		return;
+	clamp(&chat->change->offered_at, chats->now);
+	clamp(&chat->change->previous_until,
+	    chats->now + chats->config->rekey.grace);
+}
+
 static int
 tick_ended(struct chats *chats, struct chat *chat)
 {
 	int64_t lifetime = chats->config->rekey.key_lifetime;
 	int64_t idle = chats->config->keystore.chat_idle;
 
+	tick_clock(chats, chat);
 	if (lifetime > 0 && chat->version != 0 &&
 	    chats->now - chat->last_ratchet_at > lifetime) {
 		chat_finish(chats, chat, 0, STATUS_REKEY_REQUIRED, 1);

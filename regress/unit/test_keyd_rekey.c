@@ -374,6 +374,55 @@ START_TEST(an_offer_nobody_answered_is_sent_again)
 }
 END_TEST
 
+/* A clock that was ahead for a while, and is right again: what it dated grows
+ * old from now on, not in years. */
+START_TEST(a_clock_set_back_delays_nothing)
+{
+	const int64_t second = INT64_C(1000000000), year = 31536000 * second;
+
+	pair.now += year;
+	pair_ready(&pair);
+	/* An offer that is lost, and an epoch that is still open. */
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->ratchet.previous_version, 1);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	pair_drop(&pair);
+	pair.now -= year;
+	pair_tick(&pair, 0);
+	pair_tick(&pair, 1);
+	pair.now += a->config.rekey.grace;
+	pair_tick(&pair, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->ratchet.previous_version, 0);
+	pair_tick(&pair, 1);
+	pair_run(&pair);
+	assert_works(3);
+}
+END_TEST
+
+/* It rekeys by age; or ends, as nobody uses it. */
+START_TEST(a_clock_set_back_makes_nothing_last)
+{
+	const int64_t second = INT64_C(1000000000), year = 31536000 * second;
+
+	pair.now += year;
+	pair_ready(&pair);
+	pair.now -= year;
+	pair_tick(&pair, 0);
+	if (_i == 0)
+		a->config.rekey.after_time = 600 * second;
+	else
+		a->config.keystore.chat_idle = 600 * second;
+	pair.now += 601 * second;
+	pair_tick(&pair, 0);
+	pair_run(&pair);
+	if (_i == 0)
+		assert_works(2);
+	else
+		ck_assert_uint_eq(a->last_end.status, STATUS_EXPIRED);
+}
+END_TEST
+
 static void
 add_tests(TCase *tcase)
 {
@@ -388,6 +437,8 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, another_version_wrote_it, 0, 2);
 	tcase_add_test(tcase, previous_epoch_closes_after_its_grace);
 	tcase_add_test(tcase, an_offer_nobody_answered_is_sent_again);
+	tcase_add_test(tcase, a_clock_set_back_delays_nothing);
+	tcase_add_loop_test(tcase, a_clock_set_back_makes_nothing_last, 0, 2);
 	tcase_add_test(tcase, app_keys_of_the_last_versions_are_refused);
 	tcase_add_test(tcase, ephemerals_of_the_last_versions_are_refused);
 }
