@@ -36,7 +36,7 @@
  * it is in the store alone, from where chat_wake() gets it.
  */
 struct change {
-	LIST_ENTRY(change) entry; /* in chats->awake */
+	TAILQ_ENTRY(change) entry; /* in chats->awake */
 	struct chat *chat;
 	struct offer own;             /* of version, to answer repeats */
 	struct offer pending;         /* of a later version; 0: none */
@@ -102,6 +102,7 @@ struct chat {
 	uint8_t reset_untold; /* the next READY is of a reset */
 	uint8_t next_due;     /* the peer holds an epoch that is not used */
 	uint8_t wanted;       /* the app was told to renew its key */
+	uint8_t rekey_due;    /* as an operator wants of all */
 	char chat_id[];       /* CHAT_ID_SIZE at most */
 };
 
@@ -159,8 +160,11 @@ struct chats {
 	struct table waiting_nodes; /* node: struct waiting_share */
 	struct table shunned;       /* keys of revoked nodes; owned */
 	int out;                    /* this one is: so are all others, for it */
-	LIST_HEAD(awake, change) awake;
-	size_t tick_at; /* where in the table the next tick goes on */
+	/* Offered last: at its end. */
+	TAILQ_HEAD(awake, change) awake;
+	size_t tick_at;    /* where in the table the next tick goes on */
+	size_t rekeys_due; /* chats with rekey_due */
+	size_t rekey_at;   /* where in the table they go on */
 	int64_t counted_at;
 	struct chat *dirty; /* first to write */
 	struct chat *dirty_last;
@@ -183,7 +187,7 @@ struct chat *chat_find(const struct chats *chats, const struct chat_key *key);
 struct chat *chat_new(struct chats *chats, const struct chat_key *key,
     const char *chat_id, const uint8_t local_app[KEY_SIZE],
     const uint8_t peer_app[KEY_SIZE]);
-void chat_free(struct chat *chat);
+void chat_free(struct chats *chats, struct chat *chat);
 
 /* Have chat->change there. 0, or -1 with errno: out of memory, or the store
  * cannot be read. A chat without an epoch, or with an offer out, always has

@@ -42,7 +42,7 @@ chats_new(const struct chats_io *io, struct store *store,
 	table_init(&chats->waiting_apps, KEY_SIZE);
 	table_init(&chats->waiting_nodes, KEY_SIZE);
 	table_init(&chats->shunned, KEY_SIZE);
-	LIST_INIT(&chats->awake);
+	TAILQ_INIT(&chats->awake);
 	if (chats_load(chats) == -1) {
 		saved = errno;
 		chats_free(chats);
@@ -64,10 +64,10 @@ chats_free(struct chats *chats)
 	for (chat = chats->dirty; chat != NULL; chat = next) {
 		next = chat->dirty_next;
 		if (chat->dirty & DIRTY_ERASED)
-			chat_free(chat);
+			chat_free(chats, chat);
 	}
 	while ((chat = table_next(&chats->table, &cursor)) != NULL)
-		chat_free(chat);
+		chat_free(chats, chat);
 	for (cursor = 0;
 	     (tombstone = table_next(&chats->tombstones, &cursor)) != NULL;)
 		free(tombstone);
@@ -124,16 +124,16 @@ change_new(struct chats *chats, struct chat *chat)
 	if ((chat->change = calloc(1, sizeof(*chat->change))) == NULL)
 		return (-1);
 	chat->change->chat = chat;
-	LIST_INSERT_HEAD(&chats->awake, chat->change, entry);
+	TAILQ_INSERT_HEAD(&chats->awake, chat->change, entry);
 	return (0);
 }
 
 static void
-change_free(struct chat *chat)
+change_free(struct chats *chats, struct chat *chat)
 {
 	if (chat->change == NULL)
 		return;
-	LIST_REMOVE(chat->change, entry);
+	TAILQ_REMOVE(&chats->awake, chat->change, entry);
 	throttle_free(&chat->change->rekey_throttle);
 	throttle_free(&chat->change->recovery_throttle);
 	free(chat->change);
@@ -155,7 +155,7 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 		return (NULL);
 	chat->ratchet.secrets = secret_new(sizeof(struct ratchet_secrets));
 	if (chat->ratchet.secrets == NULL || change_new(chats, chat) == -1) {
-		chat_free(chat);
+		chat_free(chats, chat);
 		return (NULL);
 	}
 	chat->key = *key;
@@ -166,18 +166,18 @@ chat_new(struct chats *chats, const struct chat_key *key, const char *chat_id,
 	chat->ratchet.side = key->side;
 	chat->created_at = chat->last_active = chats->now;
 	if (table_put(&chats->table, &chat->key, chat) == -1) {
-		chat_free(chat);
+		chat_free(chats, chat);
 		return (NULL);
 	}
 	return (chat);
 }
 
 void
-chat_free(struct chat *chat)
+chat_free(struct chats *chats, struct chat *chat)
 {
 	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
-	change_free(chat);
+	change_free(chats, chat);
 	free(chat->tail);
 	free(chat);
 }
@@ -208,7 +208,7 @@ chat_wake(struct chats *chats, struct chat *chat)
 	if (change_new(chats, chat) == -1)
 		return (-1);
 	if (chat_read_change(chats, chat, chat->change) == -1) {
-		change_free(chat);
+		change_free(chats, chat);
 		return (-1);
 	}
 	return (0);
@@ -227,7 +227,7 @@ chat_rest(struct chats *chats, struct chat *chat)
 	    !throttle_idle(&change->recovery_throttle, window, chats->now) ||
 	    !bucket_idle(&change->epoch_bucket, window, chats->now))
 		return;
-	change_free(chat);
+	change_free(chats, chat);
 }
 
 void
@@ -263,7 +263,8 @@ chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 	ratchet_wipe(&chat->ratchet);
 	secret_free(chat->ratchet.secrets, sizeof(struct ratchet_secrets));
 	chat->ratchet.secrets = NULL;
-	change_free(chat);
+	change_free(chats, chat);
+	chats->rekeys_due -= chat->rekey_due;
 	chat->floor = top;
 	tombstone_raise(chats, &chat->key, top, status, chat->instance);
 	chat_touch(chats, chat, DIRTY_ERASED);

@@ -74,8 +74,11 @@ void chats_report(struct chats *chats);
  * died before it told their peers. */
 void chats_report_ended(struct chats *chats);
 
-/* Operators. Rekey one chat (key) or all (NULL): how many were begun. */
+/* Operators. Rekey one chat (key), or have chats_rekey_step() rekey all (NULL):
+ * how many. */
 size_t chats_rekey(struct chats *chats, const struct chat_key *key);
+/* Begin at most count of these. 1: there are more; else 0. */
+int chats_rekey_step(struct chats *chats, size_t count);
 void chats_show(struct chats *chats, uint64_t id); /* ROW_RATCHETs */
 void chats_metrics(struct chats *chats); /* count what these rows say */
 /*

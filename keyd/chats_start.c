@@ -410,11 +410,16 @@ chats_start(struct chats *chats, const struct ipc_chat_start *start,
 
 /* --- operators ---------------------------------------------------------- */
 
+static int
+may_rekey(const struct chat *chat)
+{
+	return (chat->version != 0 && !chat_is_last(chat));
+}
+
 static size_t
 rekey_one(struct chats *chats, struct chat *chat)
 {
-	if (chat->version == 0 || chat_is_last(chat) ||
-	    chat_wake(chats, chat) == -1)
+	if (!may_rekey(chat) || chat_wake(chats, chat) == -1)
 		return (0);
 	if (chat->change->pending.version == 0)
 		chat_offer(chats, chat, chat->version + 1, 0,
@@ -434,7 +439,29 @@ chats_rekey(struct chats *chats, const struct chat_key *key)
 		chat = chat_find(chats, key);
 		return (chat == NULL ? 0 : rekey_one(chats, chat));
 	}
-	while ((chat = table_next(&chats->table, &cursor)) != NULL)
-		count += rekey_one(chats, chat);
+	while ((chat = table_next(&chats->table, &cursor)) != NULL) {
+		chat->rekey_due = (uint8_t)may_rekey(chat);
+		count += chat->rekey_due;
+	}
+	chats->rekeys_due = count;
 	return (count);
+}
+
+int
+chats_rekey_step(struct chats *chats, size_t count)
+{
+	struct chat *chat;
+
+	for (; count > 0 && chats->rekeys_due > 0; count--) {
+		do {
+			chat = table_next(&chats->table, &chats->rekey_at);
+			/* Again, as a table that grew has them elsewhere. */
+			if (chat == NULL)
+				chats->rekey_at = 0;
+		} while (chat == NULL || !chat->rekey_due);
+		chat->rekey_due = 0;
+		chats->rekeys_due--;
+		(void)rekey_one(chats, chat);
+	}
+	return (chats->rekeys_due > 0);
 }

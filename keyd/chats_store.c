@@ -454,7 +454,7 @@ commit_done(struct chats *chats)
 		chat->dirty_next = NULL;
 		chat->listed = 0;
 		if (chat->dirty & DIRTY_ERASED)
-			chat_free(chat);
+			chat_free(chats, chat);
 		else
 			chat->dirty = 0;
 	}

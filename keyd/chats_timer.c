@@ -8,6 +8,7 @@
 
 #define TICK_PARTS  16   /* ticks in which each idle chat is looked at */
 #define TICK_LEAST  4096 /* places of the table in a tick */
+#define TICK_OFFERS 256  /* in a tick, of idle chats and of others each */
 
 /* An offer that nobody answered is sent again after so long. */
 #define OFFER_AGAIN (10 * INT64_C(1000000000))
@@ -66,8 +67,19 @@ tick_nearly_over(const struct chats *chats, const struct chat *chat)
 		    rekey->after_time >= rekey->key_lifetime));
 }
 
+/* Who has waited longest is at the head of the list again. */
 static void
-tick_chat(struct chats *chats, struct chat *chat)
+tick_offer(struct chats *chats, struct chat *chat, size_t *offers)
+{
+	chat_send_pending(chats, chat);
+	TAILQ_REMOVE(&chats->awake, chat->change, entry);
+	TAILQ_INSERT_TAIL(&chats->awake, chat->change, entry);
+	(*offers)--;
+}
+
+/* offers: so many more may be sent. */
+static void
+tick_chat(struct chats *chats, struct chat *chat, size_t *offers)
 {
 	int64_t age = chats->config->rekey.after_time;
 
@@ -80,12 +92,14 @@ tick_chat(struct chats *chats, struct chat *chat)
 	if (chat->ratchet.version == 0 && !chat->next_due)
 		return;
 	if (chat->change != NULL && chat_offered(chat) != 0) {
-		if (chats->now - chat->change->offered_at >= OFFER_AGAIN)
-			chat_send_pending(chats, chat);
+		if (chats->now - chat->change->offered_at >= OFFER_AGAIN &&
+		    *offers > 0)
+			tick_offer(chats, chat, offers);
 	} else if (age > 0 && chats->now - chat->last_ratchet_at >= age &&
-		   !chat_is_last(chat) && chat_wake(chats, chat) == 0) {
+		   *offers > 0 && !chat_is_last(chat) &&
+		   chat_wake(chats, chat) == 0) {
 		chat_offer(chats, chat, chat->version + 1, 0, CAUSE_AGE, NULL);
-		chat_send_pending(chats, chat);
+		tick_offer(chats, chat, offers);
 	} else if (!chat->wanted && tick_nearly_over(chats, chat)) {
 		chat->wanted = 1;
 		chat_send_wanted(chats, chat, CAUSE_NONE);
@@ -97,34 +111,37 @@ static void
 tick_idle(struct chats *chats)
 {
 	size_t part = chats->table.size / TICK_PARTS, end;
+	size_t offers = TICK_OFFERS;
 	struct chat *chat;
 
 	end = chats->tick_at + (part < TICK_LEAST ? TICK_LEAST : part);
-	while (chats->tick_at < end) {
+	while (chats->tick_at < end && offers > 0) {
 		chat = table_next(&chats->table, &chats->tick_at);
 		if (chat == NULL) {
 			chats->tick_at = 0;
 			break;
 		}
 		if (chat->change == NULL && !tick_ended(chats, chat))
-			tick_chat(chats, chat);
+			tick_chat(chats, chat, &offers);
 	}
 }
 
 void
 chats_tick(struct chats *chats)
 {
-	struct change *change, *next;
+	struct change *change, *next, *last;
+	size_t offers = TICK_OFFERS;
 	struct chat *chat;
 
 	tick_idle(chats);
-	for (change = LIST_FIRST(&chats->awake); change != NULL;
+	last = TAILQ_LAST(&chats->awake, awake);
+	for (change = TAILQ_FIRST(&chats->awake); change != NULL;
 	     change = next) {
-		next = LIST_NEXT(change, entry);
+		next = change == last ? NULL : TAILQ_NEXT(change, entry);
 		chat = change->chat;
 		if (tick_ended(chats, chat))
 			continue;
-		tick_chat(chats, chat);
+		tick_chat(chats, chat, &offers);
 		chat_rest(chats, chat);
 	}
 	waiting_expire(chats);

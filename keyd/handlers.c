@@ -278,7 +278,8 @@ handle_rekey(void *arg, const struct ipc_message *message)
 	}
 	chats_set_now(keyd.chats, clock_wall());
 	count = chats_rekey(keyd.chats, rekey->all ? NULL : &rekey->key);
-	keyd_pause();
+	if (rekey->all)
+		keyd_rekey();
 	(void)snprintf(text, sizeof(text), "%zu chats rekeyed", count);
 	if (count == 0 && !rekey->all)
 		keyd_answer(door(arg), rekey->id, 0, 0,

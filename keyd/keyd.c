@@ -29,6 +29,7 @@
 #include "keyd/store.h"
 
 #define ERASE_STEP       256 /* records re-sealed before others get a turn */
+#define REKEY_STEP       64  /* chats rekeyed, likewise */
 #define ERASE_FAILED     STORE_FAILED_TEXT "; what was erased may still open"
 #define FAILING_MAX      (60 * CLOCK_SECOND)
 #define TURN_MAX         (10 * CLOCK_MS) /* of one door */
@@ -54,8 +55,8 @@ congested(enum process peer)
 /*
  * Read from nobody while commits fail; from nobody who does not take his
  * answers; from the router (mesh) not while the mesh (router) does not take
- * what its messages become; nor from control, which has all chats rekeyed;
- * from nobody whose turn is over.
+ * what its messages become, nor from control, which asks for much; from nobody
+ * whose turn is over.
  */
 void
 keyd_pause(void)
@@ -187,6 +188,37 @@ keyd_event(enum event_kind kind)
 	memcpy(event.node_id, keyd.identity.node_id, sizeof(event.node_id));
 	memcpy(event.key, keyd.identity.node_key, KEY_SIZE);
 	proc_event(&event);
+}
+
+/* --- new keys for all ---------------------------------------------------- */
+
+void
+keyd_rekey(void)
+{
+	static const struct timeval soon = { 0, 1000 };
+
+	if (event_add(keyd.rekey, &soon) == -1)
+		fatal("memory", "what=timer");
+}
+
+static void
+on_rekey(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (keyd.chats == NULL)
+		return;
+	if (keyd.failing_since != 0 || congested(PROCESS_ROUTER) ||
+	    congested(PROCESS_MESH)) {
+		keyd_rekey();
+		return;
+	}
+	chats_set_now(keyd.chats, clock_wall());
+	if (chats_rekey_step(keyd.chats, REKEY_STEP))
+		keyd_rekey();
+	keyd_commit();
+	secret_wipe_stack();
 }
 
 /* --- erasing ------------------------------------------------------------ */
@@ -484,8 +516,9 @@ on_go(void)
 	keyd.tick = event_new(proc_base(), -1, EV_PERSIST, on_tick, NULL);
 	keyd.erase = evtimer_new(proc_base(), on_erase, NULL);
 	keyd.turn = evtimer_new(proc_base(), on_turn, NULL);
+	keyd.rekey = evtimer_new(proc_base(), on_rekey, NULL);
 	if (keyd.tick == NULL || keyd.erase == NULL || keyd.turn == NULL ||
-	    event_add(keyd.tick, &second) == -1)
+	    keyd.rekey == NULL || event_add(keyd.tick, &second) == -1)
 		fatal("memory", "what=timer");
 	if (keyd.chats == NULL)
 		log_warn("store_locked", "hint=\"hermesctl unlock\"");

@@ -45,6 +45,7 @@ struct keyd {
 	struct event *tick;                   /* once a second */
 	struct event *erase;                  /* next step of a rotation */
 	struct event *turn;                   /* others had theirs */
+	struct event *rekey;                  /* the next of all chats */
 	int64_t erase_at;                     /* monotonic; 0: nothing erased */
 	uint64_t rotations;                   /* begun */
 	struct keyd_asked asked[ERASE_ASKED]; /* who waits for one */
@@ -85,6 +86,9 @@ void keyd_pause(void);
 /* A message of peer took as long as a signature, or a write to disk. When
  * many did, the rest of what is at that door waits for the other doors. */
 void keyd_costly(enum process peer);
+
+/* chats_rekey() was asked for all: do it while others are served. */
+void keyd_rekey(void);
 
 /* Something that should not stay on disk was erased. */
 void keyd_erased(void);

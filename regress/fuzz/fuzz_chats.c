@@ -204,6 +204,7 @@ step(struct input *input)
 		break;
 	case 13:
 		(void)chats_rekey(nodes[index].chats, NULL);
+		(void)chats_rekey_step(nodes[index].chats, SIZE_MAX);
 		(void)node_commit(&nodes[index]);
 		break;
 	case 14:

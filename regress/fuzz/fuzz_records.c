@@ -129,6 +129,7 @@ try_chats(struct input *input)
 	chats_show(node.chats, 1);
 	node_tick(&node);
 	(void)chats_rekey(node.chats, NULL);
+	(void)chats_rekey_step(node.chats, SIZE_MAX);
 	fuzz_wall += 3700 * CLOCK_SECOND;
 	node_tick(&node);
 	FUZZ_CHECK(node_commit(&node) == 0);

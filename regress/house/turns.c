@@ -1,6 +1,7 @@
 /*
  * Tests only. A router, or a mesh process, that has keyd make signatures as
- * fast as it can: who is at the other door gets his turn all the same.
+ * fast as it can: who is at the other door gets his turn all the same, and so
+ * he does while an operator has all chats rekeyed.
  *
  *	turns HERMESD CALLS.so FOLDER
  *
@@ -19,9 +20,12 @@
 
 #define FLOOD 4000 /* more than is read at once, and seconds of keyd */
 #define TURNS 10   /* of the other one meanwhile; of some dozens */
+#define CHATS 900
+#define BATCH 30 /* begun at once */
 
 static struct life life;
 static unsigned passed, failed;
+static uint64_t asked; /* statements */
 
 static void
 verdict(int good, const char *what)
@@ -38,7 +42,7 @@ mesh_turn(void)
 {
 	static struct ipc_statement statement = { .kind = STATEMENT_PRESENCE };
 
-	statement.id = ++statement.number;
+	statement.number = statement.id = ++asked;
 	ipc_send(life.a.mesh, IPC_STATEMENT, &statement, NULL, 0);
 	if (house_wait(&life.a, &life.a.statement.id, statement.id) == -1)
 		errx(1, "turns: keyd does not answer, see %s", life.log);
@@ -70,12 +74,12 @@ mesh_floods(void)
 	int i;
 
 	/* Each is written to disk. */
-	for (i = 1; i <= FLOOD; i++) {
-		statement.id = UINT64_MAX - FLOOD + (uint64_t)i;
+	for (i = 1; i <= FLOOD / 2; i++) {
+		statement.id = ++asked;
 		statement.number = number + (uint64_t)i;
 		ipc_send(life.a.mesh, IPC_STATEMENT, &statement, NULL, 0);
 	}
-	for (; life.a.statement.id != UINT64_MAX; turns++) {
+	for (; life.a.statement.id != asked; turns++) {
 		ipc_send(life.a.router, IPC_SIGN_DIGEST, &digest, NULL, 0);
 		if (house_wait(&life.a, &life.a.signed_digests,
 			life.a.signed_digests + 1) == -1)
@@ -84,6 +88,36 @@ mesh_floods(void)
 	}
 	printf("router had %u turns\n", turns);
 	verdict(turns >= TURNS, "router waits for a mesh that floods");
+}
+
+static void
+operator_rekeys(void)
+{
+	struct ipc_rekey rekey = { .id = 1, .all = 1 };
+	char chat_id[32];
+	uint64_t goal = life.a.readies;
+	unsigned turns = 0;
+	int i;
+
+	for (i = 0; i < CHATS; i++) {
+		(void)snprintf(chat_id, sizeof(chat_id), "chat-%d", i);
+		(void)house_chat_start(&life.a, chat_id, 0, 0);
+		goal++;
+		if (i % BATCH == BATCH - 1 &&
+		    house_wait(&life.a, &life.a.readies, goal) == -1)
+			errx(1, "turns: no chats, see %s", life.log);
+	}
+	if (house_settle(&life.a) == -1)
+		errx(1, "turns: keyd does not answer, see %s", life.log);
+	goal = life.a.setups + CHATS;
+	ipc_send(life.a.control, IPC_REKEY, &rekey, NULL, 0);
+	for (; life.a.setups < goal; turns++)
+		mesh_turn();
+	printf("mesh had %u turns\n", turns);
+	verdict(turns >= TURNS, "mesh waits for an operator's rekey");
+	verdict(house_settle(&life.a) == 0 && life.a.result.ok &&
+		    life.a.result.count == CHATS,
+	    "all are rekeyed");
 }
 
 int
@@ -100,6 +134,7 @@ main(int argc, char **argv)
 		errx(1, "turns: keyd does not start, see %s", life.log);
 	router_floods();
 	mesh_floods();
+	operator_rekeys();
 	life_end(&life);
 	life_free(&life);
 	printf("%u passed, %u failed\n", passed, failed);

@@ -240,6 +240,7 @@ START_TEST(age_count_and_operators_rekey)
 	ck_assert_uint_eq(b->last_ready.cause, CAUSE_OPERATOR);
 	assert_works(4);
 	ck_assert_uint_eq(chats_rekey(a->chats, NULL), 1);
+	ck_assert_int_eq(chats_rekey_step(a->chats, 1), 0);
 	pair_commit(&pair, 0);
 	pair_run(&pair);
 	assert_works(5);
