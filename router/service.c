@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "common/proc/proc.h"
 #include "common/proc/sources.h"
 #include "common/rpc/rpc.h"
@@ -54,6 +56,7 @@ static struct {
 	int operators;  /* certificate */
 	uint8_t *chain; /* keyd's, PEM */
 	size_t chain_length;
+	uint8_t shown[KEY_SIZE]; /* hash of the certificate in use */
 } service = { .old = TAILQ_HEAD_INITIALIZER(service.old) };
 
 /* --- TLS ----------------------------------------------------------------- */
@@ -163,6 +166,7 @@ service_use(const uint8_t *pem, size_t length)
 {
 	struct rpc_tls_options options;
 	struct rpc_tls *tls;
+	uint8_t shown[KEY_SIZE];
 	char error[256];
 
 	memset(&options, 0, sizeof(options));
@@ -181,8 +185,15 @@ service_use(const uint8_t *pem, size_t length)
 	rpc_tls_free(service.previous);
 	service.previous = service.tls;
 	service.tls = tls;
-	if (service.server != NULL)
+	(void)crypto_generichash(shown, sizeof(shown), pem, length, NULL, 0);
+	if (service.server != NULL) {
 		rpc_server_set_tls(service.server, tls);
+		/* A Challenge is signed over the key that is in use now: a new
+		 * stream goes where that was shown. */
+		if (memcmp(shown, service.shown, sizeof(shown)) != 0)
+			rpc_server_drain_connections(service.server);
+	}
+	memcpy(service.shown, shown, sizeof(shown));
 	service_start();
 }
 

@@ -318,6 +318,10 @@ void rpc_server_set_penalties(
  * at most a TLS record a connection, is still delivered. */
 void rpc_server_pause(struct rpc_server *server, int pause);
 
+/* GOAWAY on every connection that there is: streams go on, and new ones come
+ * on other connections. */
+void rpc_server_drain_connections(struct rpc_server *server);
+
 /*
  * Stop accepting and send GOAWAY on every connection; streams go on.
  * rpc_server_free() then cuts what is left: closed() is called, from inside

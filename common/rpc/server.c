@@ -315,17 +315,23 @@ rpc_server_unlisten(struct rpc_server *server)
 }
 
 void
-rpc_server_drain(struct rpc_server *server)
+rpc_server_drain_connections(struct rpc_server *server)
 {
 	struct rpc_connection *connection;
 
+	TAILQ_FOREACH(connection, &server->connections, entry)
+	rpc_connection_drain(connection);
+}
+
+void
+rpc_server_drain(struct rpc_server *server)
+{
 	if (server->draining)
 		return;
 	server->draining = 1;
 	rpc_server_unlisten(server);
 	rpc_health_drain(server);
-	TAILQ_FOREACH(connection, &server->connections, entry)
-	rpc_connection_drain(connection);
+	rpc_server_drain_connections(server);
 }
 
 void

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from h2_attacker import CANCEL, DATA, Attacker, frame, message, request
+from h2_attacker import (CANCEL, DATA, GOAWAY, PING, Attacker, frame, message,
+                         request)
 from h2_attacker import HEADERS as HEADERS_FRAME
 from hermes_node import DEFAULTS, Node, free_ports, until
 from hermes_wire import (WAIT, Closed, Identity, Session, meet, pair, pb,
@@ -749,6 +750,25 @@ def test_certificate_of_a_listener(sessions):
         x509.SubjectAlternativeName).value
     assert "localhost" in names.get_values_for_type(x509.DNSName)
     assert "127.0.0.1" in map(str, names.get_values_for_type(x509.IPAddress))
+
+
+def test_new_tls_keys_are_for_new_connections(sessions):
+    """A Challenge is signed over the key in use, which older connections were
+    not shown: new streams come on others, and those that are there go on. A
+    reload is nothing of that kind."""
+    with Node("renewed") as one, Attacker(one, "app") as old:
+        s = sessions(one.app)
+        s.connect()
+        one.ctl("reload")
+        old.send(frame(PING, 0, 0, b"reloaded"))
+        assert old.read(lambda f: f[3] == b"reloaded")
+        assert not any(f[0] == GOAWAY for f in old.frames)
+        one.ctl("rekey", "tls")
+        assert old.goaway() == 0
+        until("another one is shown",
+              lambda: server_certificate(one.app) != s.certificate)
+        sessions(one.app).connect()
+        s.ping()
 
 
 def test_ratchets_as_the_contract_has_them():
