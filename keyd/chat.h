@@ -221,6 +221,11 @@ void chat_erase(struct chats *chats, struct chat *chat, uint32_t floor,
 void chat_finish(struct chats *chats, struct chat *chat, uint32_t floor,
     enum hermes_status status, int tell_peer);
 
+/* There is no such chat here, with an app on node: mesh need not keep a tieline
+ * for it. */
+void chat_untie(struct chats *chats, const struct chat_key *key,
+    const uint8_t node[KEY_SIZE]);
+
 /* --- chats_tombstone.c: what is left of chats ---------------------------- */
 
 /* The highest version that a predecessor had which was deleted, or was left

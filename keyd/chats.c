@@ -392,15 +392,15 @@ teardown_is_of(const struct ipc_teardown *teardown,
 	return (teardown->version >= top);
 }
 
-/* It was the end: mesh need not keep a tieline for it. */
-static void
-teardown_heard(struct chats *chats, const struct ipc_teardown *teardown)
+void
+chat_untie(struct chats *chats, const struct chat_key *key,
+    const uint8_t node[KEY_SIZE])
 {
-	struct ipc_teardown heard = *teardown;
+	struct ipc_teardown over = { .key = *key, .status = STATUS_NONE };
 
-	heard.status = STATUS_NONE;
+	memcpy(over.node, node, KEY_SIZE);
 	chats->io.send(
-	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &heard, NULL, 0);
+	    chats->io.arg, PROCESS_MESH, IPC_TEARDOWN_OUT, &over, NULL, 0);
 }
 
 void
@@ -441,7 +441,7 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		    teardown->version - top <= POLICY_RESET_STEP)
 			top = teardown->version;
 		chat_finish(chats, chat, top, status_here(teardown->status), 0);
-		teardown_heard(chats, teardown);
+		chat_untie(chats, &teardown->key, teardown->node);
 		return;
 	}
 	waiting = waiting_find(chats, &teardown->key);
@@ -450,7 +450,7 @@ chats_teardown_in(struct chats *chats, const struct ipc_teardown *teardown)
 		!teardown_is_of(
 		    teardown, waiting->offer.instance, waiting->offer.version)))
 		return;
-	teardown_heard(chats, teardown);
+	chat_untie(chats, &teardown->key, teardown->node);
 	if (waiting == NULL)
 		return;
 	end.status = status_here(teardown->status);

@@ -162,8 +162,11 @@ setup_first(struct arriving *a)
 	enum hermes_code code;
 	uint32_t expected;
 
-	if (setup->answer)
-		return; /* to something we have deleted since */
+	if (setup->answer) {
+		/* To something we have deleted since, or never had. */
+		chat_untie(a->chats, &setup->key, setup->node);
+		return;
+	}
 	/* The peer missed that the chat was deleted. */
 	if (tombstone_is(a->chats, &setup->key, a->instance) ||
 	    (reset && setup_goes_on(a) && setup_may_be_over(a))) {

@@ -91,6 +91,7 @@ start_accept(struct starting *s, struct chat *chat, struct waiting *waiting)
 	waiting_remove(chats, waiting);
 	code = chat_derive(chats, chat, &peer, 0);
 	if (code != CODE_NONE) {
+		chat_untie(chats, &chat->key, chat->peer_node);
 		chat_erase(chats, chat, 0, STATUS_DELETED);
 		start_refuse(s, code, 0, 0);
 		return;

@@ -105,8 +105,10 @@ waiting_expire(struct chats *chats)
 	size_t cursor = 0;
 
 	while ((waiting = table_next(&chats->waiting, &cursor)) != NULL)
-		if (waiting->until < chats->now)
+		if (waiting->until < chats->now) {
+			chat_untie(chats, &waiting->key, waiting->node);
 			waiting_remove(chats, waiting);
+		}
 }
 
 void

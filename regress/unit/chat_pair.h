@@ -85,6 +85,7 @@ struct node {
 	struct ipc_setup last_setup; /* sent */
 	int readies, firsts, errors, offers, ends, refusals;
 	int teardowns, records, rows, setups, resets;
+	int unties; /* mesh need not keep a tieline */
 	uint8_t offer_tail[64];
 	size_t offer_tail_length;
 };
@@ -238,6 +239,11 @@ pair_mesh(struct node *node, enum ipc_type type, const void *payload,
 		    *(const struct ipc_setup_refused *)payload;
 		break;
 	case IPC_TEARDOWN_OUT:
+		if (((const struct ipc_teardown *)payload)->status ==
+		    STATUS_NONE) {
+			node->unties++;
+			break;
+		}
 		node->teardowns++;
 		node->last_teardown = *(const struct ipc_teardown *)payload;
 		pair_queue(node, FRAME_TEARDOWN, NULL, 0)->teardown =

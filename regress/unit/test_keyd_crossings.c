@@ -245,7 +245,8 @@ check_crossing(const struct crossing *crossing)
 		orders++;
 		check_works(crossing);
 	} while (choose());
-	ck_assert_uint_ge(orders, 2);
+	/* One, where the other node has nothing under way. */
+	ck_assert_uint_ge(orders, 1);
 }
 
 /* --- old chats ------------------------------------------------------------ */

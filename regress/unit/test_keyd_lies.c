@@ -181,6 +181,7 @@ START_TEST(a_key_of_small_order_begins_no_chat)
 	ck_assert_uint_eq(b->last_error.code, CODE_DERIVATION_FAILED);
 	ck_assert_int_eq(b->readies, 0);
 	ck_assert_ptr_null(pair_chat(&pair, 1));
+	ck_assert_int_eq(b->unties, 1);
 }
 END_TEST
 
@@ -399,6 +400,7 @@ START_TEST(one_node_does_not_take_the_place_of_all)
 {
 	struct chat_key key = pair_key(&pair, 1);
 	struct node c;
+	int count;
 
 	another(&c);
 	offers_of(&c, NULL, 0, WAITING_MAX + 10);
@@ -416,9 +418,29 @@ START_TEST(one_node_does_not_take_the_place_of_all)
 	pair_run(&pair);
 	assert_works(1);
 	ck_assert_uint_eq(b->chats->waiting_nodes.count, 1);
+	count = (int)b->chats->waiting.count;
+	b->unties = 0;
 	pair.now += WAITING_LIFETIME + 1;
 	pair_tick(&pair, 1);
 	ck_assert_uint_eq(b->chats->waiting_nodes.count, 0);
+	/* Mesh keeps none of their tielines. */
+	ck_assert_int_eq(b->unties, count);
+}
+END_TEST
+
+/* Nor those of answers to nothing. */
+START_TEST(an_answer_to_nothing_leaves_nothing)
+{
+	struct ipc_setup setup;
+	struct node c;
+
+	another(&c);
+	offer_of(&c, b->app, "never", &setup);
+	setup.answer = 1;
+	setup_arrives(&setup);
+	ck_assert_int_eq(b->unties, 1);
+	ck_assert_int_eq(b->refusals, 0);
+	ck_assert_uint_eq(b->chats->waiting.count, 0);
 }
 END_TEST
 
@@ -474,6 +496,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, after_the_last_version_there_is_none);
 	tcase_add_test(tcase, who_does_not_recover_costs_nothing);
 	tcase_add_test(tcase, one_node_does_not_take_the_place_of_all);
+	tcase_add_test(tcase, an_answer_to_nothing_leaves_nothing);
 	tcase_add_loop_test(
 	    tcase, one_app_does_not_keep_the_others_from_an_app, 0, 2);
 	tcase_add_loop_test(tcase, a_new_node_cannot_burn_the_versions, 0, 6);
