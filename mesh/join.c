@@ -61,7 +61,22 @@ static struct {
 	int64_t backoff;
 } lines;
 
+static const uint8_t no_secret[TICKET_SECRET_SIZE];
+
 static void join_try(void);
+
+/*
+ * The secret of a ticket is for the authority alone, which the ticket names
+ * first, and signed. Others are asked where that is; what they say of who holds
+ * the mesh key they need not be right about.
+ */
+static int
+join_is_authority(const uint8_t node_key[KEY_SIZE])
+{
+	return (
+	    !join.listed &&
+	    memcmp(node_key, join.ticket.endpoints[0].node_key, KEY_SIZE) == 0);
+}
 
 static void
 answer(uint64_t id, int ok, const char *text)
@@ -177,6 +192,7 @@ join_referred(const struct Nodemesh__V1__JoinResponse *response)
 		return (0);
 	if (join.referrals < REFERRALS_MAX &&
 	    wire_descriptor_read(&read, response->membership[0]) == 0 &&
+	    (join.listed || join_is_authority(read.node_key)) &&
 	    wire_descriptor_verify(&read, response->membership[0],
 		join.ticket.authority, clock_wall()) == 0) {
 		join.referrals++;
@@ -239,6 +255,7 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
     const char *text, void *arg)
 {
 	char clean[LOG_TEXT_SIZE], why[LOG_TEXT_SIZE + 32];
+	int believed;
 
 	(void)arg;
 	if (!join.busy || join.stream != stream)
@@ -248,6 +265,7 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		return;
 	if (text == NULL)
 		text = "";
+	believed = join.listed || join_is_authority(join.at.node_key);
 	switch (status) {
 	case RPC_OK:
 		(void)strlcpy(why,
@@ -257,9 +275,11 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 		    sizeof(why));
 		break;
 	case RPC_UNAUTHENTICATED:
-		if (join.listed) {
+		if (join.listed || !believed) {
 			(void)strlcpy(why,
-			    "the authority has no peer line of this node",
+			    believed ? "the authority has no peer line of this "
+				       "node"
+				     : "it is not the authority",
 			    sizeof(why));
 			break;
 		}
@@ -267,9 +287,12 @@ on_call_closed(struct rpc_stream *stream, enum rpc_status status,
 			    "another made");
 		return;
 	case RPC_ALREADY_EXISTS:
-		join_end(0, "another node of the mesh has this node's name: "
-			    "hermesd.conf wants another one");
-		return;
+		if (believed) {
+			join_end(0, "another node of the mesh has this node's "
+				    "name: hermesd.conf wants another one");
+			return;
+		}
+		/* FALLTHROUGH */
 	default:
 		(void)snprintf(why, sizeof(why), "refused (%d) %s", (int)status,
 		    reason_text(clean, text));
@@ -297,7 +320,8 @@ on_signed(const uint8_t *signature, void *arg)
 {
 	struct Nodemesh__V1__JoinRequest request =
 	    NODEMESH__V1__JOIN_REQUEST__INIT;
-	uint8_t copy[SIGNATURE_SIZE], ticket[TICKET_ENCODED_MAX], *room;
+	uint8_t copy[SIGNATURE_SIZE], ticket[TICKET_ENCODED_MAX] = { 0 };
+	uint8_t *room;
 	size_t length;
 
 	if (!join.busy || join.trunk == NULL || join.trunk != arg)
@@ -312,7 +336,7 @@ on_signed(const uint8_t *signature, void *arg)
 	request.nonce.len = sizeof(join.nonce);
 	request.signature.data = copy;
 	request.signature.len = sizeof(copy);
-	if (!join.listed) {
+	if (join_is_authority(join.at.node_key)) {
 		request.ticket_secret.data = join.ticket.secret;
 		request.ticket_secret.len = TICKET_SECRET_SIZE;
 		request.ticket.len = ticket_encode(&join.ticket, ticket);
@@ -352,8 +376,10 @@ on_up(struct trunk *trunk)
 		return;
 	}
 	randombytes_buf(join.nonce, sizeof(join.nonce));
-	wire_join_digest(
-	    join.ticket.secret, join.nonce, trunk->binding.node_key, digest);
+	wire_join_digest(join_is_authority(join.at.node_key)
+			     ? join.ticket.secret
+			     : no_secret,
+	    join.nonce, trunk->binding.node_key, digest);
 	sign_statement(STATEMENT_JOIN, 0, digest, on_signed, trunk);
 }
 

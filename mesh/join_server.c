@@ -135,7 +135,8 @@ refer(struct rpc_stream *stream)
 	    NODEMESH__V1__JOIN_RESPONSE__INIT;
 	struct Nodemesh__V1__NodeDescriptor *node = NULL;
 	const struct swim_member *member = NULL;
-	const struct peer *peer = peer_authority();
+	static size_t cursor;
+	const struct peer *peer = peer_authority(&cursor);
 	uint8_t *room = NULL;
 	size_t length = 0;
 

@@ -314,15 +314,16 @@ peer_described(struct peer *peer, const struct descriptor *read)
 }
 
 struct peer *
-peer_authority(void)
+peer_authority(size_t *cursor)
 {
 	struct peer *peer;
-	size_t cursor = 0;
+	int round;
 
-	while ((peer = peer_next(&cursor)) != NULL)
-		if (peer->authority &&
-		    (peer->state == NODE_ALIVE || peer->state == NODE_SUSPECT))
-			return (peer);
+	for (round = 0; round < 2; round++, *cursor = 0)
+		while ((peer = peer_next(cursor)) != NULL)
+			if (peer->authority && (peer->state == NODE_ALIVE ||
+						   peer->state == NODE_SUSPECT))
+				return (peer);
 	return (NULL);
 }
 

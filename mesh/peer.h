@@ -68,8 +68,9 @@ struct peer *peer_next(size_t *cursor); /* all; start with 0 */
  */
 struct peer *peer_certified(const struct certificate *certificate);
 
-/* An alive node that holds the mesh key; NULL when none is known. */
-struct peer *peer_authority(void);
+/* An alive node that says that it holds the mesh key, any may: the next one, in
+ * turn. *cursor begins with 0. NULL when none is known. */
+struct peer *peer_authority(size_t *cursor);
 
 /* Take over what a verified descriptor says; persists, tells the router. */
 void peer_described(struct peer *peer, const struct descriptor *read);

@@ -24,6 +24,7 @@ static struct {
 	int64_t span;     /* ns the certificate had when it came */
 	uint64_t serial;  /* its */
 	int64_t next_try; /* monotonic */
+	size_t cursor;    /* of whom to ask */
 	uint32_t signing; /* keyd has our request */
 	uint32_t overdue; /* said in the log */
 	uint8_t nonce[KEY_SIZE];
@@ -184,7 +185,7 @@ renew_tick(int64_t now)
 	if (retry > RETRY_MOST)
 		retry = RETRY_MOST;
 	renew.next_try = now + retry;
-	if ((peer = peer_authority()) == NULL)
+	if ((peer = peer_authority(&renew.cursor)) == NULL)
 		return;
 	if (peer_dialled_trunk(peer) == NULL)
 		renew.next_try = now + RETRY_LEAST;

@@ -73,13 +73,14 @@ node_config(struct node *node)
 	    sizeof(config.advertise_mesh));
 	(void)strlcpy(
 	    config.advertise_app, "127.0.0.1:1", sizeof(config.advertise_app));
-	config.limits.members = 64;
+	config.limits.members = world.members;
 	config.mesh_connections = 64;
 	config.limits.unauthenticated = 256;
 	config.limits.per_source = 1024;
 	config.limits.apps = 1000;
 	config.limits.message_size = 1024 * 1024;
 	config.route_grace = world.route_grace;
+	config.membership_lifetime = world.membership_lifetime;
 	config.log_level = level == NULL ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG;
 	ipc_send(node->parent, IPC_CONFIG, &config, NULL, 0);
 }
@@ -278,6 +279,7 @@ world_open(void)
 	log_init("test", LOG_LEVEL_ERROR, 1);
 	world.base = event_base_new();
 	world.route_grace = 60 * CLOCK_SECOND;
+	world.members = 64;
 	keys_make(&world.authority);
 	randombytes_buf(world.secret, sizeof(world.secret));
 }

@@ -69,6 +69,87 @@ START_TEST(L17_L31_nobody_speaks_for_another)
 }
 END_TEST
 
+/* --- who holds the mesh key ---------------------------------------------- */
+
+static void
+member_start(struct node *node, const struct node *knows)
+{
+	if (knows != NULL) {
+		node->saved_count = 1;
+		(void)strlcpy(
+		    node->saved[0].endpoint, knows->endpoint, ENDPOINT_SIZE);
+		node->saved[0].certificate = knows->certificate;
+	}
+	node_start(node);
+	UNTIL(node->ready);
+	if (knows != NULL)
+		UNTIL(node_state_of(node, knows) == NODE_ALIVE);
+}
+
+/* A member that knows another one; holds: it says that it has the key. */
+static struct node *
+member_make(
+    unsigned index, const char *name, const struct node *knows, int holds)
+{
+	struct node *node = node_new(index, name);
+
+	node_certify(node, holds);
+	node->liar = holds && index > 0;
+	member_start(node, knows);
+	return (node);
+}
+
+/* The authority, which is away, signed first in its ticket that it is one. The
+ * other node in it is asked, 0: and names a liar, 1: and is one. */
+START_TEST(a_secret_is_for_the_authority)
+{
+	struct node *b = member_make(1, "beta", NULL, 0);
+	struct node *m = member_make(2, "mallory", b, 1), *also;
+	struct node *a = node_new(0, "alpha"), *c = node_new(3, "gamma");
+	uint8_t bytes[TICKET_ENCODED_MAX];
+	struct ipc_ticket order;
+	struct ticket *ticket = &order.ticket;
+	size_t length;
+
+	UNTIL(node_state_of(b, m) == NODE_ALIVE);
+	(void)strlcpy(a->endpoint, "127.0.0.1:1", sizeof(a->endpoint));
+	ticket_make(a, &order);
+	also = _i == 0 ? b : m;
+	memcpy(ticket->endpoints[1].node_key, also->keys.public, KEY_SIZE);
+	(void)strlcpy(
+	    ticket->endpoints[1].endpoint, also->endpoint, ENDPOINT_SIZE);
+	ticket->endpoint_count = 2;
+	length = ticket_signed_bytes(ticket, bytes);
+	crypto_sign_detached(
+	    ticket->signature, NULL, bytes, length, world.authority.secret);
+	node_start(c);
+	UNTIL(c->ready && c->floor[STATEMENT_DESCRIPTOR] > 0);
+	ipc_send(c->control, IPC_JOIN, &order, NULL, 0);
+	UNTIL(c->results > 0);
+	ck_assert_uint_eq(c->result.ok, 0);
+	ck_assert_uint_eq(b->redeems + m->redeems, 0);
+	ck_assert_int_eq(c->in_mesh, 0);
+}
+END_TEST
+
+/* Whoever says so keeps no member from its renewal. */
+START_TEST(all_who_hold_the_key_are_asked)
+{
+	struct node *a, *m, *b;
+
+	world.membership_lifetime = 120 * CLOCK_SECOND;
+	a = member_make(0, "alpha", NULL, 1);
+	m = member_make(1, "mallory", a, 1);
+	(void)member_make(2, "trudy", a, 1);
+	b = node_new(3, "beta");
+	node_certify(b, 0);
+	cast_certify(&world.authority, b->name, b->keys.public, 4,
+	    clock_wall() + 39 * CLOCK_SECOND, &b->certificate);
+	member_start(b, m);
+	UNTIL(b->certificate.serial > 4);
+}
+END_TEST
+
 START_TEST(L18_hearsay_does_not_evict)
 {
 	struct Nodemesh__V1__NodeDescriptor node =
@@ -335,6 +416,8 @@ lies_suite(void)
 	tcase_add_checked_fixture(tcase, world_open, world_close);
 	tcase_add_test(tcase, L18_strangers_may_only_join);
 	tcase_add_test(tcase, L17_L31_nobody_speaks_for_another);
+	tcase_add_loop_test(tcase, a_secret_is_for_the_authority, 0, 2);
+	tcase_add_test(tcase, all_who_hold_the_key_are_asked);
 	tcase_add_test(tcase, L18_hearsay_does_not_evict);
 	tcase_add_test(tcase, L19_nobody_claims_apps_of_others);
 	tcase_add_test(tcase, L19_nobody_takes_apps_out);
