@@ -256,7 +256,8 @@ gossip_send_swim(struct peer *peer, const struct swim_message *message,
 		break;
 	case SWIM_GOSSIP:
 		send_events(peer, events, packed);
-		send_rumours(peer);
+		if (!message->reply)
+			send_rumours(peer);
 		break;
 	}
 	for (i = 0; i < packed; i++)

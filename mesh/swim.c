@@ -261,7 +261,11 @@ refute_tick(struct swim *swim, int64_t now)
 	swim->refuting = 1;
 	swim->next_refute = now + swim->config.refute_interval;
 	swim->counts.refuted++;
-	swim_health(swim, 1);
+	/* Whoever accuses us all day does not make us slow: our own probes
+	 * make that good. */
+	if (!swim->refuted)
+		swim_health(swim, 1);
+	swim->refuted = 1;
 }
 
 void
@@ -504,7 +508,7 @@ swim_own(struct swim *swim, struct swim_statement *own, int64_t now)
 	if (!swim->refute_to_set)
 		return (0);
 	swim->refute_to_set = 0;
-	swim_send_news(swim, swim->refute_to, self->alive->key);
+	swim_send_news(swim, swim->refute_to, self->alive->key, now);
 	return (0);
 }
 

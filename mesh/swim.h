@@ -33,6 +33,7 @@ struct swim_member {
 	int64_t since;                    /* own clock, of state */
 	int64_t rtt;                      /* ns; 0 not measured */
 	int64_t answers_due;              /* see rate.h: push-pulls */
+	int64_t told_due;                 /* see rate.h: news in answers */
 	uint32_t slot;                    /* in live or dead */
 	uint32_t connection;              /* in connected + 1; 0 none */
 	uint8_t state;                    /* enum node_state */

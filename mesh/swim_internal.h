@@ -12,6 +12,7 @@
 #define SWIM_CONFIRMATIONS_MAX 4
 #define SWIM_INDIRECT_MAX      8
 #define SWIM_RELAYS            128    /* probes made for others, at once */
+#define SWIM_RELAYS_ONE        32     /* of those for one member */
 #define SWIM_OWN_PROBE         255    /* low byte of an own sequence */
 #define SWIM_SYNC_BYTES        262144 /* of statements in a push-pull */
 #define SWIM_ANSWERS           32     /* push-pulls answered, in ANSWERS_IN */
@@ -112,14 +113,16 @@ struct swim {
 	int64_t next_sync;
 	int64_t sync_wait; /* doubles, to the interval */
 	int64_t next_reconnect;
-	int64_t next_contact; /* of an unknown sender */
-	int64_t answers_due;  /* see rate.h: push-pulls */
+	int64_t next_contact;  /* of an unknown sender */
+	int64_t answers_due;   /* see rate.h: push-pulls */
+	int64_t strangers_due; /* of those who are no members */
 	int want_gossip;
 	int answered; /* a push-pull, ever */
 	/* whoever sent what is being received is wrong about this one */
 	int correct_set;
 	uint8_t correct[KEY_SIZE];
 	/* refutation */
+	int refuted;    /* since the last probe began */
 	int refuting;   /* REFUTE is out */
 	int refute_due; /* REFUTE must go out */
 	int refute_to_set;
@@ -141,10 +144,15 @@ struct swim_pending *swim_pend(struct swim *swim, enum swim_action_type type);
 /* Send a message to node; NULL target: this node itself. */
 void swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
     enum swim_message_type type, uint64_t sequence, const uint8_t *target);
+/* The same, because asker said something, who may say it without end: what
+ * waits to be told is told a bounded number of times, and is for all. */
+void swim_answer(struct swim *swim, const uint8_t node[KEY_SIZE],
+    enum swim_message_type type, uint64_t sequence, const uint8_t *target,
+    const uint8_t asker[KEY_SIZE], int64_t now);
 void swim_send_sync(struct swim *swim, const uint8_t node[KEY_SIZE], int reply);
-/* Gossip to node, with what is known of about first. */
+/* Gossip to node, in answer, with what is known of about first. */
 void swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
-    const uint8_t about[KEY_SIZE]);
+    const uint8_t about[KEY_SIZE], int64_t now);
 
 /* swim_suspicion.c */
 int swim_suspect(struct swim *swim, struct swim_member *member,

@@ -76,7 +76,10 @@ struct swim_message {
 	enum swim_message_type type;
 	uint64_t sequence;        /* PING to NACK, echoed */
 	uint8_t target[KEY_SIZE]; /* PING to NACK */
-	int reply;                /* PUSH_PULL: 1 do not answer */
+	/* PUSH_PULL: 1 do not answer; ACK, PING, GOSSIP: 1 it is an answer,
+	 * which takes no news along that waits to be told. Not of one that came. */
+	int reply;
+	int more; /* PUSH_PULL that goes out: other parts of it follow */
 };
 
 #endif

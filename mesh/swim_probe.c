@@ -77,6 +77,7 @@ swim_probe_tick(struct swim *swim, int64_t now)
 	if (probe->active)
 		probe_failed(swim, now);
 	memset(probe, 0, sizeof(*probe));
+	swim->refuted = 0;
 	stretch = (int64_t)swim->counts.health + 1;
 	swim->next_probe = now + swim->config.probe_interval * stretch;
 	if (swim->self->state != NODE_ALIVE ||
@@ -117,6 +118,20 @@ swim_probe_timeout(struct swim *swim, int64_t now)
 	probe->relays = i;
 }
 
+/* How many of the probes that wait are for from? */
+static uint32_t
+relays_of(const struct swim *swim, const uint8_t from[KEY_SIZE])
+{
+	const struct swim_relay *relay;
+	uint32_t i, count = 0;
+
+	for (i = 0; i < swim->relay_waiting; i++) {
+		relay = &swim->relays[(swim->relay_oldest + i) % SWIM_RELAYS];
+		count += memcmp(relay->from, from, KEY_SIZE) == 0;
+	}
+	return (count);
+}
+
 static void
 receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
     const struct swim_message *message, int64_t now)
@@ -125,11 +140,13 @@ receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
 	uint32_t slot;
 
 	if (memcmp(message->target, swim->self->alive->key, KEY_SIZE) == 0) {
-		swim_send(swim, from, SWIM_ACK, message->sequence, NULL);
+		swim_answer(
+		    swim, from, SWIM_ACK, message->sequence, NULL, from, now);
 		return;
 	}
 	if (swim_find(swim, message->target) == NULL ||
-	    swim->relay_waiting == SWIM_RELAYS) {
+	    swim->relay_waiting == SWIM_RELAYS ||
+	    relays_of(swim, from) >= SWIM_RELAYS_ONE) {
 		swim_send(
 		    swim, from, SWIM_NACK, message->sequence, message->target);
 		return;
@@ -141,8 +158,8 @@ receive_ping_req(struct swim *swim, const uint8_t from[KEY_SIZE],
 	relay->nack_at = now + swim->config.probe_timeout * 4 / 5;
 	memcpy(relay->from, from, KEY_SIZE);
 	memcpy(relay->target, message->target, KEY_SIZE);
-	swim_send(
-	    swim, relay->target, SWIM_PING, relay->sequence, relay->target);
+	swim_answer(swim, relay->target, SWIM_PING, relay->sequence,
+	    relay->target, from, now);
 }
 
 /* Tell who asked that no ack came in time. One that comes yet is still
@@ -214,7 +231,8 @@ receive_ack(struct swim *swim, const uint8_t from[KEY_SIZE],
 	    memcmp(relay->target, from, KEY_SIZE) != 0)
 		return;
 	relay->sequence = 0;
-	swim_send(swim, relay->from, SWIM_ACK, relay->asked, relay->target);
+	swim_answer(swim, relay->from, SWIM_ACK, relay->asked, relay->target,
+	    relay->from, now);
 }
 
 static void
@@ -231,18 +249,21 @@ receive_nack(struct swim *swim, const uint8_t from[KEY_SIZE],
 }
 
 /* A push-pull costs us the whole list: answer a bounded number a second, and
- * so few to one member that there are some left for the others. */
+ * so few to one member, or to all who say nothing of themselves, that there are
+ * some left for the others. */
 static void
 receive_push_pull(struct swim *swim, struct swim_member *member,
     const uint8_t from[KEY_SIZE], const struct swim_message *message,
     int64_t now)
 {
+	int64_t *due;
+
 	if (message->reply) {
 		swim->answered = 1;
 		return;
 	}
-	if ((member != NULL && rate_take(&member->answers_due, now,
-				   SWIM_ANSWERS_ONE, SWIM_ANSWERS_IN, 0) > 0) ||
+	due = member != NULL ? &member->answers_due : &swim->strangers_due;
+	if (rate_take(due, now, SWIM_ANSWERS_ONE, SWIM_ANSWERS_IN, 0) > 0 ||
 	    rate_take(&swim->answers_due, now, SWIM_ANSWERS, SWIM_ANSWERS_IN,
 		0) > 0) {
 		swim->counts.dropped++;
@@ -286,14 +307,14 @@ swim_receive(struct swim *swim, const uint8_t from[KEY_SIZE],
 	}
 	if (swim->correct_set &&
 	    (member == NULL || member->state != NODE_REVOKED))
-		swim_send_news(swim, from, swim->correct);
+		swim_send_news(swim, from, swim->correct, now);
 	swim->correct_set = 0;
 	switch (message->type) {
 	case SWIM_PING:
 		if (memcmp(message->target, swim->self->alive->key, KEY_SIZE) ==
 		    0)
-			swim_send(
-			    swim, from, SWIM_ACK, message->sequence, NULL);
+			swim_answer(swim, from, SWIM_ACK, message->sequence,
+			    NULL, from, now);
 		break;
 	case SWIM_PING_REQ:
 		receive_ping_req(swim, from, message, now);

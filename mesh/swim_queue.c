@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/util/rate.h"
 #include "mesh/swim_internal.h"
 
 #define SYNCED_TELLS 2 /* times that old news are told */
@@ -135,11 +136,11 @@ update_bytes(const struct swim_update *update)
 }
 
 /*
- * Updates for one message: first (or NULL), then from the queue. Each taken
- * from the queue counts as told once more.
+ * Updates for one message: first (or NULL), then, unless bare, from the queue.
+ * Each taken from the queue counts as told once more.
  */
 static size_t
-updates_take(struct swim *swim, const struct swim_member *first)
+updates_take(struct swim *swim, const struct swim_member *first, int bare)
 {
 	struct swim_member *taken[SWIM_UPDATES] = { NULL }, *member;
 	uint32_t limit = swim_retransmits(swim), i;
@@ -147,6 +148,8 @@ updates_take(struct swim *swim, const struct swim_member *first)
 
 	if (first != NULL && update_write(swim, first, 0, &swim->updates[0]))
 		bytes += update_bytes(&swim->updates[count++]);
+	if (bare)
+		return (count);
 	for (i = 0; i < SWIM_TRANSMITS_MAX && count < SWIM_UPDATES; i++) {
 		for (member = swim->queue_head[i];
 		     member != NULL && count < SWIM_UPDATES;
@@ -235,19 +238,49 @@ swim_pend(struct swim *swim, enum swim_action_type type)
 	return (pending);
 }
 
-void
-swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
+static struct swim_pending *
+message_pend(struct swim *swim, const uint8_t node[KEY_SIZE],
     enum swim_message_type type, uint64_t sequence, const uint8_t *target)
 {
 	struct swim_pending *pending = swim_pend(swim, SWIM_DO_SEND);
 
 	if (pending == NULL)
-		return;
+		return (NULL);
 	memcpy(pending->node, node, KEY_SIZE);
 	pending->message.type = type;
 	pending->message.sequence = sequence;
 	memcpy(pending->message.target,
 	    target == NULL ? swim->self->alive->key : target, KEY_SIZE);
+	return (pending);
+}
+
+void
+swim_send(struct swim *swim, const uint8_t node[KEY_SIZE],
+    enum swim_message_type type, uint64_t sequence, const uint8_t *target)
+{
+	(void)message_pend(swim, node, type, sequence, target);
+}
+
+/* May what goes out for it take news along? Once in a while. */
+static int
+may_be_told(const struct swim *swim, const uint8_t asker[KEY_SIZE], int64_t now)
+{
+	struct swim_member *member = swim_find(swim, asker);
+
+	return (member != NULL && rate_take(&member->told_due, now, 1,
+				      swim->config.gossip_interval, 0) == 0);
+}
+
+void
+swim_answer(struct swim *swim, const uint8_t node[KEY_SIZE],
+    enum swim_message_type type, uint64_t sequence, const uint8_t *target,
+    const uint8_t asker[KEY_SIZE], int64_t now)
+{
+	struct swim_pending *pending =
+	    message_pend(swim, node, type, sequence, target);
+
+	if (pending != NULL)
+		pending->message.reply = !may_be_told(swim, asker, now);
 }
 
 void
@@ -264,14 +297,14 @@ swim_send_sync(struct swim *swim, const uint8_t node[KEY_SIZE], int reply)
 
 void
 swim_send_news(struct swim *swim, const uint8_t node[KEY_SIZE],
-    const uint8_t about[KEY_SIZE])
+    const uint8_t about[KEY_SIZE], int64_t now)
 {
-	struct swim_pending *pending = swim_pend(swim, SWIM_DO_SEND);
+	struct swim_pending *pending =
+	    message_pend(swim, node, SWIM_GOSSIP, 0, NULL);
 
 	if (pending == NULL)
 		return;
-	memcpy(pending->node, node, KEY_SIZE);
-	pending->message.type = SWIM_GOSSIP;
+	pending->message.reply = !may_be_told(swim, node, now);
 	pending->has_first = 1;
 	memcpy(pending->first, about, KEY_SIZE);
 }
@@ -311,13 +344,15 @@ send_write(struct swim *swim, struct swim_pending *pending,
 		if (pending->cursor != 0) {
 			*again = 1;
 			action->message.reply = 1; /* only the last */
+			action->message.more = 1;
 		}
 		return (1);
 	default:
-		action->update_count =
-		    updates_take(swim, send_first(swim, pending));
+		action->update_count = updates_take(
+		    swim, send_first(swim, pending), pending->message.reply);
 		return (pending->message.type != SWIM_GOSSIP ||
-			action->update_count > 0 || swim->want_gossip);
+			action->update_count > 0 ||
+			(swim->want_gossip && !action->message.reply));
 	}
 }
 

@@ -31,6 +31,54 @@ START_TEST(told_often_enough)
 }
 END_TEST
 
+/* Was the news of 60 told in the last drain, whatever else was? */
+static int
+tells_of_60(void)
+{
+	size_t i;
+	int tells = 0;
+
+	for (i = 0; i < sent_count; i++)
+		tells += sent[i].message.type != SWIM_PUSH_PULL &&
+			 sent[i].update_count >
+			     (size_t)(index_of(told[i].key) != 60);
+	return (tells);
+}
+
+/* Whoever asks without end is not told what there is for all. */
+START_TEST(answers_take_no_news)
+{
+	int i, asked = 0, tells = 0;
+
+	start(50);
+	run_answered(now + 60 * SECOND);
+	ck_assert_int_eq(update(SWIM_ALIVE, 60, 1, 0), 1);
+	for (i = 0; i < 100; i++) {
+		receive(1, SWIM_PING, 1, 0);
+		ck_assert_uint_eq(count_of(SWIM_ACK), 1);
+		asked += tells_of_60();
+		receive(1, SWIM_PING_REQ, 2, 1);
+		asked += tells_of_60();
+		receive(77, SWIM_PING_REQ, 3, 0); /* who is nobody */
+		asked += tells_of_60();
+		/* It is set right. */
+		ck_assert_int_eq(update(SWIM_SUSPECT, 2, 0, 1), 0);
+		receive(1, SWIM_GOSSIP, 0, 0);
+		ck_assert_uint_eq(count_of(SWIM_GOSSIP), 1);
+		ck_assert_int_eq(index_of(told[0].key), 2);
+		asked += tells_of_60();
+	}
+	ck_assert_int_eq(asked, 1);
+	for (i = 0; i < 4; i++) {
+		now += 200 * MS;
+		swim_tick(swim, now);
+		drain();
+		tells += tells_of_60();
+	}
+	ck_assert_int_eq(tells, 6);
+}
+END_TEST
+
 /* L33: the queue is bounded and the largest updates leave it. */
 START_TEST(L33_queue)
 {
@@ -96,16 +144,20 @@ START_TEST(sync_answers)
 {
 	struct swim_message reply = { .type = SWIM_PUSH_PULL, .reply = 1 };
 
-	start(3);
-	/* One that asks without end takes nothing from the others. */
+	start(4);
+	/* One that asks without end takes nothing from the others, nor do all
+	 * who say nothing of themselves. */
+	ck_assert_int_eq(answers_to(900, 1000), 8);
+	ck_assert_int_eq(answers_to(901, 1000), 0);
 	ck_assert_int_eq(answers_to(1, 1000), 8);
 	ck_assert_int_eq(answers_to(2, 1000), 8);
 	/* All of them together have so many. */
-	ck_assert_int_eq(answers_to(900, 1000), 16);
-	ck_assert_int_eq(answers_to(3, 100), 0);
+	ck_assert_int_eq(answers_to(3, 1000), 8);
+	ck_assert_int_eq(answers_to(4, 100), 0);
 	now += SECOND;
 	ck_assert_int_eq(answers_to(1, 100), 4);
-	ck_assert_int_eq(answers_to(900, 100), 12);
+	ck_assert_int_eq(answers_to(900, 100), 4);
+	ck_assert_int_eq(answers_to(4, 100), 4);
 	now += 60 * SECOND;
 	swim_receive(swim, key_of(1), &reply, now);
 	drain();
@@ -467,6 +519,7 @@ static void
 add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, told_often_enough);
+	tcase_add_test(tcase, answers_take_no_news);
 	tcase_add_test(tcase, L33_queue);
 	tcase_add_test(tcase, sync_in_parts);
 	tcase_add_test(tcase, sync_answers);
