@@ -27,7 +27,7 @@
 #define OUTBOX_MAX         (256U * 1024)      /* bytes waiting for a dial */
 #define QUEUE_MAX          (8U * 1024 * 1024) /* bytes on one stream */
 #define EVENTS_MAX         512                /* in one message */
-#define DIGESTS_MAX        4096
+#define DIGESTS_MAX        32768
 #define ASKS               8 /* of one peer, in ASKS_IN */
 #define ASKS_IN            (4 * CLOCK_SECOND)
 #define ANSWERS            32 /* long ones for one peer, in ANSWERS_IN */
@@ -167,8 +167,11 @@ send_push_pull(struct peer *peer, const struct swim_message *swim,
 
 	if (most > DIGESTS_MAX)
 		most = DIGESTS_MAX;
-	digests = calloc(most, sizeof(*digests));
-	list = calloc(most, sizeof(void *));
+	/* With the last part: by then the names in them are known there. */
+	if (swim->more)
+		most = 0;
+	digests = calloc(most + 1, sizeof(*digests));
+	list = calloc(most + 1, sizeof(void *));
 	if (digests != NULL && list != NULL) {
 		push_pull.n_apps = presence_digests(digests, most);
 		for (i = 0; i < push_pull.n_apps; i++)
@@ -384,12 +387,14 @@ on_push_pull(struct peer *peer, const struct Nodemesh__V1__PushPull *body)
 
 	if (take_events(peer, body->members, body->n_members, 1) == -1)
 		return (-1);
-	presence_judge(peer, body);
+	/* Every node has presence of its own: without, another part follows. */
+	if (body->n_apps > 0)
+		presence_judge(peer, body);
 	if (!body->reply && gossip_may_answer(peer))
 		revoke_tell(peer);
 	message.reply = body->reply;
 	members_receive(peer, &message);
-	if (body->reply)
+	if (body->reply && body->n_apps > 0)
 		query_answered(peer);
 	return (0);
 }

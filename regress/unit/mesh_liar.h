@@ -30,6 +30,7 @@ static struct {
 	unsigned frames;
 	int gossips;        /* the stream is one of gossip */
 	unsigned heard[16]; /* GossipMessages, by their body */
+	size_t digests;     /* in those that were push-pulls */
 } liar;
 
 /* Count a GossipMessage. */
@@ -42,6 +43,8 @@ liar_hears(const uint8_t *bytes, size_t length)
 	ck_assert_ptr_nonnull(message);
 	ck_assert_uint_lt(message->body_case, 16);
 	liar.heard[message->body_case]++;
+	if (message->body_case == NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL)
+		liar.digests += message->push_pull->n_apps;
 	nodemesh__v1__gossip_message__free_unpacked(message, NULL);
 }
 

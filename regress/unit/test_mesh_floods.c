@@ -3,6 +3,7 @@
  * likes, that each want a long answer, a signature or a question to others.
  * What it gets for them is bounded; nobody else pays.
  */
+#include "mesh/swim_message.h"
 #include "proto/approuter.pb-c.h"
 #include "regress/unit/mesh_liar.h"
 #include "regress/unit/suite.h"
@@ -11,8 +12,7 @@
 
 #define HEARD(body) liar.heard[NODEMESH__V1__GOSSIP_MESSAGE__BODY_##body]
 
-/* A push-pull that says of the node name how far its presence is; "": of
- * none. */
+/* A push-pull that says of the node name how far its presence is. */
 static void
 liar_digest(const char *name, uint64_t sequence)
 {
@@ -26,7 +26,7 @@ liar_digest(const char *name, uint64_t sequence)
 	digest.sequence = sequence;
 	body.reply = 1;
 	body.apps = &list;
-	body.n_apps = name[0] != '\0';
+	body.n_apps = 1;
 	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL;
 	message.push_pull = &body;
 	liar_gossip(&message);
@@ -66,6 +66,47 @@ flood_begin(void)
 	UNTIL(a->floor[STATEMENT_PRESENCE] > 0);
 	return (a);
 }
+
+/* Of a mesh that is told in parts, what there is of presence is told once. */
+START_TEST(test_states_in_parts)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__PushPull body = NODEMESH__V1__PUSH_PULL__INIT;
+	struct Nodemesh__V1__NodeDescriptor *node;
+	struct certificate certificate;
+	char name[NODE_ID_SIZE];
+	struct keys keys;
+	unsigned i, before;
+	size_t digests;
+
+	world.members = 300;
+	(void)flood_begin();
+	for (i = 0; i < 2 * SWIM_SYNC; i++) {
+		keys_make(&keys);
+		(void)snprintf(name, sizeof(name), "node-%u", i);
+		cast_certify(&world.authority, name, keys.public, 100 + i,
+		    clock_wall() + YEAR, &certificate);
+		node = cast_descriptor(
+		    name, &keys, liar.node.spki, &certificate, 3, 0);
+		liar_event(
+		    NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE, node, 3);
+		nodemesh__v1__node_descriptor__free_unpacked(node, NULL);
+	}
+	liar_ping("alpha");
+	before = HEARD(PUSH_PULL);
+	digests = liar.digests;
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_PUSH_PULL;
+	message.push_pull = &body;
+	liar_gossip(&message);
+	liar_ping("alpha");
+	/* a may have a question of its own. */
+	ck_assert_uint_ge(HEARD(PUSH_PULL) - before, 3);
+	ck_assert_uint_eq(
+	    HEARD(PUSH_PULL) - before, 3 * (liar.digests - digests));
+	liar_close();
+}
+END_TEST
 
 /* How much of rate a second, with a burst, there may have been since. */
 static unsigned
@@ -115,7 +156,7 @@ START_TEST(test_presence_told_again)
 	unsigned before = a->statements[STATEMENT_PRESENCE], i;
 
 	for (i = 0; i < FLOOD; i++) {
-		liar_digest("", 0);
+		liar_digest("nobody", 0);
 		liar_ping("alpha");
 	}
 	ck_assert_uint_gt(a->statements[STATEMENT_PRESENCE], before);
@@ -428,7 +469,7 @@ START_TEST(test_apps_with_much_metadata)
 	for (i = 0; i < 2; i++) {
 		before = a->statements[STATEMENT_PRESENCE];
 		while (a->statements[STATEMENT_PRESENCE] == before) {
-			liar_digest("", 0);
+			liar_digest("nobody", 0);
 			liar_ping("alpha");
 		}
 	}
@@ -446,6 +487,7 @@ floods_suite(void)
 
 	tcase_set_timeout(tcase, 180);
 	tcase_add_checked_fixture(tcase, world_open, world_close);
+	tcase_add_test(tcase, test_states_in_parts);
 	tcase_add_test(tcase, test_claims_of_our_number);
 	tcase_add_test(tcase, test_presence_told_again);
 	tcase_add_test(tcase, test_finds_of_nobody);
