@@ -17,18 +17,29 @@ struct peer;
  * 2 cores, gcc -O2), system calls included. A verification is libsodium's
  * Ed25519: 49 us, 54 us when it fails. Gossip costs 6 ns a byte to unpack and
  * hash where it carries apps, and 10 ns where it is made of as many parts as
- * unpack.h allows. A set-up costs keyd a verification, and one more where the
- * app's attestation is not known; answering it 150 us: X25519, a signature, a
- * record. (Of 10,000 chats that begin, two nodes have 35,000 set-ups each, and
- * keyd 2.6 s; of 10,000 that resume, 20,000 and 2.8 s.)
+ * unpack.h allows; a message of a few bytes 0.4 us, 1.5 us where it is answered.
+ * A set-up costs keyd a verification, and one more where the app's attestation
+ * is not known; answering it 150 us: X25519, a signature, a record. (Of 10,000
+ * chats that begin, two nodes have 35,000 set-ups each, and keyd 2.6 s; of
+ * 10,000 that resume, 20,000 and 2.8 s.)
  */
 #define BUDGET_VERIFY   50
 #define BUDGET_BYTES    64 /* of gossip and set-ups, for one us */
+#define BUDGET_MESSAGE  2  /* of gossip, however short */
 #define BUDGET_SETUP    10 /* for mesh, besides */
 #define BUDGET_SETUP_IN 100
 #define BUDGET_ANSWER   150
-/* The end of a chat: keyd looks for either side of it, and answers. */
-#define BUDGET_END      5
+/* A frame of no chat, or of a kind of which a chat has few: 0.2 to 0.5 us. One
+ * of a message costs as much, and keyd 0.7 us; it has a window. */
+#define BUDGET_FRAME    1
+/* A stream: 45 us in all processes. With one of chats the router takes up all
+ * chats with the node again, 64 at a time: 570 us where there are 300. */
+#define BUDGET_STREAM   50
+#define BUDGET_CHAT     10
+/* The end of a chat: 7 us of keyd, 0.5 us where there is no such chat. */
+#define BUDGET_END      7
+/* A Join that keyd certifies: it waits for the disk, and so does all else. */
+#define BUDGET_JOIN     10000
 /* One that keyd refuses as not signed, besides: an attestation may have ended
  * on the way, but not many. */
 #define BUDGET_REFUSED  1000

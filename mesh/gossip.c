@@ -452,8 +452,8 @@ on_message(
 
 	rpc_stream_consume(stream, length);
 	mesh_mind_keyd();
-	budget_spend(
-	    trunk->peer, BUDGET_MESH, (uint32_t)(length / BUDGET_BYTES));
+	budget_spend(trunk->peer, BUDGET_MESH,
+	    BUDGET_MESSAGE + (uint32_t)(length / BUDGET_BYTES));
 	if (trunk_admit(trunk) == -1)
 		result = -1;
 	else if ((message = unpack_bounded(
@@ -536,6 +536,7 @@ gossip_opened(struct rpc_stream *stream, void *arg)
 				revoke_refuse(stream, trunk->binding.node_key)
 			    ? RPC_OK
 			    : status);
+	budget_spend(trunk->peer, BUDGET_MESH, BUDGET_STREAM);
 	rpc_stream_set_arg(stream, trunk);
 	trunk->gossip = stream;
 	outbox_flush(trunk->peer, trunk);

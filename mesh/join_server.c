@@ -228,6 +228,8 @@ on_message(
 
 	(void)arg;
 	rpc_stream_consume(stream, length);
+	/* A stranger pays with its source. */
+	budget_spend(trunk->peer, BUDGET_MESH, 3 * BUDGET_VERIFY);
 	if (!rpc_connection_may_verify(rpc_stream_connection(stream))) {
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
 		return;
@@ -245,6 +247,8 @@ on_message(
 		refer(stream);
 	else if (ask_keyd(stream, &read, request, renews) == -1)
 		refuse(stream, RPC_RESOURCE_EXHAUSTED, "too many joins");
+	else
+		budget_spend(trunk->peer, BUDGET_MESH, BUDGET_JOIN);
 	if (request != NULL)
 		nodemesh__v1__join_request__free_unpacked(request, NULL);
 }

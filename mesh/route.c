@@ -363,6 +363,8 @@ route_opened(struct rpc_stream *stream, void *arg)
 		return (RPC_RESOURCE_EXHAUSTED);
 	rpc_stream_set_arg(stream, rs);
 	route = &trunk->peer->route;
+	budget_spend(trunk->peer, BUDGET_MESH,
+	    BUDGET_STREAM + BUDGET_CHAT * route->tielines);
 	/* It opens a second one: it has lost the first. */
 	old = route->theirs;
 	route->theirs = rs;

@@ -212,6 +212,7 @@ side_from(struct peer *peer, const struct frame *frame,
 		side = tieline_side_of(*tieline, peer);
 	if (side == NULL) {
 		metric_add(METRIC_MESH_REFUSED_SENDER, 1);
+		budget_spend(peer, BUDGET_MESH, BUDGET_FRAME);
 		return (NULL);
 	}
 	memset(key, 0, sizeof(*key));
@@ -349,8 +350,13 @@ tieline_frame(struct peer *peer, struct rpc_stream *stream,
     const uint8_t *bytes, size_t length)
 {
 	struct frame frame;
+	int good = frame_read(&frame, bytes, length) == 0;
 
-	if (frame_read(&frame, bytes, length) == -1) {
+	/* Messages and their acknowledgements have a window. */
+	if (!good ||
+	    (frame.body != FRAME_RELAY && frame.body != FRAME_RELAY_ACK))
+		budget_spend(peer, BUDGET_MESH, BUDGET_FRAME);
+	if (!good) {
 		metric_add(METRIC_MESH_REFUSED_FORM, 1);
 		tieline_answer_error(peer, stream, &frame, CODE_INVALID_FRAME);
 		return (0);

@@ -258,6 +258,8 @@ START_TEST(test_statements_wait)
 	liar_forges_most();
 	while (row_of(a, &liar.node)->held == 0) {
 		ck_assert_uint_lt(incarnation, 100000);
+		for (i = 0; i < 8; i++)
+			liar_sync(&liar.node, 7, apps, 1000);
 		for (i = 0; i < 200; i++) {
 			node = liar_descriptor(++incarnation);
 			liar_event(NODEMESH__V1__MEMBERSHIP_EVENT__TYPE__ALIVE,
@@ -265,8 +267,6 @@ START_TEST(test_statements_wait)
 			nodemesh__v1__node_descriptor__free_unpacked(
 			    node, NULL);
 		}
-		for (i = 0; i < 8; i++)
-			liar_sync(&liar.node, 7, apps, 1000);
 		UNTIL(rpc_stream_queued(liar.stream) == 0 ||
 		      row_of(a, &liar.node)->held > 0);
 	}
@@ -280,6 +280,147 @@ START_TEST(test_statements_wait)
 	ck_assert_uint_eq(row_of(a, b)->held, 0);
 	ck_assert_uint_eq(row_of(a, &liar.node)->bad, BUDGET_BAD_MOST);
 	apps_free(apps, 1000);
+	liar_close();
+}
+END_TEST
+
+/* A Join of mallory's, who is a member already, that is granted. */
+static void
+liar_joins(const struct node *a)
+{
+	struct Nodemesh__V1__JoinRequest request =
+	    NODEMESH__V1__JOIN_REQUEST__INIT;
+	uint8_t nonce[KEY_SIZE] = { 1 }, signature[SIGNATURE_SIZE], *packed;
+	uint8_t digest[KEY_SIZE];
+	size_t length;
+
+	wire_join_digest(world.secret, nonce, a->keys.public, digest);
+	cast_state(STATEMENT_JOIN, liar.node.name, &liar.node.keys, 0, digest,
+	    signature);
+	request.node = liar_descriptor(5);
+	request.nonce.data = nonce;
+	request.nonce.len = sizeof(nonce);
+	request.signature.data = signature;
+	request.signature.len = sizeof(signature);
+	request.ticket_secret.data = world.secret;
+	request.ticket_secret.len = TICKET_SECRET_SIZE;
+	length = nodemesh__v1__join_request__get_packed_size(&request);
+	packed = malloc(length);
+	nodemesh__v1__join_request__pack(&request, packed);
+	liar_call("Join");
+	ck_assert_int_eq(rpc_stream_send(liar.stream, packed, length), 0);
+	rpc_stream_half_close(liar.stream);
+	UNTIL(liar.closed);
+	ck_assert_int_eq(liar.status, RPC_OK);
+	free(packed);
+	nodemesh__v1__node_descriptor__free_unpacked(request.node, NULL);
+}
+
+/* They cost signatures and a write to the disk. */
+START_TEST(test_joins_wait)
+{
+	struct node *a = begin();
+	unsigned i = 0;
+
+	*stands_at = clock_monotonic();
+	liar_forges_most();
+	while (row_of(a, &liar.node)->held == 0) {
+		ck_assert_uint_lt(i++, 200);
+		liar_joins(a);
+	}
+	*stands_at = 0;
+	liar_joins(a);
+	liar_close();
+}
+END_TEST
+
+/* Time stands still, and mallory has less than a tenth of a second left. */
+static void
+liar_spends_most(const struct node *a)
+{
+	unsigned i;
+
+	*stands_at = clock_monotonic();
+	liar_forges_most();
+	for (i = 0; i < 70; i++)
+		liar_joins(a);
+}
+
+/* The shortest messages there are, each of which is answered. */
+START_TEST(test_pings_wait)
+{
+	struct Nodemesh__V1__GossipMessage message =
+	    NODEMESH__V1__GOSSIP_MESSAGE__INIT;
+	struct Nodemesh__V1__Ping body = NODEMESH__V1__PING__INIT;
+	struct node *a = begin();
+	const unsigned *acks =
+	    &liar.heard[NODEMESH__V1__GOSSIP_MESSAGE__BODY_ACK];
+	unsigned sent = 0, i;
+
+	liar_spends_most(a);
+	liar_call("Gossip");
+	body.target = a->name;
+	message.body_case = NODEMESH__V1__GOSSIP_MESSAGE__BODY_PING;
+	message.ping = &body;
+	while (row_of(a, &liar.node)->held == 0) {
+		ck_assert_uint_lt(sent, 60000);
+		for (i = 0; i < 1000; i++, sent++)
+			liar_gossip(&message);
+		UNTIL(rpc_stream_queued(liar.stream) == 0 ||
+		      row_of(a, &liar.node)->held > 0);
+	}
+	*stands_at = 0;
+	UNTIL(*acks == sent);
+	liar_close();
+}
+END_TEST
+
+/* Frames of no chat that there is, and those that a chat has few of. */
+START_TEST(test_frames_wait)
+{
+	static const enum frame_body bodies[] = { FRAME_NONE, FRAME_RELAY,
+		FRAME_ERROR, FRAME_RELAY_ACK, FRAME_CREDIT };
+	static const uint8_t handle[KEY_SIZE] = { 7 };
+	struct frame frame = { .body = bodies[_i], .handle = handle };
+	struct node *a = begin();
+	unsigned sent = 0, i;
+
+	frame.word.bytes = (const uint8_t *)"CHAT_NOT_READY";
+	frame.word.length = 14;
+	frame.sequence = frame.messages = 1;
+	liar_spends_most(a);
+	liar_call("RouteChat");
+	while (row_of(a, &liar.node)->held == 0) {
+		ck_assert_uint_lt(sent, 120000);
+		for (i = 0; i < 1000; i++, sent++)
+			liar_frame(&frame);
+		UNTIL(rpc_stream_queued(liar.stream) == 0 ||
+		      row_of(a, &liar.node)->held > 0);
+	}
+	*stands_at = 0;
+	UNTIL(rpc_stream_queued(liar.stream) == 0);
+	liar_close();
+}
+END_TEST
+
+/* Streams that end as they begin, each of which has the router look at all the
+ * chats with mallory. */
+START_TEST(test_streams_wait)
+{
+	struct node *a = begin();
+	unsigned i = 0;
+
+	liar_spends_most(a);
+	while (row_of(a, &liar.node)->held == 0) {
+		ck_assert_uint_lt(i++, 2000);
+		liar_call("RouteChat");
+		rpc_stream_half_close(liar.stream);
+		UNTIL(liar.closed);
+	}
+	*stands_at = 0;
+	liar_call("RouteChat");
+	rpc_stream_half_close(liar.stream);
+	UNTIL(liar.closed);
 	liar_close();
 }
 END_TEST
@@ -562,6 +703,10 @@ budget_suite(void)
 	tcase_add_test(tcase, test_forged_statements);
 	tcase_add_test(tcase, test_forged_presence);
 	tcase_add_test(tcase, test_statements_wait);
+	tcase_add_test(tcase, test_joins_wait);
+	tcase_add_test(tcase, test_pings_wait);
+	tcase_add_loop_test(tcase, test_frames_wait, 0, 5);
+	tcase_add_test(tcase, test_streams_wait);
 	tcase_add_test(tcase, test_many_apps_come_back);
 	tcase_add_test(tcase, test_set_ups_wait);
 	tcase_add_test(tcase, test_set_ups_alone);
