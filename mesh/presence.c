@@ -113,7 +113,8 @@ on_changed(
 {
 	(void)arg;
 	query_changed(app, now != NULL);
-	if (now != NULL)
+	/* Where it was before, its set-ups do not wait. */
+	if (now != NULL && (was == NULL || memcmp(was, now, KEY_SIZE) != 0))
 		tieline_presence(app);
 	if (was != NULL && now != NULL && mesh_is_self(was) &&
 	    !mesh_is_self(now))
