@@ -11,6 +11,8 @@
 
 START_TEST(one_starts_the_other_accepts)
 {
+	int i;
+
 	pair_start(&pair, 0, 0, 0);
 	pair_run(&pair);
 	ck_assert_int_eq(a->readies, 0);
@@ -31,6 +33,13 @@ START_TEST(one_starts_the_other_accepts)
 	ck_assert_mem_eq(a->offer_tail, "start of 1", 10);
 	assert_works(1);
 	ck_assert_int_eq(a->readies + b->readies, 2);
+	/* What both did is counted, and that is no rekey. */
+	ck_assert_uint_eq(metrics[METRIC_RATCHET_ADVANCES_SEND].value, 2);
+	ck_assert_uint_eq(metrics[METRIC_RATCHET_ADVANCES_RECEIVE].value, 2);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->sent, 1);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->received, 1);
+	for (i = METRIC_REKEYS_ATTEMPT_APP; i < METRIC_REKEYS_STALE_APP; i++)
+		ck_assert_msg(metrics[i].value == 0, "metric %d", i);
 }
 END_TEST
 
@@ -408,6 +417,24 @@ START_TEST(a_deletion_that_was_missed_gives_way_to_a_new_chat)
 }
 END_TEST
 
+/* Its offer for the version that the new chat begins with went nowhere. */
+START_TEST(a_deletion_that_was_missed_by_one_who_rekeys)
+{
+	pair_ready(&pair);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_drop(&pair);
+	pair_start(&pair, 1, 0, CHAT_REKEY);
+	ck_assert_uint_eq(chat_offered(pair_chat(&pair, 1)), 2);
+	pair_drop(&pair);
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_end.status, STATUS_DELETED_BY_PEER);
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
+
 START_TEST(an_app_may_refuse_an_offer)
 {
 	pair_start(&pair, 0, 0, 0);
@@ -584,6 +611,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, an_offer_that_crosses_the_end_is_of_no_new_chat);
 	tcase_add_test(
 	    tcase, a_deletion_that_was_missed_gives_way_to_a_new_chat);
+	tcase_add_test(tcase, a_deletion_that_was_missed_by_one_who_rekeys);
 	tcase_add_test(tcase, an_app_may_refuse_an_offer);
 	tcase_add_test(tcase, l16_only_the_peers_node_tears_down);
 	tcase_add_test(tcase, lifetime_and_idleness_end_chats);

@@ -249,6 +249,25 @@ START_TEST(age_count_and_operators_rekey)
 }
 END_TEST
 
+/* Who receives so many asks for another key as well, and says why. */
+START_TEST(count_of_what_was_received_rekeys)
+{
+	int i;
+
+	b->config.rekey.after_messages = 4;
+	pair_ready(&pair);
+	for (i = 0; i < 3; i++)
+		pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(pair_chat(&pair, 1)->version, 1);
+	pair_say(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(b->last_ready.cause, CAUSE_COUNT);
+	ck_assert_uint_eq(b->last_setup.cause, CAUSE_COUNT);
+	assert_works(2);
+}
+END_TEST
+
 /* What an idle chat costs in memory, beside its keys: room for 100,000 of
  * them is bounded by this. */
 START_TEST(idle_chats_are_small)
@@ -433,6 +452,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, rekeys_are_throttled_in_a_sliding_window);
 	tcase_add_test(tcase, app_keys_are_told_apart);
 	tcase_add_test(tcase, age_count_and_operators_rekey);
+	tcase_add_test(tcase, count_of_what_was_received_rekeys);
 	tcase_add_test(tcase, idle_chats_are_small);
 	tcase_add_test(tcase, chats_that_cannot_be_read_stay);
 	tcase_add_loop_test(tcase, another_version_wrote_it, 0, 2);
