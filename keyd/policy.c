@@ -118,7 +118,7 @@ policy_judge_next(
 		return (POLICY_REPLAY);
 	if (chat->pending == 0 && offer->answer)
 		return (POLICY_BEHIND); /* answers an offer we lost */
-	if (!offer->linked && !(chat->pending == w && chat->pending_reset))
+	if (!offer->linked && !chat->pending_reset)
 		return (POLICY_UNLINKED);
 	return (POLICY_NEXT);
 }

@@ -346,7 +346,6 @@ ratchet_close_previous(struct ratchet *ratchet)
 	keyscan_wiped(KEYSCAN_CHAIN, ratchet->secrets->previous, KEY_SIZE);
 	sodium_memzero(ratchet->secrets->previous, KEY_SIZE);
 	ratchet->previous_version = 0;
-	ratchet->previous_counter = 0;
 }
 
 void

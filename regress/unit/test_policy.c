@@ -148,6 +148,9 @@ START_TEST(a_new_chat_begins_above_the_floor)
 	ck_assert_uint_eq(version, 8);
 	ck_assert_int_eq(policy_start(10, 7, 9, &version), CODE_INVALID_FRAME);
 	ck_assert_int_eq(
+	    policy_start(0, UINT32_MAX - 1, 0, &version), CODE_NONE);
+	ck_assert_uint_eq(version, UINT32_MAX);
+	ck_assert_int_eq(
 	    policy_start(0, UINT32_MAX, 0, &version), CODE_INVALID_FRAME);
 }
 END_TEST
