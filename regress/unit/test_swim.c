@@ -358,6 +358,15 @@ START_TEST(suspicion_times)
 	ck_assert_int_eq(state_of(3), NODE_SUSPECT);
 	run_answered(at + 4100 * MS);
 	ck_assert_int_eq(state_of(3), NODE_FAILED);
+
+	/* One of three more: half of the way, by its logarithm. */
+	at = now;
+	ck_assert_int_eq(update(SWIM_SUSPECT, 8, 1, 2), 1);
+	ck_assert_int_eq(update(SWIM_SUSPECT, 8, 1, 4), 1);
+	run_answered(at + 13900 * MS);
+	ck_assert_int_eq(state_of(8), NODE_SUSPECT);
+	run_answered(at + 14100 * MS);
+	ck_assert_int_eq(state_of(8), NODE_FAILED);
 }
 END_TEST
 

@@ -118,6 +118,7 @@ START_TEST(sync_in_parts)
 		ck_assert_uint_le(sent[i].update_count, SWIM_SYNC);
 		updates += sent[i].update_count;
 		seen[index_of(told[i].key)]++;
+		ck_assert_int_eq(told[i].synced, 1);
 	}
 	ck_assert_uint_eq(updates, 301);
 	ck_assert_int_eq(seen[0], 1); /* this node first */
