@@ -40,8 +40,7 @@ setup_check_names(const struct arriving *a)
 	const struct offer *offer = &setup->offer;
 	struct chat_key key;
 
-	if (setup->key.side > CHAT_HI ||
-	    offer->side != (uint32_t)(setup->key.side ^ 1) ||
+	if (offer->side != (uint32_t)(setup->key.side ^ 1) ||
 	    memchr(setup->chat_id, '\0', CHAT_ID_SIZE) == NULL ||
 	    !chat_id_valid(setup->chat_id, strlen(setup->chat_id)) ||
 	    chat_key_make(&key, setup->chat_id, a->local_app, a->peer_app) ==

@@ -36,6 +36,23 @@ START_TEST(a_rekey_loses_nothing_on_its_way)
 }
 END_TEST
 
+/* Its offer went with the stream, and so did a message. The one who heard
+ * nothing of either compares as the other does. */
+START_TEST(a_rekey_whose_stream_broke_is_a_resume)
+{
+	pair_ready(&pair);
+	pair_start(&pair, 0, 0, CHAT_REKEY);
+	pair_say(&pair, 1);
+	pair_drop(&pair);
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	ck_assert_uint_eq(a->last_ready.resumed, 1);
+	ck_assert_uint_eq(b->last_ready.resumed, 1);
+	ck_assert_uint_eq(a->delivered, b->next - 1);
+	assert_works(2);
+}
+END_TEST
+
 START_TEST(l09_both_rekey_at_the_same_instant)
 {
 	pair_ready(&pair);
@@ -109,6 +126,15 @@ START_TEST(app_keys_are_told_apart)
 	pair_start_message(&pair, 0, &start);
 	pair_run(&pair);
 	ck_assert_uint_eq(b->last_offer.flags, CHAT_HAS_KEY);
+	/* Said again, of the version that is offered, before it is one. */
+	start.version = 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_int_eq(a->errors, 0);
+	start.app_key[0] = 2;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_KEY_MISMATCH);
+	a->errors = 0;
+	pair_run(&pair);
 	pair_start(&pair, 1, 0, 0);
 	pair_run(&pair);
 	start.app_key[0] = 2;
@@ -447,6 +473,7 @@ static void
 add_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, a_rekey_loses_nothing_on_its_way);
+	tcase_add_test(tcase, a_rekey_whose_stream_broke_is_a_resume);
 	tcase_add_test(tcase, l09_both_rekey_at_the_same_instant);
 	tcase_add_test(tcase, rekey_versions_are_checked);
 	tcase_add_test(tcase, rekeys_are_throttled_in_a_sliding_window);
