@@ -331,6 +331,9 @@ connection_handshake(struct rpc_connection *connection)
 	int rv;
 
 	rv = rpc_transport_handshake(&connection->transport);
+	if (connection->server != NULL &&
+	    buffer_length(&connection->transport.out) > 0)
+		connection->server->handshakes++;
 	/* An alert too is worth sending. */
 	if (rpc_transport_flush(&connection->transport) == -1 && rv != -1) {
 		rpc_connection_cut(connection, strerror(errno));
@@ -475,6 +478,10 @@ connection_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* It stays readable: it is asked again after the others. */
+	if (connection->state == RPC_HANDSHAKE && connection->server != NULL &&
+	    !rpc_server_may_shake_hands(connection->server))
+		return;
 	rpc_connection_enter(connection);
 	rpc_transport_begin(transport);
 	if (connection->lingering) {

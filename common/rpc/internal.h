@@ -240,7 +240,9 @@ struct rpc_server {
 	struct rpc_health_entry *unknown; /* watched, but not set */
 	struct rpc_reflection *reflection;
 	unsigned unproven_count;
-	size_t held; /* by all connections */
+	struct timeval turn; /* of the loop, by its clock */
+	unsigned handshakes; /* answered in it */
+	size_t held;         /* by all connections */
 	unsigned refs;
 	unsigned paused : 1;
 	unsigned resuming : 1;

@@ -232,6 +232,8 @@ int rpc_server_trailers(struct rpc_stream *stream);
 
 /* --- server.c, client.c -------------------------------------------------- */
 
+/* Is there time for one more handshake in this turn of the loop? */
+int rpc_server_may_shake_hands(struct rpc_server *server);
 /* TLS is done; -1 when the owner refuses. */
 int rpc_server_admit(struct rpc_connection *connection);
 /* A connection is over. */

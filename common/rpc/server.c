@@ -18,6 +18,7 @@
 #include "common/util/clock.h"
 
 #define ACCEPT_BATCH 64               /* connections taken in one turn */
+#define HANDSHAKES   8                /* answered in one turn, 0.4 ms each */
 #define ACCEPT_RETRY (100 * CLOCK_MS) /* when descriptors have run out */
 /* Who is refused comes again. It costs some 20 us, most of them the kernel's,
  * each time: 64 in 10 ms, or an eighth of a core, must do. */
@@ -213,6 +214,20 @@ server_retry(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (event_add(&listener->event, NULL) == -1)
 		server_rest(listener, ACCEPT_RETRY);
+}
+
+int
+rpc_server_may_shake_hands(struct rpc_server *server)
+{
+	struct timeval now;
+
+	/* The loop looks at the clock once a turn. */
+	(void)event_base_gettimeofday_cached(server->base, &now);
+	if (evutil_timercmp(&now, &server->turn, !=)) {
+		server->turn = now;
+		server->handshakes = 0;
+	}
+	return (server->handshakes < HANDSHAKES);
 }
 
 int

@@ -1,15 +1,17 @@
 /*
- * Tests of common/rpc: everybody has a turn, after the server has paused and
- * when it had no memory for a moment, too.
+ * Tests of common/rpc: everybody has a turn: after the server has paused,
+ * beside many who greet, and when it had no memory for a moment, too.
  */
 
 #include <event2/event_struct.h>
+#include <openssl/ssl.h>
 
 #include "regress/unit/rpc_fixture.h"
 #include "regress/unit/suite.h"
 
 #define SPEAKERS 4
 #define SERVED   4000 /* messages, of all */
+#define GREETERS 64
 
 /* --- after a pause ------------------------------------------------------- */
 
@@ -114,6 +116,87 @@ START_TEST(test_all_are_served_after_a_pause)
 }
 END_TEST
 
+/* --- handshakes ---------------------------------------------------------- */
+
+static struct rpc_counters
+counters_of(const struct rig *rig)
+{
+	struct rpc_counters counters;
+
+	rpc_server_counters(rig->server, &counters);
+	return (counters);
+}
+
+/* What a client says first. */
+static size_t
+hello_make(uint8_t *to, size_t size)
+{
+	static const unsigned char h2[] = { 2, 'h', '2' };
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(context);
+	BIO *out = BIO_new(BIO_s_mem());
+	int length;
+
+	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
+	SSL_set_connect_state(ssl);
+	ck_assert_int_eq(SSL_set_alpn_protos(ssl, h2, sizeof(h2)), 0);
+	ck_assert_int_eq(SSL_do_handshake(ssl), -1);
+	length = BIO_read(out, to, (int)size);
+	ck_assert_int_gt(length, 0);
+	SSL_free(ssl);
+	SSL_CTX_free(context);
+	return ((size_t)length);
+}
+
+/* Bytes that the server wrote in one turn of the loop. */
+static uint64_t
+turn_written(struct rig *rig)
+{
+	uint64_t before = counters_of(rig).bytes_written;
+
+	event_base_loop(rig->base, EVLOOP_ONCE);
+	return (counters_of(rig).bytes_written - before);
+}
+
+/* However many greet at the same instant. */
+START_TEST(test_handshakes_leave_turns_to_others)
+{
+	uint8_t hello[4096];
+	size_t length = hello_make(hello, sizeof(hello));
+	uint64_t answer = 0, all = 0, most = 0, written;
+	struct rig rig;
+	int fds[GREETERS], i;
+
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	for (i = 0; i < GREETERS; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+		ck_assert_int_eq(
+		    connect(fds[i], (struct sockaddr *)&rig.address,
+			sizeof(rig.address)),
+		    0);
+	}
+	WAIT(&rig, counters_of(&rig).connections_open == GREETERS);
+	ck_assert_int_eq(send(fds[0], hello, length, 0), length);
+	while (answer == 0)
+		answer = turn_written(&rig);
+	for (i = 1; i < GREETERS; i++)
+		ck_assert_int_eq(send(fds[i], hello, length, 0), length);
+	/* Signatures differ by a few bytes. */
+	while (all < (GREETERS - 1) * (answer - 8)) {
+		written = turn_written(&rig);
+		all += written;
+		if (written > most)
+			most = written;
+	}
+	ck_assert_uint_le(most, 8 * (answer + 8));
+	for (i = 0; i < GREETERS; i++)
+		close(fds[i]);
+	rig_down(&rig);
+}
+END_TEST
+
 /* --- without memory ------------------------------------------------------ */
 
 static int starving;
@@ -140,15 +223,6 @@ starve(struct rig *rig, struct event *timers, size_t most)
 	ck_abort_msg("there was memory");
 }
 
-static uint64_t
-refused(const struct rig *rig)
-{
-	struct rpc_counters counters;
-
-	rpc_server_counters(rig->server, &counters);
-	return (counters.refused);
-}
-
 /* A server that would rest for a moment, and cannot wait, goes on. */
 START_TEST(test_no_memory_for_a_rest)
 {
@@ -166,7 +240,7 @@ START_TEST(test_no_memory_for_a_rest)
 	ck_assert_int_eq(
 	    connect(fd, (struct sockaddr *)&rig.address, sizeof(rig.address)),
 	    0);
-	WAIT(&rig, refused(&rig) > 0);
+	WAIT(&rig, counters_of(&rig).refused > 0);
 	starving = 0;
 	while (count > 0)
 		event_del(&timers[--count]);
@@ -187,6 +261,7 @@ turns_suite(void)
 
 	tcase_set_timeout(tc, 240);
 	tcase_add_test(tc, test_all_are_served_after_a_pause);
+	tcase_add_test(tc, test_handshakes_leave_turns_to_others);
 	tcase_add_test(tc, test_no_memory_for_a_rest);
 	suite_add_tcase(suite, tc);
 	return (suite);
