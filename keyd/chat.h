@@ -99,11 +99,12 @@ struct chat {
 	/* The pending offer is, too. Should the store be an old copy, its
 	 * epoch was in use before: it may be derived but not used. */
 	uint8_t pending_restored;
-	uint8_t reset_untold; /* the next READY is of a reset */
-	uint8_t next_due;     /* the peer holds an epoch that is not used */
-	uint8_t wanted;       /* the app was told to renew its key */
-	uint8_t rekey_due;    /* as an operator wants of all */
-	char chat_id[];       /* CHAT_ID_SIZE at most */
+	uint8_t reset_untold;  /* the next READY is of a reset */
+	uint8_t reset_unheard; /* the app has yet to be told of one */
+	uint8_t next_due;      /* the peer holds an epoch that is not used */
+	uint8_t wanted;        /* the app was told to renew its key */
+	uint8_t rekey_due;     /* as an operator wants of all */
+	char chat_id[];        /* CHAT_ID_SIZE at most */
 };
 
 struct tombstone {

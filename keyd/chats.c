@@ -464,9 +464,12 @@ chats_progress(struct chats *chats, const struct ipc_chat_progress *progress)
 {
 	struct chat *chat = chat_find(chats, &progress->key);
 
-	if (chat == NULL || (progress->delivered <= chat->delivered &&
-				progress->acked <= chat->acked))
+	if (chat == NULL ||
+	    (progress->delivered <= chat->delivered &&
+		progress->acked <= chat->acked && !progress->reset_told))
 		return;
+	if (progress->reset_told)
+		chat->reset_unheard = 0;
 	if (progress->delivered > chat->delivered)
 		chat->delivered = progress->delivered;
 	if (progress->acked > chat->acked && progress->acked <= chat->accepted)
@@ -491,6 +494,7 @@ chats_report(struct chats *chats)
 		memcpy(record.peer_app, chat->peer_app, KEY_SIZE);
 		memcpy(record.peer_node, chat->peer_node, KEY_SIZE);
 		record.version = chat->version;
+		record.reset = chat->reset_unheard;
 		record.accepted = chat->accepted;
 		record.acked = chat->acked;
 		record.delivered = chat->delivered;

@@ -270,6 +270,10 @@ chat_send_ready(struct chats *chats, struct chat *chat, enum rekey_cause cause,
 	ready.first = (uint32_t)first;
 	ready.reset = (uint32_t)(reset || chat->reset_untold);
 	chat->reset_untold = 0;
+	if (ready.reset && !first) {
+		chat->reset_unheard = 1;
+		chat_touch(chats, chat, DIRTY_HOT);
+	}
 	ready.peer_delivered = peer_delivered;
 	ready.peer_acked = peer_acked;
 	memcpy(ready.instance, chat->instance, INSTANCE_SIZE);

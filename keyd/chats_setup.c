@@ -89,6 +89,7 @@ setup_next_epoch(struct arriving *a, struct chat *chat, int reset)
 {
 	chat->resuming = 1;
 	chat->reset_untold |= reset != 0;
+	chat->reset_unheard |= reset != 0; /* written with the epoch */
 	chat->next_due = 1;
 	if (chat_is_last(chat))
 		return; /* the next start ends it */

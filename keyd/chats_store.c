@@ -144,7 +144,7 @@ encode_hot(const struct chat *chat, uint8_t *out)
 	struct encoder e = { .bytes = out, .size = HOT_SIZE };
 
 	encode_u8(&e, HOT_FORMAT);
-	encode_u8(&e, chat->confirmed);
+	encode_u8(&e, (uint8_t)(chat->confirmed | chat->reset_unheard << 1));
 	encode_u64(&e, chat->accepted);
 	encode_u64(&e, chat->delivered);
 	encode_u64(&e, chat->acked);
@@ -297,6 +297,7 @@ load_hot(void *arg, const uint8_t *name, size_t name_length,
 	struct decoder d = { .bytes = data, .length = length };
 	struct chat_key key;
 	struct chat *chat = NULL;
+	uint8_t flags;
 
 	if (decode_format(&d, HOT_FORMAT) == -1)
 		return (-1);
@@ -308,7 +309,9 @@ load_hot(void *arg, const uint8_t *name, size_t name_length,
 		errno = EINVAL;
 		return (-1);
 	}
-	chat->confirmed = decode_u8(&d);
+	flags = decode_u8(&d);
+	chat->confirmed = flags & 1;
+	chat->reset_unheard = flags >> 1 & 1;
 	chat->accepted = decode_u64(&d);
 	chat->delivered = decode_u64(&d);
 	chat->acked = decode_u64(&d);

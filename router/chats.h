@@ -265,7 +265,8 @@ void flow_credit(const struct ipc_credit *credit);
 void flow_pump(struct side *side);
 void flow_mark(struct side *side);
 void flow_forget(struct side *side);
-void flow_leave(struct side *side); /* it waits for no stream */
+void flow_leave(struct side *side);            /* it waits for no stream */
+void flow_reset_told(const struct side *side); /* the app, of CHAT_READY's */
 void flow_flush(void);
 void flow_init(void);
 void flow_writable(struct app *app); /* its stream takes more again */

@@ -200,17 +200,29 @@ flow_deliver(struct side *side)
 /* --- to mesh, and keyd's record ------------------------------------------ */
 
 static void
-flow_tell_keyd(struct side *side)
+progress_send(const struct side *side, uint64_t reset_told)
 {
 	struct ipc *keyd = proc_ipc(PROCESS_KEYD);
-	struct ipc_chat_progress progress;
+	struct ipc_chat_progress progress = { .key = side->key,
+		.delivered = side->core.written,
+		.acked = side->core.acked,
+		.reset_told = reset_told };
 
-	if (keyd == NULL || !core_take_progress(&side->core))
-		return;
-	progress.key = side->key;
-	progress.delivered = side->core.written;
-	progress.acked = side->core.acked;
-	ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+	if (keyd != NULL)
+		ipc_send(keyd, IPC_CHAT_PROGRESS, &progress, NULL, 0);
+}
+
+void
+flow_reset_told(const struct side *side)
+{
+	progress_send(side, 1);
+}
+
+static void
+flow_tell_keyd(struct side *side)
+{
+	if (proc_ipc(PROCESS_KEYD) != NULL && core_take_progress(&side->core))
+		progress_send(side, 0);
 }
 
 /* What may wait is told for many messages at once. */

@@ -146,6 +146,7 @@ ready_record(const struct ipc_chat_record *record)
 		core_restore(&side->core, record->version, record->accepted,
 		    record->acked, record->delivered);
 	memcpy(side->instance, record->instance, INSTANCE_SIZE);
+	side->reset_untold = record->reset != 0;
 }
 
 /* --- offers -------------------------------------------------------------- */
@@ -351,6 +352,7 @@ ready_tell_reset(struct side *side)
 		return;
 	side->reset_untold = 0;
 	side_tell(side, "reset", SPAN_NONE);
+	flow_reset_told(side);
 }
 
 /* Answer the StartChat this is the answer to; else say what changed. */

@@ -343,7 +343,7 @@ struct ipc_chat_record {
 	uint8_t peer_app[KEY_SIZE];
 	uint8_t peer_node[KEY_SIZE];
 	uint32_t version;
-	uint32_t zero;
+	uint32_t reset;     /* the app has yet to hear of one (CHAT_READY) */
 	uint64_t accepted;  /* last sequence sealed from local */
 	uint64_t acked;     /* last one acknowledged by the peer */
 	uint64_t delivered; /* last peer sequence given to local */
@@ -428,8 +428,9 @@ struct ipc_chat_wanted {
 /* Recorded with keyd's next transaction. May lag, never leads. */
 struct ipc_chat_progress {
 	struct chat_key key;
-	uint64_t delivered; /* to the local app's stream */
-	uint64_t acked;     /* by the peer's node */
+	uint64_t delivered;  /* to the local app's stream */
+	uint64_t acked;      /* by the peer's node */
+	uint64_t reset_told; /* 1: the app heard of the reset in CHAT_READY */
 };
 
 /*

@@ -80,6 +80,7 @@ struct node {
 	struct ipc_chat_code last_error;
 	struct ipc_chat_offer last_offer;
 	struct ipc_chat_end last_end;
+	struct ipc_chat_record last_record;
 	struct ipc_setup_refused last_refused;
 	struct ipc_teardown last_teardown;
 	struct ipc_setup last_setup; /* sent */
@@ -204,6 +205,7 @@ pair_router(struct node *node, enum ipc_type type, const void *payload,
 		node->ready = 0;
 		break;
 	case IPC_CHAT_RECORD:
+		node->last_record = *(const struct ipc_chat_record *)payload;
 		node->records++;
 		break;
 	case IPC_CHAT_RECORDS_END:

@@ -108,6 +108,7 @@ static struct {
 	} watches[16];
 	int unreachable;
 	unsigned int seals, relay_acks, progresses, starts;
+	unsigned int resets_told;        /* of progresses */
 	uint32_t flags;                  /* of the last CHAT_START */
 	uint8_t named[INSTANCE_SIZE];    /* by it */
 	uint8_t instance[INSTANCE_SIZE]; /* of whatever gets ready */
@@ -374,6 +375,7 @@ play_progress(const struct sent *sent)
 
 	played.progresses++;
 	memcpy(&progress, sent->payload, sizeof(progress));
+	played.resets_told += progress.reset_told != 0;
 	if ((chat = play_chat(&progress.key, 0)) == NULL)
 		return;
 	chat->delivered[progress.key.side] = progress.delivered;

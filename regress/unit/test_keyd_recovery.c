@@ -281,6 +281,46 @@ START_TEST(l12_resets_are_signed_and_seen)
 }
 END_TEST
 
+/* What a new router hears of the chat of node. */
+static uint32_t
+unheard(struct node *node)
+{
+	chats_report(node->chats);
+	return (node->last_record.reset);
+}
+
+/* A router that dies before it told its app, a node that does: the next one
+ * tells it. */
+START_TEST(l12_a_reset_is_remembered_until_it_is_seen)
+{
+	struct ipc_chat_progress progress = { .reset_told = 1 };
+	int i;
+
+	pair_ready(&pair);
+	ck_assert_uint_eq(unheard(a) + unheard(b), 0);
+	ck_assert_int_eq(chat_recover(a->chats, pair_chat(&pair, 0), 1), 0);
+	pair_commit(&pair, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->resets + b->resets, 2);
+	for (i = 0; i < 2; i++) {
+		ck_assert_uint_eq(unheard(&pair.nodes[i]), 1);
+		pair_restart(&pair, i);
+		ck_assert_uint_eq(unheard(&pair.nodes[i]), 1);
+		progress.key = pair_key(&pair, i);
+		chats_progress(pair.nodes[i].chats, &progress);
+		ck_assert_uint_eq(unheard(&pair.nodes[i]), 0);
+		pair_commit(&pair, i);
+		pair_restart(&pair, i);
+		ck_assert_uint_eq(unheard(&pair.nodes[i]), 0);
+	}
+	pair_resume(&pair, 0);
+	pair_resume(&pair, 1);
+	pair_run(&pair);
+	assert_works(pair_chat(&pair, 0)->version);
+	ck_assert_uint_eq(unheard(a) + unheard(b), 0);
+}
+END_TEST
+
 /* --- backups ------------------------------------------------------------ */
 
 /* b goes back to what it was rekeys versions ago. */
@@ -342,6 +382,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(
 	    tcase, l13_a_first_offer_in_an_old_copy_makes_no_key_twice);
 	tcase_add_test(tcase, l12_resets_are_signed_and_seen);
+	tcase_add_test(tcase, l12_a_reset_is_remembered_until_it_is_seen);
 	tcase_add_test(tcase, sequences_have_no_gap);
 	tcase_add_loop_test(
 	    tcase, l13_a_restored_store_ends_in_a_reset_not_in_old_keys, 0, 6);

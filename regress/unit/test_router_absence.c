@@ -134,6 +134,8 @@ START_TEST(test_records)
 		record.version = 3;
 		record.accepted = 8;
 		record.acked = record.delivered = 5;
+		/* The router before this one died before it told bob. */
+		record.reset = (uint32_t)i;
 		from(PROCESS_KEYD, IPC_CHAT_RECORD, &record, NULL, 0);
 	}
 	ck_assert_uint_eq(side_count(), 2);
@@ -154,6 +156,8 @@ START_TEST(test_records)
 	app_send(&alice, "c", 6);
 	app_start_chat(&bob, &alice, "c", 1);
 	frame_free(EXPECT(&bob, START_CHAT_ACK));
+	app_expect_status(&bob, "reset");
+	ck_assert_uint_eq(played.resets_told, 1);
 	app_expect_message(&bob, 6);
 	app_expect_ack(&alice, 6, "m6");
 }
