@@ -189,11 +189,13 @@ unlock_prove(int fd)
 			error = right == 0 ? "the passphrase of the store is "
 					     "wrong"
 					   : "no memory";
-	} else if (error == NULL)
-		error = passphrase == NULL
-			    ? "no memory"
-			    : "the passphrase of the store is empty, too long "
-			      "or cannot be read";
+	} else if (error == NULL && passphrase == NULL)
+		error = "no memory";
+	else if (error == NULL) {
+		guessed(0); /* reading it may have taken long */
+		error = "the passphrase of the store is empty, too long or "
+			"cannot be read";
+	}
 	secret_free(passphrase, SECRET_MAX);
 	return (error);
 }
@@ -270,19 +272,19 @@ unlock_with(int fd, enum store_error *why)
 {
 	char *passphrase = secret_new(SECRET_MAX);
 	const char *error = NULL;
-	size_t length;
+	size_t length = 0;
 
 	*why = STORE_OK;
-	if (passphrase == NULL) {
-		(void)close(fd);
-		return ("no memory");
-	}
-	length = unlock_read(fd, passphrase);
-	if (keyd.chats != NULL)
+	/* What is not needed is not waited for. */
+	if (passphrase == NULL)
+		error = "no memory";
+	else if (keyd.chats != NULL)
 		error = "already unlocked";
-	else if ((error = guess_early()) != NULL)
-		;
-	else if (length == 0)
+	else
+		error = guess_early();
+	if (error != NULL)
+		(void)close(fd);
+	else if ((length = unlock_read(fd, passphrase)) == 0)
 		error = "the passphrase is empty, too long or cannot be read";
 	else {
 		keyscan_made(KEYSCAN_PASSPHRASE, passphrase, length);

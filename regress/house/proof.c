@@ -10,6 +10,7 @@
  * The last line is "N passed, N failed".
  */
 
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <err.h>
@@ -154,6 +155,32 @@ no_other_identity(void)
 	    "the identity is the same");
 }
 
+/* It gives passphrases that it does not write: keyd waits for none that it does
+ * not need, and not again and again for one that it does. */
+static void
+silence_is_not_waited_for(void)
+{
+	struct ipc_request request = { .id = life.a.result.id + 1000 };
+	int fds[2], unread = 0, i;
+
+	if (pipe2(fds, O_CLOEXEC) == -1 || write(fds[1], "x", 1) != 1)
+		err(1, "pipe");
+	ipc_send_fd(life.a.control, IPC_PASSPHRASE, &request,
+	    fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
+	verdict(house_wait(&life.a, &life.a.result.id, request.id) == 0 &&
+		    says("already unlocked"),
+	    "an unlocked store");
+	verdict(ioctl(fds[0], FIONREAD, &unread) == 0 && unread == 1,
+	    "what is not needed is not read");
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	for (i = 0; i < 8 && !says("too many"); i++)
+		(void)backup("", MINE);
+	verdict(says("too many"), "silence again and again");
+	while (backup(RIGHT, MINE) == -1 && says("too many"))
+		(void)house_settle(&life.a);
+}
+
 static void
 guesses_wait(void)
 {
@@ -216,6 +243,7 @@ main(int argc, char **argv)
 	nothing_without_proof();
 	no_inheritance();
 	no_other_identity();
+	silence_is_not_waited_for();
 	guesses_wait();
 	changes();
 	life_end(&life);
