@@ -287,6 +287,36 @@ def mesh():
         yield two
 
 
+def test_example_of_hermes(mesh, tmp_path):
+    """A thousand messages: each line is typed, at a node of this machine, and
+    no time is lost."""
+    places = {"[2001:db8::2]:7443": mesh[1].app, "192.0.2.1:7443": mesh[0].app,
+              "0.01": "0"}
+    running, printed = [], {}
+    try:
+        for line in literal("hermes.1", 1).splitlines():
+            if "$ hermes " not in line:
+                places[line] = printed[machine]
+                continue
+            machine, command = line.split("$ hermes ")
+            words = [places.get(word, word) for word in command.split()]
+            (tmp_path / machine).mkdir(exist_ok=True)
+            running.append(subprocess.Popen(
+                [str(BUILD / "hermes"), *filter("&".__ne__, words)],
+                env={**os.environ, "HOME": str(tmp_path / machine)},
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True))
+            if words[-1] != "&":
+                printed[machine] = running[-1].communicate(
+                    timeout=START)[0].strip()
+                assert running[-1].returncode == 0, line
+        assert len(running) == 4
+        assert running[1].wait(START) == 0
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+
+
 def shown(node, *what):
     """What `show` answers; a process that is too busy to do so within 3
     seconds is asked again."""
