@@ -55,7 +55,6 @@ static const char wrong_key[] =
 static const char damaged[] = "the backup is damaged";
 static const char cut_short[] = "the backup is cut short";
 static const char no_memory[] = "no memory";
-static const char store_failed[] = STORE_FAILED_TEXT;
 
 static int
 backup_begin(struct backup *backup, int fd, struct store *store)
@@ -182,7 +181,7 @@ write_tables(struct backup *backup)
 		if (store_walk(
 			backup->store, tables[i], write_record, backup) == -1)
 			return (backup->error != NULL ? backup->error
-						      : store_failed);
+						      : store_failed_text());
 	}
 	encode_u64(&e, backup->records);
 	if (write_frame(backup, e.length, TAG_FINAL) == -1 ||
@@ -326,7 +325,7 @@ read_record(struct backup *backup, size_t length)
 	backup->records++;
 	return (store_put(backup->store, (enum store_table)plain[0], plain + 3,
 		    name_length, data, length) == -1
-		    ? store_failed
+		    ? store_failed_text()
 		    : NULL);
 }
 
@@ -445,12 +444,12 @@ backup_read(int fd, struct store *store, const char *node_id,
 		return (wrong_file);
 	if (backup_begin(&backup, fd, store) == 0 &&
 	    (error = read_head(&backup, node_id, passphrase)) == NULL) {
-		error = clear_all(store) == -1 ? store_failed
+		error = clear_all(store) == -1 ? store_failed_text()
 					       : read_records(&backup);
 		if (error == NULL && !identity_is_whole(store))
 			error = damaged;
 		if (error == NULL && store_commit(store, 1) == -1)
-			error = store_failed;
+			error = store_failed_text();
 		if (error != NULL)
 			store_abort(store);
 	}

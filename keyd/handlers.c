@@ -152,7 +152,7 @@ handle_mesh_create(void *arg, const struct ipc_message *message)
 		     proc_config()->membership_lifetime) == -1)
 		error = errno == EEXIST ? "this node is in a mesh already: "
 					  "hermesctl show"
-					: STORE_FAILED_TEXT;
+					: store_failed_text();
 	else if (unlock_certificates() == -1)
 		error = "the certificate could not be made";
 	else
@@ -214,7 +214,7 @@ handle_ticket_make(void *arg, const struct ipc_message *message)
 		error = "no address to be joined at (advertise mesh), or a "
 			"lifetime or number of uses that makes no sense";
 	else
-		error = STORE_FAILED_TEXT;
+		error = store_failed_text();
 	keyd_answer(door(arg), make->id, 0, 0, error);
 }
 
@@ -229,7 +229,7 @@ handle_ticket_revoke(void *arg, const struct ipc_message *message)
 	else if (authority_revoke_ticket(keyd.store, revoke->ticket) == -1)
 		error = errno == ENOENT
 			    ? "no such ticket: hermesctl ticket list"
-			    : STORE_FAILED_TEXT;
+			    : store_failed_text();
 	keyd_answer(door(arg), revoke->id, error == NULL, 0,
 	    error == NULL ? "ticket revoked" : error);
 }
@@ -254,7 +254,7 @@ handle_revoke(void *arg, const struct ipc_message *message)
 			: errno == ENOENT ? "no node of that name was "
 					    "admitted: hermesctl show nodes"
 			: errno == EINVAL ? "the authority cannot revoke itself"
-					  : STORE_FAILED_TEXT;
+					  : store_failed_text();
 	else {
 		chats_set_now(keyd.chats, clock_wall());
 		chats_revoke(keyd.chats, revocation.node_key);
@@ -297,7 +297,7 @@ handle_rekey_tls(void *arg, const struct ipc_message *message)
 	if (keyd.chats == NULL)
 		error = KEYD_LOCKED;
 	else if (identity_rekey_tls(&keyd.identity, keyd.store) == -1)
-		error = STORE_FAILED_TEXT;
+		error = store_failed_text();
 	else {
 		/* A key without its certificate cannot go on. */
 		if (unlock_certificates() == -1)

@@ -393,13 +393,18 @@ identity_state(struct identity *identity, struct store *store,
     struct ipc_statement_signed *out)
 {
 	uint8_t bytes[STATEMENT_SIGNED_MAX];
+	const char *refused = NULL;
 	size_t length;
 
 	out->id = statement->id;
-	if (!statement_allowed(identity, statement, now) ||
-	    statement_remember(identity, store, statement) == -1) {
-		log_warn("statement_refused", "kind=%u number=%llu",
-		    statement->kind, (unsigned long long)statement->number);
+	if (!statement_allowed(identity, statement, now))
+		refused = "not the number of any to be signed now";
+	else if (statement_remember(identity, store, statement) == -1)
+		refused = store_failed_text();
+	if (refused != NULL) {
+		log_warn("statement_refused",
+		    "kind=%u number=%llu reason=\"%s\"", statement->kind,
+		    (unsigned long long)statement->number, refused);
 		return;
 	}
 	length = statement_signed_bytes((enum statement_kind)statement->kind,

@@ -9,6 +9,7 @@
  * many chats' set-ups is written, and answered, in parts.
  */
 
+#include <errno.h>
 #include <string.h>
 
 #include <event2/event.h>
@@ -28,9 +29,10 @@
 #include "keyd/show.h"
 #include "keyd/store.h"
 
-#define ERASE_STEP       256 /* records re-sealed before others get a turn */
-#define REKEY_STEP       64  /* chats rekeyed, likewise */
-#define ERASE_FAILED     STORE_FAILED_TEXT "; what was erased may still open"
+#define ERASE_STEP 256 /* records re-sealed before others get a turn */
+#define REKEY_STEP 64  /* chats rekeyed, likewise */
+#define ERASE_FAILED                                                           \
+	"the store failed, as the log says; what was erased may still open"
 #define FAILING_MAX      (60 * CLOCK_SECOND)
 #define TURN_MAX         (10 * CLOCK_MS) /* of one door */
 #define CHECKPOINT_TICKS 10
@@ -275,6 +277,7 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	errno = 0;
 	switch (store_rotate_step(keyd.store, ERASE_STEP)) {
 	case 1:
 		erase_later();
@@ -286,10 +289,11 @@ on_erase(evutil_socket_t fd, short what, void *arg)
 		erase_answer(1);
 		break;
 	default:
+		log_warn("store_rotation_failed", "what=step error=\"%s\"",
+		    store_failed_text());
 		if (store_broken(keyd.store) != STORE_OK)
 			store_gave_up(store_broken(keyd.store));
 		/* The next tick tries again. */
-		log_warn("store_rotation_failed", "what=step");
 		erase_answer(0);
 	}
 	secret_wipe_stack();

@@ -5,6 +5,7 @@
  * own passphrase, each time; a control process that lies gets nothing.
  */
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -148,7 +149,7 @@ restore_run(void *arg, const char *bytes, size_t length)
 
 	/* All that is known is in the store now, and nothing is half done. */
 	if (chats_commit(keyd.chats) == -1)
-		return (STORE_FAILED_TEXT);
+		return (store_failed_text());
 	if (!file->force && backup_store_is_new(keyd.store) != 1)
 		return ("this node has a mesh or chats already; --force "
 			"replaces all it has");
@@ -179,13 +180,17 @@ static const char *
 change_run(void *arg, const char *bytes, size_t length)
 {
 	const struct config_keystore *config = &proc_config()->keystore;
+	static char text[256];
 	int changed;
 
 	(void)arg;
 	changed = store_change_passphrase(keyd.store, bytes, length,
 	    config->argon2_ops, config->argon2_memory);
-	if (changed == -1)
-		return (STORE_FAILED_TEXT "; the passphrase is the old one");
+	if (changed == -1) {
+		(void)snprintf(text, sizeof(text),
+		    "%s; the passphrase is the old one", store_failed_text());
+		return (text);
+	}
 	/* The old one and an old copy of the folder open nothing newer. */
 	if (changed == 1 || keyd_erase_now() == -1)
 		return ("the passphrase is the new one, but what the old one "

@@ -36,13 +36,13 @@ enum store_error {
 	STORE_SYSTEM      /* errno */
 };
 
-/* To operators whose request was not carried out. */
-#define STORE_FAILED_TEXT                                                      \
-	"the store failed: hermesctl status and the log say why"
-
 /* For the operator; of STORE_SYSTEM it says what errno is. Valid until the
  * next call. */
 const char *store_error_text(enum store_error error);
+
+/* To operators whose request the open store did not carry out, of errno. Valid
+ * until the next call. */
+const char *store_failed_text(void);
 
 /* What the errno of a call below that failed means; 0 is damage, as are EACCES
  * and EINVAL, which a record gives that does not open. One that does, and is in

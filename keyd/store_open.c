@@ -87,6 +87,18 @@ store_error_text(enum store_error error)
 	return (text);
 }
 
+const char *
+store_failed_text(void)
+{
+	enum store_error why = store_error_of(errno);
+	static char text[192];
+
+	/* It was opened: what a call for it says is not that. */
+	(void)snprintf(text, sizeof(text), "the store failed: %s",
+	    store_error_text(why == STORE_DAMAGED ? STORE_SYSTEM : why));
+	return (text);
+}
+
 static void
 store_message(const DB_ENV *env, const char *prefix, const char *text)
 {

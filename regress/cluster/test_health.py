@@ -183,6 +183,7 @@ class Pair:
         assert summary["new_chats_refused"]
         lines = self.alpha.ctl_run("show").stdout.splitlines()
         assert any(re.match(r"ready +no$", line) for line in lines)
+        assert any(re.match(rf"reasons +.*{text}", line) for line in lines)
         assert any(re.match(r"chats refused +yes$", line) for line in lines)
 
     def recovers(self):
@@ -275,6 +276,31 @@ def test_a_store_that_cannot_be_written(small):
     assert small.anna.received("old") == (small.sent, b"back")
     small.recovers()
     assert "event=store_works_again" in small.alpha.log()
+
+
+def test_what_an_operator_cannot_have_stored_says_why():
+    """Now, and in the log: no room, and not that anything is damaged."""
+    node = Node("alpha")
+    disk = SmallDisk(node)
+    try:
+        node.start()
+        node.ctl("mesh", "create")
+        disk.fill(100)
+        for words in ("ticket", "rekey tls"):
+            run = node.ctl_run(*words.split())
+            assert run.returncode == 1, run
+            assert "the store failed: no room on its disk" in run.stderr
+        run = node.ctl_run("erase", "--now")
+        assert run.returncode == 1 and "as the log says" in run.stderr, run
+        assert re.search("event=store_rotation_failed .*no room on its disk",
+                         node.log())
+        assert "damaged" not in node.log()
+        disk.free()
+        assert node.ctl("erase", "--now")["ok"] and node.ctl("ticket")["ok"]
+        assert node.healthy()
+    finally:
+        node.destroy()
+        disk.unmount()
 
 
 def test_a_full_disk_is_named_while_an_operator_waits(small):
