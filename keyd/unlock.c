@@ -108,26 +108,26 @@ void
 unlock_own_key(int fd)
 {
 	char *pem = secret_new(SECRET_MAX);
+	uint8_t *key = secret_new(P256_SIZE);
 	ssize_t length;
 
-	if (pem == NULL)
-		fatal("memory", "what=key");
-	if (keyd.own_key == NULL &&
-	    (keyd.own_key = secret_new(P256_SIZE)) == NULL)
+	if (pem == NULL || key == NULL)
 		fatal("memory", "what=key");
 	length = read_secret(fd, pem, SECRET_MAX);
 	(void)close(fd);
-	if (length <= 0 ||
-	    tls_read_key(pem, (size_t)length, keyd.own_key) == -1) {
+	if (length <= 0 || tls_read_key(pem, (size_t)length, key) == -1) {
 		secret_free(pem, SECRET_MAX);
-		secret_free(keyd.own_key, P256_SIZE);
-		keyd.own_key = NULL;
+		secret_free(key, P256_SIZE);
 		log_error("certificate_key_refused", "file=\"%s\" want=%s",
 		    proc_config()->certificate_key,
 		    "\"a PEM with a P-256 key\"");
 		return;
 	}
 	secret_free(pem, SECRET_MAX);
+	if (keyd.own_key != NULL)
+		keyscan_wiped(KEYSCAN_TLS, keyd.own_key, P256_SIZE);
+	secret_free(keyd.own_key, P256_SIZE);
+	keyd.own_key = key;
 	keyscan_made(KEYSCAN_TLS, keyd.own_key, P256_SIZE);
 	/* After a reload; at start nothing is unlocked yet. */
 	if (keyd.chats != NULL && unlock_certificates() == 0)

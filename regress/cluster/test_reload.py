@@ -184,6 +184,12 @@ def test_certificate(talk):
     until("another", lambda: shown(node) == ssl.PEM_cert_to_DER_cert(
         second[0].read_text()))
     flows()
+    # A key file that keyd, which alone reads it, cannot use.
+    second[1].write_text("no key\n")
+    assert node.ctl("reload")["ok"]
+    until("said", lambda: "event=certificate_key_refused" in node.log())
+    assert shown(node) == ssl.PEM_cert_to_DER_cert(second[0].read_text())
+    flows()
     change(node, f'certificate "{second[0]}" key "{second[1]}"\n', "")
     assert node.ctl("reload")["ok"]
     until("the node's own", lambda: shown(node) == own)
