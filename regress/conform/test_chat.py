@@ -457,6 +457,7 @@ def test_what_is_wrong_is_said(apps):
     wrong("target_node_hint is not a node id", target_node_hint="No Name")
     wrong("source_app_id is not the app's own", source_app_id="ab" * 32)
     wrong("a signature without", signature=b"s" * 64)
+    wrong("instance is not 16 bytes", instance=bytes(15))
     wrong("key_version is above the next one", version=2, expected=1)
     a.send(pb.FindApp(target_app_id="x"))
     assert a.error("INVALID_FRAME").message.startswith("target_app_id is not")

@@ -609,6 +609,24 @@ def test_two_streams_of_one_app_on_one_connection(places, sessions):
     b.close()
 
 
+def test_64_streams_of_a_connection(node, sessions):
+    """One more waits until another ends."""
+    first = sessions(node.app)
+    others = [Session(node.app, beside=first) for _ in range(63)]
+    for s in (first, *others):
+        s.connect()
+    late = Session(node.app, beside=first)
+    for s in (first, *others):
+        s.ping()
+    assert not late.frames and late.status is None
+    others.pop().close()
+    late.connect()
+    for s in (first, late, *others):
+        s.ping()
+    for s in (late, *others):
+        s.close()
+
+
 def test_half_closed_before_connect(node, sessions):
     s = sessions(node.app)
     s.check_challenge()
