@@ -291,6 +291,22 @@ def test_correlation_id_at_its_limit(apps):
         assert s.wait_closed() == CODE.INVALID_ARGUMENT
 
 
+def test_node_hint_at_its_limit(apps):
+    a, b, name = apps
+    a.start(name, b.identity, target_node_hint="n" * 63)
+    a.error("TARGET_NOT_FOUND")
+    a.start(name, b.identity, target_node_hint="n" * 64)
+    assert a.error("INVALID_FRAME").message.startswith("target_node_hint")
+
+
+def test_a_reason_may_be_long(chat):
+    """It is nobody's but the app's: it goes nowhere."""
+    a, b, name = chat
+    a.delete(name, reason="because " * 100000)
+    assert a.deleted(name) == "deleted"
+    assert b.deleted(name) == "deleted_by_peer"
+
+
 def test_start_chat_at_its_limit(apps):
     """Salt and info up to 16 KiB of frame, and what is beyond that, is said;
     the largest one goes all the way to the peer."""
@@ -415,6 +431,19 @@ def test_errors_name_the_chat_and_its_peer(places, sessions):
     assert b.none("chat_message")
 
 
+def test_answers_name_the_peer(chat):
+    """All frames about a chat, asked for or not."""
+    a, b, name = chat
+    a.start(name, b.identity, rekey=True)
+    a.message(name, 1, b"x")
+    said = [(a, b, a.wait("start_chat_ack")), (b, a, b.wait("chat_status")),
+            (b, a, b.wait("chat_message")), (a, b, a.wait("chat_message_ack"))]
+    a.delete(name)
+    said += [(s, t, s.wait("delete_chat_ack")) for s, t in ((a, b), (b, a))]
+    for _, peer, body in said:
+        assert (body.chat_id, body.peer_app_id) == (name, peer.identity.id)
+
+
 def test_what_came_too_fast_is_named(sessions):
     """StartChat and DeleteChat as well as messages."""
     with Node("fast", extra="limits { messages per second 1 }\n") as one:
@@ -466,6 +495,19 @@ def test_finds_without_an_answer(frail, sessions):
 
 
 # --- order ------------------------------------------------------------------
+
+def test_all_at_once(node, sessions):
+    """What follows Connect need wait for no answer."""
+    s = sessions(node.app)
+    s.check_challenge()
+    s.send(s.connect_frame())
+    s.send(pb.FindApp(target_app_id=s.identity.id))
+    s.delete("none", correlation="d")
+    s.wait("connect_ack")
+    assert s.wait("find_app_result").status == "local"
+    s.error("CHAT_NOT_FOUND")
+    assert s.last_correlation == "d"
+
 
 def test_a_start_takes_the_place_of_the_one_before(apps):
     a, b, name = apps
