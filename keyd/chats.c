@@ -333,9 +333,12 @@ end_left(struct chats *chats, const struct ipc_chat_end *end, struct chat *chat)
 {
 	struct waiting *waiting = waiting_find(chats, &end->key);
 
-	if (chat != NULL)
+	if (chat != NULL) {
+		chat_untie(chats, &end->key, chat->peer_node);
 		chat_erase(chats, chat, 0, STATUS_NONE);
+	}
 	if (waiting != NULL && (waiting->offer.flags & OFFER_RESET) != 0) {
+		chat_untie(chats, &end->key, waiting->node);
 		waiting_remove(chats, waiting);
 		waiting = NULL;
 	}

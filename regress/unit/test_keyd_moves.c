@@ -66,8 +66,10 @@ leave(int index)
 {
 	const struct ratchet_secrets *secrets =
 	    pair_chat(&pair, index)->ratchet.secrets;
+	int unties = pair.nodes[index].unties;
 
 	pair_end(&pair, index, STATUS_NONE);
+	ck_assert_int_eq(pair.nodes[index].unties, unties + 1);
 	/* But for where the next slot is, the first word. */
 	ck_assert(sodium_is_zero((const uint8_t *)secrets + sizeof(void *),
 	    sizeof(*secrets) - sizeof(void *)));
