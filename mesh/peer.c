@@ -211,14 +211,24 @@ peer_make_room(void)
 	return (0);
 }
 
+/* Its membership has run out. Where ours has as well it may be the clock, and
+ * nobody is forgotten for it. */
+static int
+no_member(const struct certificate *certificate)
+{
+	int64_t now = clock_wall();
+
+	return (certificate->not_after < now &&
+		mesh.identity.certificate.not_after >= now);
+}
+
 int
 peer_forget_gone(struct peer *peer)
 {
 	if (!peer_is_gone(peer))
 		return (0);
 	/* Who is alone goes on calling all that may come back. */
-	if (peer->state != NODE_REVOKED &&
-	    peer->certificate.not_after >= clock_wall() &&
+	if (peer->state != NODE_REVOKED && !no_member(&peer->certificate) &&
 	    (!peer->left || members_swim() == NULL ||
 		swim_live(members_swim()) <= 1))
 		return (0);
@@ -426,7 +436,7 @@ peer_on_peer(void *arg, const struct ipc_message *message)
 	if (mesh_is_self(known->certificate.node_key) ||
 	    peer_is_revoked(known->certificate.node_key))
 		return;
-	if (known->certificate.not_after < clock_wall()) {
+	if (no_member(&known->certificate)) {
 		keyd_forget(known);
 		return;
 	}

@@ -428,6 +428,24 @@ START_TEST(test_members_that_are_gone)
 }
 END_TEST
 
+/* A node that starts with a clock far ahead has no members any more, nor is it
+ * one: when the clock is right it has to find them again. */
+START_TEST(test_members_of_another_time)
+{
+	struct node *a = node_new(0, "alpha");
+	int64_t past = clock_wall() - 10 * CLOCK_SECOND;
+
+	node_certify(a, 0);
+	cast_certify(&world.authority, a->name, a->keys.public, 1, past,
+	    &a->certificate);
+	node_start(a);
+	UNTIL(a->ready);
+	known_members(a, "old", 3, past);
+	UNTIL(row_named(a, "old-2") || a->forgotten > 0);
+	ck_assert_uint_eq(a->forgotten, 0);
+}
+END_TEST
+
 /* An app of contract v1, whose metadata others need, with as much of it as it
  * may have. */
 static void
@@ -496,6 +514,7 @@ floods_suite(void)
 	tcase_add_test(tcase, test_join_by_strangers);
 	tcase_add_test(tcase, test_connections_of_one_member);
 	tcase_add_test(tcase, test_members_that_are_gone);
+	tcase_add_test(tcase, test_members_of_another_time);
 	tcase_add_test(tcase, test_apps_with_much_metadata);
 	suite_add_tcase(suite, tcase);
 	return (suite);
