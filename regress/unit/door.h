@@ -57,6 +57,7 @@ on_seal(void *arg, const struct ipc_message *message)
 	ck_assert_uint_eq(seal->sequence, t.next);
 	t.next++;
 	t.seen++;
+	ck_assert_int_eq(message->fd, -1);
 	t.tail_length = message->tail_length;
 	if (message->tail_length <= sizeof(t.tail))
 		memcpy(t.tail, message->tail, message->tail_length);

@@ -237,6 +237,30 @@ START_TEST(nodes_go)
 }
 END_TEST
 
+/* The name of a session is as long as there is room for, and has an end. */
+START_TEST(sessions_are_cut)
+{
+	struct attestation attestation = { .kind = ATTESTATION_V2 };
+	struct directory_claim claim = { .attestation = &attestation,
+		.sequence = 1 };
+	const struct directory_app *app;
+	char session[2 * SESSION_ID_SIZE];
+
+	memset(session, 'x', sizeof(session) - 1);
+	session[sizeof(session) - 1] = '\0';
+	claim.session_id = session;
+	memcpy(attestation.app_key, key_of(1), KEY_SIZE);
+	attestation.expires_at = WALL + HOUR;
+	ck_assert_int_eq(
+	    directory_sync(&directory, key_of(1), 1, 0, &claim, 1, WALL),
+	    DIRECTORY_APPLIED);
+	app = directory_find(&directory, key_of(1), WALL);
+	ck_assert_ptr_nonnull(app);
+	ck_assert_uint_eq(
+	    strnlen(app->session_id, SESSION_ID_SIZE), SESSION_ID_SIZE - 1);
+}
+END_TEST
+
 START_TEST(expiry)
 {
 	uint32_t i;
@@ -264,6 +288,15 @@ START_TEST(expiry)
 	    sync_one(1, 11, 0, 11, -2 * HOUR, 0), DIRECTORY_APPLIED);
 	ck_assert_int_eq(where(11), -1);
 	ck_assert_uint_eq(directory.refused, 1);
+	/* With the minute of skew, to the last moment of it. */
+	ck_assert_int_eq(
+	    sync_one(1, 12, 0, 12, -HOUR - 60 * SECOND, 0), DIRECTORY_APPLIED);
+	ck_assert_uint_eq(directory.refused, 2);
+	ck_assert_int_eq(sync_one(1, 13, 0, 13, -HOUR - 60 * SECOND + 1, 0),
+	    DIRECTORY_APPLIED);
+	ck_assert_uint_eq(directory.refused, 2);
+	ck_assert_int_eq(where(12), -1);
+	ck_assert_int_eq(where(13), 1);
 }
 END_TEST
 
@@ -523,6 +556,7 @@ main(void)
 	tcase_add_test(tcase, L36_moves);
 	tcase_add_test(tcase, ties);
 	tcase_add_test(tcase, nodes_go);
+	tcase_add_test(tcase, sessions_are_cut);
 	tcase_add_test(tcase, expiry);
 	tcase_add_test(tcase, clock_back);
 	tcase_add_test(tcase, L27_limits);

@@ -127,13 +127,18 @@ END_TEST
 
 START_TEST(dump_and_load_move_everything)
 {
+	static const char *const bad[] = { "9 00 00\n", "0 00 00\n",
+		"11 00 00\n", "2 00\n", "2\n", "\n", "2 zz 00\n", "2 00 zz\n",
+		"2 000 00\n", "2 00 0\n" };
 	struct store *store = open_store();
 	char *text = NULL;
-	size_t size;
+	size_t size, i;
 	FILE *file = open_memstream(&text, &size);
 
 	put_text(store, "a", "one");
 	ck_assert_int_eq(store_put(store, STORE_TICKET, "t", 1, "", 0), 0);
+	ck_assert_int_eq(store_put(store, STORE_NODE, "", 0, "n", 1), 0);
+	ck_assert_int_eq(store_put(store, STORE_REVOKED, "r", 1, "r", 1), 0);
 	ck_assert_int_eq(store_commit(store, 1), 0);
 	ck_assert_int_eq(store_dump(store, file), 0);
 	fclose(file);
@@ -146,9 +151,18 @@ START_TEST(dump_and_load_move_everything)
 	fclose(file);
 	ck_assert_str_eq(get_text(store, "a"), "one");
 	ck_assert_int_eq(count_records(store, STORE_TICKET), 1);
-	file = fmemopen((char *)(uintptr_t) "9 zz zz\n", 8, "r");
-	ck_assert_int_eq(store_load(store, file), -1);
-	fclose(file);
+	ck_assert_int_eq(count_records(store, STORE_NODE), 1);
+	ck_assert_int_eq(count_records(store, STORE_REVOKED), 1);
+	/* Nothing is taken of what has a line like these. */
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		free(text);
+		ck_assert_int_ne(asprintf(&text, "2 ff ff\n%s", bad[i]), -1);
+		file = fmemopen(text, strlen(text), "r");
+		ck_assert_msg(store_load(store, file) == -1, "line %zu", i);
+		ck_assert_int_eq(errno, EINVAL);
+		fclose(file);
+		ck_assert_int_eq(count_records(store, STORE_COLD), 1);
+	}
 	free(text);
 	store_close(store);
 }
