@@ -38,6 +38,8 @@ START_TEST(one_starts_the_other_accepts)
 	ck_assert_uint_eq(metrics[METRIC_RATCHET_ADVANCES_RECEIVE].value, 2);
 	ck_assert_uint_eq(pair_chat(&pair, 0)->sent, 1);
 	ck_assert_uint_eq(pair_chat(&pair, 1)->received, 1);
+	ck_assert_uint_eq(
+	    metrics[METRIC_RATCHET_RECOVERIES_RECOVERED].value, 0);
 	for (i = METRIC_REKEYS_ATTEMPT_APP; i < METRIC_REKEYS_STALE_APP; i++)
 		ck_assert_msg(metrics[i].value == 0, "metric %d", i);
 }
@@ -104,6 +106,19 @@ START_TEST(versions_of_a_new_chat)
 	ck_assert_ptr_null(pair_chat(&pair, 0));
 	pair_start(&pair, 0, 1, 0);
 	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+}
+END_TEST
+
+/* The router, which asks again, does not repeat the app's StartChat. */
+START_TEST(an_offer_lost_comes_with_its_start)
+{
+	pair_start(&pair, 0, 0, 0);
+	pair_drop(&pair);
+	pair_resume(&pair, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(b->offers, 1);
+	ck_assert_uint_eq(b->offer_tail_length, 10);
+	ck_assert_mem_eq(b->offer_tail, "start of 0", 10);
 }
 END_TEST
 
@@ -595,6 +610,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, both_start_at_once);
 	tcase_add_test(tcase, both_sides_on_one_node);
 	tcase_add_test(tcase, versions_of_a_new_chat);
+	tcase_add_test(tcase, an_offer_lost_comes_with_its_start);
 	tcase_add_test(tcase, an_answer_lost_is_made_up_for);
 	tcase_add_test(tcase, opening_waits_for_another_commit);
 	tcase_add_test(tcase, an_answer_lost_and_the_answerer_killed);
