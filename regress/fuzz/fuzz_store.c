@@ -178,6 +178,12 @@ store_error_text(enum store_error error)
 	return (error == STORE_OK ? "no error" : "an error");
 }
 
+const char *
+store_failed_text(void)
+{
+	return ("the store failed");
+}
+
 enum store_error
 store_error_of(int error)
 {

@@ -220,8 +220,9 @@ START_TEST(what_was_left_is_not_what_the_peer_has)
 	stand_at(b, 3, 2);
 	if (_i == 0) {
 		a_offers_and_b_logs(log, sizeof(log));
-		snprintf(said, sizeof(said), "code=CHAT_NOT_READY version=2 "
-					     "instance=%s",
+		snprintf(said, sizeof(said),
+		    "code=CHAT_NOT_READY version=2 "
+		    "instance=%s",
 		    hex_short(id, second, INSTANCE_SIZE));
 		ck_assert_ptr_nonnull(strstr(log, "event=setup_refused"));
 		ck_assert_msg(strstr(log, said) != NULL, "%s: %s", said, log);
