@@ -317,6 +317,7 @@ house_tick(void)
 
 	parent_begin(&before);
 	event_active(keyd.tick, EV_TIMEOUT, 0);
+	event_active(keyd.rekey, EV_TIMEOUT, 0);
 	house_settle(&before);
 	if (keyd.chats != NULL && store_rotating(keyd.store)) {
 		event_active(keyd.erase, EV_TIMEOUT, 0);
@@ -396,6 +397,10 @@ house_end(int orderly)
 		event_free(keyd.tick);
 	if (keyd.erase != NULL)
 		event_free(keyd.erase);
+	if (keyd.turn != NULL)
+		event_free(keyd.turn);
+	if (keyd.rekey != NULL)
+		event_free(keyd.rekey);
 	chats_free(keyd.chats);
 	identity_wipe(&keyd.identity);
 	secret_free(keyd.own_key, P256_SIZE);
