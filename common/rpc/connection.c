@@ -84,8 +84,13 @@ rpc_connection_start(
 {
 	int on = 1;
 
-	if (rpc_transport_open(
+	(void)evtimer_assign(
+	    &connection->timer, connection->base, rpc_timer_fired, connection);
+	/* Without it nothing would end one that says nothing. */
+	if (rpc_timer_start(connection) == -1 ||
+	    rpc_transport_open(
 		&connection->transport, connection->tls, fd, name) == -1) {
+		(void)event_del(&connection->timer);
 		rpc_transport_close(&connection->transport);
 		(void)close(fd); /* nothing was written */
 		errno = ENOMEM;
@@ -100,14 +105,11 @@ rpc_connection_start(
 	    EV_WRITE | EV_PERSIST, connection_writable, connection);
 	(void)event_assign(&connection->wake_event, connection->base, -1, 0,
 	    connection_woken, connection);
-	(void)evtimer_assign(
-	    &connection->timer, connection->base, rpc_timer_fired, connection);
 	(void)evtimer_assign(&connection->watch, connection->base,
 	    rpc_abuse_watched, connection);
 	connection->state = connecting ? RPC_CONNECTING : RPC_HANDSHAKE;
 	connection->counters->connections_total++;
 	connection->counters->connections_open++;
-	rpc_timer_start(connection);
 	rpc_connection_update(connection);
 	/* A client speaks first. */
 	if (!connecting && connection->server == NULL)
@@ -315,7 +317,7 @@ rpc_connection_ready(struct rpc_connection *connection)
 		rpc_unproven_remove(connection);
 	connection->state = RPC_OPEN;
 	connection->idle_since = connection->pinged = clock_monotonic();
-	rpc_timer_start(connection);
+	(void)rpc_timer_start(connection); /* it was there */
 	if (connection->server != NULL)
 		return;
 	connection->announced = 1;
@@ -410,7 +412,7 @@ connection_end(struct rpc_connection *connection)
 	connection->lingering = 1;
 	connection_end_streams(connection, "protocol broken");
 	rpc_transport_shutdown(&connection->transport);
-	rpc_timer_start(connection);
+	(void)rpc_timer_start(connection); /* it was there */
 }
 
 /* It sends records that carry nothing; there is no more to be read of it. */

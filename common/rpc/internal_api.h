@@ -114,8 +114,9 @@ void rpc_unproven_remove(struct rpc_connection *connection);
 
 /* --- timer.c ------------------------------------------------------------- */
 
-/* Handshake, keepalive, idleness, the second step of a drain. */
-void rpc_timer_start(struct rpc_connection *connection);
+/* Handshake, keepalive, idleness, the second step of a drain. 0, or -1 without
+ * memory, but there is some where it was added before. */
+int rpc_timer_start(struct rpc_connection *connection);
 void rpc_timer_fired(evutil_socket_t fd, short what, void *arg);
 /* A timer in so many ns. One of ten seconds or more fires up to a second later,
  * so that those of many connections wake the process once. 0, or -1: memory. */

@@ -58,7 +58,7 @@ rpc_timer_probe(struct rpc_connection *connection, int fd)
 #endif
 }
 
-void
+int
 rpc_timer_start(struct rpc_connection *connection)
 {
 	const struct rpc_limits *limits = &connection->limits;
@@ -76,8 +76,7 @@ rpc_timer_start(struct rpc_connection *connection)
 	}
 	if (in < TICK_MIN)
 		in = TICK_MIN;
-	/* Without memory for a timer the next one will do. */
-	(void)rpc_timer_add(&connection->timer, in);
+	return (rpc_timer_add(&connection->timer, in));
 }
 
 /* RFC 9113, 6.8: after a round trip nothing new can be on its way. */
@@ -122,7 +121,7 @@ rpc_connection_drain(struct rpc_connection *connection)
 		(void)nghttp2_submit_shutdown_notice(connection->session);
 		(void)nghttp2_submit_ping(
 		    connection->session, NGHTTP2_FLAG_NONE, NULL);
-		rpc_timer_start(connection);
+		(void)rpc_timer_start(connection); /* it was there */
 	}
 	rpc_connection_wake(connection);
 }
@@ -186,7 +185,7 @@ rpc_timer_fired(evutil_socket_t fd, short what, void *arg)
 			rpc_connection_drain(connection);
 		if (now - connection->drain_since >= DRAIN_STEP)
 			timer_final_goaway(connection);
-		rpc_timer_start(connection);
+		(void)rpc_timer_start(connection); /* it was there */
 	}
 	rpc_connection_leave(connection);
 }

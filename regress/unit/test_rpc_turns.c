@@ -214,6 +214,8 @@ starve(struct rig *rig, struct event *timers, size_t most)
 	static const struct timeval late = { 3600, 0 };
 	size_t i;
 
+	/* It would give its place to whoever comes as it runs. */
+	event_del(rig->alarm);
 	starving = 1;
 	for (i = 0; i < most; i++) {
 		evtimer_assign(&timers[i], rig->base, rig_alarm, NULL);
@@ -221,6 +223,17 @@ starve(struct rig *rig, struct event *timers, size_t most)
 			return (i);
 	}
 	ck_abort_msg("there was memory");
+}
+
+static void
+feed(struct rig *rig, struct event *timers, size_t count)
+{
+	static const struct timeval tick = { 0, 1000 };
+
+	starving = 0;
+	while (count > 0)
+		event_del(&timers[--count]);
+	event_add(rig->alarm, &tick);
 }
 
 /* A server that would rest for a moment, and cannot wait, goes on. */
@@ -241,14 +254,42 @@ START_TEST(test_no_memory_for_a_rest)
 	    connect(fd, (struct sockaddr *)&rig.address, sizeof(rig.address)),
 	    0);
 	WAIT(&rig, counters_of(&rig).refused > 0);
-	starving = 0;
-	while (count > 0)
-		event_del(&timers[--count]);
+	feed(&rig, timers, count);
 	close(fd);
 	rpc_connection_close(rig.connection);
 	WAIT(&rig, rig.closed && rig.server_closed == 1);
 	rig_connect(&rig);
 	WAIT(&rig, rig.connected == 2);
+	rig_down(&rig);
+}
+END_TEST
+
+/* Nobody is let in for ever: who cannot be timed is not taken. */
+START_TEST(test_no_memory_for_a_timer)
+{
+	static struct event timers[4096];
+	struct rig rig;
+	size_t count;
+	char byte;
+	int fd;
+
+	event_set_mem_functions(malloc, starving_realloc, free);
+	rig_base(&rig);
+	rig_tls(&rig);
+	rig_serve(&rig);
+	count = starve(&rig, timers, sizeof(timers) / sizeof(*timers));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(
+	    connect(fd, (struct sockaddr *)&rig.address, sizeof(rig.address)),
+	    0);
+	WAIT(&rig,
+	    counters_of(&rig).refused + counters_of(&rig).connections_open > 0);
+	ck_assert_uint_eq(counters_of(&rig).connections_open, 0);
+	ck_assert_int_le(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+	feed(&rig, timers, count);
+	rig_connect(&rig);
+	WAIT(&rig, rig.connected == 1);
 	rig_down(&rig);
 }
 END_TEST
@@ -263,6 +304,7 @@ turns_suite(void)
 	tcase_add_test(tc, test_all_are_served_after_a_pause);
 	tcase_add_test(tc, test_handshakes_leave_turns_to_others);
 	tcase_add_test(tc, test_no_memory_for_a_rest);
+	tcase_add_test(tc, test_no_memory_for_a_timer);
 	suite_add_tcase(suite, tc);
 	return (suite);
 }
