@@ -139,6 +139,10 @@ $(BUILD)/hermes: $(call obj,$(CLIENT)) $(BUILD)/libhermes.a
 $(BUILD)/regress/unit/test_%: $(BUILD)/regress/unit/test_%.o \
     $(BUILD)/libdaemon.a $(BUILD)/libctl.a $(BUILD)/libhermes.a
 	$(LINK) $^ $(LDLIBS) $(shell pkg-config --libs check)
+# keyd has names that libhermes has inside.
+$(BUILD)/regress/unit/test_lib_chats: $(BUILD)/regress/unit/test_lib_chats.o \
+    $(BUILD)/libhermes.a
+	$(LINK) $^ $(LDLIBS) $(shell pkg-config --libs check)
 # Whose calls for memory fail as it likes.
 $(BUILD)/regress/unit/test_control_memory: \
     LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

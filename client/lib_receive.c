@@ -483,12 +483,15 @@ error_of_start(struct hermes_chat *chat, enum hermes_code code,
 			return;
 		}
 		break;
+	case CODE_RATE_LIMITED:
+	case CODE_REKEY_THROTTLED:
+		chat->start_deadline = 0; /* it was not asked for */
+		chat_start_after(chat, frame->retry_after_nanos);
+		return;
 	case CODE_CHAT_NOT_READY:
 	case CODE_UNKNOWN_APP:
 	case CODE_ROUTE_UNAVAILABLE:
 	case CODE_TARGET_NOT_FOUND:
-	case CODE_RATE_LIMITED:
-	case CODE_REKEY_THROTTLED:
 		if (clock_monotonic() < chat->start_deadline) {
 			chat_start_after(chat, frame->retry_after_nanos);
 			return;
