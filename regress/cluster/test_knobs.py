@@ -93,7 +93,7 @@ EFFECTS = {
     "limits session idle": CONFORM + "test_connect.py:"
                            "test_idle_session_ends",
     "mesh route grace": CONFORM + "test_ends.py:"
-                        "test_route_unavailable_when_the_peer_s_node_is_dead",
+                        "test_route_unavailable_when_the_peer_s_node_is",
     "mesh drain grace": CLUSTER + "test_processes.py:"
                         "test_stop_does_not_wait_for_the_dead",
     "mesh membership lifetime": CLUSTER + "test_admission.py:"
