@@ -35,10 +35,11 @@ struct peer;
 /* A stream: 45 us in all processes. With one of chats the router takes up all
  * chats with the node again, 64 at a time: 570 us where there are 300. */
 #define BUDGET_STREAM   50
-#define BUDGET_CHAT     10
+#define BUDGET_CHAT     2
 /* The end of a chat: 7 us of keyd, 0.5 us where there is no such chat. */
 #define BUDGET_END      7
-/* A Join that keyd certifies: it waits for the disk, and so does all else. */
+/* A Join that keyd certifies: 0.2 ms, and then it waits for the disk, 1 ms to
+ * some 10, and so does all else. */
 #define BUDGET_JOIN     10000
 /* One that keyd refuses as not signed, besides: an attestation may have ended
  * on the way, but not many. */
