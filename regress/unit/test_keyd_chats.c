@@ -109,6 +109,49 @@ START_TEST(versions_of_a_new_chat)
 }
 END_TEST
 
+/* Of whose end nobody here knows: begin above it, but not without end. */
+START_TEST(a_peer_that_remembers_more_is_begun_above)
+{
+	struct ipc_teardown teardown = { .status = STATUS_DELETED };
+	uint32_t i;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_drop(&pair);
+	teardown.key = pair_key(&pair, 0);
+	memcpy(teardown.node, b->key, KEY_SIZE);
+	for (i = 1; i <= 4; i++) {
+		teardown.version = 5 * i;
+		chats_teardown_in(a->chats, &teardown);
+		pair_commit(&pair, 0);
+		ck_assert_uint_eq(
+		    chat_offered(pair_chat(&pair, 0)), 5 * (i < 3 ? i : 3) + 1);
+	}
+	ck_assert_uint_eq(a->last_setup.offer.version, 16);
+	ck_assert_int_eq(a->ends, 0);
+}
+END_TEST
+
+/* Its app is at another node by now: that one is asked. */
+START_TEST(an_offer_of_where_the_peer_was_is_not_accepted)
+{
+	struct ipc_chat_start start;
+	struct node third = *b;
+
+	pair_start(&pair, 1, 0, 0);
+	pair_run(&pair);
+	ck_assert_int_eq(a->offers, 1);
+	(void)crypto_sign_keypair(third.key, third.secret);
+	pair_start_fill(&pair, 0, &start);
+	pair_attest(&third, pair.now, &start.peer);
+	pair_start_message(&pair, 0, &start);
+	ck_assert_int_eq(a->readies, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->version, 0);
+	ck_assert_mem_eq(a->last_setup.node, third.key, KEY_SIZE);
+	ck_assert_uint_eq(a->last_setup.answer, 0);
+	ck_assert_uint_eq(a->chats->waiting.count, 0);
+}
+END_TEST
+
 /* The router, which asks again, does not repeat the app's StartChat. */
 START_TEST(an_offer_lost_comes_with_its_start)
 {
@@ -175,6 +218,22 @@ START_TEST(opening_waits_for_another_commit)
 END_TEST
 
 /* --- resume ------------------------------------------------------------- */
+
+/* What a router resumes the app has not said that it has. */
+START_TEST(who_resumes_after_a_restart)
+{
+	pair_ready(&pair);
+	ck_assert_uint_ne(pair_chat(&pair, 0)->claim, 0);
+	pair_restart(&pair, 0);
+	pair_resume(&pair, 0);
+	ck_assert_uint_eq(pair_chat(&pair, 0)->claim, 0);
+	ck_assert_uint_eq(a->last_setup.cause, CAUSE_RESUME);
+	pair_start(&pair, 0, 0, 0);
+	ck_assert_uint_ne(pair_chat(&pair, 0)->claim, 0);
+	pair_run(&pair);
+	assert_works(2);
+}
+END_TEST
 
 START_TEST(a_broken_stream_keeps_the_epoch)
 {
@@ -610,10 +669,13 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, both_start_at_once);
 	tcase_add_test(tcase, both_sides_on_one_node);
 	tcase_add_test(tcase, versions_of_a_new_chat);
+	tcase_add_test(tcase, a_peer_that_remembers_more_is_begun_above);
+	tcase_add_test(tcase, an_offer_of_where_the_peer_was_is_not_accepted);
 	tcase_add_test(tcase, an_offer_lost_comes_with_its_start);
 	tcase_add_test(tcase, an_answer_lost_is_made_up_for);
 	tcase_add_test(tcase, opening_waits_for_another_commit);
 	tcase_add_test(tcase, an_answer_lost_and_the_answerer_killed);
+	tcase_add_test(tcase, who_resumes_after_a_restart);
 	tcase_add_test(tcase, a_broken_stream_keeps_the_epoch);
 	tcase_add_loop_test(
 	    tcase, l40_retries_after_a_kill_are_idempotent, 0, 2);

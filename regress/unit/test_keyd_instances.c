@@ -526,6 +526,27 @@ START_TEST(a_router_resumes_no_other)
 }
 END_TEST
 
+/* What ended before it had an instance is over by its version. */
+START_TEST(what_ended_without_an_instance_is_over)
+{
+	struct ipc_chat_start start;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_end(&pair, 0, STATUS_DELETED);
+	pair_start_fill(&pair, 0, &start);
+	start.flags = CHAT_CONTINUE;
+	start.version = 1;
+	start.instance[0] = 1;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_uint_eq(a->last_error.code, CODE_REPLAYED_KEY);
+	ck_assert_ptr_null(pair_chat(&pair, 0));
+	start.version = 2;
+	pair_start_message(&pair, 0, &start);
+	ck_assert_int_eq(a->errors, 1);
+	ck_assert_ptr_nonnull(pair_chat(&pair, 0));
+}
+END_TEST
+
 /* An app that does not say which chat it has goes on with that of its peer. */
 START_TEST(who_does_not_say_has_the_peers)
 {
@@ -598,6 +619,7 @@ add_tests(TCase *tcase)
 	tcase_add_test(tcase, an_answer_is_of_what_was_offered);
 	tcase_add_test(tcase, a_resume_names_what_it_resumes);
 	tcase_add_test(tcase, a_router_resumes_no_other);
+	tcase_add_test(tcase, what_ended_without_an_instance_is_over);
 	tcase_add_test(tcase, who_does_not_say_has_the_peers);
 	tcase_add_test(tcase, who_hears_of_an_end_hears_of_the_next);
 }
