@@ -409,6 +409,36 @@ END_TEST
 
 /* b's app went to a third node, to which a offered, and came back; of that a
  * hears first by an answer that was long under way. */
+/* It is a node's as long as the app is there: another's word that is older
+ * takes it from nobody. */
+START_TEST(an_offer_that_waits_moves_with_its_app)
+{
+	struct chat_key key = pair_key(&pair, 1);
+	struct node third = *a;
+	struct ipc_setup setup;
+	int i;
+
+	pair_start(&pair, 0, 0, 0);
+	pair_run(&pair);
+	setup = a->last_setup;
+	setup.key.side ^= 1;
+	(void)crypto_sign_keypair(third.key, third.secret);
+	memcpy(setup.node, third.key, KEY_SIZE);
+	memcpy(setup.offer.node_lo, third.key, KEY_SIZE);
+	sign_again(&setup, &third);
+	for (i = -1; i <= 1; i += 2) {
+		pair_attest(&third, pair.now + i, &setup.peer);
+		setup_arrives(&setup);
+		ck_assert_ptr_nonnull(waiting_find(b->chats, &key));
+		ck_assert_mem_eq(waiting_find(b->chats, &key)->node,
+		    i < 0 ? a->key : third.key, KEY_SIZE);
+		ck_assert_uint_eq(b->chats->waiting.count, 1);
+		ck_assert_uint_eq(b->chats->waiting_nodes.count, 1);
+	}
+	ck_assert_int_eq(a->refusals, 0);
+}
+END_TEST
+
 START_TEST(what_was_offered_where_the_app_is_no_more)
 {
 	struct ipc_chat_start start;
@@ -487,6 +517,7 @@ add_tests(TCase *tcase)
 	tcase_add_loop_test(tcase, what_was_offered_to_an_app_elsewhere, 0, 2);
 	tcase_add_test(tcase, what_is_over_goes_on_nowhere);
 	tcase_add_test(tcase, a_chat_ended_unheard_of_lends_the_next_no_number);
+	tcase_add_test(tcase, an_offer_that_waits_moves_with_its_app);
 	tcase_add_loop_test(
 	    tcase, what_was_offered_where_the_app_is_no_more, 0, 2);
 	tcase_add_test(tcase, an_older_word_does_not_move_a_chat);
