@@ -365,6 +365,25 @@ session_find(struct e2e *e2e, const uint8_t id[E2E_ID_SIZE])
 	return (NULL);
 }
 
+uint32_t
+e2e_ahead(struct e2e *e2e, const uint8_t *sealed, size_t length)
+{
+	struct decoder d = { sealed + 2 + E2E_ID_SIZE, KEY_SIZE + 4, 0 };
+	struct e2e_session *session;
+	uint8_t peer[KEY_SIZE];
+	uint32_t number;
+
+	if (length < E2E_HEADER ||
+	    (session = session_find(e2e, sealed + 2)) == NULL)
+		return (0);
+	decode_bytes(&d, peer, KEY_SIZE);
+	number = decode_u32(&d);
+	if (!session->can_receive ||
+	    memcmp(session->peer_public, peer, KEY_SIZE) != 0)
+		return (number);
+	return (number > session->received ? number - session->received : 0);
+}
+
 enum e2e_result
 e2e_open(struct e2e *e2e, const uint8_t peer_app[KEY_SIZE], uint64_t sequence,
     const uint8_t *sealed, size_t length, uint8_t *out, size_t *out_length)

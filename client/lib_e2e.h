@@ -125,6 +125,10 @@ enum e2e_result e2e_open(struct e2e *e2e, const uint8_t peer_app[KEY_SIZE],
     uint64_t sequence, const uint8_t *sealed, size_t length, uint8_t *out,
     size_t *out_length);
 
+/* How many keys of messages that never came opening sealed would step over;
+ * 0 too when it is of no session that is known. */
+uint32_t e2e_ahead(struct e2e *e2e, const uint8_t *sealed, size_t length);
+
 /*
  * e2e was loaded from a file, which may be older than what was sent since:
  * seal nothing with it any more, only open.

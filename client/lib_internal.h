@@ -165,7 +165,8 @@ struct hermes {
 	uint8_t *arena;  /* for unpacking */
 	size_t arena_size;
 	size_t arena_used;
-	uint8_t *scratch; /* a message sealed or opened */
+	int64_t skips_due; /* see rate.h */
+	uint8_t *scratch;  /* a message sealed or opened */
 	size_t scratch_size;
 };
 
