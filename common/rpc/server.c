@@ -223,7 +223,8 @@ rpc_server_may_shake_hands(struct rpc_server *server)
 
 	/* The loop looks at the clock once a turn. */
 	(void)event_base_gettimeofday_cached(server->base, &now);
-	if (evutil_timercmp(&now, &server->turn, !=)) {
+	if (now.tv_sec != server->turn.tv_sec ||
+	    now.tv_usec != server->turn.tv_usec) {
 		server->turn = now;
 		server->handshakes = 0;
 	}
