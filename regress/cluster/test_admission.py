@@ -99,7 +99,7 @@ def test_ticket_list_and_revoke(nodes):
     assert alpha.ctl_run("ticket", "revoke", first).stdout == \
         "ticket revoked\n"
     assert alpha.ctl("ticket", "revoke", first, ok=False)["message"] == \
-        "no such ticket"
+        "no such ticket: hermesctl ticket list"
     assert not alpha.ctl("ticket", "revoke", "xyz", ok=False)["ok"]
     assert "unknown" in refused(beta, one)
     # Over a restart too.
