@@ -81,7 +81,7 @@ START_TEST(too_many)
 {
 	int i, calls = 0, glitches = 0;
 
-	for (i = 0; i < 199; i++)
+	for (i = 0; i < 200; i++)
 		rpc_abuse_call(&connection);
 	ck_assert_int_eq(connection.doomed, 0);
 	for (; !connection.doomed && calls < 100000; calls++)
@@ -92,7 +92,7 @@ START_TEST(too_many)
 	rpc_connection_abuse(&connection, RPC_ABUSE_CALL);
 	ck_assert_uint_eq(server.counters.abuse, 1);
 	connection.doomed = 0;
-	for (i = 0; i < 999; i++)
+	for (i = 0; i < 1000; i++)
 		rpc_abuse_glitch(&connection, RPC_ABUSE_WINDOW_UPDATE);
 	ck_assert_int_eq(connection.doomed, 0);
 	for (; !connection.doomed && glitches < 100000; glitches++)
