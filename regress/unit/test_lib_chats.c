@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/lib_internal.h"
@@ -47,6 +48,7 @@ chat_unmake(struct hermes_chat *chat)
 
 	chat_free(chat);
 	table_free(&hermes->chats);
+	free(hermes->scratch);
 	event_base_free(hermes->base);
 }
 
