@@ -390,6 +390,8 @@ erase_last(int64_t until)
 static void
 tick_membership(void)
 {
+	if (keyd.certificates_due && unlock_certificates() == 0)
+		unlock_tell_all();
 	if (identity_renew(&keyd.identity, keyd.store, clock_wall(),
 		proc_config()->membership_lifetime) == 1 &&
 	    unlock_certificates() == 0) {
@@ -455,7 +457,10 @@ on_configured(const struct config *config, int reload)
 			keyd.own_key = NULL;
 		}
 		/* Names of the listeners may have changed. */
-		if (keyd.chats != NULL && unlock_certificates() == 0) {
+		if (keyd.chats != NULL && unlock_certificates() == -1)
+			log_warn("certificates_late", "hint=%s",
+			    "\"those of before go on until then\"");
+		else if (keyd.chats != NULL) {
 			unlock_tell_all();
 			keyd_commit();
 		}

@@ -55,9 +55,10 @@ struct keyd {
 	int64_t turn_at;       /* monotonic; 0: nothing costly in this batch */
 	unsigned waiting;      /* doors (enum process) not read this turn */
 	unsigned ticks;
-	unsigned set_ups; /* of chats, since the last commit */
-	int no_new_chats; /* as control said */
-	int had_mesh;     /* a mesh process came before */
+	unsigned set_ups;     /* of chats, since the last commit */
+	int no_new_chats;     /* as control said */
+	int certificates_due; /* they could not be made, or kept */
+	int had_mesh;         /* a mesh process came before */
 };
 
 extern struct keyd keyd;
@@ -118,7 +119,8 @@ const char *unlock_prove(int fd);
  * anew. Ends the process when that fails. */
 void unlock_again(void);
 
-/* Make the certificates that are due. 0 or -1. */
+/* Make the certificates that are due. 0; or -1, and those that there were
+ * stay until keyd's tick makes them. */
 int unlock_certificates(void);
 
 /* Tell a neighbour, or all that are there, who this node is. */

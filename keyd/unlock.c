@@ -336,17 +336,22 @@ unlock_certificates(void)
 {
 	const struct identity *identity = &keyd.identity;
 	int64_t now = clock_wall();
+	char app_pem[TLS_PEM_MAX] = "";
 
-	keyd.app_pem[0] = '\0';
+	keyd.certificates_due = 1;
 	if (tls_spki(keyd.own_key != NULL ? keyd.own_key
 					  : identity->secrets->tls_app,
 		keyd.app_spki) == -1 ||
 	    tls_spki(identity->secrets->tls_mesh, keyd.mesh_spki) == -1)
 		return (-1);
 	if (keyd.own_key == NULL && tls_app_certificate(identity, keyd.store,
-					proc_config(), now, keyd.app_pem) == -1)
+					proc_config(), now, app_pem) == -1)
 		return (-1);
-	return (tls_mesh_certificate(identity, now, keyd.mesh_pem));
+	if (tls_mesh_certificate(identity, now, keyd.mesh_pem) == -1)
+		return (-1);
+	(void)strlcpy(keyd.app_pem, app_pem, sizeof(keyd.app_pem));
+	keyd.certificates_due = 0;
+	return (0);
 }
 
 /* --- telling ------------------------------------------------------------ */

@@ -9,6 +9,7 @@
  */
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -28,6 +29,7 @@ enum fault_kind {
 	FAULT_FULL,   /* the socket's buffer is: EAGAIN */
 	FAULT_FILES,  /* EMFILE */
 	FAULT_SPACE,  /* ENOSPC */
+	FAULT_ROOM,   /* statvfs(3) says that there is none */
 	FAULT_KINDS
 };
 
@@ -245,6 +247,19 @@ socket(int family, int type, int protocol)
 		return (-1);
 	}
 	return ((int)syscall(SYS_socket, family, type, protocol));
+}
+
+int
+fstatvfs(int fd, struct statvfs *fs)
+{
+	int (*next)(int, struct statvfs *);
+	int result;
+
+	*(void **)&next = dlsym(RTLD_NEXT, "fstatvfs");
+	result = next(fd, fs);
+	if (fails(FAULT_ROOM))
+		fs->f_bavail = 0;
+	return (result);
 }
 
 ssize_t

@@ -5,12 +5,14 @@ Environment: FAULTS_MEMORY, allocations that fail in each process (6)."""
 
 import os
 import random
+import ssl
 import time
 
 import pytest
 
 from faults import PROCESSES, Faults
 from hermes_node import Node, join, until
+from hermes_wire import server_certificate
 from netns import Load, arrived
 
 POINTS = int(os.environ.get("FAULTS_MEMORY", "6"))
@@ -183,3 +185,29 @@ def test_disk(pair):
     pair.goes_on()
     pair.account()
     pair.in_order()
+
+
+def test_disk_and_other_names(pair):
+    """A certificate with other names cannot be kept. It is made once there is
+    room, and a router that comes meanwhile is not left without any."""
+    alpha = pair.nodes[0]
+    pair.faults.every("keyd", "room", 1)
+    until("keyd sees it",
+          lambda: "event=store_not_written" in alpha.log(), LONG)
+    with open(alpha.config, "a") as out:
+        out.write('advertise app "elsewhere.example:7443"\n')
+    alpha.ctl("reload")
+    until("it was not kept",
+          lambda: "event=certificates_late" in alpha.log(), LONG)
+    pair.faults.every("keyd", "room", 0)
+    alpha.kill_process("router")
+
+    def named():
+        try:
+            pem = server_certificate(alpha.app)
+        except OSError:
+            return False
+        return b"elsewhere.example" in ssl.PEM_cert_to_DER_cert(pem)
+    until("apps find it", named, LONG)
+    pair.goes_on()
+    pair.account()

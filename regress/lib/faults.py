@@ -9,7 +9,8 @@ from preload import preload
 
 LIBRARY = str(BUILD / "regress/cluster/faults.so")
 PROCESSES = ("parent", "router", "keyd", "mesh", "control")
-KINDS = ("memory", "short", "intr", "full", "files", "space")
+KINDS = ("memory", "short", "intr", "full", "files", "space",
+         "room")
 ROW = struct.Struct("=QQQQ")  # seen, hit, every, once
 
 
