@@ -75,6 +75,8 @@ def test_L50_a_figure_says_what_it_is_of(tmp_path):
     assert [row["work"] for row in rows] == [
         "acknowledged messages, 1 chat, 256 B", "message and ack, p50",
         "message and ack, p99",
+        "message and ack, busy poll 1ms, p50",
+        "message and ack, busy poll 1ms, p99",
         "ten wake-ups in a chain, nothing else, p50",
         "ten wake-ups in a chain, nothing else, p99"]
     for row in rows:
