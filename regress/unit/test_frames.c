@@ -338,6 +338,14 @@ START_TEST(test_read_every_field)
 	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
 	ck_assert_int_eq(frame_read_connect(&c, got.body), 0);
 	ck_assert(span_is(c.signature, "one") && span_is(c.nonce, "two"));
+	words[7][0] = '\xff';
+	connect.node_id = words[7];
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), -1);
+	words[7][0] = 'e';
+	connect.node_id = words[0];
+	ck_assert_int_eq(frame_parse(&got, wire, pack(&frame)), 0);
+	ck_assert_int_eq(frame_read_connect(&c, got.body), 0);
 	ck_assert_int_eq(c.arrived, 1);
 	ck_assert_int_eq(c.issued_at, 0);
 	ck_assert_int_eq(c.expires_at, 0);

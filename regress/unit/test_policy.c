@@ -118,6 +118,8 @@ START_TEST(resets_meet)
 	x.pending_reset = y.pending_reset = 1;
 	ck_assert_int_eq(policy_judge(&x, &offer), POLICY_RESET);
 	ck_assert_int_eq(policy_judge(&y, &offer), POLICY_RESET);
+	x.pending = 12;
+	ck_assert_uint_eq(policy_reset_version(&x, 9), 13);
 	y.version = UINT32_MAX;
 	ck_assert_uint_eq(policy_reset_version(&y, 3), 0);
 }

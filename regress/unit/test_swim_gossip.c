@@ -3,6 +3,7 @@
  * bounds.
  */
 
+#include "mesh/swim_internal.h"
 #include "regress/unit/swim_fixture.h"
 
 /* --- telling ------------------------------------------------------------- */
@@ -507,6 +508,11 @@ START_TEST(random_events)
 			ck_assert((member->leave != NULL) ==
 				  (member->state == NODE_LEFT));
 		}
+		/* What comes first is on top. */
+		for (k = 1; k < (int)swim->suspicion_count; k++)
+			ck_assert_int_le(swim->suspicions[(k - 1) / 2]->wake,
+			    swim->suspicions[k]->wake);
+		ck_assert_uint_eq(swim->suspicion_count, states[NODE_SUSPECT]);
 		swim_count(swim, &counts);
 		ck_assert_mem_eq(states, counts.states, sizeof(states));
 		ck_assert_uint_le(cursor - 1, 40);
