@@ -307,19 +307,23 @@ class Node:
             f"all of {self.name} answer", looked))
 
 
+def stat(pid):
+    """The fields of /proc/PID/stat behind the command: the state is first."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return text.rsplit(")", 1)[1].split()
+
+
 def state(pid):
     """The letter of /proc/PID/stat; empty when there is none."""
     try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-        return text.rsplit(")", 1)[1].split()[0]
+        return stat(pid)[0]
     except (OSError, IndexError):
         return ""
 
 
 def cpu_seconds(pid):
     """That a process has used so far."""
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
+    fields = stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
