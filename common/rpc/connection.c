@@ -234,11 +234,8 @@ rpc_connection_leave(struct rpc_connection *connection)
 static void
 connection_wake_later(struct rpc_connection *connection)
 {
-	static const struct timeval now = { 0, 0 };
-
 	connection->awake = 1;
-	if (event_add(&connection->wake_event, &now) == -1)
-		event_active(&connection->wake_event, EV_TIMEOUT, 1);
+	rpc_timer_next_turn(&connection->wake_event);
 }
 
 void

@@ -121,6 +121,9 @@ void rpc_timer_fired(evutil_socket_t fd, short what, void *arg);
 /* A timer in so many ns. One of ten seconds or more fires up to a second later,
  * so that those of many connections wake the process once. 0, or -1: memory. */
 int rpc_timer_add(struct event *timer, int64_t in);
+/* Run an event without descriptor, with EV_TIMEOUT, after the loop has looked
+ * at all others; without memory for that, before. */
+void rpc_timer_next_turn(struct event *event);
 /* Have the kernel find a peer that is gone while nothing is said, if it can. */
 void rpc_timer_probe(struct rpc_connection *connection, int fd);
 /* The answer to our PING. */

@@ -307,13 +307,10 @@ server_resumed(evutil_socket_t fd, short what, void *arg)
 void
 rpc_server_pause(struct rpc_server *server, int pause)
 {
-	static const struct timeval now = { 0, 0 };
-
 	server->paused = pause != 0;
-	/* After the loop has looked at the others, as it may pause at once. */
-	if (!server->paused && !TAILQ_EMPTY(&server->stalled) &&
-	    evtimer_add(&server->resume, &now) == -1)
-		event_active(&server->resume, EV_TIMEOUT, 1);
+	/* Not now, as it may pause at once. */
+	if (!server->paused && !TAILQ_EMPTY(&server->stalled))
+		rpc_timer_next_turn(&server->resume);
 }
 
 void

@@ -37,6 +37,15 @@ rpc_timer_add(struct event *timer, int64_t in)
 }
 
 void
+rpc_timer_next_turn(struct event *event)
+{
+	static const struct timeval now = { 0, 0 };
+
+	if (event_add(event, &now) == -1)
+		event_active(event, EV_TIMEOUT, 1);
+}
+
+void
 rpc_timer_probe(struct rpc_connection *connection, int fd)
 {
 #ifdef TCP_KEEPIDLE
