@@ -104,8 +104,8 @@ struct frame_find_app {
  * Read. 0, or -1 when the bytes are no such message: broken, text that is
  * not UTF-8, a correlation_id over the size above, a map with a key twice. Of
  * a map with too many entries metadata_bytes says so, and only the first are
- * read. Unknown fields are passed over. frame_read_start_chat() overwrites field 7, a private key
- * that a v1 app may send, with zeros and never reads it.
+ * read. Unknown fields are passed over. frame_read_start_chat() overwrites
+ * field 7, a private key that a v1 app may send, with zeros and never reads it.
  */
 int frame_parse(struct frame *frame, const uint8_t *bytes, size_t length);
 int frame_read_connect(struct frame_connect *connect, struct span body);
